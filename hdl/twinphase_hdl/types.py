@@ -1,0 +1,85 @@
+"""Layouts that travel between components."""
+
+from amaranth.lib import data, stream
+
+from twinphase_spec import frame, packets, units
+
+CHANNEL_BITS = 6
+"""As in a T2 word."""
+
+
+class Tag(data.Struct):
+    """A time-tagged click: time in ticks."""
+
+    time: units.TIME_BITS
+    channel: CHANNEL_BITS
+
+
+class Anchor(data.Struct):
+    """`twinphase_spec.frame.Anchor`: the timebase's position, LAG_CLOCKS behind the clock count."""
+
+    clock: units.CLOCK_BITS
+    pulse: frame.PULSE_BITS
+    remainder: frame.PERIOD_BITS
+    frame_pulse: frame.FRAME_PULSE_BITS
+    frame: frame.FRAME_BITS
+    window_frame: frame.FRAMES_PER_WINDOW_BITS
+    window: frame.WINDOW_BITS
+    dwindow_window: frame.WINDOWS_PER_DWINDOW_BITS
+    dwindow: frame.WINDOW_BITS
+
+
+class GridConfig(data.Struct):
+    """Register values that the timebase and the framer run on; names as in the register map."""
+
+    start_clock: units.CLOCK_BITS
+    period: frame.PERIOD_BITS
+    step_pulses: 4
+    step_remainder: frame.PERIOD_BITS
+    pulse_reciprocal: 17
+    frame_pulses: frame.FRAME_PULSE_BITS
+    frame_reciprocal: 22
+    slot_pulses: frame.SLOT_PULSES_BITS
+    slot_reciprocal: 25
+    frames_per_window: frame.FRAMES_PER_WINDOW_BITS
+    windows_per_dwindow: frame.WINDOWS_PER_DWINDOW_BITS
+
+
+class Click(data.Struct):
+    """A framed tag. All fields but `framed` and `channel` are meaningless when `framed` is 0."""
+
+    channel: CHANNEL_BITS
+    framed: 1
+    gated: 1
+    """In the gate of its band and not in a GUARD slot."""
+    slot_class: 4
+    """Class of its slot in its channel's band."""
+    pulse: frame.PULSE_BITS
+    position: frame.PERIOD_INT_BITS
+    window: frame.WINDOW_BITS
+    dwindow: frame.WINDOW_BITS
+
+
+class Herald(data.Struct):
+    """A single-click pulse."""
+
+    number: 32
+    pulse: frame.PULSE_BITS
+    detector: 1
+
+
+class Word(data.Struct):
+    """A word of a packet on the link."""
+
+    data: 32
+    last: 1
+
+
+def record_words(stream_number: packets.Stream) -> data.ArrayLayout:
+    """A whole record as an array of 32-bit words, element 0 first on the wire."""
+    return data.ArrayLayout(32, packets.RECORD_WORDS[stream_number])
+
+
+def word_stream() -> stream.Signature:
+    """Stream of packet words."""
+    return stream.Signature(Word)

@@ -1,0 +1,165 @@
+"""From a lab to the register values of its nodes: the only place where physical settings become hardware numbers.
+
+A band's gate is centred on the middle of the pulse. Server delays cancel each detector's ``offset_ps``. A client's start
+is early by the lag of the timebase, so that its anchor is the emission itself.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from .frame import LAG_CLOCKS, SLOT_RECIPROCAL_SHIFT, FrameConfig, slot_byte
+from .lab import Client, Lab
+from .packets import FLUSH_BITS, Stream
+from .registers import CHANNELS, CLIENT_TABLE_ENTRIES
+from .sns import RING_HERALDS
+from .symbols import SymbolConfig
+from .units import CLOCK_HZ, TICKS_PER_SECOND, TURN, ps_to_ticks
+
+SERVER_STREAMS = (Stream.TAG, Stream.PHASE, Stream.DPHASE, Stream.HERALD, Stream.PSI, Stream.STATUS)
+CLIENT_STREAMS = (Stream.SIFTED, Stream.PEER, Stream.STATUS)
+MAX_DELAY_TICKS = (1 << 21) - 1
+
+
+def frame_config(lab: Lab, start_clock: int = 0) -> FrameConfig:
+    """The lab's frame on the server's clock."""
+    return FrameConfig(
+        period_q32=(TICKS_PER_SECOND << 32) // round(lab.frame.pulse_rate_hz),
+        slot_pulses=lab.frame.slot_pulses,
+        table=tuple(slot_byte(q, r) for q, r in lab.frame.table()),
+        frames_per_window=lab.frame.frames_per_window,
+        windows_per_dwindow=lab.frame.windows_per_dwindow,
+        start_clock=start_clock,
+    )
+
+
+def ratio_register(lab: Lab) -> int:
+    """nu_q / nu_r - 1 in 2^-32."""
+    return round((lab.bands.quantum_hz / lab.bands.reference_hz - 1) * 2**32)
+
+
+def gate_ticks(lab: Lab, band: Literal["q", "r"]) -> tuple[int, int]:
+    """First position of the gate and first position after it, in ticks into the pulse."""
+    period = TICKS_PER_SECOND // round(lab.frame.pulse_rate_hz)
+    width = min(period, ps_to_ticks(lab.frame.gate_q_ps if band == "q" else lab.frame.gate_r_ps))
+    start = (period - width) // 2
+    return start, start + width
+
+
+def delay_ticks(lab: Lab) -> tuple[int, int, int, int]:
+    """Delay of each channel: minus its detector's offset."""
+    return tuple(-ps_to_ticks(getattr(lab.detectors, name).offset_ps) for name in CHANNELS)  # type: ignore[return-value]
+
+
+def _frame_registers(frame: FrameConfig) -> dict[str, int]:
+    return {
+        "START_CLOCK": frame.start_clock,
+        "PERIOD": frame.period_q32,
+        "STEP_PULSES": frame.step_pulses,
+        "STEP_REMAINDER": frame.step_remainder,
+        "PULSE_RECIPROCAL": frame.pulse_reciprocal,
+        "FRAME_PULSES": frame.frame_pulses,
+        "FRAME_RECIPROCAL": frame.frame_reciprocal,
+        "SLOT_PULSES": frame.slot_pulses,
+        "SLOT_RECIPROCAL": frame.slot_reciprocal,
+        "FRAMES_PER_WINDOW": frame.frames_per_window,
+        "WINDOWS_PER_DWINDOW": frame.windows_per_dwindow,
+    }
+
+
+def server_registers(lab: Lab, start_clock: int) -> dict[str, int]:
+    """All RW registers of the server node, except CONTROL, which starts it and is written last."""
+    (start_q, stop_q), (start_r, stop_r) = gate_ticks(lab, "q"), gate_ticks(lab, "r")
+    return {
+        **_frame_registers(frame_config(lab, start_clock)),
+        "GATE_START_Q": start_q,
+        "GATE_STOP_Q": stop_q,
+        "GATE_START_R": start_r,
+        "GATE_STOP_R": stop_r,
+        "SWAP": int(lab.server.swap_q) | int(lab.server.swap_r) << 1,
+        "RATIO": ratio_register(lab) & 0xFFFFFFFF,
+        "CHANNEL_ENABLE": 15,
+        "STREAM_ENABLE": sum(1 << stream for stream in SERVER_STREAMS),
+        **{f"DELAY_{name}": delay & 0xFFFFFFFF for name, delay in zip(CHANNELS, delay_ticks(lab), strict=True)},
+        **{f"DEAD_TIME_{name}": ps_to_ticks(lab.server.dead_time_ns * 1000) for name in CHANNELS},
+    }
+
+
+def symbol_config(client: Client, key: tuple[int, int, int, int]) -> SymbolConfig:
+    """Thresholds of a client's generator; a probability of 1 becomes 65535/65536."""
+
+    def threshold(probability: float) -> int:
+        return min(0xFFFF, round(probability * 65536))
+
+    return SymbolConfig(
+        key=key,
+        z_threshold=threshold(client.z_probability),
+        send_threshold=threshold(client.send_probability),
+        vac_threshold=threshold(client.vacuum_probability),
+        mu1_threshold=threshold(client.vacuum_probability + client.mu1_probability),
+    )
+
+
+def slice_width_turns(lab: Lab) -> int:
+    """Ds in 2^-16 turn."""
+    return round(lab.protocol.slice_width_deg / 360 * TURN)
+
+
+def client_registers(
+    lab: Lab, role: Literal["alice", "bob"], key: tuple[int, int, int, int], first_emission_clock: int
+) -> dict[str, int]:
+    """All RW registers of a client node except CONTROL. Pulse 0 is emitted at the client's ``first_emission_clock``."""
+    frame = frame_config(lab, first_emission_clock - LAG_CLOCKS)
+    symbols = symbol_config(getattr(lab.clients, role), key)
+    entry_pulses = max(frame.slot_pulses, lab.lanes)
+    return {
+        **_frame_registers(frame),
+        "SLOT_PULSES": entry_pulses,
+        "SLOT_RECIPROCAL": (1 << SLOT_RECIPROCAL_SHIFT) // entry_pulses,
+        "ROLE": int(role == "bob"),
+        **{f"KEY_{i}": word for i, word in enumerate(symbols.key)},
+        "Z_THRESHOLD": symbols.z_threshold,
+        "SEND_THRESHOLD": symbols.send_threshold,
+        "VAC_THRESHOLD": symbols.vac_threshold,
+        "MU1_THRESHOLD": symbols.mu1_threshold,
+        "BLOCK_HERALDS": lab.protocol.block_heralds,
+        "SLICE_WIDTH": slice_width_turns(lab),
+        "STREAM_ENABLE": sum(1 << stream for stream in CLIENT_STREAMS),
+    }
+
+
+def client_table(lab: Lab) -> list[int]:
+    """Words of a client's FRAME_TABLE: 8 slot bytes (one per lane, the rest 0) for each entry. Raises ValueError."""
+    frame = frame_config(lab)
+    lanes = lab.lanes
+    if frame.slot_pulses >= lanes:
+        entries = [[entry] * lanes for entry in frame.table]
+    else:
+        entries = [list(frame.table[i : i + lanes]) for i in range(0, len(frame.table), lanes)]
+    if len(entries) > CLIENT_TABLE_ENTRIES:
+        raise ValueError(
+            f"frame: the clients' table has {len(entries)} entries; allowed: at most {CLIENT_TABLE_ENTRIES}: raise slot_pulses"
+        )
+    words = []
+    for entry in entries:
+        packed = int.from_bytes(bytes(entry).ljust(8, b"\0"), "little")
+        words += [packed & 0xFFFFFFFF, packed >> 32]
+    return words
+
+
+def check_delay(lab: Lab, heralds_per_second: float) -> None:
+    """Refuse a lab whose clients cannot hold their heralds: ValueError.
+
+    A herald stays in a client's ring for at most two blocks, its d-window, the flushes of herald and psi packets and three
+    exchanges between the clients (each twice the flight, by way of the server); 25 % is kept free for fluctuations.
+    """
+    frame = frame_config(lab)
+    dwindow_s = frame.window_ticks * frame.windows_per_dwindow / TICKS_PER_SECOND
+    flush_s = (1 << FLUSH_BITS[Stream.PEER]) / CLOCK_HZ
+    wait_s = dwindow_s + lab.fibre.flight_s + 4 * (2 * lab.fibre.flight_s + 2 * flush_s)
+    held = heralds_per_second * wait_s + 2 * lab.protocol.block_heralds
+    if held > 0.75 * RING_HERALDS:
+        raise ValueError(
+            f"lab {lab.name}: about {held:.0f} heralds wait at a client ({heralds_per_second:.0f}/s for {wait_s * 1e3:.1f} ms and "
+            f"two blocks); allowed: {0.75 * RING_HERALDS:.0f}: lower the rate, windows_per_dwindow or block_heralds"
+        )

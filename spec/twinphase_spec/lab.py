@@ -1,0 +1,271 @@
+"""Lab files: one TOML file says what a TF-QKD pair is made of; gateware, physics and host are all set up from it.
+
+``load_lab("seed-370km")`` loads a preset, ``load_lab("path/to/lab.toml")`` a file. Every error is a `LabError` whose text
+names the key, the value and what is allowed. ``assumed`` lists the keys whose values the lab's sources do not state.
+"""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from .frame import LAG_CLOCKS, MIN_WINDOW_TICKS, SlotClass
+from .sns import MAX_BLOCK_HERALDS
+from .units import TICKS_PER_SECOND
+
+Probability = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+LIGHT_IN_FIBRE_KM_PER_S = 299_792.458 / 1.468
+"""Group velocity in standard fibre (group index 1.468, ITU-T G.652 fibres at 1550 nm)."""
+
+
+class LabError(ValueError):
+    """A lab file that cannot be used; the text is one sentence per fault."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Slots(_Part):
+    """``repeat`` equal table entries: the class in the quantum band and in the reference band."""
+
+    q: Literal["VAC", "SIG", "REF_A", "REF_B", "REF0", "REF1", "REF2", "REF3", "GUARD"]
+    r: Literal["VAC", "SIG", "REF_A", "REF_B", "REF0", "REF1", "REF2", "REF3", "GUARD"]
+    repeat: int = Field(default=1, ge=1, le=32768)
+
+
+class Frame(_Part):
+    """Pulse grid, slot table and estimation windows."""
+
+    pulse_rate_hz: Positive
+    slot_pulses: int = Field(ge=1, le=65535)
+    slots: tuple[Slots, ...] = Field(min_length=1)
+    frames_per_window: int = Field(ge=1, lt=1 << 24)
+    windows_per_dwindow: int = Field(ge=2, le=128)
+    gate_q_ps: Positive
+    """Width of the gate around the pulse centre, quantum band."""
+    gate_r_ps: Positive
+
+    def table(self) -> tuple[tuple[SlotClass, SlotClass], ...]:
+        """(q class, r class) of every slot."""
+        return tuple(
+            (SlotClass[entry.q], SlotClass[entry.r]) for entry in self.slots for _ in range(entry.repeat)
+        )
+
+
+class Bands(_Part):
+    """Optical frequencies of the quantum and the reference band, and what differs between them."""
+
+    quantum_hz: Positive
+    reference_hz: Positive
+    differential_drift_rad_per_s: NotNegative
+    """RMS rate of psi_d = psi_q - psi_r nu_q / nu_r."""
+
+
+class Fibre(_Part):
+    """Both arms and their phase noise ``l L / f^2 (fc / (f + fc))^2`` rad^2/Hz with L = both arms together."""
+
+    length_a_km: NotNegative
+    length_b_km: NotNegative
+    attenuation_db_per_km: NotNegative
+    extra_loss_a_db: NotNegative = 0.0
+    extra_loss_b_db: NotNegative = 0.0
+    noise_rad2_hz_per_km: NotNegative
+    noise_corner_hz: Positive = 100.0
+    drift_rad_per_s: float = Field(default=0.0, allow_inf_nan=False)
+    """Steady drift on top of the noise (asymmetric on purpose: a wrong sign must show)."""
+
+    def transmittance(self, arm: Literal["a", "b"]) -> float:
+        """Transmittance of one arm without the detector."""
+        length, extra = (self.length_a_km, self.extra_loss_a_db) if arm == "a" else (self.length_b_km, self.extra_loss_b_db)
+        return 10 ** (-(length * self.attenuation_db_per_km + extra) / 10)
+
+    @property
+    def flight_s(self) -> float:
+        """One-way time of the longer arm."""
+        return max(self.length_a_km, self.length_b_km) / LIGHT_IN_FIBRE_KM_PER_S
+
+
+class Lasers(_Part):
+    """Lorentzian linewidth that is left on the beat of the two users' (injection-locked) light."""
+
+    beat_linewidth_hz: NotNegative
+    visibility: Probability
+
+
+class Detector(_Part):
+    """One SNSPD. ``offset_ps``: extra arrival time of this detector's path and cable."""
+
+    efficiency: Probability
+    dark_hz: NotNegative
+    dead_time_ns: float = Field(ge=16, le=1e6)
+    """At least 16 ns: the fine-time input takes one edge per channel and clock."""
+    jitter_ps: NotNegative
+    offset_ps: float = Field(default=0.0, ge=-1e6, le=1e6)
+
+
+class Detectors(_Part):
+    """The four detectors of a pair."""
+
+    qL: Detector
+    qR: Detector
+    rL: Detector
+    rR: Detector
+
+
+class Client(_Part):
+    """What a client sends. Intensities are mean photon numbers at its output; references, those of REF slots."""
+
+    z_probability: Probability
+    send_probability: Probability
+    vacuum_probability: Probability
+    """P(vacuum | X)."""
+    mu1_probability: Probability
+    """P(mu_1 | X); mu_2 takes the rest."""
+    mu_1: Positive
+    mu_2: Positive
+    mu_z: Positive
+    reference_q: NotNegative
+    reference_r: NotNegative
+
+    @model_validator(mode="after")
+    def _sum(self) -> Self:
+        if self.vacuum_probability + self.mu1_probability > 1:
+            raise ValueError(
+                f"vacuum_probability + mu1_probability is {self.vacuum_probability + self.mu1_probability:g}; allowed: at most 1"
+            )
+        return self
+
+
+class Clients(_Part):
+    alice: Client
+    bob: Client
+
+
+class Protocol(_Part):
+    """SNS sifting and key figures."""
+
+    name: Literal["SNS"] = "SNS"
+    slice_width_deg: float = Field(gt=0, le=180)
+    block_heralds: int = Field(ge=32, le=MAX_BLOCK_HERALDS, multiple_of=32)
+    error_correction_efficiency: float = Field(default=1.1, ge=1)
+
+
+class Server(_Part):
+    """Settings of the server's electronics."""
+
+    dead_time_ns: NotNegative = 0.0
+    """Programmed dead time of the tagger channels."""
+    swap_q: bool = False
+    swap_r: bool = False
+
+
+class Lab(_Part):
+    """A whole lab: see the module."""
+
+    name: str = Field(min_length=1)
+    description: str
+    sources: tuple[str, ...] = ()
+    assumed: tuple[str, ...] = ()
+    """Keys (``frame.gate_q_ps``) whose values are assumptions."""
+    server: Server = Server()
+    frame: Frame
+    bands: Bands
+    fibre: Fibre
+    lasers: Lasers
+    detectors: Detectors
+    clients: Clients
+    protocol: Protocol
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        period = TICKS_PER_SECOND / self.frame.pulse_rate_hz
+        if period < 1024 or period not in (1024, 2048, 4096, 8192):
+            raise ValueError(
+                f"frame.pulse_rate_hz is {self.frame.pulse_rate_hz:g}; allowed: 1, 0.5, 0.25 or 0.125 GHz "
+                "(the clients emit 8, 4, 2 or 1 pulses per clock)"
+            )
+        lanes = round(8192 / period)
+        frame_pulses = len(self.frame.table()) * self.frame.slot_pulses
+        if (self.frame.slot_pulses % lanes and self.frame.slot_pulses != 1) or frame_pulses % lanes:
+            raise ValueError(
+                f"frame.slot_pulses is {self.frame.slot_pulses} in a frame of {frame_pulses} pulses; allowed: 1 or a "
+                f"multiple of {lanes}, with a frame of a multiple of {lanes} pulses"
+            )
+        window = frame_pulses * self.frame.frames_per_window * period
+        if window < MIN_WINDOW_TICKS:
+            raise ValueError(
+                f"frame.frames_per_window is {self.frame.frames_per_window}; allowed: at least "
+                f"{math.ceil(MIN_WINDOW_TICKS / (frame_pulses * period))} (a window is longer than "
+                f"{LAG_CLOCKS * 2} clocks)"
+            )
+        for key, width in (("gate_q_ps", self.frame.gate_q_ps), ("gate_r_ps", self.frame.gate_r_ps)):
+            if width > 1e12 / self.frame.pulse_rate_hz:
+                raise ValueError(
+                    f"frame.{key} is {width:g}; allowed: at most the pulse period, {1e12 / self.frame.pulse_rate_hz:g} ps"
+                )
+        for key in self.assumed:
+            part: object = self
+            for name in key.split("."):
+                if not hasattr(part, name):
+                    raise ValueError(f"assumed names {key}; allowed: keys of this lab file")
+                part = getattr(part, name)
+        return self
+
+    @property
+    def lanes(self) -> int:
+        """Pulses per clock at the clients."""
+        return round(8192 * self.frame.pulse_rate_hz / TICKS_PER_SECOND)
+
+
+def preset_names() -> list[str]:
+    """Names of the presets that ship with Twinphase, sorted."""
+    folder = resources.files("twinphase_spec") / "labs"
+    return sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
+
+
+def load_lab(name_or_path: str | Path) -> Lab:
+    """The lab of a preset's name or of a TOML file. Raises `LabError`."""
+    text_name = str(name_or_path)
+    if text_name in preset_names():
+        text = (resources.files("twinphase_spec") / "labs" / f"{text_name}.toml").read_text(encoding="utf-8")
+    else:
+        try:
+            text = Path(name_or_path).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise LabError(
+                f"lab {text_name} is neither a preset ({', '.join(preset_names())}) nor a readable TOML file: {error}"
+            ) from error
+    return parse_lab(text, text_name)
+
+
+def parse_lab(text: str, name: str) -> Lab:
+    """The lab that ``text`` (TOML) describes; ``name`` is used in errors. Raises `LabError`."""
+    try:
+        return Lab.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise LabError(f"lab {name} is not valid TOML: {error}") from error
+    except ValidationError as error:
+        raise LabError("\n".join(_sentence(name, fault) for fault in error.errors())) from error  # type: ignore[arg-type]
+
+
+def _sentence(name: str, fault: dict[str, object]) -> str:
+    key = ".".join(str(part) for part in fault["loc"])  # type: ignore[attr-defined]
+    message = str(fault["msg"]).removeprefix("Value error, ")
+    match fault["type"]:
+        case "missing":
+            return f"lab {name}: {key} is missing; give it a value"
+        case "extra_forbidden":
+            return f"lab {name}: {key} is not a key of a lab file; remove it or correct its spelling"
+        case "value_error":
+            return f"lab {name}: {key + ': ' if key else ''}{message}"
+        case _:
+            allowed = message[0].lower() + message[1:]
+            return f"lab {name}: {key} is {fault['input']!r}; allowed: {allowed.removeprefix('input should be ')}"

@@ -1,0 +1,175 @@
+"""Packets and records on the wire, for UDP, serial port, files and the Verilated nodes alike.
+
+A packet is HEADER_WORDS little-endian 32-bit words, then payload words::
+
+    w0  MAGIC << 16 | VERSION << 8 | stream
+    w1  sequence of this stream (register packets: request id)
+    w2  flags << 16 | payload words
+    w3  w4  time base in ticks, low and high word
+    w5  w6  records of this stream lost in the node so far, low and high word
+    w7  index (modulo 2^32) of the packet's first record among the records this stream accepted
+
+so that a receiver knows after a lost packet how many records are missing, and no later time shifts. A stream that sent
+nothing between two heartbeat ticks sends a packet with no payload at the second.
+
+Time base: of TAG packets, a multiple of 2^25 ticks (see t2_words); of all others the clock count, times 8192, at which
+the packet was closed.
+
+Tags are PicoQuant T2 words (HydraHarp V2/MultiHarp): bit 31 special, 30-25 channel, 24-0 time. Special with channel 63
+is an overflow: time counts periods of 2^25 ticks. A tag word's time is ``tag mod 2^25``; the periods between the packet's
+base and the tag are made up by overflow words before it. An overflow word is not a record.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+import numpy as np
+
+MAGIC = 0x5450
+VERSION = 1
+HEADER_WORDS = 8
+MAX_PAYLOAD_WORDS = 256
+MAX_PACKET_BYTES = 4 * (HEADER_WORDS + MAX_PAYLOAD_WORDS)
+
+T2_TIME_BITS = 25
+T2_SPECIAL = 1 << 31
+T2_CHANNEL_SHIFT = 25
+T2_OVERFLOW_CHANNEL = 63
+T2_GAP_MARKER = 1
+"""Marker (special, channel 1..15) that a recorder writes where packets or records were lost."""
+
+
+class Stream(IntEnum):
+    """Stream numbers. 1-15 are data of a node, 64 and up are control."""
+
+    TAG = 1
+    PHASE = 2
+    DPHASE = 3
+    HERALD = 4
+    PSI = 5
+    STATUS = 6
+    SIFTED = 8
+    PEER = 9
+    REGISTER_REQUEST = 64
+    REGISTER_RESPONSE = 65
+    SUBSCRIBE = 80
+    """Host to link: send the streams to the sender of this for SUBSCRIPTION_SECONDS. Never reaches the node's core.
+    Payload, optional: pairs (stream, last sequence received), a receipt that lets a virtual node pace itself."""
+
+
+SUBSCRIPTION_SECONDS = 5.0
+
+RECORD_WORDS = {
+    Stream.TAG: 1,
+    Stream.PHASE: 8,
+    Stream.DPHASE: 8,
+    Stream.HERALD: 3,
+    Stream.PSI: 2,
+    Stream.SIFTED: 2,
+    Stream.PEER: 3,
+}
+"""32-bit words per record (a STATUS record is 2 words per entry of its node's counter list)."""
+
+FLUSH_BITS = {
+    Stream.TAG: 17,
+    Stream.PHASE: 17,
+    Stream.DPHASE: 17,
+    Stream.HERALD: 13,
+    Stream.PSI: 13,
+    Stream.STATUS: 13,
+    Stream.SIFTED: 17,
+    Stream.PEER: 13,
+}
+"""A stream's open packet is closed when the clock count is a multiple of 2^FLUSH_BITS (65 us or 1.05 ms)."""
+HEARTBEAT_BITS = 19
+"""Heartbeat ticks: clock count a multiple of 2^19 (4.2 ms), so that a stream is silent for less than 8.4 ms."""
+STATUS_BITS = 20
+"""A status snapshot is taken when the clock count is a multiple of 2^20 (8.4 ms)."""
+
+FLAG_R_VALID = 1
+FLAG_D_VALID = 2
+
+HEADER_DTYPE = np.dtype(
+    [
+        ("stream", "u1"),
+        ("version", "u1"),
+        ("magic", "<u2"),
+        ("sequence", "<u4"),
+        ("words", "<u2"),
+        ("flags", "<u2"),
+        ("base_ticks", "<u8"),
+        ("lost", "<u8"),
+        ("first_record", "<u4"),
+    ]
+)
+
+PHASE_DTYPE = np.dtype(
+    [
+        ("window", "<u4"),
+        ("psi_r_turns", "<u2"),  # last valid estimate when this window had none
+        ("flags", "<u2"),  # FLAG_R_VALID
+        ("clicks_r", "<u4"),
+        ("clicks_q", "<u4"),
+        ("unwrapped_turns", "<i8"),  # 2^-16 turn, sign-extended from 48 bits
+        ("cosine_r", "<i4"),  # D0 - D2
+        ("sine_r", "<i4"),  # D3 - D1
+    ]
+)
+DPHASE_DTYPE = np.dtype(
+    [
+        ("dwindow", "<u4"),
+        ("psi_d_turns", "<u2"),
+        ("flags", "<u2"),  # FLAG_D_VALID
+        ("clicks_q", "<u4"),
+        ("reserved", "<u4"),
+        ("cosine_d", "<i8"),  # derotated sums, sign-extended from 48 bits
+        ("sine_d", "<i8"),
+    ]
+)
+HERALD_DTYPE = np.dtype(
+    [
+        ("number", "<u4"),
+        ("pulse_low", "<u4"),
+        ("pulse_high_detector", "<u4"),  # pulse index bits 32-55 in bits 0-23; bit 31: detector, 0 L, 1 R
+    ]
+)
+PSI_DTYPE = np.dtype(
+    [
+        ("number", "<u4"),
+        ("psi_turns", "<u2"),
+        ("flags", "<u2"),  # FLAG_R_VALID | FLAG_D_VALID
+    ]
+)
+SIFTED_DTYPE = np.dtype([("number", "<u4"), ("word", "<u4")])  # fields of word: twinphase_spec.sns
+PEER_DTYPE = np.dtype([("kind", "<u4"), ("number", "<u4"), ("value", "<u4")])
+RECORD_DTYPES = {
+    Stream.TAG: np.dtype("<u4"),
+    Stream.PHASE: PHASE_DTYPE,
+    Stream.DPHASE: DPHASE_DTYPE,
+    Stream.HERALD: HERALD_DTYPE,
+    Stream.PSI: PSI_DTYPE,
+    Stream.SIFTED: SIFTED_DTYPE,
+    Stream.PEER: PEER_DTYPE,
+}
+
+
+class RegisterOp(IntEnum):
+    """Operation of a register request, in the flags of its header. w3 is the address, w4 the number of words."""
+
+    READ = 0
+    WRITE = 1
+
+
+class RegisterStatus(IntEnum):
+    """Outcome, in the flags of the response. The response repeats id, address and count; a read adds the words."""
+
+    OK = 0
+    BAD_REQUEST = 1
+    """Count of 0 or above MAX_REGISTER_WORDS, unknown operation, or a write whose payload is not ``count`` words."""
+
+
+MAX_REGISTER_WORDS = 64
+SLIP_END, SLIP_ESC, SLIP_ESC_END, SLIP_ESC_ESC = 0xC0, 0xDB, 0xDC, 0xDD
+"""Serial framing: packet bytes, then CRC-32 (ISO-HDLC, zlib's) of them in little-endian order, SLIP-escaped
+(RFC 1055), SLIP_END before and after."""

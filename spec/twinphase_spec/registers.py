@@ -1,0 +1,311 @@
+"""Register maps, declared once: hdl, host, JSON, SVD and the documentation page are made from these.
+
+Addresses count 32-bit words. A register of 64 bits takes two addresses, low word first. Reading has no side effect; a
+write of any word is idempotent. What is wider than 32 bits and changes by itself (clock, counters) is read from a
+snapshot, taken by a write of 1 to SNAPSHOT and on every status tick, all at one clock.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from enum import IntEnum, StrEnum
+from xml.etree import ElementTree
+
+INTERFACE_VERSION = 1
+ID_MAGIC = 0x54575048
+
+
+class NodeType(IntEnum):
+    """What NODE_TYPE reads."""
+
+    SERVER = 1
+    CLIENT = 2
+
+
+class Access(StrEnum):
+    """RW: host writes, node reads. RO: node drives. W1: a write gives the node a one-clock strobe, reads 0."""
+
+    RW = "rw"
+    RO = "ro"
+    W1 = "w1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Register:
+    """One register of ``width`` bits at word ``address``."""
+
+    name: str
+    address: int
+    width: int
+    doc: str
+    access: Access = Access.RW
+    reset: int = 0
+    signed: bool = False
+
+    @property
+    def words(self) -> int:
+        """Addresses taken: 1 or 2."""
+        return 1 if self.width <= 32 else 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Memory:
+    """``words`` addresses from ``address``; ``width`` bits of each word are kept."""
+
+    name: str
+    address: int
+    words: int
+    width: int
+    doc: str
+    access: Access = Access.RW
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegisterMap:
+    """All registers, memories and counters of one node type."""
+
+    node: NodeType
+    registers: tuple[Register, ...]
+    memories: tuple[Memory, ...]
+    counters: tuple[tuple[str, str], ...]
+    """(name, description) of the 64-bit counters, in the order of the COUNTERS memory and of a STATUS record."""
+
+    def __post_init__(self) -> None:
+        taken: dict[int, str] = {}
+        for entry in (*self.registers, *self.memories):
+            for address in range(entry.address, entry.address + entry.words):
+                if address in taken:
+                    raise ValueError(f"registers: {entry.name} and {taken[address]} share address {address:#x}")
+                taken[address] = entry.name
+
+    def __getitem__(self, name: str) -> Register:
+        for register in self.registers:
+            if register.name == name:
+                return register
+        raise KeyError(f"no register {name} in the {self.node.name.lower()} map")
+
+    def memory(self, name: str) -> Memory:
+        """The memory called ``name``. KeyError when there is none."""
+        for memory in self.memories:
+            if memory.name == name:
+                return memory
+        raise KeyError(f"no memory {name} in the {self.node.name.lower()} map")
+
+    @property
+    def counter_names(self) -> tuple[str, ...]:
+        return tuple(name for name, _ in self.counters)
+
+    @property
+    def status_words(self) -> int:
+        """32-bit words of a STATUS record."""
+        return 2 * len(self.counters)
+
+    def to_json(self) -> str:
+        """The map as JSON text, the source of `hash`."""
+        return json.dumps({"interface_version": INTERFACE_VERSION, **asdict(self)}, indent=1, sort_keys=True)
+
+    @property
+    def hash(self) -> int:
+        """32 bits that change with any entry; MAP_HASH reads it."""
+        return int.from_bytes(hashlib.sha256(self.to_json().encode()).digest()[:4], "little")
+
+    def to_svd(self) -> str:
+        """The map as a CMSIS-SVD document (byte addresses)."""
+        device = ElementTree.Element("device", schemaVersion="1.3")
+        for tag, text in (("name", f"twinphase_{self.node.name.lower()}"), ("version", str(INTERFACE_VERSION))):
+            ElementTree.SubElement(device, tag).text = text
+        ElementTree.SubElement(device, "width").text = "32"
+        peripheral = ElementTree.SubElement(ElementTree.SubElement(device, "peripherals"), "peripheral")
+        ElementTree.SubElement(peripheral, "name").text = "NODE"
+        ElementTree.SubElement(peripheral, "baseAddress").text = "0x0"
+        registers = ElementTree.SubElement(peripheral, "registers")
+        access = {Access.RW: "read-write", Access.RO: "read-only", Access.W1: "write-only"}
+        for register in self.registers:
+            for word in range(register.words):
+                element = ElementTree.SubElement(registers, "register")
+                suffix = "" if register.words == 1 else ("_LOW", "_HIGH")[word]
+                reset = (register.reset >> 32 * word) & 0xFFFFFFFF
+                for tag, text in (
+                    ("name", register.name + suffix),
+                    ("description", register.doc),
+                    ("addressOffset", hex(4 * (register.address + word))),
+                    ("access", access[register.access]),
+                    ("resetValue", hex(reset)),
+                ):
+                    ElementTree.SubElement(element, tag).text = text
+        for memory in self.memories:
+            element = ElementTree.SubElement(registers, "register")
+            for tag, text in (
+                ("dim", str(memory.words)),
+                ("dimIncrement", "4"),
+                ("name", memory.name + "[%s]"),
+                ("description", memory.doc),
+                ("addressOffset", hex(4 * memory.address)),
+                ("access", access[memory.access]),
+            ):
+                ElementTree.SubElement(element, tag).text = text
+        ElementTree.indent(device)
+        return ElementTree.tostring(device, encoding="unicode", xml_declaration=True) + "\n"
+
+    def to_markdown(self) -> str:
+        """The documentation page."""
+        title = f"# Registers of the {self.node.name.lower()} node"
+        lines = [title, "", f"Interface version {INTERFACE_VERSION}, map hash `{self.hash:#010x}`. Word addresses.", ""]
+        lines += ["| address | name | bits | access | reset | meaning |", "|---|---|---|---|---|---|"]
+        lines += [
+            f"| `{r.address:#06x}` | {r.name} | {r.width}{' signed' if r.signed else ''} | {r.access} | {r.reset:#x} | {r.doc} |"
+            for r in self.registers
+        ]
+        lines += ["", "| addresses | memory | bits | access | meaning |", "|---|---|---|---|---|"]
+        lines += [
+            f"| `{m.address:#06x}`-`{m.address + m.words - 1:#06x}` | {m.name} | {m.width} | {m.access} | {m.doc} |"
+            for m in self.memories
+        ]
+        lines += ["", "| counter | meaning |", "|---|---|", *(f"| {name} | {doc} |" for name, doc in self.counters)]
+        return "\n".join(lines) + "\n"
+
+
+CHANNELS = ("qL", "qR", "rL", "rR")
+"""Channel numbers 0-3 of a pair's server node."""
+
+
+def _register(address: int, name: str, width: int, doc: str, **more: object) -> Register:
+    return Register(name=name, address=address, width=width, doc=doc, **more)  # type: ignore[arg-type]
+
+
+def _common(node: NodeType) -> tuple[Register, ...]:
+    ro = Access.RO
+    return (
+        _register(0x00, "ID_MAGIC", 32, "0x54575048", access=ro, reset=ID_MAGIC),
+        _register(0x01, "NODE_TYPE", 8, "1 server, 2 client", access=ro, reset=int(node)),
+        _register(0x02, "INTERFACE_VERSION", 8, "version of packets and records", access=ro, reset=INTERFACE_VERSION),
+        _register(0x03, "CLOCK_HZ", 32, "system clock", access=ro),
+        _register(0x04, "MAP_HASH", 32, "hash of this map", access=ro),
+        _register(0x05, "BUILD_HASH", 32, "hash of RTL, constraints and tool versions", access=ro),
+        _register(0x06, "SNAPSHOT", 1, "write 1: latch clock and all counters at one clock", access=Access.W1),
+        _register(0x07, "SNAPSHOT_COUNT", 32, "snapshots that are complete and readable in COUNTERS", access=ro),
+        _register(0x0A, "STREAM_ENABLE", 16, "bit s: stream s is sent; a disabled stream's records are not counted lost"),
+    )
+
+
+def _frame() -> tuple[Register, ...]:
+    return (
+        _register(0x10, "CONTROL", 1, "bit 0 run: the frame starts when the clock reaches START_CLOCK; 0 stops it"),
+        _register(0x11, "FRAMING", 1, "1: the anchor is running", access=Access.RO),
+        _register(0x12, "START_CLOCK", 51, "clock count at which pulse 0 starts"),
+        _register(0x14, "PERIOD", 49, "pulse period P in 2^-32 tick", reset=8192 << 32),
+        _register(0x16, "STEP_PULSES", 4, "8192 div P", reset=1),
+        _register(0x18, "STEP_REMAINDER", 49, "8192 mod P in 2^-32 tick"),
+        _register(0x1A, "PULSE_RECIPROCAL", 17, "floor(2^58 / PERIOD)", reset=(1 << 58) // (8192 << 32)),
+        _register(0x1B, "FRAME_PULSES", 24, "L, pulses per frame", reset=16),
+        _register(0x1C, "FRAME_RECIPROCAL", 22, "floor(2^25 / L)", reset=(1 << 25) // 16),
+        _register(0x1D, "SLOT_PULSES", 16, "M, pulses per table entry", reset=1),
+        _register(0x1E, "SLOT_RECIPROCAL", 25, "floor(2^24 / M)", reset=1 << 24),
+        _register(0x1F, "FRAMES_PER_WINDOW", 24, "frames per window", reset=1024),
+        _register(0x20, "WINDOWS_PER_DWINDOW", 8, "windows per d-window", reset=2),
+    )
+
+
+SERVER = RegisterMap(
+    node=NodeType.SERVER,
+    registers=(
+        *_common(NodeType.SERVER),
+        *_frame(),
+        _register(0x21, "GATE_START_Q", 17, "first position in the pulse, in ticks, that counts (quantum band)"),
+        _register(0x22, "GATE_STOP_Q", 18, "first position after the gate", reset=1 << 17),
+        _register(0x23, "GATE_START_R", 17, "the same for the reference band"),
+        _register(0x24, "GATE_STOP_R", 18, "the same for the reference band", reset=1 << 17),
+        _register(0x25, "SWAP", 2, "bit 0: swap L and R of the quantum band, bit 1: of the reference band"),
+        _register(0x26, "RATIO", 32, "nu_q / nu_r - 1 in 2^-32", signed=True),
+        _register(0x27, "CHANNEL_ENABLE", 4, "bit c: channel c accepts edges"),
+        *(
+            _register(0x28 + c, f"DELAY_{name}", 22, f"delay of {name} in ticks, +-2 us", signed=True)
+            for c, name in enumerate(CHANNELS)
+        ),
+        *(
+            _register(0x2C + c, f"DEAD_TIME_{name}", 32, f"dead time of {name} in ticks")
+            for c, name in enumerate(CHANNELS)
+        ),
+    ),
+    memories=(
+        Memory(name="COUNTERS", address=0x1000, words=128, width=32, doc="last snapshot, 2 words each", access=Access.RO),
+        Memory(name="FRAME_TABLE", address=0x8000, words=1 << 15, width=8, doc="slot bytes: q class | r class << 4"),
+    ),
+    counters=(
+        ("clock", "clock count of the snapshot"),
+        *(
+            entry
+            for name in CHANNELS
+            for entry in (
+                (f"seen_{name}", "edges from the enabled front end"),
+                (f"dead_{name}", "edges within the dead time"),
+                (f"dropped_{name}", "edges lost because the merge queue was full"),
+                (f"tags_{name}", "tags that left the merge"),
+                (f"in_flight_{name}", "edges accepted by the channel that have not left the merge"),
+            )
+        ),
+        ("unframed", "tags before the frame or while it is stopped"),
+        ("background", "framed tags outside the gate or in GUARD slots"),
+        ("signal", "gated clicks of the quantum band in SIG slots"),
+        ("reference_q", "gated clicks of the quantum band in REF(k) slots"),
+        ("reference_r", "gated clicks of the reference band in REF(k) slots"),
+        ("other", "all other gated clicks (VAC, REF-A, REF-B; SIG in the reference band)"),
+        ("heralds", "heralds announced"),
+        ("multiple", "SIG pulses with more than one gated click: no herald"),
+        ("unjoined", "single-click pulses not announced because the psi queue was full"),
+    ),
+)
+
+CLIENT_TABLE_ENTRIES = 4096
+CLIENT_LANES = 8
+"""Largest number of pulses per clock; a client's period is exactly 8192 / lanes ticks with lanes 1, 2, 4 or 8."""
+
+CLIENT = RegisterMap(
+    node=NodeType.CLIENT,
+    registers=(
+        *_common(NodeType.CLIENT),
+        *_frame(),
+        _register(0x21, "LANES", 4, "pulses per clock that this build emits", access=Access.RO),
+        _register(0x22, "ROLE", 1, "0 Alice, 1 Bob"),
+        _register(0x23, "KEY_0", 32, "generator key, word 0"),
+        _register(0x24, "KEY_1", 32, "generator key, word 1"),
+        _register(0x25, "KEY_2", 32, "generator key, word 2"),
+        _register(0x26, "KEY_3", 32, "generator key, word 3"),
+        _register(0x27, "Z_THRESHOLD", 16, "p(Z) * 65536"),
+        _register(0x28, "SEND_THRESHOLD", 16, "p(send | Z) * 65536"),
+        _register(0x29, "VAC_THRESHOLD", 16, "p(vacuum | X) * 65536"),
+        _register(0x2A, "MU1_THRESHOLD", 16, "p(vacuum or mu_1 | X) * 65536"),
+        _register(0x2B, "BLOCK_HERALDS", 12, "heralds per block, multiple of 32 from 32 to 2048", reset=1024),
+        _register(0x2C, "SLICE_WIDTH", 16, "Ds in 2^-16 turn, at most half a turn", reset=8192),
+    ),
+    memories=(
+        Memory(name="COUNTERS", address=0x1000, words=128, width=32, doc="last snapshot, 2 words each", access=Access.RO),
+        Memory(name="CELLS", address=0x2000, words=128, width=32, doc="sifting counters: sns.cell_index", access=Access.RO),
+        Memory(
+            name="FRAME_TABLE",
+            address=0x8000,
+            words=2 * CLIENT_TABLE_ENTRIES,
+            width=32,
+            doc="slot bytes, entry e in words 2e and 2e+1: byte i is lane i; an entry lasts SLOT_PULSES / lanes clocks",
+        ),
+    ),
+    counters=(
+        ("clock", "clock count of the snapshot"),
+        ("heralds", "herald records taken in"),
+        ("missing", "herald numbers that were skipped"),
+        ("late", "herald or psi records whose number had passed"),
+        ("overflow", "herald records that found the ring full; they become missing"),
+        ("psi", "psi records taken in"),
+        ("peer", "peer records taken in"),
+        ("refused", "peer records that came out of order"),
+        ("blocks_agreed", "blocks whose digests were equal"),
+        ("blocks_discarded", "blocks whose digests differed"),
+        ("sifted_z", "SIFTED records of Z windows"),
+        ("sifted_x", "SIFTED records of X windows"),
+        ("kept_x", "of these, kept by the slice test"),
+        ("error_x", "of these, errors"),
+    ),
+)
+MAPS = {node_map.node: node_map for node_map in (SERVER, CLIENT)}
