@@ -27,9 +27,7 @@ CORDIC_STAGES = 18
 CORDIC_ANGLE_BITS = 20
 CORDIC_NORMAL_BITS = 22
 """Magnitude bits after normalise."""
-CORDIC_ATAN = tuple(
-    round(math.atan(2.0**-i) / (2 * math.pi) * (1 << CORDIC_ANGLE_BITS)) for i in range(CORDIC_STAGES)
-)
+CORDIC_ATAN = tuple(round(math.atan(2.0**-i) / (2 * math.pi) * (1 << CORDIC_ANGLE_BITS)) for i in range(CORDIC_STAGES))
 
 COUNT_BITS = 20
 """Signed window counts D_k saturate at +-(2^19 - 1), unsigned window counts N at 2^20 - 1."""

@@ -106,12 +106,16 @@ class FrameConfig:
 
     def __post_init__(self) -> None:
         period_ok = MIN_PERIOD_TICKS << 32 <= self.period_q32 <= MAX_PERIOD_TICKS << 32
-        _require(period_ok, "period_q32", self.period_q32, f"{MIN_PERIOD_TICKS} to {MAX_PERIOD_TICKS} ticks, times 2^32")
+        _require(
+            period_ok, "period_q32", self.period_q32, f"{MIN_PERIOD_TICKS} to {MAX_PERIOD_TICKS} ticks, times 2^32"
+        )
         _require(1 <= self.slot_pulses < 1 << SLOT_PULSES_BITS, "slot_pulses", self.slot_pulses, "1 to 65535")
         _require(1 <= len(self.table) <= TABLE_SLOTS, "table length", len(self.table), f"1 to {TABLE_SLOTS} slots")
         classes = {int(c) for c in SlotClass}
         for i, entry in enumerate(self.table):
-            _require(entry & 15 in classes and entry >> 4 in classes, f"table[{i}]", entry, "two slot classes of 0 to 8")
+            _require(
+                entry & 15 in classes and entry >> 4 in classes, f"table[{i}]", entry, "two slot classes of 0 to 8"
+            )
         _require(
             MIN_FRAME_PULSES <= self.frame_pulses < 1 << FRAME_PULSE_BITS,
             "slots times slot_pulses",

@@ -55,9 +55,7 @@ class Frame(_Part):
 
     def table(self) -> tuple[tuple[SlotClass, SlotClass], ...]:
         """(q class, r class) of every slot."""
-        return tuple(
-            (SlotClass[entry.q], SlotClass[entry.r]) for entry in self.slots for _ in range(entry.repeat)
-        )
+        return tuple((SlotClass[entry.q], SlotClass[entry.r]) for entry in self.slots for _ in range(entry.repeat))
 
 
 class Bands(_Part):
@@ -84,7 +82,9 @@ class Fibre(_Part):
 
     def transmittance(self, arm: Literal["a", "b"]) -> float:
         """Transmittance of one arm without the detector."""
-        length, extra = (self.length_a_km, self.extra_loss_a_db) if arm == "a" else (self.length_b_km, self.extra_loss_b_db)
+        length, extra = (
+            (self.length_a_km, self.extra_loss_a_db) if arm == "a" else (self.length_b_km, self.extra_loss_b_db)
+        )
         return 10 ** (-(length * self.attenuation_db_per_km + extra) / 10)
 
     @property

