@@ -74,7 +74,8 @@ class RegisterMap:
 
     def __post_init__(self) -> None:
         taken: dict[int, str] = {}
-        for entry in (*self.registers, *self.memories):
+        entries: list[Register | Memory] = [*self.registers, *self.memories]
+        for entry in entries:
             for address in range(entry.address, entry.address + entry.words):
                 if address in taken:
                     raise ValueError(f"registers: {entry.name} and {taken[address]} share address {address:#x}")

@@ -1,0 +1,1 @@
+"""The report of a run: summary.json, plots, and one self-contained page."""

@@ -1,0 +1,95 @@
+"""Synthesis figures per unit: LUT, FF, BRAM, DSP and Fmax, out of context on LFE5U-85F, speed grade 6.
+
+``python tests/build/figures.py [UNIT ...]`` takes them anew and writes ``figures.json`` beside this file. Delays are
+nextpnr's slow-corner model.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from amaranth.back import verilog
+from amaranth.lib import wiring
+
+from twinphase_firmware.build import build_environment
+from twinphase_firmware.manifest import read_clocks, read_utilisation
+
+RECORD = Path(__file__).with_name("figures.json")
+DEVICE = ("--85k", "--speed", "6", "--package", "CABGA381")
+CLOCK_MHZ = 125
+
+
+def units() -> dict[str, Callable[[], wiring.Component]]:
+    """Name and maker of every unit whose figures are kept."""
+    from twinphase_hdl.core.framer import Framer
+    from twinphase_hdl.nodes.client import ClientNode
+    from twinphase_hdl.nodes.server import ServerNode
+    from twinphase_hdl.phase.cordic import Cordic
+    from twinphase_hdl.phase.tracker import PhaseTracker
+    from twinphase_hdl.sift.emitter import Emitter
+    from twinphase_hdl.timetag.tagger import Tagger
+
+    from twinphase_hdl.sift.block import BlockSifter
+
+    return {
+        "core.framer": Framer,
+        "timetag.tagger": Tagger,
+        "phase.cordic": Cordic,
+        "phase.tracker": PhaseTracker,
+        "sift.emitter": Emitter,
+        "sift.block": BlockSifter,
+        "nodes.server": ServerNode,
+        "nodes.client": ClientNode,
+    }
+
+
+def verilog_of(make: Callable[[], wiring.Component]) -> str:
+    """The unit's Verilog without source positions, so that its hash changes only with the logic."""
+    return verilog.convert(make(), name="unit", emit_src=False, strip_internal_attrs=True)
+
+
+def digest(text: str) -> str:
+    """Hash that says whether figures must be taken anew."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def measure(text: str) -> dict[str, float]:
+    """Synthesises, places and routes; LUT, FF, BRAM, DSP and Fmax in MHz. RuntimeError with the tool's words when it fails."""
+    environment = build_environment()
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder)
+        (work / "unit.v").write_text(text)
+        for command in (
+            [environment["YOSYS"], "-q", "-p", "read_verilog unit.v; synth_ecp5 -top unit -json unit.json"],
+            [
+                *(environment["NEXTPNR_ECP5"], "--quiet", *DEVICE, "--out-of-context", "--json", "unit.json"),
+                *("--freq", str(CLOCK_MHZ), "--report", "report.json", "--seed", "1"),
+            ],
+        ):
+            done = subprocess.run(command, cwd=work, env=environment, capture_output=True, text=True)
+            if done.returncode:
+                raise RuntimeError(f"{Path(command[0]).name} failed: {(done.stderr or done.stdout)[-2000:]}")
+        report = json.loads((work / "report.json").read_text())
+    fmax = min(clock["achieved_mhz"] for clock in read_clocks(report).values())
+    return {**{name: use["used"] for name, use in read_utilisation(report).items()}, "fmax_mhz": fmax}
+
+
+def main(names: list[str]) -> None:
+    record = json.loads(RECORD.read_text()) if RECORD.exists() else {}
+    for name, make in units().items():
+        text = verilog_of(make)
+        if (names and name not in names) or (not names and record.get(name, {}).get("verilog") == digest(text)):
+            continue
+        record[name] = {"verilog": digest(text), **measure(text)}
+        print(name, record[name], flush=True)
+        RECORD.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,30 @@
+"""PLL arithmetic of the boards."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from twinphase_firmware import pll
+
+
+@pytest.mark.parametrize("board_mhz", [12, 25, 50, 100, 125])
+def test_every_board_clock_makes_125_mhz_exactly(board_mhz: int) -> None:
+    if board_mhz == 12:
+        with pytest.raises(ValueError, match=r"no PLL setting makes 125 MHz from 12 MHz"):
+            pll.solve_pll(12e6, 125e6)  # 125/12 needs a phase detector below its 10 MHz
+        return
+    found = pll.solve_pll(board_mhz * 1e6, 125e6)
+    assert board_mhz * 1e6 / found.clki_div * found.clkfb_div == 125e6
+    assert found.vco_hz == 125e6 * found.clkop_div
+
+
+@given(st.integers(1, 500), st.integers(1, 500))
+def test_solutions_keep_the_data_sheet_limits(input_mhz: int, output_mhz: int) -> None:
+    try:
+        found = pll.solve_pll(input_mhz * 1e6, output_mhz * 1e6)
+    except ValueError as error:
+        assert "allowed" in str(error)
+        return
+    assert pll.VCO_HZ[0] <= found.vco_hz <= pll.VCO_HZ[1]
+    assert pll.PHASE_DETECTOR_HZ[0] <= input_mhz * 1e6 / found.clki_div <= pll.PHASE_DETECTOR_HZ[1]
+    assert input_mhz * found.clkfb_div == output_mhz * found.clki_div
