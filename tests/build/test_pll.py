@@ -22,9 +22,8 @@ def test_every_board_clock_makes_125_mhz_exactly(board_mhz: int) -> None:
 def test_solutions_keep_the_data_sheet_limits(input_mhz: int, output_mhz: int) -> None:
     try:
         found = pll.solve_pll(input_mhz * 1e6, output_mhz * 1e6)
-    except ValueError as error:
-        assert "allowed" in str(error)
-        return
+    except ValueError:
+        return  # out of the data sheet's range, or no exact ratio
     assert pll.VCO_HZ[0] <= found.vco_hz <= pll.VCO_HZ[1]
     assert pll.PHASE_DETECTOR_HZ[0] <= input_mhz * 1e6 / found.clki_div <= pll.PHASE_DETECTOR_HZ[1]
     assert input_mhz * found.clkfb_div == output_mhz * found.clki_div

@@ -16,11 +16,13 @@ from .summary import Summary
 STYLE = """
 body{font:15px/1.5 system-ui,Helvetica,Arial,sans-serif;color:#1d2733;max-width:1000px;margin:2rem auto;padding:0 1rem}
 h1{font-size:1.6rem;margin-bottom:0}h2{font-size:1.15rem;margin-top:2rem;border-bottom:1px solid #d5dbe1}
-.lead{color:#5a6572;margin-top:.2rem}.cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(215px,1fr));gap:.7rem;margin:1.2rem 0}
+.lead{color:#5a6572;margin-top:.2rem}
+.cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(215px,1fr));gap:.7rem;margin:1.2rem 0}
 .card{border:1px solid #d5dbe1;border-radius:8px;padding:.6rem .8rem}.card b{display:block;font-size:1.25rem}
 .card span{color:#5a6572;font-size:.85rem}.good{border-left:5px solid #3d8b4f}.bad{border-left:5px solid #b03a2e}
 table{border-collapse:collapse;margin:.5rem 0}td,th{padding:.2rem .9rem .2rem 0;text-align:left;border-bottom:1px solid #eceff2}
-td.n{text-align:right;font-variant-numeric:tabular-nums}img{max-width:100%}figure{margin:1rem 0}figcaption{color:#5a6572;font-size:.9rem}
+td.n{text-align:right;font-variant-numeric:tabular-nums}
+img{max-width:100%}figure{margin:1rem 0}figcaption{color:#5a6572;font-size:.9rem}
 """
 
 

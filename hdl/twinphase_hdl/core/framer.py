@@ -1,0 +1,281 @@
+"""From the time of a click to its place in the frame."""
+
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.lib import memory, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from twinphase_hdl.core.divide import ConstantDivide
+from twinphase_hdl.types import Anchor, Click, GridConfig, Tag
+from twinphase_spec import frame, units
+
+# Most that a tag can be ahead of the anchor, in ticks: the lag, 4 us of delay span and one pulse.
+_AHEAD_MAX = (frame.LAG_CLOCKS + 512) * units.TICKS_PER_CLOCK + frame.MAX_PERIOD_TICKS + 1
+_PULSES_AHEAD_BITS = 16
+_FRAMES_AHEAD_BITS = 13
+_LAG_BIT = frame.LAG_CLOCKS.bit_length() - 1
+_CLOCKS_AHEAD_BITS = frame.OFFSET_BITS - units.FRACTION_BITS
+
+
+class _Delays:
+    """Values carried along a pipeline; a stage's registers move only for a valid element.
+
+    Must not be called inside of an ``m.If``, which would be a condition on the registers as well.
+    """
+
+    def __init__(self, m: Module, valids: list[Signal]):
+        self._m = m
+        self._valids = valids
+
+    def __call__(self, value: Value, since: int, until: int, name: str) -> Value:
+        """``value``, which belongs to stage ``since``, in stage ``until``."""
+        for stage in range(since, until):
+            after = Signal.like(value, name=f"{name}_{stage + 1}")
+            with self._m.If(self._valids[stage]):
+                self._m.d.sync += after.eq(value)
+            value = after
+        return value
+
+
+class Framer(wiring.Component):
+    """Maps each tag to pulse, position, class, window and d-window, by its distance from the anchor.
+
+    With the anchor of the clock in which the tag comes (pulse n0, remainder r0, l0, ...), and the anchor's time A =
+    START * 8192 while it is at zero, otherwise (clock - LAG_CLOCKS) * 8192::
+
+        x = (t - A) 2^32 + r0;    n = n0 + x div P,  position = (x mod P) >> 32
+        l = (l0 + x div P) mod L; slot = l div M;    class = nibble of the band in table[slot]
+        window += 1 if window_frame + (l0 + x div P) div L >= frames_per_window;  d-window likewise
+
+    A tag is framed if ``i_framing`` is high in the clock in which it comes and t >= START * 8192. ``i_framing`` (`Timebase.o_framing`)
+    is also high before START + LAG_CLOCKS, when the frame is going to start, so that all tags from START on are framed; a frame
+    whose START + LAG_CLOCKS passed without ``i_run`` frames nothing. It is gated if framed, gate start <= position < gate
+    stop of its band, and its class is not GUARD. Channels 0, 1 are the q band, 2, 3 the r band.
+
+    Members
+    -------
+    i : stream of Tag
+        Always ready. At most LAG_CLOCKS + 512 clocks behind the clock count, as the merge gives them.
+    i_anchor, i_framing, i_config : of the timebase
+    i_gate_start_q, i_gate_stop_q, i_gate_start_r, i_gate_stop_r : 17, 18, 17, 18, ticks
+        First position that counts, first position that does not.
+    i_table_address, i_table_data, i_table_en : 15, 8, 1
+        Writes a slot byte.
+    o, o_valid : Click
+        `latency` clocks after the tag.
+    o_unframed, o_background, o_signal, o_reference_q, o_reference_r, o_other : 1
+        What counter this click goes to: exactly one is high with ``o_valid``.
+    o_busy : 1
+        A tag is inside or at the output.
+
+    Latency: `latency` clocks, constant. Throughput: one tag per clock. Overflow: n, window and d-window wrap.
+    Source: `twinphase_spec.frame`.
+    """
+
+    i: In(stream.Signature(Tag, always_ready=True))
+    i_anchor: In(Anchor)
+    i_framing: In(1)
+    i_config: In(GridConfig)
+    i_gate_start_q: In(frame.PERIOD_INT_BITS)
+    i_gate_stop_q: In(frame.PERIOD_INT_BITS + 1)
+    i_gate_start_r: In(frame.PERIOD_INT_BITS)
+    i_gate_stop_r: In(frame.PERIOD_INT_BITS + 1)
+    i_table_address: In(frame.TABLE_ADDRESS_BITS)
+    i_table_data: In(8)
+    i_table_en: In(1)
+    o: Out(Click)
+    o_valid: Out(1)
+    o_unframed: Out(1)
+    o_background: Out(1)
+    o_signal: Out(1)
+    o_reference_q: Out(1)
+    o_reference_r: Out(1)
+    o_other: Out(1)
+    o_busy: Out(1)
+
+    def __init__(self):
+        super().__init__()
+        self._pulse_divide = ConstantDivide(
+            x_max=_AHEAD_MAX << frame.PERIOD_FRACTION_BITS,
+            d_min=frame.MIN_PERIOD_TICKS << frame.PERIOD_FRACTION_BITS,
+            d_max=frame.MAX_PERIOD_TICKS << frame.PERIOD_FRACTION_BITS,
+            q_bits=_PULSES_AHEAD_BITS,
+            shift=frame.PULSE_RECIPROCAL_SHIFT,
+            add_bits=frame.FRAME_PULSE_BITS + 1,
+        )
+        self._frame_divide = ConstantDivide(
+            x_max=(1 << frame.FRAME_PULSE_BITS) + (1 << _PULSES_AHEAD_BITS),
+            d_min=frame.MIN_FRAME_PULSES,
+            d_max=(1 << frame.FRAME_PULSE_BITS) - 1,
+            q_bits=_FRAMES_AHEAD_BITS,
+            shift=frame.FRAME_RECIPROCAL_SHIFT,
+            add_bits=frame.FRAMES_PER_WINDOW_BITS + 1,
+        )
+        self._slot_divide = ConstantDivide(
+            x_max=1 << frame.FRAME_PULSE_BITS,
+            d_min=1,
+            d_max=(1 << frame.SLOT_PULSES_BITS) - 1,
+            q_bits=frame.TABLE_ADDRESS_BITS,
+            shift=frame.SLOT_RECIPROCAL_SHIFT,
+        )
+
+    @property
+    def _stages(self) -> tuple[int, int, int, int]:
+        """Clocks after the tag at which x, pulse, place in the frame and slot are registers."""
+        x = 1
+        pulse = x + self._pulse_divide.latency
+        place = pulse + self._frame_divide.latency
+        return x, pulse, place, place + self._slot_divide.latency
+
+    @property
+    def latency(self) -> int:
+        """Clocks from a tag to its click."""
+        return self._stages[-1] + 2
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.pulse_divide = pulse_divide = self._pulse_divide
+        m.submodules.frame_divide = frame_divide = self._frame_divide
+        m.submodules.slot_divide = slot_divide = self._slot_divide
+        at_x, at_pulse, at_place, at_slot = self._stages
+        anchor, config, tag = self.i_anchor, self.i_config, self.i.payload
+
+        valids = [self.i.valid, *(Signal(name=f"valid_{stage}") for stage in range(1, self.latency + 1))]
+        m.d.sync += [after.eq(before) for before, after in zip(valids[:-1], valids[1:], strict=True)]
+        delayed = _Delays(m, valids)
+
+        # Distance from the anchor, and whether it is at or after the start.
+        resting = Signal()
+        from_start = Signal(units.CLOCK_BITS)
+        behind = Signal(_CLOCKS_AHEAD_BITS)
+        ahead = Signal(frame.OFFSET_BITS)
+        tag_clock = tag.time[units.FRACTION_BITS :]
+        tag_fine = tag.time[: units.FRACTION_BITS]
+        m.d.comb += [
+            resting.eq(~(anchor.pulse.any() | anchor.remainder.any())),
+            from_start.eq(tag_clock - config.start_clock),
+            # A tag is less than LAG_CLOCKS behind the clock and less than that ahead of it, so that adding LAG_CLOCKS to
+            # the difference is to invert one bit.
+            behind.eq(tag_clock - anchor.clock),
+            ahead.eq(
+                Cat(tag_fine, behind[:_LAG_BIT], ~behind[_LAG_BIT:]) + anchor.remainder[frame.PERIOD_FRACTION_BITS :]
+            ),
+        ]
+        x = Signal(frame.OFFSET_BITS + frame.PERIOD_FRACTION_BITS)
+        framed_x = Signal()
+        with m.If(self.i.valid):
+            m.d.sync += [
+                x.eq(
+                    Cat(
+                        anchor.remainder[: frame.PERIOD_FRACTION_BITS],
+                        Mux(resting, Cat(tag_fine, from_start[:_CLOCKS_AHEAD_BITS]), ahead),
+                    )
+                ),
+                framed_x.eq(self.i_framing & ~(resting & from_start[-1])),
+            ]
+
+        # Pulse and position; l0 is added on the way.
+        frame_pulse = delayed(anchor.frame_pulse, 0, at_x, "frame_pulse")
+        m.d.comb += [
+            pulse_divide.i_valid.eq(valids[at_x]),
+            pulse_divide.i_x.eq(x),
+            pulse_divide.i_add.eq(frame_pulse),
+            pulse_divide.i_d.eq(config.period),
+            pulse_divide.i_reciprocal.eq(config.pulse_reciprocal),
+        ]
+        # n0 less l0 waits for l0 + x div P, of which n is the sum.
+        base = Signal(frame.PULSE_BITS)
+        with m.If(valids[0]):
+            m.d.sync += base.eq(anchor.pulse - anchor.frame_pulse)
+        base = delayed(base, 1, at_pulse, "base")
+        pulse = Signal(frame.PULSE_BITS)
+        with m.If(valids[at_pulse]):
+            m.d.sync += pulse.eq(base + pulse_divide.o_q)
+        position = pulse_divide.o_r[frame.PERIOD_FRACTION_BITS :]
+        channel = delayed(tag.channel, 0, at_pulse, "channel")
+        band_r = channel[1]
+        in_gate = Signal()
+        with m.If(valids[at_pulse]):
+            m.d.sync += in_gate.eq(
+                (position >= Mux(band_r, self.i_gate_start_r, self.i_gate_start_q))
+                & (position < Mux(band_r, self.i_gate_stop_r, self.i_gate_stop_q))
+            )
+
+        # Place in the frame, and frames since the window's start.
+        m.d.comb += [
+            frame_divide.i_valid.eq(valids[at_pulse]),
+            frame_divide.i_x.eq(pulse_divide.o_q),
+            frame_divide.i_add.eq(delayed(anchor.window_frame, 0, at_pulse, "window_frame")),
+            frame_divide.i_d.eq(config.frame_pulses),
+            frame_divide.i_reciprocal.eq(config.frame_reciprocal),
+            slot_divide.i_valid.eq(valids[at_place]),
+            slot_divide.i_x.eq(frame_divide.o_r),
+            slot_divide.i_d.eq(config.slot_pulses),
+            slot_divide.i_reciprocal.eq(config.slot_reciprocal),
+        ]
+
+        # Window and d-window while the slot is found. A window is longer than the anchor's lag: at most one ahead.
+        next_window = Signal()
+        last_window = Signal()
+        window = Signal(frame.WINDOW_BITS)
+        dwindow = Signal(frame.WINDOW_BITS)
+        dwindow_window = delayed(anchor.dwindow_window, 0, at_place, "dwindow_window")
+        anchor_window = delayed(anchor.window, 0, at_place + 1, "anchor_window")
+        anchor_dwindow = delayed(anchor.dwindow, 0, at_place + 1, "anchor_dwindow")
+        with m.If(valids[at_place]):
+            m.d.sync += [
+                next_window.eq(frame_divide.o_q >= config.frames_per_window),
+                last_window.eq(dwindow_window + 1 == config.windows_per_dwindow),
+            ]
+        with m.If(valids[at_place + 1]):
+            m.d.sync += [
+                window.eq(anchor_window + next_window),
+                dwindow.eq(anchor_dwindow + (next_window & last_window)),
+            ]
+
+        # Classes. The memory's output goes into a register first: its clock-to-output time is most of a clock.
+        m.submodules.table = table = memory.Memory(shape=8, depth=frame.TABLE_SLOTS, init=[])
+        write, read = table.write_port(), table.read_port()
+        m.d.comb += [
+            write.addr.eq(self.i_table_address),
+            write.data.eq(self.i_table_data),
+            write.en.eq(self.i_table_en),
+            read.addr.eq(slot_divide.o_q),
+            read.en.eq(valids[at_slot]),
+        ]
+        slot_class = Signal(4)
+        class_band_r = delayed(band_r, at_pulse, at_slot + 1, "class_band_r")
+        with m.If(valids[at_slot + 1]):
+            m.d.sync += slot_class.eq(Mux(class_band_r, read.data[4:], read.data[:4]))
+
+        end = self.latency
+        gated = Signal()
+        framed = delayed(framed_x, at_x, end, "framed")
+        m.d.comb += [
+            gated.eq(
+                framed & delayed(in_gate, at_pulse + 1, end, "in_gate") & (slot_class != frame.SlotClass.GUARD)
+            ),
+            self.o_valid.eq(valids[end]),
+            self.o.channel.eq(delayed(channel, at_pulse, end, "channel")),
+            self.o.framed.eq(framed),
+            self.o.gated.eq(gated),
+            self.o.slot_class.eq(slot_class),
+            self.o.pulse.eq(delayed(pulse, at_pulse + 1, end, "pulse")),
+            self.o.position.eq(delayed(position, at_pulse, end, "position")),
+            self.o.window.eq(delayed(window, at_place + 2, end, "window_out")),
+            self.o.dwindow.eq(delayed(dwindow, at_place + 2, end, "dwindow_out")),
+            self.o_busy.eq(Cat(valids[1:]).any()),
+        ]
+
+        # REF0 .. REF3 are 4 .. 7.
+        counted = self.o_valid & gated
+        reference = slot_class[2:] == frame.SlotClass.REF0 >> 2
+        signal = ~self.o.channel[1] & (slot_class == frame.SlotClass.SIG)
+        m.d.comb += [
+            self.o_unframed.eq(self.o_valid & ~framed),
+            self.o_background.eq(self.o_valid & framed & ~gated),
+            self.o_signal.eq(counted & signal),
+            self.o_reference_q.eq(counted & reference & ~self.o.channel[1]),
+            self.o_reference_r.eq(counted & reference & self.o.channel[1]),
+            self.o_other.eq(counted & ~reference & ~signal),
+        ]
+        return m

@@ -1,0 +1,186 @@
+"""The one owner of every free-running count of a node."""
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from twinphase_hdl.types import Anchor, GridConfig
+from twinphase_spec import frame, units
+
+
+def tick(anchor_clock: Value, bits: int) -> Value:
+    """High in the clocks whose count is a multiple of ``2**bits``. ValueError outside 0 .. CLOCK_BITS."""
+    if not 0 <= bits <= len(anchor_clock):
+        raise ValueError(f"tick: bits is {bits}; allowed: 0 to {len(anchor_clock)}")
+    return ~anchor_clock[:bits].any() if bits else Const(1)
+
+
+class Timebase(wiring.Component):
+    """Counts clocks and steps the anchor, the frame position LAG_CLOCKS behind the clock count.
+
+    In a clock with count c, ``o_anchor = FrameConfig.anchor_at(c)`` as long as the frame runs, with additions only::
+
+        remainder += 8192 mod P, less P and carry = 1 if that reaches P
+        n, l      += 8192 div P + carry;  l less L on reaching L, which steps frame, window and d-window
+
+    The remainder is kept one clock ahead so that the carry into n and l is a register.
+
+    The frame starts if ``i_run`` is high in the clock whose count is START + LAG_CLOCKS; later it has been missed and stays
+    at rest until ``i_run`` has been low and a new START is set. ``i_run`` low returns the position to zero at the next edge. "Before"
+    and "after" are modular, so a START lies less than 2^50 clocks (104 days) ahead.
+
+    ``sim_load`` replaces counting by loading: outputs in the next clock are what counting would have given. Whether
+    the frame runs follows from what is loaded: clock before or at START + LAG: it will start; after it: it runs if the position is
+    not zero, and has been missed if it is zero. Loading a close clock gives ``o_close`` as well.
+
+    Members
+    -------
+    i_config : GridConfig
+        Must be stable from two clocks before ``i_run`` rises until it has fallen.
+    i_run : 1
+        CONTROL bit 0.
+    sim_load, sim_anchor : 1, Anchor
+        Simulation port. Tied to 0 in hardware.
+    o_anchor : Anchor
+        Position; zero, except for the clock, when the frame is at rest.
+    o_framing : 1
+        The frame runs or is going to: ``i_run`` and START + LAG not missed. What the framer goes by.
+    o_running : 1
+        The anchor is running: ``i_run`` and START + LAG reached in time. What the FRAMING register shows.
+    o_close : 1
+        First clock of a new window: ``clock == FrameConfig.close_clock(window - 1)``.
+    o_close_last : 1
+        With ``o_close``: the closed window was the last of its d-window.
+
+    Latency: none, outputs belong to the clock they appear in. Overflow: clock, n, frame, window and d-window wrap.
+    Source: `twinphase_spec.frame`.
+    """
+
+    i_config: In(GridConfig)
+    i_run: In(1)
+    sim_load: In(1)
+    sim_anchor: In(Anchor)
+    o_anchor: Out(Anchor)
+    o_framing: Out(1)
+    o_running: Out(1)
+    o_close: Out(1)
+    o_close_last: Out(1)
+
+    def elaborate(self, platform):
+        m = Module()
+        config, anchor, load, loaded = self.i_config, self.o_anchor, self.sim_load, self.sim_anchor
+
+        # Clock count, and where it stands relative to the start. Both flags describe the clock they are high in.
+        start = Signal(units.CLOCK_BITS)  # START + LAG
+        start_less_1 = Signal(units.CLOCK_BITS)
+        until_start = Signal()  # clock <= START + LAG
+        at_start = Signal()
+        m.d.sync += [
+            start.eq(config.start_clock + frame.LAG_CLOCKS),
+            start_less_1.eq(config.start_clock + (frame.LAG_CLOCKS - 1)),
+            anchor.clock.eq(Mux(load, loaded.clock, anchor.clock + 1)),
+        ]
+        # Both ask about the clock count after the edge.
+        ahead = Signal(units.CLOCK_BITS)
+        m.d.comb += ahead.eq(Mux(load, start, start_less_1) - Mux(load, loaded.clock, anchor.clock))
+        m.d.sync += [
+            until_start.eq(~ahead[-1]),
+            at_start.eq(Mux(load, start, start_less_1) == Mux(load, loaded.clock, anchor.clock)),
+        ]
+
+        # Does the anchor move at the coming edge?
+        moved = Signal()  # it has moved before
+        advance = Signal()
+        loaded_moved = (loaded.pulse | loaded.remainder).any()
+        m.d.comb += [
+            advance.eq(moved | at_start),
+            self.o_running.eq(self.i_run & advance),
+            self.o_framing.eq(self.i_run & (moved | until_start)),
+        ]
+        m.d.sync += moved.eq(self.i_run & Mux(load, loaded_moved, advance))
+
+        # Position in the pulse, one clock ahead of what is shown.
+        step_less_period = Signal(frame.PERIOD_BITS + 1)
+        remainder_ahead = Signal(frame.PERIOD_BITS)
+        carry_ahead = Signal()
+        shown = Signal(frame.PERIOD_BITS)
+        stepped = Signal(frame.PERIOD_BITS)
+        wrapped = Signal(frame.PERIOD_BITS + 1)
+        m.d.comb += [
+            shown.eq(Mux(self.i_run, Mux(load, loaded.remainder, Mux(advance, remainder_ahead, 0)), 0)),
+            stepped.eq(shown + config.step_remainder),
+            wrapped.eq(shown + step_less_period),
+        ]
+        m.d.sync += [
+            step_less_period.eq(config.step_remainder - config.period),
+            anchor.remainder.eq(shown),
+            carry_ahead.eq(~wrapped[-1]),
+            remainder_ahead.eq(Mux(wrapped[-1], stepped, wrapped)),
+        ]
+
+        # Pulse, frame, window, d-window.
+        step_less_frame = Signal(frame.FRAME_PULSE_BITS + 1)
+        frame_pulse = Signal(frame.FRAME_PULSE_BITS)
+        frame_pulse_wrapped = Signal(frame.FRAME_PULSE_BITS + 1)
+        next_frame = Signal()
+        next_window = Signal()
+        next_dwindow = Signal()
+        last_frame = Signal()
+        last_window = Signal()
+        m.d.comb += [
+            frame_pulse.eq(anchor.frame_pulse + config.step_pulses + carry_ahead),
+            frame_pulse_wrapped.eq(anchor.frame_pulse + step_less_frame + carry_ahead),
+            last_frame.eq(anchor.window_frame + 1 == config.frames_per_window),
+            last_window.eq(anchor.dwindow_window + 1 == config.windows_per_dwindow),
+            next_frame.eq(advance & ~frame_pulse_wrapped[-1]),
+            next_window.eq(next_frame & last_frame),
+            next_dwindow.eq(next_window & last_window),
+        ]
+        m.d.sync += step_less_frame.eq(config.step_pulses - config.frame_pulses)
+        with m.If(~self.i_run):
+            m.d.sync += Cat(
+                anchor.pulse,
+                anchor.frame_pulse,
+                anchor.frame,
+                anchor.window_frame,
+                anchor.window,
+                anchor.dwindow_window,
+                anchor.dwindow,
+            ).eq(0)
+        with m.Elif(load):
+            m.d.sync += [
+                anchor[name].eq(loaded[name])
+                for name in ("pulse", "frame_pulse", "frame", "window_frame", "window", "dwindow_window", "dwindow")
+            ]
+        with m.Elif(advance):
+            m.d.sync += [
+                anchor.pulse.eq(anchor.pulse + config.step_pulses + carry_ahead),
+                anchor.frame_pulse.eq(Mux(next_frame, frame_pulse_wrapped, frame_pulse)),
+            ]
+            with m.If(next_frame):
+                m.d.sync += [
+                    anchor.frame.eq(anchor.frame + 1),
+                    anchor.window_frame.eq(Mux(last_frame, 0, anchor.window_frame + 1)),
+                ]
+            with m.If(next_window):
+                m.d.sync += [
+                    anchor.window.eq(anchor.window + 1),
+                    anchor.dwindow_window.eq(Mux(last_window, 0, anchor.dwindow_window + 1)),
+                ]
+            with m.If(next_dwindow):
+                m.d.sync += anchor.dwindow.eq(anchor.dwindow + 1)
+
+        # A clock is a window's first if the anchor is less than one clock into it.
+        step_pulses, into = config.step_pulses, loaded.frame_pulse
+        loaded_close = (
+            loaded_moved
+            & (loaded.window_frame == 0)
+            & ((into < step_pulses) | ((into == step_pulses) & (loaded.remainder < config.step_remainder)))
+        )
+        m.d.sync += [
+            self.o_close.eq(self.i_run & Mux(load, loaded_close, next_window)),
+            self.o_close_last.eq(
+                self.i_run & Mux(load, loaded_close & (loaded.dwindow_window == 0), next_dwindow),
+            ),
+        ]
+        return m

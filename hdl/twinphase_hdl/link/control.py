@@ -1,0 +1,181 @@
+"""Register requests from the link, executed on the register bank, and their responses."""
+
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal
+from amaranth.lib import fifo, wiring
+from amaranth.lib.wiring import In, Out
+
+from twinphase_hdl.types import word_stream
+from twinphase_spec import packets
+from twinphase_spec.packets import RegisterOp, RegisterStatus, Stream
+
+from .registers import ADDRESS_BITS
+
+READ_AHEAD = 8
+"""Words read from the bank before the link has taken them."""
+
+
+class RegisterControl(wiring.Component):
+    """Answers every request with one response, and executes it at most once (`twinphase_spec.packets`, registers).
+
+    BAD_REQUEST: an unknown operation, a count of 0 or above MAX_REGISTER_WORDS, a write whose payload is not
+    count words; then nothing is executed. A write whose id equals that of the last write executed is answered OK
+    and not executed. The payload of a read is ignored. Word i of a request is at address + i; addresses from 2^16 are unmapped (read 0, ignore writes).
+
+    Members
+    -------
+    i : In(word_stream()) - whole request packets from w1 on, as from `Depacketizer`.
+    o : Out(word_stream()) - response packets.
+    o_address : Out(16), o_write : Out(1), o_write_data : Out(32) - to the `RegisterBank`.
+    i_read_data : In(32) - from it, ``bank_latency`` clocks after the address.
+    o_idle : Out(1) - nothing changes before the next request.
+
+    Latency: about 20 clocks from the last word of a read of one word to that of its response. Throughput: a word per clock.
+    Overflow: none, ``i`` waits while a response is under way.
+    """
+
+    def __init__(self, *, bank_latency: int):
+        if bank_latency < 1:
+            raise ValueError(f"control: bank_latency is {bank_latency}; allowed: at least 1")
+        self._bank_latency = bank_latency
+        super().__init__(
+            {
+                "i": In(word_stream()),
+                "o": Out(word_stream()),
+                "o_address": Out(ADDRESS_BITS),
+                "o_write": Out(1),
+                "o_write_data": Out(32),
+                "i_read_data": In(32),
+                "o_idle": Out(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.ahead = ahead = fifo.SyncFIFOBuffered(width=32, depth=READ_AHEAD)
+        request_id = Signal(32)
+        operation = Signal(16)
+        payload_words = Signal(16)
+        address = Signal(32)
+        count = Signal(32)
+        last_write = Signal(32)
+        any_write = Signal()
+        index = Signal(3)
+        ended = Signal()
+        """The request's last word has been taken."""
+        count_good = Signal()
+        length_good = Signal()
+        repeated = Signal()
+        accepted = Signal()
+        reads = Signal()
+        mapped = Signal()
+        executing = Signal()
+        next_address = Signal(ADDRESS_BITS + 1)
+        left = Signal(range(packets.MAX_REGISTER_WORDS + 1))
+        """Words of the response's payload still to be sent."""
+        to_issue = Signal.like(left)
+        credit = Signal(range(READ_AHEAD + 1), init=READ_AHEAD)
+        under_way = Signal(self._bank_latency + 1)
+        issue = Signal()
+
+        header = Array(
+            [
+                Const(packets.MAGIC << 16 | packets.VERSION << 8 | int(Stream.REGISTER_RESPONSE), 32),
+                request_id,
+                Cat(
+                    Mux(reads, count[:16], 0),
+                    Const(0, 16) | Mux(accepted, RegisterStatus.OK, RegisterStatus.BAD_REQUEST),
+                ),
+                address,
+                count,
+                Const(0, 32),
+                Const(0, 32),
+                Const(0, 32),
+            ]
+        )
+        m.d.sync += self.o_write.eq(0)
+        m.d.comb += [ahead.w_data.eq(self.i_read_data), ahead.w_en.eq(under_way[-1])]
+        m.d.sync += [under_way.eq(Cat(issue, under_way)), credit.eq(credit - issue + (ahead.r_en & ahead.r_rdy))]
+        with m.FSM():
+            with m.State("HEADER"):
+                m.d.comb += [self.i.ready.eq(1), self.o_idle.eq((index == 0) & ~self.i.valid)]
+                with m.If(self.i.valid):
+                    m.d.sync += [index.eq(index + 1), ended.eq(self.i.payload.last)]
+                    with m.Switch(index):
+                        with m.Case(0):
+                            m.d.sync += request_id.eq(self.i.payload.data)
+                        with m.Case(1):
+                            m.d.sync += Cat(payload_words, operation).eq(self.i.payload.data)
+                        with m.Case(2):
+                            m.d.sync += address.eq(self.i.payload.data)
+                        with m.Case(3):
+                            m.d.sync += count.eq(self.i.payload.data)
+                        with m.Case(4):
+                            m.d.sync += count_good.eq((count != 0) & (count <= packets.MAX_REGISTER_WORDS))
+                            m.d.sync += length_good.eq(count == payload_words)
+                            m.d.sync += repeated.eq(any_write & (request_id == last_write))
+                            m.d.sync += mapped.eq(address[ADDRESS_BITS:] == 0)
+                        with m.Case(5):
+                            m.d.sync += reads.eq((operation == RegisterOp.READ) & count_good)
+                            m.d.sync += executing.eq(
+                                (operation == RegisterOp.WRITE) & count_good & length_good & ~repeated
+                            )
+                            m.d.sync += accepted.eq(
+                                count_good
+                                & ((operation == RegisterOp.READ) | ((operation == RegisterOp.WRITE) & length_good))
+                            )
+                        with m.Case(6):
+                            m.d.sync += [index.eq(0), next_address.eq(address[:ADDRESS_BITS])]
+                            m.next = "PAYLOAD"
+            with m.State("PAYLOAD"):
+                m.d.comb += self.i.ready.eq(~ended)
+                with m.If(self.i.valid & self.i.ready):
+                    m.d.sync += [
+                        ended.eq(self.i.payload.last),
+                        self.o_write.eq(executing & mapped & ~next_address[-1]),
+                        self.o_write_data.eq(self.i.payload.data),
+                        self.o_address.eq(next_address),
+                        next_address.eq(next_address + 1),
+                    ]
+                with m.If(ended):
+                    with m.If(executing):
+                        m.d.sync += [last_write.eq(request_id), any_write.eq(1)]
+                    m.d.sync += [left.eq(Mux(reads, count, 0)), to_issue.eq(Mux(reads, count, 0))]
+                    m.d.sync += next_address.eq(address[:ADDRESS_BITS])
+                    m.next = "RESPONSE"
+            with m.State("RESPONSE"):
+                m.d.comb += [
+                    self.o.valid.eq(1),
+                    self.o.payload.data.eq(header[index]),
+                    self.o.payload.last.eq((index == packets.HEADER_WORDS - 1) & (left == 0)),
+                ]
+                with m.If(self.o.ready):
+                    m.d.sync += index.eq(index + 1)
+                    with m.If(index == packets.HEADER_WORDS - 1):
+                        m.next = "HEADER"
+                        with m.If(left != 0):
+                            m.next = "WORDS"
+            with m.State("WORDS"):
+                m.d.comb += [
+                    self.o.valid.eq(ahead.r_rdy),
+                    self.o.payload.data.eq(ahead.r_data),
+                    self.o.payload.last.eq(left == 1),
+                    ahead.r_en.eq(self.o.ready),
+                ]
+                with m.If(self.o.valid & self.o.ready):
+                    m.d.sync += left.eq(left - 1)
+                    with m.If(left == 1):
+                        m.next = "HEADER"
+
+        # Reads run ahead of the response as far as the queue has room.
+        unmapped = Signal(self._bank_latency + 1)
+        m.d.comb += issue.eq((to_issue != 0) & (credit != 0))
+        with m.If(issue):
+            m.d.sync += [
+                self.o_address.eq(next_address),
+                next_address.eq(next_address + 1),
+                to_issue.eq(to_issue - 1),
+            ]
+        m.d.sync += unmapped.eq(Cat(next_address[-1] | ~mapped, unmapped))
+        with m.If(unmapped[-1]):
+            m.d.comb += ahead.w_data.eq(0)
+        return m

@@ -1,0 +1,135 @@
+"""Everything between a node's rooms and its link: packers, arbiter, depacketizer, register control and snapshots."""
+
+from collections.abc import Mapping, Sequence
+
+from amaranth.hdl import Module, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from twinphase_hdl.types import Tag, record_words, word_stream
+from twinphase_spec import packets, units
+from twinphase_spec.packets import Stream
+from twinphase_spec.registers import RegisterMap
+
+from .arbiter import PacketArbiter
+from .control import RegisterControl
+from .depacketizer import Depacketizer
+from .packer import PacketBuffer, StreamPacker
+from .registers import ADDRESS_BITS, RegisterBank
+from .snapshot import MEMORY_WORDS, Snapshot
+from .t2 import TagPacker
+
+LOSSLESS = (Stream.PEER, Stream.SIFTED)
+
+
+class NodeLink(wiring.Component):
+    """Records and counters of a node to packets, packets to records and register accesses.
+
+    Parameters
+    ----------
+    register_map : RegisterMap
+    send : streams that the node sends, besides STATUS and responses
+    receive : streams that it takes, besides register requests
+    depth : buffer words of a stream's packer where it is not the packer's own
+
+    Members
+    -------
+    rx, tx : In, Out(word_stream()) - the link.
+    i_clock : In(51) - clock count.
+    i_stream_enable : In(16) - bit s: stream s is sent.
+    i_snapshot : In(1); i_counters : array of In(64); o_snapshot_count : Out(32) - see `Snapshot`.
+    i_counters_address : In(7); o_counters_data : Out(32) - COUNTERS memory.
+    o_address, o_write, o_write_data, i_read_data - bus of the `RegisterBank`.
+    send_<stream> : In(stream of records; tag: of Tag, always ready).
+    receive_<stream> : Out(stream of records).
+    o_dropped : Out(1) - strobe: a malformed packet came.
+    o_idle : Out(1) - nothing changes before the next word, record, tick or strobe.
+    """
+
+    def __init__(
+        self,
+        *,
+        register_map: RegisterMap,
+        send: Sequence[Stream],
+        receive: Sequence[Stream] = (),
+        depth: Mapping[Stream, int] | None = None,
+    ):
+        self._send = tuple(send)
+        self._receive = tuple(receive)
+        self._depth = dict(depth or {})
+        self._counters = len(register_map.counters)
+        members = {
+            "rx": In(word_stream()),
+            "tx": Out(word_stream()),
+            "i_clock": In(units.CLOCK_BITS),
+            "i_stream_enable": In(16),
+            "i_snapshot": In(1),
+            "i_counters": In(64).array(self._counters),
+            "o_snapshot_count": Out(32),
+            "i_counters_address": In(MEMORY_WORDS.bit_length() - 1),
+            "o_counters_data": Out(32),
+            "o_address": Out(ADDRESS_BITS),
+            "o_write": Out(1),
+            "o_write_data": Out(32),
+            "i_read_data": In(32),
+            "o_dropped": Out(1),
+            "o_idle": Out(1),
+        }
+        for number in self._send:
+            tags = number is Stream.TAG
+            record = stream.Signature(Tag, always_ready=True) if tags else stream.Signature(record_words(number))
+            members[f"send_{number.name.lower()}"] = In(record)
+        for number in self._receive:
+            members[f"receive_{number.name.lower()}"] = Out(stream.Signature(record_words(number)))
+        super().__init__(members)
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.depacketizer = depacketizer = Depacketizer(streams=self._receive)
+        m.submodules.control = control = RegisterControl(bank_latency=RegisterBank.latency)
+        m.submodules.snapshot = snapshot = Snapshot(counters=self._counters)
+        m.submodules.arbiter = arbiter = PacketArbiter(inputs=len(self._send) + 2)
+        packers: dict[Stream, PacketBuffer | StreamPacker | TagPacker] = {
+            Stream.STATUS: PacketBuffer(Stream.STATUS, record_words=2 * self._counters)
+        }
+        wiring.connect(m, snapshot.status, packers[Stream.STATUS].i)
+        for number in self._send:
+            depth = {"depth": self._depth[number]} if number in self._depth else {}
+            if number is Stream.TAG:
+                packers[number] = TagPacker(**depth)
+            else:
+                packers[number] = StreamPacker(number, lossless=number in LOSSLESS, **depth)
+            wiring.connect(m, wiring.flipped(getattr(self, f"send_{number.name.lower()}")), packers[number].i)
+
+        wiring.connect(m, wiring.flipped(self.rx), depacketizer.i)
+        wiring.connect(m, depacketizer.request, control.i)
+        wiring.connect(m, control.o, arbiter.i[0])
+        wiring.connect(m, arbiter.o, wiring.flipped(self.tx))
+        for number in self._receive:
+            name = number.name.lower()
+            wiring.connect(m, getattr(depacketizer, name), wiring.flipped(getattr(self, f"receive_{name}")))
+        idle = [part.o_idle for part in (depacketizer, control, snapshot, arbiter)]
+        for k, (number, packer) in enumerate(sorted(packers.items())):
+            m.submodules[f"packer_{number.name.lower()}"] = packer
+            wiring.connect(m, packer.o, arbiter.i[k + 1])
+            m.d.comb += [packer.i_clock.eq(self.i_clock), packer.i_enable.eq(self.i_stream_enable[int(number)])]
+            idle.append(packer.o_idle)
+        quiet = Signal(len(idle))
+        m.d.comb += [quiet[k].eq(part) for k, part in enumerate(idle)]
+
+        m.d.comb += [
+            self.o_address.eq(control.o_address),
+            self.o_write.eq(control.o_write),
+            self.o_write_data.eq(control.o_write_data),
+            control.i_read_data.eq(self.i_read_data),
+            snapshot.i_clock.eq(self.i_clock),
+            snapshot.i_status_enable.eq(self.i_stream_enable[int(packets.Stream.STATUS)]),
+            snapshot.i_snapshot.eq(self.i_snapshot),
+            snapshot.i_address.eq(self.i_counters_address),
+            *(snapshot.i_counters[k].eq(counter) for k, counter in enumerate(self.i_counters)),
+            self.o_counters_data.eq(snapshot.o_data),
+            self.o_snapshot_count.eq(snapshot.o_snapshot_count),
+            self.o_dropped.eq(depacketizer.o_dropped),
+            self.o_idle.eq(quiet.all()),
+        ]
+        return m

@@ -1,0 +1,59 @@
+"""What server and client have in common: the bus between link and registers, the timebase on them, the simulation port."""
+
+from amaranth.hdl import Module, Value
+from amaranth.lib.wiring import In, Out
+
+from twinphase_hdl.core.timebase import Timebase
+from twinphase_hdl.link.link import NodeLink
+from twinphase_hdl.link.registers import RegisterBank
+from twinphase_hdl.types import Anchor, GridConfig, word_stream
+from twinphase_spec import units
+from twinphase_spec.registers import RegisterMap
+
+NODE_MEMBERS = {
+    "rx": In(word_stream()),
+    "tx": Out(word_stream()),
+    "sim_load": In(1),
+    "sim_anchor": In(Anchor),
+    "o_idle": Out(1),
+    "o_clock": Out(units.CLOCK_BITS),
+}
+"""Members of both node tops; see `twinphase_hdl.nodes`."""
+
+
+def connect_core(
+    m: Module,
+    node,
+    register_map: RegisterMap,
+    bank: RegisterBank,
+    link: NodeLink,
+    timebase: Timebase,
+    counters: dict[str, Value],
+) -> None:
+    """Connects what every node has. ``counters``: value of each counter of the map but the clock, by name.
+
+    Raises ValueError if one is missing.
+    """
+    missing = set(register_map.counter_names) ^ {"clock", *counters}
+    if missing:
+        raise ValueError(f"node: counters {sorted(missing)} are either not in the register map or not connected")
+    values = {"clock": timebase.o_anchor.clock, **counters}
+    m.d.comb += [
+        bank.i_address.eq(link.o_address),
+        bank.i_write.eq(link.o_write),
+        bank.i_write_data.eq(link.o_write_data),
+        link.i_read_data.eq(bank.o_read_data),
+        link.i_counters_address.eq(bank.o_counters_address),
+        bank.i_counters_data.eq(link.o_counters_data),
+        link.i_snapshot.eq(bank.o_snapshot),
+        bank.i_snapshot_count.eq(link.o_snapshot_count),
+        link.i_stream_enable.eq(bank.o_stream_enable),
+        link.i_clock.eq(timebase.o_anchor.clock),
+        *(link.i_counters[k].eq(values[name]) for k, name in enumerate(register_map.counter_names)),
+        *(timebase.i_config[name].eq(getattr(bank, f"o_{name}")) for name in GridConfig.as_shape().members),
+        timebase.i_run.eq(bank.o_control),
+        timebase.sim_load.eq(node.sim_load),
+        timebase.sim_anchor.eq(node.sim_anchor),
+        bank.i_framing.eq(timebase.o_running),
+        node.o_clock.eq(timebase.o_anchor.clock),
+    ]

@@ -1,0 +1,152 @@
+"""The server node of one pair: four detector streams in, packets out."""
+
+from typing import Literal
+
+from amaranth.hdl import Cat, Module, Signal
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In
+
+from twinphase_hdl.core.framer import Framer
+from twinphase_hdl.core.timebase import Timebase
+from twinphase_hdl.link.link import NodeLink
+from twinphase_hdl.link.registers import RegisterBank
+from twinphase_hdl.phase.tracker import PhaseTracker
+from twinphase_hdl.sift.herald import HeraldFinder
+from twinphase_hdl.sift.join import PsiJoin
+from twinphase_hdl.timetag.frontend import DdrFrontEnd, SimulationFrontEnd
+from twinphase_hdl.timetag.tagger import Tagger
+from twinphase_spec import units
+from twinphase_spec.packets import Stream
+from twinphase_spec.registers import CHANNELS, SERVER
+
+from .common import NODE_MEMBERS, connect_core
+
+SENT = (Stream.TAG, Stream.PHASE, Stream.DPHASE, Stream.HERALD, Stream.PSI)
+
+
+class ServerNode(wiring.Component):
+    """Edges to tags, phases, heralds and psi; all of docs/contract.md's server.
+
+    Members
+    -------
+    rx, tx, sim_load, sim_anchor, o_idle, o_clock : see `twinphase_hdl.nodes`.
+    i_valid, i_fine : In(4), In(ArrayLayout(13, 4)) - frontend "simulation": edges of this clock, ticks into it.
+    i_samples : In(ArrayLayout(2, 4)) - frontend "ddr": each pin in the first (bit 0) and second half of a clock.
+
+    Throughput: a tag per clock. Overflow: counted (register map, packet headers).
+    """
+
+    def __init__(
+        self,
+        *,
+        frontend: Literal["simulation", "ddr"] = "simulation",
+        build_hash: int = 0,
+        clock_hz: int = units.CLOCK_HZ,
+    ):
+        channels = len(CHANNELS)
+        if frontend == "simulation":
+            self._frontend = SimulationFrontEnd(channels=channels)
+            inputs = {"i_valid": In(channels), "i_fine": In(data.ArrayLayout(units.FRACTION_BITS, channels))}
+        elif frontend == "ddr":
+            self._frontend = DdrFrontEnd(channels=channels)
+            inputs = {"i_samples": In(data.ArrayLayout(2, channels))}
+        else:
+            raise ValueError(f"ServerNode: frontend is {frontend!r}; allowed: 'simulation' or 'ddr'")
+        self._inputs = tuple(inputs)
+        self._bank = RegisterBank(SERVER, build_hash=build_hash, clock_hz=clock_hz)
+        super().__init__({**NODE_MEMBERS, **inputs})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.frontend = frontend = self._frontend
+        m.submodules.bank = bank = self._bank
+        m.submodules.timebase = timebase = Timebase()
+        m.submodules.tagger = tagger = Tagger(channels=len(CHANNELS), frontend_latency=frontend.latency)
+        m.submodules.framer = framer = Framer()
+        m.submodules.tracker = tracker = PhaseTracker()
+        m.submodules.finder = finder = HeraldFinder()
+        m.submodules.join = join = PsiJoin()
+        m.submodules.link = link = NodeLink(register_map=SERVER, send=SENT)
+        wiring.connect(m, wiring.flipped(self.rx), link.rx)
+        wiring.connect(m, link.tx, wiring.flipped(self.tx))
+
+        # Pins to tags.
+        m.d.comb += [getattr(frontend, name).eq(getattr(self, name)) for name in self._inputs]
+        wiring.connect(m, frontend.o, tagger.i)
+        m.d.comb += [tagger.i_clock.eq(timebase.o_anchor.clock), tagger.i_enable.eq(bank.o_channel_enable)]
+        for channel, name in enumerate(CHANNELS):
+            m.d.comb += [
+                tagger.i_delay[channel].eq(getattr(bank, f"o_delay_{name.lower()}")),
+                tagger.i_dead_time[channel].eq(getattr(bank, f"o_dead_time_{name.lower()}")),
+            ]
+
+        # Tags to the link and to clicks.
+        for sink in (link.send_tag, framer.i):
+            m.d.comb += [sink.valid.eq(tagger.o.valid), sink.payload.eq(tagger.o.payload)]
+        m.d.comb += [
+            framer.i_anchor.eq(timebase.o_anchor),
+            framer.i_framing.eq(timebase.o_framing),
+            framer.i_config.eq(timebase.i_config),
+            *(
+                getattr(framer, f"i_{gate}").eq(getattr(bank, f"o_{gate}"))
+                for gate in ("gate_start_q", "gate_stop_q", "gate_start_r", "gate_stop_r")
+            ),
+            framer.i_table_address.eq(bank.o_frame_table_address),
+            framer.i_table_data.eq(bank.o_frame_table_data),
+            framer.i_table_en.eq(bank.o_frame_table_write),
+        ]
+
+        # Clicks to phases and heralds.
+        for sink in (tracker, finder):
+            m.d.comb += [
+                sink.i_run.eq(bank.o_control),
+                sink.i.eq(framer.o),
+                sink.i_valid.eq(framer.o_valid & framer.o.framed),
+            ]
+        m.d.comb += [
+            tracker.i_close.eq(timebase.o_close),
+            tracker.i_anchor.eq(timebase.o_anchor),
+            tracker.i_swap.eq(bank.o_swap),
+            tracker.i_ratio.eq(bank.o_ratio),
+            finder.i_swap.eq(bank.o_swap[0]),
+            finder.i_period.eq(bank.o_period),
+            finder.i_pending_full.eq(join.o_full),
+            join.i_run.eq(bank.o_control),
+            join.i.eq(finder.o_pending),
+            join.i_valid.eq(finder.o_pending_valid),
+            join.i_window.eq(tracker.o_window),
+            join.i_window_valid.eq(tracker.o_window_valid),
+            join.i_dwindow.eq(tracker.o_dwindow),
+            join.i_dwindow_valid.eq(tracker.o_dwindow_valid),
+            link.send_herald.valid.eq(finder.o.valid),
+            finder.o.ready.eq(link.send_herald.ready),
+            link.send_herald.payload[0].eq(finder.o.payload.number),
+            link.send_herald.payload[1].eq(finder.o.payload.pulse[:32]),
+            link.send_herald.payload[2].eq(finder.o.payload.pulse[32:] | (finder.o.payload.detector << 31)),
+        ]
+        wiring.connect(m, tracker.o_phase, link.send_phase)
+        wiring.connect(m, tracker.o_dphase, link.send_dphase)
+        wiring.connect(m, join.o, link.send_psi)
+
+        # Counters.
+        counters = {
+            f"{kind}_{name}": getattr(tagger, f"o_{kind}")[channel]
+            for channel, name in enumerate(CHANNELS)
+            for kind in ("seen", "dead", "dropped", "tags", "in_flight")
+        }
+        strobes = {
+            **{
+                name: getattr(framer, f"o_{name}") & framer.o_valid
+                for name in ("unframed", "background", "signal", "reference_q", "reference_r", "other")
+            },
+            **{name: getattr(finder, f"o_{name}") for name in ("heralds", "multiple", "unjoined")},
+        }
+        for name, strobe in strobes.items():
+            counters[name] = Signal(64, name=name)
+            with m.If(strobe):
+                m.d.sync += counters[name].eq(counters[name] + 1)
+        connect_core(m, self, SERVER, bank, link, timebase, counters)
+
+        quiet = Cat(tagger.o_idle, ~framer.o_busy, tracker.o_idle, finder.o_idle, join.o_idle, link.o_idle)
+        m.d.comb += self.o_idle.eq(quiet.all())
+        return m

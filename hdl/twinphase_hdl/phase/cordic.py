@@ -1,0 +1,170 @@
+"""Angle of a vector and rotation by an angle, one CORDIC stage per clock."""
+
+from amaranth.hdl import Array, C, Cat, Const, Module, Mux, Signal, signed, unsigned
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from twinphase_spec import fixed, units
+
+VECTOR_BITS = fixed.DEROTATED_SUM_BITS
+"""Signed width of the vector that goes in."""
+ROTATE_BITS = fixed.COUNT_BITS + 1 + fixed.DEROTATE_SHIFT
+"""Signed width of what rotation can take: a difference of two window counts, shifted left by DEROTATE_SHIFT."""
+WORK_BITS = ROTATE_BITS + 2
+"""Signed width inside and of a rotated vector: |(x, y)| grows by at most sqrt(2) * 1.6468 = 2.33 < 4."""
+
+ROTATION_LATENCY = 2 + fixed.CORDIC_STAGES
+"""Clocks from request to result of a rotation: request, fold and the stages."""
+VECTORING_LATENCY = 14 + ROTATION_LATENCY
+"""Most clocks from request to result of vectoring: magnitude, up to 5 + 7 shifts, one to load, then as a rotation."""
+
+_WIDE_BITS = VECTOR_BITS + 1
+"""A vector whose larger magnitude was shifted up to exactly VECTOR_BITS bits, with its sign."""
+_DROP_BITS = VECTOR_BITS - fixed.CORDIC_NORMAL_BITS
+
+
+class CordicRequest(data.Struct):
+    """What to do: vectoring of (x, y), or rotation of (x, y) by +angle."""
+
+    x: signed(VECTOR_BITS)
+    y: signed(VECTOR_BITS)
+    angle: units.TURN_BITS
+    """In 2^-16 turn; rotation only."""
+    rotate: 1
+
+
+class CordicResult(data.Struct):
+    """``angle`` and ``zero`` are those of vectoring, ``x`` and ``y`` those of rotation."""
+
+    x: signed(WORK_BITS)
+    y: signed(WORK_BITS)
+    angle: units.TURN_BITS
+    """In 2^-16 turn; 0 for a zero vector."""
+    zero: 1
+    """The vector was (0, 0): it has no angle."""
+
+
+class Cordic(wiring.Component):
+    """Vectoring with normalise, and rotation, bit for bit as in `twinphase_spec.fixed`.
+
+    Vectoring::
+
+        angle = atan2(y, x) / 2 pi     in 2^-16 turn, error below 1.1 units
+
+    Rotation, with the gain ``K = prod sqrt(1 + 2^-2i) = 1.6468``::
+
+        x' = K (x cos a - y sin a),  y' = K (x sin a + y cos a)
+
+    Normalise needs no right shift: moving the larger magnitude's top bit up to bit 47 and dropping the low 26 bits is,
+    for every length b, the shift by ``22 - b`` with floor that the definition asks for.
+
+    Members
+    -------
+    i : In(stream of CordicRequest)
+        ``x, y`` signed; rotation takes -2^26 to 2^26 - 1 and ignores the bits above.
+    o : Out(stream of CordicResult)
+
+    Latency: rotation `rotation_latency` clocks from the transfer of i to o.valid; vectoring up to `vectoring_latency`,
+    3 for a zero vector. Throughput: one request at a time; the next is taken after the result.
+    Overflow: none within the stated ranges. Source: J. E. Volder, IRE Trans. EC-8 (1959) 330.
+    """
+
+    i: In(stream.Signature(CordicRequest))
+    o: Out(stream.Signature(CordicResult))
+
+    @property
+    def rotation_latency(self) -> int:
+        """ROTATION_LATENCY."""
+        return ROTATION_LATENCY
+
+    @property
+    def vectoring_latency(self) -> int:
+        """VECTORING_LATENCY."""
+        return VECTORING_LATENCY
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        wide_x, wide_y = Signal(signed(_WIDE_BITS)), Signal(signed(_WIDE_BITS))
+        magnitude = Signal(VECTOR_BITS)
+        x, y = Signal(signed(WORK_BITS)), Signal(signed(WORK_BITS))
+        z = Signal(signed(fixed.CORDIC_ANGLE_BITS))
+        rotate = Signal()
+        zero = Signal()
+        stage = Signal(range(fixed.CORDIC_STAGES))
+        atan = Array(Const(a, fixed.CORDIC_ANGLE_BITS) for a in fixed.CORDIC_ATAN)
+
+        rounded = Signal(unsigned(fixed.CORDIC_ANGLE_BITS))
+        drop = fixed.CORDIC_ANGLE_BITS - units.TURN_BITS
+        m.d.comb += [
+            rounded.eq(z + (1 << (drop - 1))),
+            self.o.payload.x.eq(x),
+            self.o.payload.y.eq(y),
+            self.o.payload.angle.eq(Mux(zero, 0, rounded[drop:])),
+            self.o.payload.zero.eq(zero),
+        ]
+
+        with m.FSM():
+            with m.State("IDLE"):
+                m.d.comb += self.i.ready.eq(1)
+                with m.If(self.i.valid):
+                    request = self.i.payload
+                    m.d.sync += [
+                        wide_x.eq(request.x),
+                        wide_y.eq(request.y),
+                        rotate.eq(request.rotate),
+                        zero.eq(0),
+                        stage.eq(0),
+                        x.eq(request.x),
+                        y.eq(request.y),
+                        z.eq(Mux(request.rotate, Cat(C(0, drop), request.angle), 0)),
+                    ]
+                    with m.If(request.rotate):
+                        m.next = "FOLD"
+                    with m.Else():
+                        m.next = "MAGNITUDE"
+
+            with m.State("MAGNITUDE"):
+                # The OR of the two magnitudes is as long as the larger one.
+                m.d.sync += magnitude.eq(abs(wide_x) | abs(wide_y))
+                m.next = "NORMALISE"
+
+            with m.State("NORMALISE"):
+                with m.If(magnitude[-1]):
+                    m.d.sync += [x.eq(wide_x >> _DROP_BITS), y.eq(wide_y >> _DROP_BITS)]
+                    m.next = "FOLD"
+                with m.Elif(magnitude == 0):
+                    m.d.sync += zero.eq(1)
+                    m.next = "DONE"
+                with m.Elif(magnitude[-8:] == 0):
+                    m.d.sync += [v.eq(v << 8) for v in (magnitude, wide_x, wide_y)]
+                with m.Else():
+                    m.d.sync += [v.eq(v << 1) for v in (magnitude, wide_x, wide_y)]
+
+            with m.State("FOLD"):
+                # Into the right half plane: half a turn is the top bit of z, whichever way it is added.
+                with m.If(Mux(rotate, z[-1] ^ z[-2], x < 0)):
+                    m.d.sync += [x.eq(-x), y.eq(-y), z[-1].eq(~z[-1])]
+                m.next = "ITERATE"
+
+            with m.State("ITERATE"):
+                positive = Signal()
+                shifted_x, shifted_y, step = Signal.like(x), Signal.like(y), Signal(fixed.CORDIC_ANGLE_BITS)
+                m.d.comb += [
+                    positive.eq(Mux(rotate, ~z[-1], y[-1])),  # turns the vector anticlockwise
+                    shifted_x.eq(x >> stage),
+                    shifted_y.eq(y >> stage),
+                    step.eq(atan[stage]),
+                ]
+                m.d.sync += stage.eq(stage + 1)
+                with m.If(positive):
+                    m.d.sync += [x.eq(x - shifted_y), y.eq(y + shifted_x), z.eq(z - step)]
+                with m.Else():
+                    m.d.sync += [x.eq(x + shifted_y), y.eq(y - shifted_x), z.eq(z + step)]
+                with m.If(stage == fixed.CORDIC_STAGES - 1):
+                    m.next = "DONE"
+
+            with m.State("DONE"):
+                m.d.comb += self.o.valid.eq(1)
+                with m.If(self.o.ready):
+                    m.next = "IDLE"
+        return m

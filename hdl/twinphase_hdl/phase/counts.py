@@ -1,0 +1,123 @@
+"""Four-phase reference counts of a band, window by window."""
+
+from amaranth.hdl import Array, Cat, Module, Mux, Signal, signed
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from twinphase_hdl.types import Click
+from twinphase_spec import fixed
+from twinphase_spec.frame import SlotClass
+
+BANDS = ("q", "r")
+"""A band's detectors are channels 2b (L) and 2b + 1 (R), b its place here."""
+DIFFERENCE_BITS = fixed.COUNT_BITS + 1
+
+
+class ReferenceCounts(wiring.Component):
+    """Counts of one band in REF(k) slots: ``D_k = n_L,k - n_R,k`` and ``N = sum of all``, per window.
+
+    Clicks of two windows may alternate, so there are two banks, chosen by the window's lowest bit. A closing window hands out::
+
+        cosine = D0 - D2,  sine = D3 - D1,  N
+
+    and clears its bank. All its clicks have come by then: the anchor runs LAG_CLOCKS behind the clock count, further than a click
+    can wait. A click of the window after next, which takes the bank over, is still thousands of clocks away: a window
+    lasts at least twice the lag.
+
+    Parameters
+    ----------
+    band : "q" or "r"
+
+    Members
+    -------
+    i, i_valid : In(Click), In(1)
+        A framed click; always taken.
+    i_swap : In(1)
+        Exchanges L and R.
+    i_close : In(1)
+        Strobe: the window closes whose lowest bit is ``i_bank``.
+    i_bank : In(1)
+    o_cosine, o_sine : Out(signed(21))
+        Of the window closed last; they hold until the next close.
+    o_total : Out(20)
+        N of the window closed last.
+    o_idle : Out(1)
+        No click is on its way into a count.
+
+    Latency: a click counts 2 clocks after it came in; outputs follow i_close by `latency` = 1 clock. Throughput: one click
+    per clock. Overflow: D_k saturates at +-COUNT_MAX, N at TOTAL_MAX. No run input: its clock domain's reset clears it.
+    """
+
+    i: In(Click)
+    i_valid: In(1)
+    i_swap: In(1)
+    i_close: In(1)
+    i_bank: In(1)
+    o_cosine: Out(signed(DIFFERENCE_BITS))
+    o_sine: Out(signed(DIFFERENCE_BITS))
+    o_total: Out(fixed.COUNT_BITS)
+    o_idle: Out(1)
+
+    def __init__(self, *, band: str) -> None:
+        if band not in BANDS:
+            raise ValueError(f"ReferenceCounts: band is {band!r}; allowed: 'q' or 'r'")
+        self._band = BANDS.index(band)
+        super().__init__()
+
+    @property
+    def latency(self) -> int:
+        """Clocks from i_close to the outputs."""
+        return 1
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        differences = [
+            [Signal(signed(fixed.COUNT_BITS), name=f"bank{bank}_d{k}") for k in range(4)] for bank in range(2)
+        ]
+        totals = [Signal(fixed.COUNT_BITS, name=f"bank{bank}_total") for bank in range(2)]
+
+        click = self.i
+        hit, step, bank, right = Signal(), Signal(2), Signal(), Signal()
+        m.d.sync += hit.eq(
+            self.i_valid
+            & click.framed
+            & click.gated
+            & (click.channel[1:] == self._band)
+            & (click.slot_class[2:] == SlotClass.REF0 >> 2)
+        )
+        with m.If(self.i_valid):
+            m.d.sync += [
+                step.eq(click.slot_class[:2]),  # REF0 is a multiple of four
+                bank.eq(click.window[0]),
+                right.eq(click.channel[0] ^ self.i_swap),
+            ]
+
+        old = Signal(signed(fixed.COUNT_BITS))
+        old_total = Signal(fixed.COUNT_BITS)
+        new = Signal.like(old)
+        m.d.comb += [
+            old.eq(Array(differences[0] + differences[1])[Cat(step, bank)]),
+            old_total.eq(Array(totals)[bank]),
+            new.eq(old + Mux(right, -1, 1)),
+        ]
+        with m.If(hit), m.Switch(Cat(step, bank)):
+            for place, difference in enumerate(differences[0] + differences[1]):
+                with m.Case(place), m.If(old != Mux(right, -fixed.COUNT_MAX, fixed.COUNT_MAX)):
+                    m.d.sync += difference.eq(new)
+        with m.If(hit & (old_total != fixed.TOTAL_MAX)), m.Switch(bank):
+            for place, total in enumerate(totals):
+                with m.Case(place):
+                    m.d.sync += total.eq(old_total + 1)
+
+        with m.If(self.i_close), m.Switch(self.i_bank):
+            for place, (d, total) in enumerate(zip(differences, totals, strict=True)):
+                with m.Case(place):
+                    m.d.sync += [
+                        self.o_cosine.eq(d[0] - d[2]),
+                        self.o_sine.eq(d[3] - d[1]),
+                        self.o_total.eq(total),
+                        total.eq(0),
+                        *(difference.eq(0) for difference in d),
+                    ]
+        m.d.comb += self.o_idle.eq(~self.i_valid & ~hit)
+        return m

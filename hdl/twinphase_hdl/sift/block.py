@@ -1,0 +1,185 @@
+"""The client's sifting engine: heralds, psi and the peer's messages in, own messages and sifted words out."""
+
+from amaranth.hdl import C, Cat, Module, Mux, ResetInserter, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from twinphase_spec.packets import Stream
+from twinphase_spec.registers import CLIENT
+from twinphase_spec.sns import CELL_BITS
+
+from ..types import record_words
+from .cells import CELL_ADDRESS_BITS, CellCounters
+from .digest import BLOCK_BITS, BlockDigest
+from .exchange import Exchange
+from .intake import HeraldIntake, PsiIntake
+from .peerqueue import PeerQueue
+from .recall import HeraldRing
+from .symbols import SymbolSettings
+
+SifterCounters = data.StructLayout({name: 64 for name in CLIENT.counter_names if name != "clock"})
+"""The client's counters, in the order of its register map, without the clock."""
+
+
+class BlockSifter(wiring.Component):
+    """Real-time sifting of closed blocks, as `twinphase_spec.sns` and docs/contract.md (block sifter) say.
+
+    Members
+    -------
+    i_run : In(1), 0 clears ring, numbers, queue and state in one clock (not counters and cells); records that come are ignored
+    i_role : In(1), 0 Alice, 1 Bob
+    i_settings : In(SymbolSettings), key and thresholds
+    i_block_heralds, i_slice_width : In(12), In(16, Ds in 2^-16 turn); all settings are constant while ``i_run``
+    i_herald, i_psi, i_peer : In(streams of records, ArrayLayout(32, 3), (32, 2), (32, 3))
+    o_peer, o_sifted : Out(streams of records, ArrayLayout(32, 3), (32, 2)), wait for the reader
+    i_cell_address, o_cell : In(7), Out(32), read port of CELLS, one clock
+    o_counters : Out(SifterCounters), 64 bits each, wrapping
+    o_idle : Out(1), nothing will change without new input (waiting for the peer is idle)
+
+    Latency: heralds and psi are stored within 16 clocks. Throughput: ``i_herald`` and ``i_psi`` take a record in 2 clocks and
+    stall one clock per skipped number; ``i_peer`` never stalls; a block takes about 9 clocks per herald and what the peer takes.
+    Overflow: counted in ``overflow`` (ring) and ``refused`` (peer queue).
+    """
+
+    i_run: In(1)
+    i_role: In(1)
+    i_settings: In(SymbolSettings)
+    i_block_heralds: In(BLOCK_BITS)
+    i_slice_width: In(16)
+    i_herald: In(stream.Signature(record_words(Stream.HERALD)))
+    i_psi: In(stream.Signature(record_words(Stream.PSI)))
+    i_peer: In(stream.Signature(record_words(Stream.PEER)))
+    o_peer: Out(stream.Signature(record_words(Stream.PEER)))
+    o_sifted: Out(stream.Signature(record_words(Stream.SIFTED)))
+    i_cell_address: In(CELL_ADDRESS_BITS)
+    o_cell: Out(CELL_BITS)
+    o_counters: Out(SifterCounters)
+    o_idle: Out(1)
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        stopped = ~self.i_run
+        heralds, psis, ring = HeraldIntake(), PsiIntake(), HeraldRing()
+        herald_digest, psi_digest = BlockDigest(data_width=64), BlockDigest(data_width=32)
+        queue, exchange, cells = PeerQueue(), Exchange(), CellCounters()
+        for name, part in (
+            ("heralds", heralds),
+            ("psis", psis),
+            ("ring", ring),
+            ("herald_digest", herald_digest),
+            ("psi_digest", psi_digest),
+            ("queue", queue),
+            ("exchange", exchange),
+        ):
+            m.submodules[name] = ResetInserter(stopped)(part)
+        m.submodules.cells = cells
+
+        for input_stream, intake in ((self.i_herald, heralds.i_herald), (self.i_psi, psis.i_psi)):
+            m.d.comb += [
+                intake.payload.eq(input_stream.payload),
+                intake.valid.eq(input_stream.valid & self.i_run),
+                input_stream.ready.eq(intake.ready | stopped),
+            ]
+        m.d.comb += [
+            queue.i_peer.payload.eq(self.i_peer.payload),
+            queue.i_peer.valid.eq(self.i_peer.valid & self.i_run),
+            self.i_peer.ready.eq(1),
+        ]
+
+        m.d.comb += [
+            heralds.i_first.eq(exchange.o_first),
+            heralds.i_flush.eq(psis.o_flush),
+            heralds.i_flush_number.eq(psis.o_flush_number),
+            psis.i_first.eq(exchange.o_first),
+            psis.i_flushed.eq(heralds.o_flushed),
+            psis.i_herald_next.eq(heralds.o_next),
+            psis.i_herald_valid.eq(heralds.o_valid),
+            psis.i_herald_index.eq(heralds.o_index),
+            psis.i_herald_missing.eq(heralds.o_missing),
+            ring.i_settings.eq(self.i_settings),
+            ring.i_valid.eq(heralds.o_valid),
+            ring.i_index.eq(heralds.o_index),
+            ring.i_pulse.eq(heralds.o_pulse),
+            ring.i_detector.eq(heralds.o_detector),
+            ring.i_missing.eq(heralds.o_missing),
+            ring.i_psi_valid.eq(psis.o_valid),
+            ring.i_psi_index.eq(psis.o_index),
+            ring.i_psi.psi.eq(psis.o_psi),
+            ring.i_psi.flags.eq(psis.o_flags),
+            herald_digest.i_valid.eq(heralds.o_valid),
+            herald_digest.i_data.eq(Mux(heralds.o_missing, 0, Cat(heralds.o_pulse, heralds.o_detector))),
+            psi_digest.i_valid.eq(psis.o_valid),
+            psi_digest.i_data.eq(Cat(psis.o_psi, psis.o_flags)),
+        ]
+        for digest in (herald_digest, psi_digest):
+            m.d.comb += [digest.i_block_heralds.eq(self.i_block_heralds), digest.i_index.eq(exchange.o_block)]
+
+        wiring.connect(m, queue.o_peer, exchange.i_peer)
+        verdict = exchange.o_verdict
+        m.d.comb += [
+            exchange.i_role.eq(self.i_role),
+            exchange.i_block_heralds.eq(self.i_block_heralds),
+            exchange.i_slice_width.eq(self.i_slice_width),
+            exchange.i_blocks.eq(psi_digest.o_blocks),
+            exchange.i_herald_digest.eq(herald_digest.o_digest),
+            exchange.i_psi_digest.eq(psi_digest.o_digest),
+            ring.i_read.eq(exchange.o_read),
+            ring.i_read_index.eq(exchange.o_read_index),
+            exchange.i_recalled.eq(ring.o_recalled),
+            exchange.i_psi.eq(ring.o_psi),
+            cells.i_valid.eq(exchange.o_verdict_valid & verdict.counted & self.i_run),
+            cells.i_index.eq(verdict.cell),
+            cells.i_address.eq(self.i_cell_address),
+            self.o_cell.eq(cells.o_count),
+        ]
+
+        # Outputs have their own register, which a stop does not clear: what was offered stays offered until it is taken.
+        sent, sifted = exchange.o_peer, exchange.o_sifted
+        for inner, words, outer in (
+            (sent, Cat(sent.payload.kind, C(0, 29), sent.payload.number, sent.payload.value), self.o_peer),
+            (sifted, sifted.payload.as_value(), self.o_sifted),
+        ):
+            m.d.comb += inner.ready.eq(~outer.valid | outer.ready)
+            with m.If(inner.ready):
+                m.d.sync += outer.valid.eq(inner.valid & self.i_run)
+                with m.If(inner.valid):
+                    m.d.sync += outer.payload.eq(words)
+
+        events = {
+            "heralds": heralds.o_taken,
+            "missing": heralds.o_valid & heralds.o_missing,
+            "late": heralds.o_late + psis.o_late,
+            "overflow": heralds.o_overflow + psis.o_overflow,
+            "psi": psis.o_taken,
+            "peer": queue.o_taken,
+            "refused": queue.o_refused + exchange.o_refused,
+            "blocks_agreed": exchange.o_agreed,
+            "blocks_discarded": exchange.o_discarded,
+            "sifted_z": exchange.o_verdict_valid & verdict.z_record,
+            "sifted_x": exchange.o_verdict_valid & verdict.x_record,
+            "kept_x": exchange.o_verdict_valid & verdict.keep,
+            "error_x": exchange.o_verdict_valid & verdict.error,
+        }
+        counting = []
+        for name, event in events.items():
+            counter, count = self.o_counters[name], Signal(len(event), name=f"count_{name}")
+            m.d.sync += count.eq(Mux(self.i_run, event, 0))
+            with m.If(count.any()):
+                m.d.sync += counter.eq(counter + count)
+            counting.append(count.any())
+
+        m.d.comb += self.o_idle.eq(
+            heralds.o_idle
+            & psis.o_idle
+            & ring.o_idle
+            & ~herald_digest.o_busy
+            & ~psi_digest.o_busy
+            & queue.o_settled
+            & ~self.i_peer.valid
+            & exchange.o_idle
+            & ~cells.o_busy
+            & ~Cat(counting).any()
+            & ~self.o_peer.valid
+            & ~self.o_sifted.valid
+        )
+        return m

@@ -1,0 +1,99 @@
+"""CRC-32 digests of the blocks of a record stream."""
+
+from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.lib import memory, wiring
+from amaranth.lib.wiring import In, Out
+
+from twinphase_spec.sns import MAX_BLOCK_HERALDS, RING_HERALDS
+
+POLYNOMIAL = 0xEDB88320
+"""CRC-32/ISO-HDLC, reflected; start and final inversion 0xFFFFFFFF."""
+BLOCK_BITS = MAX_BLOCK_HERALDS.bit_length()
+HELD_BLOCKS = RING_HERALDS // 32
+"""Most blocks that can be complete and not yet sifted."""
+HELD_BITS = HELD_BLOCKS.bit_length()
+
+
+def crc_masks(data_width: int) -> list[int]:
+    """For each CRC bit, the mask of the bits of ``data ^ state`` (state in the low 32) whose parity it becomes.
+
+    The CRC is linear, so the mask columns are the CRC steps of the unit vectors. ``data_width`` is a multiple of 32.
+    """
+    masks = [0] * 32
+    for bit in range(data_width):
+        word = 1 << bit
+        for _ in range(data_width):
+            word = (word >> 1) ^ (POLYNOMIAL if word & 1 else 0)
+        for i in range(32):
+            masks[i] |= (word >> i & 1) << bit
+    return masks
+
+
+class BlockDigest(wiring.Component):
+    """CRC-32 over each run of ``i_block_heralds`` words, kept for the last 256 runs.
+
+    Formula: ``zlib.crc32`` of the run's words, little-endian.
+
+    Members
+    -------
+    i_block_heralds : In(12), words per block, constant while in use
+    i_valid, i_data : In(1), In(data_width), one word
+    o_blocks : Out(9), complete blocks so far, modulo 512
+    o_busy : Out(1), a block is being closed
+    i_index, o_digest : In(8), Out(32), digest of block ``i_index`` (number modulo 256), one clock later
+
+    Latency: a block counts in ``o_blocks``, and its digest can be read, from 2 clocks after its last word.
+    Throughput: one word per clock. Overflow: a digest is overwritten 256 blocks later; the owner does not let more wait.
+    Source: CRC-32/ISO-HDLC as in zlib; block rule of `twinphase_spec.sns`.
+
+    ``data_width``: 32 or 64. ValueError otherwise.
+    """
+
+    def __init__(self, *, data_width: int) -> None:
+        if data_width not in (32, 64):
+            raise ValueError(f"BlockDigest: data_width is {data_width}; allowed: 32 or 64")
+        self._data_width = data_width
+        super().__init__(
+            {
+                "i_block_heralds": In(BLOCK_BITS),
+                "i_valid": In(1),
+                "i_data": In(data_width),
+                "o_blocks": Out(HELD_BITS),
+                "o_busy": Out(1),
+                "i_index": In(HELD_BITS - 1),
+                "o_digest": Out(32),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.digests = digests = memory.Memory(shape=32, depth=HELD_BLOCKS, init=[])
+        write, read = digests.write_port(), digests.read_port()
+
+        state = Signal(32, init=0xFFFFFFFF)
+        mixed = Signal(self._data_width)
+        step = Signal(32)
+        m.d.comb += [
+            mixed.eq(self.i_data ^ state),
+            step.eq(Cat((mixed & mask).xor() for mask in crc_masks(self._data_width))),
+        ]
+
+        position = Signal(BLOCK_BITS)
+        last = position == self.i_block_heralds - 1
+        closed = Signal()
+        digest = Signal(32)
+        m.d.sync += closed.eq(self.i_valid & last)
+        with m.If(self.i_valid):
+            m.d.sync += position.eq(Mux(last, 0, position + 1))
+            m.d.sync += state.eq(Mux(last, 0xFFFFFFFF, step))
+            m.d.sync += digest.eq(~step)
+        m.d.sync += self.o_blocks.eq(self.o_blocks + closed)
+        m.d.comb += [
+            self.o_busy.eq(closed),
+            write.en.eq(closed),
+            write.addr.eq(self.o_blocks),
+            write.data.eq(digest),
+            read.addr.eq(self.i_index),
+            self.o_digest.eq(read.data),
+        ]
+        return m

@@ -1,0 +1,138 @@
+"""The client's emitter: modulator codes of every pulse, from the anchor, the frame table and the symbols."""
+
+from amaranth.hdl import C, Cat, Module, Mux, Signal, Value, ValueLike
+from amaranth.lib import data, memory, wiring
+from amaranth.lib.wiring import In, Out
+
+from twinphase_spec.frame import FRAME_PULSE_BITS, PULSE_BITS, SLOT_PULSES_BITS, SLOT_RECIPROCAL_SHIFT, SlotClass
+from twinphase_spec.registers import CLIENT_LANES, CLIENT_TABLE_ENTRIES
+from twinphase_spec.symbols import CODE_BITS, LEVEL_BITS, PHASE_CODE_BITS, Level
+
+from ..core.divide import ConstantDivide
+from ..types import Anchor, GridConfig
+from .symbols import Symbol, SymbolGenerator, SymbolSettings
+
+ENTRY_ADDRESS_BITS = (CLIENT_TABLE_ENTRIES - 1).bit_length()
+TABLE_READ_CLOCKS = 2
+"""Block RAM and the register behind it."""
+
+
+def modulator_codes(m: Module, slot: ValueLike, symbol: data.View, bob: ValueLike) -> tuple[Signal, Signal]:
+    """Codes (level << 8 | phase) of the q and the r band for a slot byte, combinational; see `twinphase_spec.symbols`."""
+    codes = (Signal(CODE_BITS, name="code_q"), Signal(CODE_BITS, name="code_r"))
+    for code, slot_class in zip(codes, (slot[:4], slot[4:8]), strict=True):
+        with m.Switch(slot_class):
+            with m.Case(SlotClass.REF0, SlotClass.REF1, SlotClass.REF2, SlotClass.REF3):
+                m.d.comb += code.eq(Cat(C(0, 6), Mux(bob, 0, slot_class[:2]), C(Level.REF, LEVEL_BITS)))
+            with m.Case(SlotClass.REF_A):
+                m.d.comb += code.eq(Mux(bob, 0, Level.REF << PHASE_CODE_BITS))
+            with m.Case(SlotClass.REF_B):
+                m.d.comb += code.eq(Mux(bob, Level.REF << PHASE_CODE_BITS, 0))
+            if code is codes[0]:
+                with m.Case(SlotClass.SIG):
+                    m.d.comb += code.eq(Cat(symbol.phase, symbol.intensity))
+    return codes
+
+
+class Emitter(wiring.Component):
+    """Codes of the pulses n .. n + lanes - 1 that start in this clock, for both bands.
+
+    Formula: byte ``lane`` of table entry ``l div SLOT_PULSES`` gives the classes; codes as in `twinphase_spec.symbols`.
+    No state but the pipeline and the table, so that the anchor may jump: outputs are right ``latency`` clocks later.
+
+    Members
+    -------
+    i_anchor, i_framing : In(Anchor), In(1), pulse (a multiple of lanes) and frame_pulse are used; codes only while framing
+    i_grid : In(GridConfig), slot_pulses and slot_reciprocal are used
+    i_role : In(1), 0 Alice, 1 Bob
+    i_settings : In(SymbolSettings); all settings are constant while framing
+    i_write, i_address, i_data : In(1), In(13), In(32), write port of FRAME_TABLE: half ``address & 1`` of entry ``address >> 1``
+    o_valid : Out(1), pulses are emitted
+    o_pulse : Out(56), n of lane 0
+    o_q, o_r : Out(ArrayLayout(11, lanes)), codes ``level << 8 | phase`` (phase in 2^-8 turn); 0 while not valid
+
+    Latency: ``latency`` clocks. Throughput: ``lanes`` pulses per clock. Overflow: none. Source: docs/contract.md, emitter.
+
+    ``lanes``: 1, 2, 4 or 8. ValueError otherwise.
+    """
+
+    def __init__(self, *, lanes: int = CLIENT_LANES) -> None:
+        if lanes not in (1, 2, 4, 8):
+            raise ValueError(f"Emitter: lanes is {lanes}; allowed: 1, 2, 4 or 8")
+        self._lanes = lanes
+        self._divide = ConstantDivide(
+            x_max=1 << FRAME_PULSE_BITS,
+            d_min=1,
+            d_max=(1 << SLOT_PULSES_BITS) - 1,
+            q_bits=ENTRY_ADDRESS_BITS,
+            shift=SLOT_RECIPROCAL_SHIFT,
+        )
+        super().__init__(
+            {
+                "i_anchor": In(Anchor),
+                "i_framing": In(1),
+                "i_grid": In(GridConfig),
+                "i_role": In(1),
+                "i_settings": In(SymbolSettings),
+                "i_write": In(1),
+                "i_address": In(ENTRY_ADDRESS_BITS + 1),
+                "i_data": In(32),
+                "o_valid": Out(1),
+                "o_pulse": Out(PULSE_BITS),
+                "o_q": Out(data.ArrayLayout(CODE_BITS, lanes)),
+                "o_r": Out(data.ArrayLayout(CODE_BITS, lanes)),
+            }
+        )
+
+    @property
+    def latency(self) -> int:
+        """Clocks from i_anchor to the codes."""
+        return max(self._divide.latency + TABLE_READ_CLOCKS, SymbolGenerator.latency) + 1
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+
+        def delay(value: Value, clocks: int, name: str) -> Value:
+            for i in range(clocks):
+                following = Signal(len(value), name=f"{name}{i}")
+                m.d.sync += following.eq(value)
+                value = following
+            return value
+
+        # Table entry; a path that is shorter than the pipeline starts later.
+        m.submodules.divide = divide = self._divide
+        m.submodules.table = table = memory.Memory(shape=8 * CLIENT_LANES, depth=CLIENT_TABLE_ENTRIES, init=[])
+        write, read = table.write_port(granularity=32), table.read_port()
+        entry = Signal(8 * CLIENT_LANES)
+        entry_wait = self.latency - 1 - divide.latency - TABLE_READ_CLOCKS
+        m.d.comb += [
+            divide.i_valid.eq(delay(self.i_framing, entry_wait, "framing_in")),
+            divide.i_x.eq(delay(self.i_anchor.frame_pulse, entry_wait, "frame_pulse")),
+            divide.i_d.eq(self.i_grid.slot_pulses),
+            divide.i_reciprocal.eq(self.i_grid.slot_reciprocal),
+            read.addr.eq(divide.o_q),
+            write.addr.eq(self.i_address[1:]),
+            write.data.eq(self.i_data.replicate(2)),
+            write.en.eq(Mux(self.i_write, Mux(self.i_address[0], 2, 1), 0)),
+        ]
+        m.d.sync += entry.eq(read.data)
+
+        # Symbols, one generator per lane.
+        pulse = delay(self.i_anchor.pulse, self.latency - 1 - SymbolGenerator.latency, "early_pulse")
+        lane_bits = self._lanes.bit_length() - 1
+        framing = delay(self.i_framing, self.latency - 1, "framing")
+        m.d.sync += [
+            self.o_valid.eq(framing),
+            self.o_pulse.eq(delay(self.i_anchor.pulse, self.latency - 1, "pulse")),
+        ]
+        for lane in range(self._lanes):
+            m.submodules[f"symbols{lane}"] = generator = SymbolGenerator()
+            symbol = Signal(Symbol, name=f"symbol{lane}")
+            m.d.comb += [
+                generator.i_settings.eq(self.i_settings),
+                generator.i_pulse.eq(Cat(C(lane, lane_bits), pulse[lane_bits:])),
+                symbol.eq(generator.o_symbol),
+            ]
+            code_q, code_r = modulator_codes(m, entry.word_select(lane, 8), symbol, self.i_role)
+            m.d.sync += [self.o_q[lane].eq(Mux(framing, code_q, 0)), self.o_r[lane].eq(Mux(framing, code_r, 0))]
+        return m

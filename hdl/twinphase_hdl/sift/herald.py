@@ -1,0 +1,176 @@
+"""Heralds: signal pulses with exactly one click."""
+
+from amaranth.hdl import C, Cat, Module, Mux, Signal, Value
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.fifo import SyncFIFOBuffered
+from amaranth.lib.wiring import In, Out
+
+from twinphase_hdl.types import Click, Herald
+from twinphase_spec import frame, units
+from twinphase_spec.frame import SlotClass
+
+RING_WINDOW_BITS = 10
+"""Low bits of a window that a waiting herald keeps: eight of the longest d-windows, one block RAM of phases."""
+RING_DWINDOW_BITS = 8
+"""Low bits of a d-window that a waiting herald keeps."""
+
+
+class PendingHerald(data.Struct):
+    """What a herald that waits for its psi keeps; heralds wait in the order of their numbers."""
+
+    window: RING_WINDOW_BITS
+    dwindow: RING_DWINDOW_BITS
+
+
+class _Pulse(data.Struct):
+    """A signal pulse with a click."""
+
+    pulse: frame.PULSE_BITS
+    detector: 1
+    pending: PendingHerald
+
+
+class HeraldFinder(wiring.Component):
+    """Announces SIG pulses of the q band with exactly one gated click, numbered 0, 1, 2 ... in rising n.
+
+    A pulse is held until a click of a later pulse comes or its hold time is over; what it has by then is all it gets. For a period
+    below k + 1 clocks (k = period div 8192 ticks, 0 to 15) a second click of a pulse comes out of the merge at most::
+
+        (k + 1) + 2 (4 (k + 2) - 1) = 9 k + 15  clocks after the first:
+
+    the merge's horizon needs k + 1 clocks from the first click to the second, and each of four channels has at most one edge in
+    each of the k + 2 clocks that the pulse touches, all of which leave at one per two clocks or faster. The hold time
+    ``8 k + 32`` clocks is longer for every k. Queues that are backlogged delay clicks but keep their order.
+
+    Parameters
+    ----------
+    queue_heralds : int
+        Heralds that may wait for ``o`` (2 or more). Bursts run at up to one herald per clock, a record takes the packer three.
+
+    Members
+    -------
+    i_run : In(1)
+        0 forgets the held pulse and restarts the numbers; announced heralds still leave.
+    i, i_valid : In(Click), In(1)
+        A framed click; always taken.
+    i_swap : In(1)
+        Exchanges detectors L and R.
+    i_period : In(49)
+        Pulse period in 2^-32 tick.
+    i_pending_full : In(1)
+        The psi queue has no room.
+    o : Out(stream of Herald)
+    o_pending, o_pending_valid : Out(PendingHerald), Out(1)
+        Into the psi queue, in the clock in which the herald takes its number.
+    o_heralds, o_multiple, o_unjoined : Out(1)
+        Strobes: a herald announced; a pulse with more clicks; a single click that found the psi queue (or the queue to ``o``) full.
+    o_idle : Out(1)
+
+    Latency: hold time + `latency` clocks from a click to its strobe, less if a later pulse clicks before; 3 more to ``o``.
+    Throughput: one click, and one herald, per clock. Overflow: counted by o_unjoined; such a pulse takes no number.
+    """
+
+    i_run: In(1)
+    i: In(Click)
+    i_valid: In(1)
+    i_swap: In(1)
+    i_period: In(frame.PERIOD_BITS)
+    i_pending_full: In(1)
+    o: Out(stream.Signature(Herald))
+    o_pending: Out(PendingHerald)
+    o_pending_valid: Out(1)
+    o_heralds: Out(1)
+    o_multiple: Out(1)
+    o_unjoined: Out(1)
+    o_idle: Out(1)
+
+    def __init__(self, *, queue_heralds: int = 512) -> None:
+        if queue_heralds < 2:
+            raise ValueError(f"HeraldFinder: queue_heralds is {queue_heralds}; allowed: 2 or more")
+        self._queue_heralds = queue_heralds
+        super().__init__()
+
+    @property
+    def latency(self) -> int:
+        """Clocks from a click to its strobe beyond the hold time: into the click register, held, judged."""
+        return 3
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        # 1: pick the clicks that count.
+        source = self.i
+        click, clicked = Signal(_Pulse), Signal()
+        m.d.sync += clicked.eq(
+            self.i_valid
+            & source.framed
+            & source.gated
+            & (source.slot_class == SlotClass.SIG)
+            & (source.channel[1:] == 0)
+        )
+        with m.If(self.i_valid):
+            m.d.sync += [
+                click.pulse.eq(source.pulse),
+                click.detector.eq(source.channel[0] ^ self.i_swap),
+                click.pending.window.eq(source.window),
+                click.pending.dwindow.eq(source.dwindow),
+            ]
+
+        # 2: hold a pulse until nothing more can come for it.
+        held, holding, more = Signal(_Pulse), Signal(), Signal()
+        period_clocks = self.i_period[frame.PERIOD_FRACTION_BITS + units.FRACTION_BITS :]
+        clocks_left = Signal(8)
+        same, finish = Signal(), Signal()
+        m.d.comb += [
+            same.eq(click.pulse == held.pulse),
+            finish.eq(holding & Mux(clicked, ~same, clocks_left == 0)),
+        ]
+        with m.If(clicked & holding & same):
+            m.d.sync += more.eq(1)
+        with m.Elif(clicked):
+            m.d.sync += [held.eq(click), holding.eq(1), more.eq(0), clocks_left.eq((period_clocks << 3) + 32)]
+        with m.Elif(finish):
+            m.d.sync += holding.eq(0)
+        with m.If(holding & (clocks_left != 0) & ~(clicked & ~same)):
+            m.d.sync += clocks_left.eq(clocks_left - 1)
+
+        # 3: judge it, and take a number only if both queues have room.
+        pulse, judged, multiple = Signal(_Pulse), Signal(), Signal()
+        m.d.sync += judged.eq(finish)
+        with m.If(finish):
+            m.d.sync += [pulse.eq(held), multiple.eq(more)]
+        number = Signal(32)
+        herald = Signal(Herald)
+        m.submodules.queue = queue = SyncFIFOBuffered(width=Herald.as_shape().size, depth=self._queue_heralds)
+        room = queue.w_rdy & ~self.i_pending_full
+        m.d.comb += [
+            herald.number.eq(number),
+            herald.pulse.eq(pulse.pulse),
+            herald.detector.eq(pulse.detector),
+            self.o_multiple.eq(judged & multiple),
+            self.o_heralds.eq(judged & ~multiple & room),
+            self.o_unjoined.eq(judged & ~multiple & ~room),
+            self.o_pending.eq(pulse.pending),
+            self.o_pending_valid.eq(self.o_heralds),
+            queue.w_data.eq(herald),
+            queue.w_en.eq(self.o_heralds),
+        ]
+        with m.If(self.o_heralds):
+            m.d.sync += number.eq(number + 1)
+
+        # 4: a register behind the block RAM, which answers late in the clock.
+        m.d.comb += queue.r_en.eq(~self.o.valid | self.o.ready)
+        with m.If(queue.r_en):
+            m.d.sync += self.o.valid.eq(queue.r_rdy)
+            with m.If(queue.r_rdy):
+                m.d.sync += self.o.payload.eq(queue.r_data)
+
+        with m.If(~self.i_run):
+            m.d.sync += [clicked.eq(0), holding.eq(0), judged.eq(0), number.eq(0)]
+        quiet = ~self.i_valid & ~clicked & ~holding & ~judged
+        m.d.comb += self.o_idle.eq(quiet & (queue.level == 0) & ~self.o.valid)
+        return m
+
+
+def herald_record(herald: data.View) -> Value:
+    """The three words of a HERALD record (`packets.HERALD_DTYPE`) as one value, the first word lowest."""
+    return Cat(herald.number, herald.pulse, C(0, 95 - 32 - frame.PULSE_BITS), herald.detector)

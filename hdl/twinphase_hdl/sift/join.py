@@ -1,0 +1,175 @@
+"""Psi join: the phase of each herald's own window, once its d-window is closed."""
+
+from amaranth.hdl import Cat, Module, Mux, ResetInserter, Signal, Value
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.fifo import SyncFIFOBuffered
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from twinphase_hdl.phase.tracker import DwindowPhase, WindowPhase
+from twinphase_hdl.sift.herald import RING_DWINDOW_BITS, RING_WINDOW_BITS, PendingHerald
+from twinphase_hdl.types import record_words
+from twinphase_spec import frame, packets, units
+from twinphase_spec.packets import Stream
+
+KEPT_DWINDOWS = 4
+"""Closed d-windows whose phases are kept; with the open one they fit into the ring of windows."""
+assert (KEPT_DWINDOWS + 1) * frame.MAX_WINDOWS_PER_DWINDOW <= 1 << RING_WINDOW_BITS
+
+
+class _RingPhase(data.Struct):
+    """A phase in a ring, 2^-16 turn, and whether it is an estimate."""
+
+    psi: units.TURN_BITS
+    valid: 1
+
+
+class PsiJoin(wiring.Component):
+    """Gives herald h of window w and d-window W, once W is closed, its PSI record, in the order of h::
+
+        psi_q = (psi_rq(w) + psi_d(W)) mod 1,   flags = r_valid(w) | d_valid(W)
+
+    Heralds wait in block RAM with the low bits of w and W; phases lie in rings addressed by these. A herald whose record was held
+    up (by ``o``) until its d-window has left the rings, which takes KEPT_DWINDOWS d-windows, gets psi 0 with flags 0.
+
+    Parameters
+    ----------
+    pending_heralds : int
+        Heralds that may wait for their d-window (1 or more); PENDING_HERALDS of the node is 4096.
+
+    Members
+    -------
+    i_run : In(1)
+        0 empties the queue and restarts the numbers; a record in the output register still leaves.
+    i, i_valid : In(PendingHerald), In(1)
+        A herald that waits from now on. Must not be valid while ``o_full`` is high.
+    i_window, i_window_valid, i_dwindow, i_dwindow_valid : In(WindowPhase), In(1), In(DwindowPhase), In(1)
+        From `PhaseTracker`: phases of a closed window, and of a closed d-window after those of its windows.
+    o : Out(stream of PSI record words)
+    o_full : Out(1)
+        ``pending_heralds`` heralds wait.
+    o_idle : Out(1)
+        Nothing moves by itself; heralds may wait for their d-window.
+
+    Latency: `latency` clocks from i_dwindow to the first record. Throughput: one record per clock.
+    """
+
+    i_run: In(1)
+    i: In(PendingHerald)
+    i_valid: In(1)
+    i_window: In(WindowPhase)
+    i_window_valid: In(1)
+    i_dwindow: In(DwindowPhase)
+    i_dwindow_valid: In(1)
+    o: Out(stream.Signature(record_words(Stream.PSI)))
+    o_full: Out(1)
+    o_idle: Out(1)
+
+    def __init__(self, *, pending_heralds: int = 4096) -> None:
+        if pending_heralds < 1:
+            raise ValueError(f"PsiJoin: pending_heralds is {pending_heralds}; allowed: 1 or more")
+        self._pending_heralds = pending_heralds
+        super().__init__()
+
+    @property
+    def latency(self) -> int:
+        """Clocks from i_dwindow to o.valid for a waiting herald: d-window closed, ring, register, sum."""
+        return 4
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        # One entry more than is ever used, so that the queue's own limit never refuses, and its memory has a round depth.
+        queue = SyncFIFOBuffered(width=PendingHerald.as_shape().size, depth=self._pending_heralds + 1)
+        m.submodules.queue = ResetInserter(~self.i_run)(queue)
+        m.submodules.windows = windows = Memory(shape=_RingPhase, depth=1 << RING_WINDOW_BITS, init=[])
+        m.submodules.dwindows = dwindows = Memory(shape=_RingPhase, depth=KEPT_DWINDOWS, init=[])
+        window_write, window_read = windows.write_port(), windows.read_port()
+        dwindow_write, dwindow_read = dwindows.write_port(), dwindows.read_port()
+
+        open_dwindow = Signal(RING_DWINDOW_BITS)  # the first that is not closed
+        of_window, of_dwindow = self.i_window, self.i_dwindow
+        m.d.comb += [
+            window_write.addr.eq(of_window.window),
+            window_write.data.psi.eq(of_window.psi_rq),
+            window_write.data.valid.eq(of_window.r_valid),
+            window_write.en.eq(self.i_window_valid),
+            dwindow_write.addr.eq(of_dwindow.dwindow),
+            dwindow_write.data.psi.eq(of_dwindow.psi_d),
+            dwindow_write.data.valid.eq(of_dwindow.d_valid),
+            dwindow_write.en.eq(self.i_dwindow_valid),
+            queue.w_data.eq(self.i),
+            queue.w_en.eq(self.i_valid),
+        ]
+        with m.If(self.i_dwindow_valid):
+            m.d.sync += open_dwindow.eq(of_dwindow.dwindow + 1)
+
+        # Four stages behind the queue, each moving on when the next has room.
+        head, head_valid = Signal(PendingHerald), Signal()
+        fetched, fetched_kept = Signal(), Signal()
+        summed, psi_r, psi_d = Signal(), Signal(_RingPhase), Signal(_RingPhase)
+        head_moves, fetch_ready, sum_ready, out_ready = Signal(), Signal(), Signal(), Signal()
+        m.d.comb += [
+            out_ready.eq(~self.o.valid | self.o.ready),
+            sum_ready.eq(~summed | out_ready),
+            fetch_ready.eq(~fetched | sum_ready),
+        ]
+
+        # 1: the oldest herald moves once its d-window is closed.
+        age = Signal(RING_DWINDOW_BITS)
+        closed = Signal()
+        m.d.comb += [
+            age.eq(open_dwindow - head.dwindow),
+            closed.eq((age != 0) & ~age[-1]),
+            head_moves.eq(head_valid & closed & fetch_ready),
+            queue.r_en.eq(~head_valid | head_moves),
+        ]
+        with m.If(queue.r_en):
+            m.d.sync += head_valid.eq(queue.r_rdy)
+            with m.If(queue.r_rdy):
+                m.d.sync += head.eq(queue.r_data)
+
+        # 2: both rings are read.
+        m.d.comb += [
+            window_read.addr.eq(head.window),
+            dwindow_read.addr.eq(head.dwindow),
+            window_read.en.eq(fetch_ready),
+            dwindow_read.en.eq(fetch_ready),
+        ]
+        with m.If(fetch_ready):
+            m.d.sync += [fetched.eq(head_moves), fetched_kept.eq(age <= KEPT_DWINDOWS)]
+
+        # 3: a register behind the block RAM, which answers late in the clock.
+        with m.If(sum_ready):
+            m.d.sync += summed.eq(fetched)
+            with m.If(fetched):
+                m.d.sync += [
+                    psi_r.eq(Mux(fetched_kept, Value.cast(window_read.data), 0)),
+                    psi_d.eq(Mux(fetched_kept, Value.cast(dwindow_read.data), 0)),
+                ]
+
+        # 4: the record.
+        number = Signal(32)
+        psi_q = Signal(units.TURN_BITS)
+        flags = Signal(units.TURN_BITS)
+        m.d.comb += [
+            psi_q.eq(psi_r.psi + psi_d.psi),
+            flags.eq(Mux(psi_r.valid, packets.FLAG_R_VALID, 0) | Mux(psi_d.valid, packets.FLAG_D_VALID, 0)),
+        ]
+        with m.If(out_ready):
+            m.d.sync += self.o.valid.eq(summed)
+            with m.If(summed):
+                m.d.sync += [Value.cast(self.o.payload).eq(Cat(number, psi_q, flags)), number.eq(number + 1)]
+
+        waiting = Signal(range(self._pending_heralds + 1))
+        m.d.comb += self.o_full.eq(waiting == self._pending_heralds)
+        m.d.sync += waiting.eq(waiting + self.i_valid - head_moves)
+
+        with m.If(~self.i_run):
+            m.d.sync += [v.eq(0) for v in (waiting, open_dwindow, head_valid, fetched, summed, number)]
+        m.d.comb += self.o_idle.eq(
+            ~(self.i_valid | self.i_window_valid | self.i_dwindow_valid)
+            & ~((queue.level != 0) & (~queue.r_rdy | ~head_valid))
+            & ~(head_valid & closed)
+            & ~(fetched | summed | self.o.valid)
+        )
+        return m

@@ -1,0 +1,65 @@
+"""Record a device: tags as PTU, other streams as Parquet, the rest as JSON.
+
+Ctrl-C ends the recording cleanly. A recording's folder can be given to every command that takes a URL.
+
+example:
+  twinphase record udp://localhost:9750 --out run1 --seconds 10
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "url", help="udp://host:port, serial:///dev/ttyUSB0?baud=1000000, lab:NAME or a recording's folder"
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="new or empty folder for the recording")
+    parser.add_argument("--seconds", type=float, metavar="S", help="node time to record; without it, until Ctrl-C")
+    parser.add_argument("--lab", metavar="NAME", help="name of the lab, kept in the recording")
+    parser.add_argument("--json", action="store_true", help="print the summary as JSON")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    import json
+    import sys
+
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from ..device import open_device
+    from ..measure.losses import losses
+    from ..recording.writer import Recorder, record
+    from ..stopping import stop_on_signals
+
+    if arguments.seconds is not None and not arguments.seconds > 0:
+        print(f"--seconds is {arguments.seconds:g}; allowed: more than 0", file=sys.stderr)
+        return 2
+    bar = Progress(
+        TextColumn("recording {task.fields[seconds]:.2f} s, {task.fields[records]} records, {task.fields[lost]} lost"),
+        BarColumn(),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )
+    with open_device(arguments.url) as device, stop_on_signals() as stopped, bar:
+        task = bar.add_task("", total=arguments.seconds, seconds=0.0, records=0, lost=0)
+
+        def show(recorder: Recorder) -> None:
+            lost = losses(device)["records"]
+            bar.update(task, completed=recorder.seconds, seconds=recorder.seconds, records=recorder.records, lost=lost)
+
+        summary = record(
+            device, arguments.out, seconds=arguments.seconds, lab=arguments.lab, stop=stopped.is_set, progress=show
+        )
+        lost = losses(device)
+    if arguments.json:
+        print(json.dumps(summary | {"losses": lost}))
+    else:
+        records = ", ".join(f"{count} {name}" for name, count in summary["records"].items() if count) or "no records"
+        print(
+            f"{arguments.out}: {summary['node_seconds']:.3f} s, {records}; {lost['records']} records lost ({summary['ended']})"
+        )
+    return 0

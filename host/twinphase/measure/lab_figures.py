@@ -1,0 +1,67 @@
+"""Key figures of a lab, from its file and the formulas alone."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from twinphase_spec.frame import SlotClass
+from twinphase_spec.lab import Client, Lab
+
+from ..theory.keyrate import SnsSource, slice_error, sns_aopp
+from ..theory.plob import plob_bound
+
+
+def lab_figures(lab: Lab) -> dict[str, Any]:
+    """Losses, expected click rate of signal slots, key rate per clock slot and PLOB. All units are in the names.
+
+    ``signal_clicks_hz`` is the mean detected photon number of signal pulses (in the gate, dark counts included) times their
+    rate, good where that number is small. ``key_rate_per_slot`` is the SNS-AOPP formula for the lossier arm without phase noise,
+    with the error of visibility and phase slice; None where the formula does not apply.
+    """
+    table = lab.frame.table()
+    signal_fraction = sum(q is SlotClass.SIG for q, _ in table) / len(table)
+    arms = lab.fibre.transmittance("a"), lab.fibre.transmittance("b")
+    efficiency = (lab.detectors.qL.efficiency + lab.detectors.qR.efficiency) / 2
+    dark = (lab.detectors.qL.dark_hz + lab.detectors.qR.dark_hz) / 2 * lab.frame.gate_q_ps * 1e-12
+    alice, bob = lab.clients.alice, lab.clients.bob
+    photons = efficiency * (arms[0] * _mean_photons(alice) + arms[1] * _mean_photons(bob)) + 2 * dark
+    channel = arms[0] * arms[1]
+    error = (1 - lab.lasers.visibility) / 2 + slice_error(math.radians(lab.protocol.slice_width_deg))
+    try:
+        source = SnsSource(
+            u=alice.mu_z + bob.mu_z,
+            v=alice.mu_1 + bob.mu_1,
+            w=0.0,
+            z_probability=math.sqrt(alice.z_probability * bob.z_probability),
+            send_probability=math.sqrt(alice.send_probability * bob.send_probability),
+            error_correction=lab.protocol.error_correction_efficiency,
+        )
+        rate = sns_aopp(
+            source, arm_transmittance=min(arms) * efficiency, dark_probability=dark, detector_error=error
+        ).rate
+        key_rate: float | None = rate * signal_fraction
+    except ValueError:
+        key_rate = None
+    return {
+        "name": lab.name,
+        "description": lab.description,
+        "length_km": lab.fibre.length_a_km + lab.fibre.length_b_km,
+        "loss_db": -10 * math.log10(channel) if channel else None,
+        "pulse_rate_hz": lab.frame.pulse_rate_hz,
+        "signal_fraction": signal_fraction,
+        "window_s": len(table) * lab.frame.slot_pulses * lab.frame.frames_per_window / lab.frame.pulse_rate_hz,
+        "slice_width_deg": lab.protocol.slice_width_deg,
+        "signal_clicks_hz": photons * signal_fraction * lab.frame.pulse_rate_hz,
+        "key_rate_per_slot": key_rate,
+        "plob_per_slot": plob_bound(channel) if channel < 1 else None,
+        "plob_per_slot_with_detectors": plob_bound(channel * efficiency) if channel * efficiency < 1 else None,
+        "assumed": list(lab.assumed),
+    }
+
+
+def _mean_photons(client: Client) -> float:
+    """Mean photon number per signal pulse of one client."""
+    mu2_probability = 1 - client.vacuum_probability - client.mu1_probability
+    x = client.mu1_probability * client.mu_1 + mu2_probability * client.mu_2
+    return client.z_probability * client.send_probability * client.mu_z + (1 - client.z_probability) * x

@@ -1,0 +1,1 @@
+"""Ways to a node: packets over UDP or a serial port."""

@@ -1,0 +1,196 @@
+"""What all transports share: one receive thread, a queue of data packets, and register requests that are answered once.
+
+The thread only takes packets from the transport and sorts them: answers to `request`, everything else into the queue.
+All other work (decoding, files) is in the caller's thread, and the queue holds what comes meanwhile, even while a slow
+disk blocks the caller. A queue that is full drops the newest packets and counts them.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from abc import abstractmethod
+from collections import deque
+from collections.abc import Sequence
+
+import numpy as np
+
+from twinphase_spec.packets import (
+    HEADER_WORDS,
+    MAGIC,
+    MAX_REGISTER_WORDS,
+    VERSION,
+    RegisterOp,
+    RegisterStatus,
+    Stream,
+)
+
+from ..device import PacketDevice
+from ..errors import DeviceError
+from ..packets import pack
+
+QUEUE_PACKETS = 1 << 17
+ANSWER_TIMEOUT_S = 0.25
+TRIES = 8
+REFUSED_S = 0.03
+
+
+class LinkDevice(PacketDevice):
+    """A PacketDevice on a transport: implement `_send`, `_collect` and `_close`; call `_start` at the end of __init__."""
+
+    def __init__(self, url: str, tries: int = TRIES) -> None:
+        super().__init__(url)
+        self._tries = tries
+        self._queue: deque[bytes] = deque()
+        self._answers: dict[int, bytes] = {}
+        self._awaited: int | None = None
+        self._arrived = threading.Condition()
+        self._stop = threading.Event()
+        self._failure: str | None = None
+        self._refused = False
+        self._queue_lost = 0
+        self._request_id = secrets.randbits(32)  # a node remembers the last write's id, also that of the previous host
+        self._thread = threading.Thread(target=self._run, name=f"receive {url}", daemon=True)
+
+    @abstractmethod
+    def _send(self, packet: bytes) -> None:
+        """Send one packet. OSError when the transport fails."""
+
+    @abstractmethod
+    def _collect(self) -> list[bytes]:
+        """Packets that have arrived; waits a short time for the first. OSError when the transport is gone."""
+
+    def _wake(self) -> None:
+        """Make `_collect` return soon; it need not when it never waits long."""
+
+    @abstractmethod
+    def _release(self) -> None:
+        """Close the transport."""
+
+    def _handed_out(self, packets: list[bytes]) -> None:
+        """Called in the caller's thread with the packets that `receive` is about to return, also with none."""
+
+    def _start(self) -> None:
+        """Start to receive and check the node's identity."""
+        self._thread.start()
+        try:
+            self.identity()
+        except BaseException:
+            self.close()
+            raise
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                packets = self._collect()
+            except OSError as error:
+                if not self._stop.is_set():
+                    self._failure = f"{self.url} is gone: {error.strerror or error}"
+                with self._arrived:
+                    self._arrived.notify_all()
+                return
+            if not packets:
+                continue
+            with self._arrived:
+                for packet in packets:
+                    if packet[:1] == b"\x41":  # Stream.REGISTER_RESPONSE
+                        self._take_answer(packet)
+                    elif len(self._queue) < QUEUE_PACKETS:
+                        self._queue.append(packet)
+                    else:
+                        self._queue_lost += 1
+                self._arrived.notify_all()
+
+    def _note_refused(self) -> None:
+        """Called by `_collect` when the other side says that nothing listens there."""
+        with self._arrived:
+            self._refused = True
+            self._arrived.notify_all()
+
+    def _take_answer(self, packet: bytes) -> None:
+        if len(packet) < 4 * HEADER_WORDS or len(packet) & 3:
+            return
+        words = np.frombuffer(packet, "<u4")
+        whole = int(words[2]) & 0xFFFF == len(words) - HEADER_WORDS
+        if int(words[0]) >> 8 == MAGIC << 8 | VERSION and whole and int(words[1]) == self._awaited:
+            self._answers[int(words[1])] = packet
+
+    def receive(self, timeout_s: float) -> list[bytes] | None:
+        with self._arrived:
+            if not self._queue and not self._failure:
+                self._arrived.wait_for(lambda: self._queue or self._failure, timeout_s)
+            packets = list(self._queue)
+            self._queue.clear()
+        if not packets and self._failure:
+            raise DeviceError(self._failure)
+        self._handed_out(packets)
+        return packets
+
+    @property
+    def transport_losses(self) -> dict[str, int]:
+        return {"receive queue": self._queue_lost}
+
+    def request(self, op: RegisterOp, address: int, count: int, words: Sequence[int] = ()) -> list[int]:
+        if not 1 <= count <= MAX_REGISTER_WORDS or (op is RegisterOp.WRITE and len(words) != count):
+            raise ValueError(
+                f"a request is of 1 to {MAX_REGISTER_WORDS} words, this one of {count} with {len(words)} given"
+            )
+        self._request_id = identifier = (self._request_id + 1) & 0xFFFFFFFF
+        payload = np.array(words, "<u4").tobytes()
+        where = address | count << 32  # header words 3 and 4
+        packet = pack(Stream.REGISTER_REQUEST, identifier, payload, base_ticks=where, flags=op)
+        self._awaited = identifier
+        try:
+            for _ in range(self._tries):
+                answer = self._exchange(packet, identifier)
+                if answer is not None:
+                    return self._read_answer(answer, op, address, count)
+        finally:
+            self._awaited = None
+            self._answers.clear()
+        raise DeviceError(
+            f"{self.url} does not answer (register {address:#06x}, {self._tries} tries): is the node running and the address right?"
+        )
+
+    def _exchange(self, packet: bytes, identifier: int) -> bytes | None:
+        """Send a request and wait for its answer; None when none came in time."""
+        deadline = time.monotonic() + ANSWER_TIMEOUT_S
+        if self._refused:
+            time.sleep(REFUSED_S)  # nothing listens there: perhaps the node is just starting
+            self._refused = False
+        try:
+            self._send(packet)
+        except ConnectionRefusedError:
+            self._refused = True
+        except BlockingIOError:
+            pass  # the send buffer is full; it goes out with the next try
+        except OSError as error:
+            raise DeviceError(f"{self.url} cannot be reached: {error.strerror or error}") from error
+        with self._arrived:
+            remaining = deadline - time.monotonic()
+            self._arrived.wait_for(lambda: identifier in self._answers or self._failure or self._refused, remaining)
+            if self._failure:
+                raise DeviceError(self._failure)
+            return self._answers.pop(identifier, None)
+
+    def _read_answer(self, answer: bytes, op: RegisterOp, address: int, count: int) -> list[int]:
+        words = np.frombuffer(answer, "<u4")
+        status = int(words[2]) >> 16
+        if status != RegisterStatus.OK:
+            raise DeviceError(
+                f"{self.url} refuses to {op.name.lower()} {count} words at {address:#06x} (status {status})"
+            )
+        values = words[HEADER_WORDS:].tolist()
+        if op is RegisterOp.READ and len(values) != count:
+            raise DeviceError(f"{self.url} answered {len(values)} words at {address:#06x} where {count} were asked for")
+        return values
+
+    def close(self) -> None:
+        if self._stop.is_set():
+            return
+        self._stop.set()
+        self._wake()
+        if self._thread.is_alive():
+            self._thread.join(timeout=2)
+        self._release()

@@ -1,0 +1,117 @@
+"""Every word that the host received against the reference model, bit for bit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twinphase_sim.model.server import ServerRecords, run_server
+from twinphase_sim.model.sift.pair import SiftedPair, sift_pair
+from twinphase_spec.configure import server_registers, slice_width_turns
+from twinphase_spec.frame import FrameConfig
+from twinphase_spec.lab import Lab
+from twinphase_spec.packets import RECORD_WORDS, Stream
+from twinphase_spec.symbols import SymbolConfig
+
+from .receive import Received
+
+
+@dataclass(frozen=True)
+class Model:
+    """What the reference model says the three nodes send."""
+
+    server: ServerRecords
+    pair: SiftedPair
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """``words`` received and compared, ``mismatches`` among them or missing, per node and stream."""
+
+    words: dict[str, int]
+    mismatches: dict[str, int]
+
+
+def predict(
+    lab: Lab,
+    frame: FrameConfig,
+    symbols: Mapping[str, SymbolConfig],
+    edges_ticks: NDArray[np.int64],
+    channels: NDArray[np.uint8],
+    until_clock: int,
+) -> Model:
+    """The model's records for the edges of a run that lasted until ``until_clock``."""
+    server = run_server(server_registers(lab, frame.start_clock), frame, edges_ticks, channels, until_clock)
+    pair = sift_pair(
+        server.heralds,
+        server.psi,
+        symbols["alice"],
+        symbols["bob"],
+        block_heralds=lab.protocol.block_heralds,
+        slice_width_turns=slice_width_turns(lab),
+    )
+    return Model(server, pair)
+
+
+def compare(received: Mapping[str, Received], model: Model, frame: FrameConfig, stop_ticks: int) -> Comparison:
+    """Received records against the model's, in order from the first.
+
+    A stream may end early by what was still under way when the host stopped listening: everything that the node
+    must have sent before ``stop_ticks`` is required, and whatever came must be right. Sifted words follow blocks, so only
+    what came is compared (their number is checked against the nodes' own counters by the summary).
+    """
+    server = received["server"].records
+    tags = model.server
+    herald_times, psi_ready = tags.herald_times_ticks, _psi_ready_ticks(tags, frame)
+    pairs: list[tuple[str, Stream, NDArray[Any], NDArray[Any], int]] = [
+        ("server", Stream.TAG, server[Stream.TAG], _tag_array(tags), _before(tags.tag_times_ticks, stop_ticks)),
+        ("server", Stream.PHASE, server[Stream.PHASE], tags.phase, _closed(frame, tags.phase.size, stop_ticks, 1)),
+        (
+            *("server", Stream.DPHASE, server[Stream.DPHASE], tags.dphase),
+            _closed(frame, tags.dphase.size, stop_ticks, frame.windows_per_dwindow),
+        ),
+        ("server", Stream.HERALD, server[Stream.HERALD], tags.heralds, _before(herald_times, stop_ticks)),
+        ("server", Stream.PSI, server[Stream.PSI], tags.psi, _before(psi_ready, stop_ticks)),
+        ("alice", Stream.SIFTED, received["alice"].records[Stream.SIFTED], model.pair.alice, 0),
+        ("bob", Stream.SIFTED, received["bob"].records[Stream.SIFTED], model.pair.bob, 0),
+    ]
+    words, mismatches = {}, {}
+    for node, stream, got, expected, required in pairs:
+        name = f"{node} {stream.name.lower()}"
+        per_record = RECORD_WORDS[stream]
+        words[name] = got.size * per_record
+        mismatches[name] = per_record * max(0, required - got.size) + _differing_words(got, expected, per_record)
+    return Comparison(words, mismatches)
+
+
+def _differing_words(got: NDArray[Any], expected: NDArray[Any], per_record: int) -> int:
+    """Records of ``got`` that are not those of ``expected`` at the same place, in words."""
+    common = min(got.size, expected.size)
+    wrong = int(np.count_nonzero(got[:common] != expected[:common].astype(got.dtype)))
+    return per_record * (wrong + got.size - common)
+
+
+def _tag_array(server: ServerRecords) -> NDArray[Any]:
+    tags = np.empty(server.tag_times_ticks.size, [("time_ticks", "<i8"), ("channel", "u1")])
+    tags["time_ticks"], tags["channel"] = server.tag_times_ticks, server.tag_channels
+    return tags
+
+
+def _before(times_ticks: NDArray[np.unsignedinteger[Any]], stop_ticks: int) -> int:
+    return int(np.count_nonzero(times_ticks < stop_ticks))
+
+
+def _closed(frame: FrameConfig, count: int, stop_ticks: int, windows: int) -> int:
+    """How many of ``count`` (d-)windows are closed before ``stop_ticks``."""
+    return sum(frame.close_clock((i + 1) * windows - 1) << 13 < stop_ticks for i in range(count))
+
+
+def _psi_ready_ticks(server: ServerRecords, frame: FrameConfig) -> NDArray[np.uint64]:
+    """When each herald's d-window closes."""
+    length_ticks = frame.window_ticks * frame.windows_per_dwindow
+    since = server.herald_times_ticks - np.uint64(frame.start_clock << 13)
+    return server.herald_times_ticks - since % np.uint64(length_ticks) + np.uint64(2 * length_ticks)

@@ -1,0 +1,98 @@
+"""Devices of the virtual lab in this process, without sockets: ``lab:NAME_OR_FILE[?node=alice&seed=3&seconds=2]``.
+
+The lab runs while its packets are taken: `receive` runs it on by one chunk. ``seconds`` ends the device after that much lab time;
+without it the lab runs as long as it is asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import get_args
+from urllib.parse import parse_qs
+
+import numpy as np
+
+from twinphase.device import PacketDevice
+from twinphase.errors import DeviceError
+from twinphase_sim.native import answer_words, request_packet
+from twinphase_spec.lab import LabError, load_lab
+from twinphase_spec.packets import RegisterOp, Stream
+
+from .virtual import NODES, SETUP_CHUNK_CLOCKS, NodeName, VirtualLab
+
+PATIENCE_CLOCKS = 1 << 22
+
+
+class LabDevice(PacketDevice):
+    """One node of a virtual lab. Its registers answer while the lab runs; every request takes some microseconds of lab time."""
+
+    def __init__(
+        self, virtual: VirtualLab, node: NodeName = "server", *, seconds: float | None = None, url: str = ""
+    ) -> None:
+        super().__init__(url or f"lab:{virtual.lab.name}?node={node}")
+        self.virtual = virtual
+        self.node = node
+        self._seconds = seconds
+        self._waiting: list[bytes] = []
+        self._id = 1 << 20  # the lab's own set-up used small ids
+        self._closed = False
+
+    def receive(self, timeout_s: float) -> list[bytes] | None:
+        if self._closed:
+            return None
+        if not self._waiting:
+            if self._seconds is not None and self.virtual.seconds >= self._seconds:
+                return None
+            self._run(self.virtual.chunk_clocks)
+        packets, self._waiting = self._waiting, []
+        return packets
+
+    def request(self, op: RegisterOp, address: int, count: int, words: Sequence[int] = ()) -> list[int]:
+        if self._closed:
+            raise DeviceError(f"{self.url} is closed")
+        self._id += 1
+        self.virtual.submit(self.node, request_packet(self._id, op, address, count, words))
+        for _ in range(PATIENCE_CLOCKS // SETUP_CHUNK_CLOCKS):
+            for answer in self._run(min(SETUP_CHUNK_CLOCKS, self.virtual.chunk_clocks)):
+                identifier, values = answer_words(answer, self.url)
+                if identifier == self._id:
+                    return values
+        raise DeviceError(f"{self.url} does not answer (register {address:#06x})")
+
+    def _run(self, clocks: int) -> list[bytes]:
+        """Run the lab on; queue the node's data packets and return its answers to requests."""
+        output = self.virtual.step(self.virtual.clock + clocks).outputs[self.node]
+        answers: list[bytes] = []
+        for (_, packet), stream in zip(output.packets, output.streams.tolist(), strict=True):
+            (answers if stream == Stream.REGISTER_RESPONSE else self._waiting).append(packet)
+        return answers
+
+    def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self.virtual.close()
+
+
+def open_lab(url: str) -> LabDevice:
+    """The device of a ``lab:`` URL. Raises DeviceError."""
+    name, _, query = url.removeprefix("lab:").partition("?")
+    options = {key: values[-1] for key, values in parse_qs(query, keep_blank_values=True).items()}
+    unknown = sorted(set(options) - {"node", "seed", "seconds"})
+    if unknown:
+        raise DeviceError(f"{url} has the unknown option {unknown[0]}; allowed: node, seed, seconds")
+    node = options.get("node", "server")
+    if node not in get_args(NodeName):
+        raise DeviceError(f"{url} names the node {node}; allowed: {', '.join(NODES)}")
+    try:
+        seed = int(options.get("seed", "1"))
+        seconds = float(options["seconds"]) if "seconds" in options else None
+    except ValueError as error:
+        raise DeviceError(f"{url}: {error}; seed is a whole number, seconds a number") from error
+    if seed < 0 or (seconds is not None and not 0 < seconds < np.inf):
+        raise DeviceError(f"{url}: seed must not be negative and seconds must be positive")
+    try:
+        lab = load_lab(name)
+        virtual = VirtualLab(lab, seed)
+    except (LabError, ValueError) as error:
+        raise DeviceError(str(error)) from error
+    return LabDevice(virtual, node, seconds=seconds, url=url)  # type: ignore[arg-type]

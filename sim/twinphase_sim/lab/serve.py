@@ -1,0 +1,87 @@
+"""Serve the nodes of a virtual lab on UDP: the server on port P, alice on P + 1, bob on P + 2.
+
+The lab runs while someone reads its streams, as fast as the readers follow. Ctrl-C stops it.
+
+example:
+  twinphase serve seed-370km --port 9750
+  twinphase record udp://localhost:9750 --out run1
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+DEFAULT_PORT = 9750
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("lab", help="name of a preset (see twinphase labs) or path of a lab file")
+    parser.add_argument(
+        "--port", type=int, default=DEFAULT_PORT, metavar="P", help="first of three UDP ports (9750); 0: any"
+    )
+    parser.add_argument("--host", default="127.0.0.1", metavar="H", help="address to listen on (127.0.0.1)")
+    parser.add_argument("--seed", type=int, default=1, metavar="S", help="seed of everything random (1)")
+    parser.add_argument("--seconds", type=float, metavar="S", help="lab time after which the streams fall silent")
+    parser.add_argument(
+        "--readers", type=int, default=1, choices=(1, 2, 3), help="nodes that must be read for the lab to run (1)"
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object when the nodes are ready")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    import json
+
+    from twinphase.errors import TwinphaseError
+    from twinphase.stopping import stop_on_signals
+    from twinphase_spec.lab import load_lab
+
+    from .server import LabServer, open_ports
+    from .virtual import VirtualLab
+
+    if arguments.seed < 0:
+        raise TwinphaseError(f"--seed is {arguments.seed}; allowed: 0 and up")
+    lab = load_lab(arguments.lab)
+    # The signals are taken over before the ports, so that a stop while compiling frees them as well.
+    with stop_on_signals() as stopped:
+        ports = open_ports(arguments.host, arguments.port)
+        virtual = VirtualLab(lab, arguments.seed)
+        server = LabServer(virtual, ports, readers=arguments.readers, seconds=arguments.seconds)
+        addresses = {port.name: "udp://{}:{}".format(*port.address) for port in ports}
+        try:
+            if arguments.json:
+                ready = {
+                    "lab": lab.name,
+                    "seed": arguments.seed,
+                    "nodes": addresses,
+                    "start_clock": virtual.start_clock,
+                }
+                print(json.dumps(ready), flush=True)
+            else:
+                print(
+                    f"{lab.name} is ready: " + ", ".join(f"{name} {url}" for name, url in addresses.items()), flush=True
+                )
+            server.serve(stopped.is_set)
+        finally:
+            server.close()
+    if arguments.json:
+        print(json.dumps({"lab_seconds": virtual.seconds, "cycles_simulated": virtual.cycles_simulated}), flush=True)
+    return 0
+
+
+def main() -> int:
+    """``python -m twinphase_sim.lab.serve``: the command by itself."""
+    from twinphase.errors import TwinphaseError
+    from twinphase_spec.lab import LabError
+
+    parser = argparse.ArgumentParser(prog="python -m twinphase_sim.lab.serve", description=__doc__)
+    configure(parser)
+    try:
+        return run(parser.parse_args())
+    except (TwinphaseError, LabError) as error:
+        print(error, file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Timebase and framer."""

@@ -1,0 +1,1 @@
+"""Packets and T2 words."""

@@ -1,0 +1,1 @@
+"""CORDIC, reference counts and the phase tracker."""

@@ -1,0 +1,1 @@
+"""Heralds, psi records, symbols and the clients' sifting."""

@@ -1,0 +1,270 @@
+"""One client's block sifting, as a state machine over its ordered inputs.
+
+Source: the order of messages in `twinphase_spec.sns`, rings and counters in ``sift.block`` of docs/contract.md. Processing takes no
+time here: after every input the machine runs until it has to wait, so ring and peer queue are never fuller than in the gateware.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from enum import Enum, auto
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twinphase_sim.model.sift.herald import herald_pulses
+from twinphase_sim.model.sift.rule import Announced, count_cells, revealed, sifted_x_words, slice_test, x_record
+from twinphase_sim.model.sift.symbols import Symbols, symbols
+from twinphase_spec.packets import PEER_DTYPE, SIFTED_DTYPE
+from twinphase_spec.sns import CELLS, MAX_BLOCK_HERALDS, RING_HERALDS, Kind
+from twinphase_spec.symbols import SymbolConfig
+
+PEER_QUEUE = 4096
+MASK32 = (1 << 32) - 1
+TYPE_BITS = 32
+"""Heralds per TYPES message."""
+
+COUNTERS = (
+    *("heralds", "missing", "late", "overflow", "psi", "peer", "refused"),
+    *("blocks_agreed", "blocks_discarded", "sifted_z", "sifted_x", "kept_x", "error_x"),
+)
+
+
+class State(Enum):
+    """What the sifter waits for: final psi of a whole block, or one of the peer's steps."""
+
+    COLLECT = auto()
+    DIGEST = auto()
+    TYPES = auto()
+    INTENSITY = auto()
+    SLICE = auto()
+
+
+STEP_KIND = {State.TYPES: Kind.TYPES, State.INTENSITY: Kind.INTENSITY, State.SLICE: Kind.SLICE}
+
+
+class BlockSifter:
+    """Feed records with `push_heralds`, `push_psi` and `push_peer`; fetch results with `take_peer` and `take_sifted`.
+
+    ``cells`` (CELLS counters of 32 bits) and ``counters`` (by the client's counter names) survive `stop`.
+    """
+
+    def __init__(
+        self, *, config: SymbolConfig, role: Literal["alice", "bob"], block_heralds: int, slice_width_turns: int
+    ) -> None:
+        if block_heralds % TYPE_BITS or not TYPE_BITS <= block_heralds <= MAX_BLOCK_HERALDS:
+            raise ValueError(
+                f"block sifter: block_heralds is {block_heralds}; allowed: multiples of {TYPE_BITS} up to {MAX_BLOCK_HERALDS}"
+            )
+        self.config = config
+        self.role = role
+        self.block_heralds = block_heralds
+        self.slice_width_turns = slice_width_turns
+        self.cells = np.zeros(CELLS, dtype=np.uint32)
+        self.counters = dict.fromkeys(COUNTERS, 0)
+        self._peer_out: list[tuple[int, int, int]] = []
+        self._sifted_out: list[NDArray[np.void]] = []
+        self.stop()
+
+    def stop(self) -> None:
+        """CONTROL run = 0: forget ring, numbers, queue and state; keep counters and cells."""
+        self.state = State.COLLECT
+        self._next_herald = self._next_psi = 0
+        self._block = self._first = 0
+        self._queue: deque[tuple[int, int, int]] = deque()
+        self._present = np.zeros(RING_HERALDS, dtype=np.bool_)
+        self._pulse = np.zeros(RING_HERALDS, dtype=np.uint64)
+        self._detector = np.zeros(RING_HERALDS, dtype=np.uint8)
+        self._psi = np.zeros(RING_HERALDS, dtype=np.uint16)
+        self._flags = np.zeros(RING_HERALDS, dtype=np.uint16)
+
+    # Inputs
+
+    def push_heralds(self, records: NDArray[np.void]) -> None:
+        """HERALD records in order of arrival."""
+        pulses, detectors = herald_pulses(records)
+        for number, pulse, detector in zip(
+            records["number"].tolist(), pulses.tolist(), detectors.tolist(), strict=True
+        ):
+            ahead = (number - self._next_herald) & MASK32
+            if ahead >> 31:
+                self.counters["late"] += 1
+                continue
+            self.counters["missing"] += ahead
+            self._next_herald = (number + 1) & MASK32
+            if ((number - self._first) & MASK32) >= RING_HERALDS:
+                self.counters["overflow"] += 1
+                continue
+            self.counters["heralds"] += 1
+            slot = number % RING_HERALDS
+            self._present[slot], self._pulse[slot], self._detector[slot] = True, pulse, detector
+
+    def push_psi(self, records: NDArray[np.void]) -> None:
+        """PSI records in order of arrival."""
+        for number, psi, flags in records.tolist():
+            if ((number - self._next_psi) & MASK32) >> 31:
+                self.counters["late"] += 1
+                continue
+            lost_heralds = (number + 1 - self._next_herald) & MASK32
+            if 0 < lost_heralds < 1 << 31:
+                self.counters["missing"] += lost_heralds
+                self._next_herald = (number + 1) & MASK32
+            self.counters["psi"] += 1
+            self._next_psi = (number + 1) & MASK32
+            slot = number % RING_HERALDS
+            # A herald beyond the ring is missing, so its psi is 0 as its slot will be when its turn comes.
+            if ((number - self._first) & MASK32) < RING_HERALDS and self._present[slot]:
+                self._psi[slot], self._flags[slot] = psi, flags
+            self._advance()
+
+    def push_peer(self, records: Iterable[tuple[int, int, int]] | NDArray[np.void]) -> None:
+        """PEER records (kind, number, value) in order of arrival."""
+        for record in records.tolist() if isinstance(records, np.ndarray) else records:
+            if len(self._queue) >= PEER_QUEUE:
+                self.counters["refused"] += 1
+                continue
+            self.counters["peer"] += 1
+            self._queue.append(record)
+            self._advance()
+
+    # Outputs
+
+    def take_peer(self) -> NDArray[np.void]:
+        """PEER records sent since the last call."""
+        records = np.array(self._peer_out, dtype=PEER_DTYPE)
+        self._peer_out = []
+        return records
+
+    def take_sifted(self) -> NDArray[np.void]:
+        """SIFTED records since the last call."""
+        records = np.concatenate([np.zeros(0, dtype=SIFTED_DTYPE), *self._sifted_out])
+        self._sifted_out = []
+        return records
+
+    # The machine
+
+    def _advance(self) -> None:
+        while True:
+            if self.state is State.COLLECT:
+                arrived = (self._next_psi - self._first) & MASK32
+                if not self.block_heralds <= arrived < 1 << 31:
+                    return
+                self._close_block()
+            elif self._queue:
+                self._read_peer(*self._queue.popleft())
+            else:
+                return
+
+    def _close_block(self) -> None:
+        slots = (self._first + np.arange(self.block_heralds)) % RING_HERALDS
+        self._slots = slots
+        self._known = Announced(
+            present=self._present[slots],
+            pulse=self._pulse[slots],
+            detector=self._detector[slots],
+            psi=self._psi[slots],
+            flags=self._flags[slots],
+        )
+        self._own: Symbols = symbols(self.config, self._known.pulse)
+        self._own_x = self._own.x & self._known.present
+        self._digests = {
+            Kind.DIGEST_HERALD: self._known.digest_herald(),
+            Kind.DIGEST_PSI: self._known.digest_psi(),
+        }
+        self._peer_digests: dict[Kind, int] = {}
+        self._peer_x = np.zeros(self.block_heralds, dtype=np.bool_)
+        self._peer_intensity = np.zeros(self.block_heralds, dtype=np.uint8)
+        self._peer_slice = np.zeros(self.block_heralds, dtype=np.uint8)
+        for kind, digest in self._digests.items():
+            self._peer_out.append((kind, self._block, digest))
+        self.state = State.DIGEST
+
+    def _read_peer(self, kind: int, number: int, value: int) -> None:
+        offset = (number - self._first) & MASK32
+        if self.state is State.DIGEST:
+            if kind in self._digests and number == self._block:
+                self._peer_digests[Kind(kind)] = value
+                if len(self._peer_digests) == len(self._digests):
+                    self._compare_digests()
+                return
+        elif kind == Kind.DONE:
+            if number == self._block and value == STEP_KIND[self.state]:
+                self._next_step()
+                return
+        elif kind == STEP_KIND[self.state] and offset < self.block_heralds:
+            if self.state is State.INTENSITY:
+                self._peer_intensity[offset] = value & 3
+                return
+            if self.state is State.SLICE:
+                self._peer_slice[offset] = value & 15
+                return
+            if offset % TYPE_BITS == 0:
+                bits = value >> np.arange(TYPE_BITS) & 1
+                self._peer_x[offset : offset + TYPE_BITS] = bits
+                return
+        self.counters["refused"] += 1
+
+    def _compare_digests(self) -> None:
+        if self._peer_digests != self._digests:
+            self.counters["blocks_discarded"] += 1
+            self._finish_block()
+            return
+        self.counters["blocks_agreed"] += 1
+        words = np.packbits(self._own_x, bitorder="little").view("<u4")
+        for i, word in enumerate(words.tolist()):
+            self._peer_out.append((Kind.TYPES, (self._first + TYPE_BITS * i) & MASK32, word))
+        self._done(Kind.TYPES, State.TYPES)
+
+    def _next_step(self) -> None:
+        """The peer's step is done: send the next one of our own, or sift."""
+        if self.state is State.TYPES:
+            self._reveal(Kind.INTENSITY, self._own_x, self._own.intensity)
+            self._done(Kind.INTENSITY, State.INTENSITY)
+        elif self.state is State.INTENSITY:
+            self._x_records = x_record(self._own_x, self._peer_x, self._own.intensity, self._peer_intensity)
+            self._reveal(Kind.SLICE, self._x_records, self._own.slice)
+            self._done(Kind.SLICE, State.SLICE)
+        else:
+            self._sift()
+            self._finish_block()
+
+    def _reveal(self, kind: Kind, chosen: NDArray[np.bool_], values: NDArray[np.uint8]) -> None:
+        for offset in np.flatnonzero(chosen).tolist():
+            self._peer_out.append((kind, (self._first + offset) & MASK32, int(values[offset])))
+
+    def _done(self, kind: Kind, state: State) -> None:
+        self._peer_out.append((Kind.DONE, self._block, kind))
+        self.state = state
+
+    def _sift(self) -> None:
+        known, own = self._known, self._own
+        alice = self.role == "alice"
+        own_slices, peer_slices = own.slice, self._peer_slice
+        slice_a, slice_b = (own_slices, peer_slices) if alice else (peer_slices, own_slices)
+        test = slice_test(known, slice_a, slice_b, self.slice_width_turns)
+        is_x = self._x_records
+        is_z = known.present & ~own.x & ~self._peer_x
+        kept, error = is_x & test.keep, is_x & test.error
+
+        key_bits = own.send if alice else ~own.send
+        words = np.where(is_x, sifted_x_words(known, test, own.intensity, own_slices, peer_slices), key_bits)
+        offsets = np.flatnonzero(is_x | is_z)
+        records = np.zeros(offsets.size, dtype=SIFTED_DTYPE)
+        records["number"] = (self._first + offsets) & MASK32
+        records["word"] = words[offsets]
+        self._sifted_out.append(records)
+
+        own_code, peer_code = revealed(own.x, own.intensity), revealed(self._peer_x, self._peer_intensity)
+        code_a, code_b = (own_code, peer_code) if alice else (peer_code, own_code)
+        self.cells += count_cells(known, code_a, code_b, kept, error)
+        for name, chosen in (("sifted_z", is_z), ("sifted_x", is_x), ("kept_x", kept), ("error_x", error)):
+            self.counters[name] += int(np.count_nonzero(chosen))
+
+    def _finish_block(self) -> None:
+        for ring in (self._present, self._pulse, self._detector, self._psi, self._flags):
+            ring[self._slots] = 0
+        self._first = (self._first + self.block_heralds) & MASK32
+        self._block = (self._block + 1) & MASK32
+        self.state = State.COLLECT

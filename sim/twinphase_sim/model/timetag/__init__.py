@@ -1,0 +1,1 @@
+"""Tagger channels and the time-ordered merge."""

@@ -1,0 +1,279 @@
+"""A Verilated node as a Python object that runs batches of clocks: `NativeNode`.
+
+Idle skipping. While the gateware says that only its timebase will change (``o_idle``), no word is on its way in or out
+and no input is due, the harness loads the timebase with the state that it will have at the next event: the next edge or
+rx packet, the next multiple of 2^13 clocks, the next window close, the frame's start, or the end of the run. The loaded
+anchor is computed in exact integers from the frame's registers, which the harness reads from the register writes that go
+in (a CONTROL write must be on its way at least 64 clocks before the clock START + LAG). Skipped and unskipped runs give
+the same words at the same clocks.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from dataclasses import astuple, fields
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from twinphase_spec.frame import Anchor, FrameConfig
+from twinphase_spec.units import CLOCK_BITS, FRACTION_BITS
+
+from .output import NodeOutput, take_output
+from .toolchain import library
+from .verilog import Kind, harness_header, node_map, node_verilog
+
+CLOCK_MASK = (1 << CLOCK_BITS) - 1
+_POINTER = ctypes.c_void_p
+_ANCHOR_FIELDS = tuple(member.name for member in fields(Anchor))
+
+
+class _Anchor(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_uint64) for name in _ANCHOR_FIELDS]
+
+
+class _Frame(ctypes.Structure):
+    _fields_ = [
+        (name, ctypes.c_uint64)
+        for name in ("running", "start_clock", "period", "frame_pulses", "frames_per_window", "windows_per_dwindow")
+    ]
+
+
+class _Request(ctypes.Structure):
+    _fields_ = [
+        ("until", ctypes.c_uint64),
+        ("edge_ticks", _POINTER),
+        ("edge_channels", _POINTER),
+        ("edges", ctypes.c_uint64),
+        ("rx_clocks", _POINTER),
+        ("rx_ends", _POINTER),
+        ("rx_words", _POINTER),
+        ("rx_packets", ctypes.c_uint64),
+        ("tx_ready", _POINTER),
+        ("tx_ready_length", ctypes.c_uint64),
+        ("codes_first", ctypes.c_uint64),
+        ("codes_last", ctypes.c_uint64),
+        ("skip", ctypes.c_uint32),
+        ("word_clocks", ctypes.c_uint32),
+    ]
+
+
+class NativeNode:
+    """One Verilated node; its state lasts from run to run.
+
+    ``kind`` is "server" or "client", ``options`` go to the gateware's ``node_verilog`` (a client's ``lanes``). The gateware
+    is compiled once (progress bar on stderr) and kept in ``cache`` (default: the user's cache folder). ``skip=False`` simulates
+    every clock. Raises ToolchainError or ExtraError when the gateware cannot be compiled.
+
+    Clocks are 51-bit counts and wrap: a clock always means its next occurrence from now on.
+    """
+
+    def __init__(
+        self, kind: Kind, *, cache: Path | None = None, skip: bool = True, progress: bool = True, **options: Any
+    ) -> None:
+        self._start(kind, node_verilog(kind, options, cache), cache, skip, progress, options)
+
+    @classmethod
+    def from_verilog(
+        cls,
+        kind: Kind,
+        verilog: str,
+        *,
+        cache: Path | None = None,
+        skip: bool = True,
+        progress: bool = True,
+        **options: Any,
+    ) -> Self:
+        """A node of other Verilog with the same ports."""
+        node = cls.__new__(cls)
+        node._start(kind, verilog, cache, skip, progress, options)
+        return node
+
+    def _start(
+        self, kind: Kind, verilog: str, cache: Path | None, skip: bool, progress: bool, options: dict[str, Any]
+    ) -> None:
+        self.kind = kind
+        self.map = node_map(kind)
+        self.skip = skip
+        self._lanes = int(options.get("lanes", 8))
+        header = harness_header(kind, self._lanes)
+        self._library = _declare(library(verilog, header, title=f"the {kind} node", cache=cache, progress=progress))
+        self._node = self._library.node_create()
+        self._tx_ready = np.empty(0, np.uint8)
+
+    def __del__(self) -> None:
+        if getattr(self, "_node", None):
+            self._library.node_destroy(self._node)
+            self._node = None
+
+    @property
+    def clock(self) -> int:
+        """The clock count now."""
+        return self._library.node_clock(self._node)
+
+    @property
+    def cycles_simulated(self) -> int:
+        """Clocks that were evaluated, not skipped, since the node was made."""
+        return self._library.node_cycles(self._node)
+
+    @property
+    def idle(self) -> bool:
+        """The gateware's ``o_idle``."""
+        return bool(self._library.node_idle(self._node))
+
+    def set_frame(self, frame: FrameConfig, running: bool) -> None:
+        """Tell the harness the frame. Only needed for gateware whose frame is not set by register writes through rx."""
+        self._library.node_set_frame(self._node, ctypes.byref(_frame(frame, running)))
+
+    def load(self, anchor: Anchor) -> None:
+        """Put the timebase into any state (one clock passes), for instance shortly before a wrap."""
+        self._library.node_load(self._node, ctypes.byref(_Anchor(*astuple(anchor))))
+
+    def run(
+        self,
+        until_clock: int,
+        edges_ticks: ArrayLike = (),
+        channels: ArrayLike = (),
+        rx: Sequence[tuple[int, bytes]] = (),
+        tx_ready: ArrayLike | None = None,
+        *,
+        codes: tuple[int, int] | None = None,
+        word_clocks: bool = False,
+    ) -> NodeOutput:
+        """Run until the clock count is ``until_clock``.
+
+        Args:
+            edges_ticks: int64 or uint64 (n), sorted: an edge at tick t is presented when the clock count is ``t >> 13``,
+                with fine time ``t & 8191``. At most one edge per channel and clock.
+            channels: uint8 (n), 0 to 3.
+            rx: (clock, packet bytes): the words of a packet are fed from its clock on (at once if that has passed), one
+                per clock as the node takes them. What is not taken in this run is fed in the next.
+            tx_ready: pattern of 0 and 1; the node's output is taken in clock c if ``pattern[c % len(pattern)]``. None:
+                always.
+            codes: (first, last) clocks, last excluded: record the modulator codes of a client there.
+            word_clocks: also record the clock of each word.
+
+        Raises ValueError for edges or packets that cannot be presented.
+        """
+        ticks = np.ascontiguousarray(np.asarray(edges_ticks).astype(np.int64, copy=False)).view(np.uint64)
+        lines = np.ascontiguousarray(channels, dtype=np.uint8)
+        if ticks.shape != lines.shape or ticks.ndim != 1:
+            raise ValueError(
+                f"edges_ticks has shape {ticks.shape} and channels {lines.shape}; give two equally long vectors"
+            )
+        if len(ticks) and self.kind != "server":
+            raise ValueError("edges were given to a client node; only a server node has detectors")
+        if codes is not None and self.kind != "client":
+            raise ValueError("codes were asked of a server node; only a client node emits")
+        ready = np.ascontiguousarray(() if tx_ready is None else tx_ready, dtype=np.uint8)
+        rx_clocks, rx_ends, rx_words = _rx_arrays(rx)
+        request = _Request(
+            until=until_clock & CLOCK_MASK,
+            edge_ticks=ticks.ctypes.data,
+            edge_channels=lines.ctypes.data,
+            edges=len(ticks),
+            rx_clocks=rx_clocks.ctypes.data,
+            rx_ends=rx_ends.ctypes.data,
+            rx_words=rx_words.ctypes.data,
+            rx_packets=len(rx_ends),
+            tx_ready=ready.ctypes.data,
+            tx_ready_length=len(ready),
+            codes_first=codes[0] & CLOCK_MASK if codes else 0,
+            codes_last=codes[1] & CLOCK_MASK if codes else 0,
+            skip=self.skip,
+            word_clocks=word_clocks,
+        )
+        kind = ctypes.c_uint32()
+        if bad := self._library.node_check(self._node, ctypes.byref(request), ctypes.byref(kind)):
+            raise ValueError(self._edge_fault(bad - 1, kind.value, ticks, lines, until_clock))
+        address = self._library.node_run(self._node, ctypes.byref(request))
+        output = take_output(self._library, address, self._lanes if self.kind == "client" and codes else None)
+        if self._library.node_model_clock(self._node) != self.clock:
+            raise RuntimeError(
+                f"the {self.kind} node counts clock {self._library.node_model_clock(self._node)} where {self.clock} is due: "
+                "its timebase does not obey sim_load"
+            )
+        return output
+
+    def _edge_fault(
+        self, index: int, kind: int, ticks: NDArray[np.uint64], lines: NDArray[np.uint8], until: int
+    ) -> str:
+        where = (
+            f"edge {index} (tick {ticks[index]}, clock {int(ticks[index]) >> FRACTION_BITS}, channel {lines[index]})"
+        )
+        if kind == 2:
+            return f"{where} is the second of its channel in its clock; allowed: one edge per channel and clock of 8 ns"
+        return (
+            f"{where} cannot be presented; allowed: clocks {self.clock} to {until - 1} of this run in rising order, "
+            "channels 0 to 3"
+        )
+
+
+def _rx_arrays(
+    rx: Sequence[tuple[int, bytes]],
+) -> tuple[NDArray[np.uint64], NDArray[np.uint64], NDArray[np.uint32]]:
+    for clock, packet in rx:
+        if not packet or len(packet) % 4:
+            raise ValueError(
+                f"the rx packet at clock {clock} has {len(packet)} bytes; allowed: a positive multiple of 4"
+            )
+    clocks = np.array([clock & CLOCK_MASK for clock, _ in rx], np.uint64)
+    ends = np.cumsum([len(packet) // 4 for _, packet in rx], dtype=np.uint64)
+    return clocks, ends, np.frombuffer(b"".join(packet for _, packet in rx), "<u4").astype(np.uint32)
+
+
+def _frame(frame: FrameConfig, running: bool) -> _Frame:
+    return _Frame(
+        running=running,
+        start_clock=frame.start_clock,
+        period=frame.period_q32,
+        frame_pulses=frame.frame_pulses,
+        frames_per_window=frame.frames_per_window,
+        windows_per_dwindow=frame.windows_per_dwindow,
+    )
+
+
+def advance(node: NativeNode, frame: FrameConfig, anchor: Anchor, clocks: int) -> Anchor:
+    """The anchor ``clocks`` clocks after ``anchor`` as the harness of ``node`` computes it."""
+    result = _Anchor()
+    node._library.frame_advance(
+        ctypes.byref(_frame(frame, True)), ctypes.byref(_Anchor(*astuple(anchor))), clocks, ctypes.byref(result)
+    )
+    return Anchor(**{name: getattr(result, name) for name in _ANCHOR_FIELDS})
+
+
+def clocks_to_close(node: NativeNode, frame: FrameConfig, anchor: Anchor) -> int:
+    """Clocks from ``anchor`` until the anchor is in the next window, as the harness of ``node`` computes it."""
+    return node._library.frame_clocks_to_close(
+        ctypes.byref(_frame(frame, True)), ctypes.byref(_Anchor(*astuple(anchor)))
+    )
+
+
+def _declare(loaded: ctypes.CDLL) -> ctypes.CDLL:
+    pointer, u64 = _POINTER, ctypes.c_uint64
+    signatures: dict[str, tuple[Any, list[Any]]] = {
+        "node_create": (pointer, []),
+        "node_destroy": (None, [pointer]),
+        "node_clock": (u64, [pointer]),
+        "node_model_clock": (u64, [pointer]),
+        "node_cycles": (u64, [pointer]),
+        "node_idle": (ctypes.c_int, [pointer]),
+        "node_load": (None, [pointer, pointer]),
+        "node_set_frame": (None, [pointer, pointer]),
+        "node_check": (u64, [pointer, pointer, pointer]),
+        "node_run": (pointer, [pointer, pointer]),
+        "output_free": (None, [pointer]),
+        "output_vector": (pointer, [pointer, ctypes.c_int, pointer]),
+        "frame_advance": (None, [pointer, pointer, u64, pointer]),
+        "frame_clocks_to_close": (u64, [pointer, pointer]),
+    }
+    for name, (result, arguments) in signatures.items():
+        function = getattr(loaded, name)
+        function.restype, function.argtypes = result, arguments
+    return loaded
+
+
+__all__ = ["NativeNode", "advance", "clocks_to_close"]

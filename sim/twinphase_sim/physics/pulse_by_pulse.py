@@ -1,0 +1,99 @@
+"""The same physics with every pulse evaluated: slow, simple, and written apart from `link`, to judge it on short links.
+
+Fields instead of intensities: the users' amplitudes ``sqrt(eta k) e^(i theta)`` meet at the beam splitter, the fraction V of the
+light interferes and the rest adds up incoherently. Dark counts are a Bernoulli draw per pulse.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twinphase_sim.model.sift.symbols import modulator_codes
+from twinphase_spec.configure import frame_config
+from twinphase_spec.lab import Lab
+from twinphase_spec.registers import CHANNELS
+from twinphase_spec.symbols import PHASE_CODE_BITS, SymbolConfig
+from twinphase_spec.units import TICK_PS, TICKS_PER_CLOCK, ps_to_ticks
+
+from .link import DARK, Clicks, join_clicks
+from .optics import LEFT, Band, level_photons, ports
+from .phase import LinkPhase
+
+MAX_PULSES = 1 << 24
+
+
+def click_probabilities(
+    lab: Lab, seed: int, alice: SymbolConfig, bob: SymbolConfig, pulses: NDArray[np.int64], *, start_clock: int = 0
+) -> NDArray[np.float64]:
+    """Probability that the light of each pulse clicks, shape (4 channels, pulses), dead time and dark counts aside."""
+    frame = frame_config(lab, start_clock)
+    period = frame.period_q32 / 2**32
+    middle = start_clock * TICKS_PER_CLOCK + np.floor((pulses + 0.5) * period).astype(np.int64)
+    phase = LinkPhase(lab, seed, start_clock * TICKS_PER_CLOCK)
+    codes_a = modulator_codes(frame, "alice", alice, pulses.astype(np.uint64))
+    codes_b = modulator_codes(frame, "bob", bob, pulses.astype(np.uint64))
+    result = np.zeros((len(CHANNELS), pulses.size))
+    bands: tuple[tuple[Band, NDArray[np.float64]], ...] = (
+        ("q", phase.quantum(middle)),
+        ("r", phase.reference(middle)),
+    )
+    for index, (band, phi) in enumerate(bands):
+        fields = []
+        for client, codes, arm in ((lab.clients.alice, codes_a[index], "a"), (lab.clients.bob, codes_b[index], "b")):
+            photons = level_photons(client, band)[codes >> PHASE_CODE_BITS] * lab.fibre.transmittance(arm)  # type: ignore[arg-type]
+            turns = (codes & ((1 << PHASE_CODE_BITS) - 1)) / (1 << PHASE_CODE_BITS)
+            fields.append(np.sqrt(photons) * np.exp(2j * np.pi * turns))
+        from_alice, from_bob = fields[0] * np.exp(1j * phi), fields[1]
+        for port in ports(lab, band):
+            combined = from_alice + from_bob if port.sign == LEFT else from_alice - from_bob
+            bright = port.visibility * np.abs(combined) ** 2 / 2
+            dim = (1 - port.visibility) * (np.abs(from_alice) ** 2 + np.abs(from_bob) ** 2) / 2
+            result[port.channel] = 1 - np.exp(-port.detector.efficiency * (bright + dim))
+    return result
+
+
+def clicks_pulse_by_pulse(
+    lab: Lab,
+    seed: int,
+    alice: SymbolConfig,
+    bob: SymbolConfig,
+    start_pulse: int,
+    stop_pulse: int,
+    *,
+    start_clock: int = 0,
+    draw_seed: int = 0,
+) -> Clicks:
+    """All clicks of the pulses [start, stop), at most MAX_PULSES of them. Raises ValueError for a larger range.
+
+    ``seed`` sets the phases exactly as in `Link`; ``draw_seed`` the draws.
+    """
+    if not 0 <= start_pulse < stop_pulse <= start_pulse + MAX_PULSES:
+        raise ValueError(
+            f"pulse by pulse: pulses {start_pulse} to {stop_pulse}; allowed: a range of 1 to {MAX_PULSES} pulses"
+        )
+    generator = np.random.default_rng([seed, 4, draw_seed])
+    pulses = np.arange(start_pulse, stop_pulse, dtype=np.int64)
+    probabilities = click_probabilities(lab, seed, alice, bob, pulses, start_clock=start_clock)
+    period = round(1e12 / lab.frame.pulse_rate_hz / TICK_PS)
+    starts = start_clock * TICKS_PER_CLOCK + pulses * period
+    parts = []
+    for channel, name in enumerate(CHANNELS):
+        detector = getattr(lab.detectors, name)
+        light = pulses[generator.random(pulses.size) < probabilities[channel]]
+        dark = starts[generator.random(pulses.size) < detector.dark_hz / lab.frame.pulse_rate_hz]
+        centre_ps = 0.5e12 / lab.frame.pulse_rate_hz + detector.offset_ps
+        late_ps = centre_ps + detector.jitter_ps * generator.standard_normal(light.size)
+        light_times = start_clock * TICKS_PER_CLOCK + light * period + np.rint(late_ps / TICK_PS).astype(np.int64)
+        dark_times = dark + generator.integers(0, period, dark.size)
+        times = np.concatenate((light_times, dark_times))
+        truth = np.concatenate((light, np.full(dark.size, DARK, np.int64)))
+        order = np.argsort(times, kind="stable")
+        kept, last = [], None
+        for index in order:
+            if last is None or times[index] - last >= ps_to_ticks(detector.dead_time_ns * 1000):
+                kept.append(index)
+                last = times[index]
+        chosen = np.array(kept, dtype=np.intp)
+        parts.append(Clicks(times[chosen], np.full(chosen.size, channel, np.uint8), truth[chosen]))
+    return join_clicks(parts)

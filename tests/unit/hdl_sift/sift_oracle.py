@@ -1,0 +1,142 @@
+"""What the client's sifting has to do, stated once more in plain Python, straight from the spec's text."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from dataclasses import dataclass, field
+
+from twinphase_spec import sns
+from twinphase_spec.sns import Kind
+from twinphase_spec.symbols import Intensity, SymbolConfig
+
+MASK = 0xFFFFFFFF
+SETTINGS = SymbolConfig(
+    key=(0x12345678, 0x9ABCDEF0, 0x0F1E2D3C, 0xDEADBEEF),
+    z_threshold=30000,
+    send_threshold=20000,
+    vac_threshold=15000,
+    mu1_threshold=50000,
+)
+
+
+@dataclass(frozen=True)
+class Window:
+    """Decoded symbol."""
+
+    x: int
+    send: int
+    intensity: int
+    slice: int
+    phase: int
+
+
+def generator_bits(key: tuple[int, ...], n: int) -> int:
+    x, y = n >> 32, n & MASK
+    for i in range(8):
+        x = ((((x >> 8) | (x << 24)) & MASK) + y & MASK) ^ (key[i % 4] + i & MASK)
+        y = ((y << 3 | y >> 29) & MASK) ^ x
+    return x << 32 | y
+
+
+def symbol(config: SymbolConfig, n: int) -> Window:
+    bits = generator_bits(config.key, n)
+    u, v, phase = bits & 0xFFFF, bits >> 16 & 0xFFFF, bits >> 32 & 0xFF
+    if u < config.z_threshold:
+        send = int(v < config.send_threshold)
+        return Window(0, send, int(Intensity.MU_Z) if send else 0, phase >> 4, phase)
+    level = 0 if v < config.vac_threshold else 1 if v < config.mu1_threshold else 2
+    return Window(1, 0, level, phase >> 4, phase & 0xF0)
+
+
+@dataclass
+class Party:
+    """One client: what it knows of a block, herald by herald. ``None`` stands for a missing herald."""
+
+    role: int
+    config: SymbolConfig
+    heralds: list[tuple[int, int] | None]
+    """(pulse, detector)"""
+    psis: list[tuple[int, int] | None]
+    """(psi, flags)"""
+    windows: list[Window | None] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.windows = [symbol(self.config, h[0]) if h else None for h in self.heralds]
+
+    def digests(self) -> tuple[int, int]:
+        herald_bytes = b"".join(struct.pack("<Q", h[0] | h[1] << 56) if h else bytes(8) for h in self.heralds)
+        psi_bytes = b"".join(
+            struct.pack("<I", p[0] | p[1] << 16) if p and h else bytes(4)
+            for h, p in zip(self.heralds, self.psis, strict=True)
+        )
+        return zlib.crc32(herald_bytes), zlib.crc32(psi_bytes)
+
+    def is_x(self, i: int) -> bool:
+        window = self.windows[i]
+        return window is not None and window.x == 1
+
+
+def equal_x(a: Party, b: Party, i: int) -> bool:
+    return a.is_x(i) and b.is_x(i) and a.windows[i].intensity == b.windows[i].intensity != 0
+
+
+def messages(own: Party, peer: Party, block: int, first: int) -> list[tuple[int, int, int]]:
+    """PEER records of one block, in order."""
+    herald_digest, psi_digest = own.digests()
+    out = [(Kind.DIGEST_HERALD, block, herald_digest), (Kind.DIGEST_PSI, block, psi_digest)]
+    if own.digests() == peer.digests():
+        n = len(own.heralds)
+        for g in range(0, n, 32):
+            out.append((Kind.TYPES, first + g & MASK, sum(own.is_x(g + i) << i for i in range(32))))
+        out.append((Kind.DONE, block, Kind.TYPES))
+        out += [(Kind.INTENSITY, first + i & MASK, own.windows[i].intensity) for i in range(n) if own.is_x(i)]
+        out.append((Kind.DONE, block, Kind.INTENSITY))
+        out += [(Kind.SLICE, first + i & MASK, own.windows[i].slice) for i in range(n) if equal_x(own, peer, i)]
+        out.append((Kind.DONE, block, Kind.SLICE))
+    return [(int(k), n, int(v)) for k, n, v in out]
+
+
+def sift(
+    own: Party, peer: Party, first: int, slice_width: int
+) -> tuple[list[tuple[int, int]], list[int], dict[str, int]]:
+    """SIFTED records, cell indices and counter increments of an agreed block."""
+    records, cells = [], []
+    counts = {"sifted_z": 0, "sifted_x": 0, "kept_x": 0, "error_x": 0}
+    for i, herald in enumerate(own.heralds):
+        if herald is None:
+            continue
+        detector = herald[1]
+        mine, theirs = own.windows[i], peer.windows[i]
+        level = [w.intensity if w.x else 3 for w in ((mine, theirs) if own.role == 0 else (theirs, mine))]
+        keep = error = 0
+        if not mine.x and not theirs.x:
+            records.append((first + i & MASK, mine.send if own.role == 0 else 1 - mine.send))
+            counts["sifted_z"] += 1
+        elif equal_x(own, peer, i):
+            psi, flags = own.psis[i] or (0, 0)
+            alice, bob = (mine, theirs) if own.role == 0 else (theirs, mine)
+            shifted = ((alice.slice - bob.slice) * 4096 + psi + (slice_width >> 1)) % 65536
+            branch = shifted >> 15
+            keep = int(flags == 3 and shifted % 32768 <= slice_width)
+            error = int(keep and detector != branch)
+            records.append(
+                (
+                    first + i & MASK,
+                    sns.SIFTED_X
+                    | sns.SIFTED_KEEP * keep
+                    | sns.SIFTED_ERROR * error
+                    | sns.SIFTED_BRANCH * branch
+                    | sns.SIFTED_DETECTOR * detector
+                    | sns.SIFTED_PSI_VALID * int(flags == 3)
+                    | mine.intensity << sns.SIFTED_INTENSITY_SHIFT
+                    | mine.slice << sns.SIFTED_OWN_SLICE_SHIFT
+                    | theirs.slice << sns.SIFTED_PEER_SLICE_SHIFT
+                    | psi,
+                )
+            )
+            counts["sifted_x"] += 1
+            counts["kept_x"] += keep
+            counts["error_x"] += error
+        cells.append(sns.cell_index(level[0], level[1], detector, keep, error))
+    return records, cells, counts

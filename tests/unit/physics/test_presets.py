@@ -1,0 +1,74 @@
+"""The presets: usable by gateware and lab, and where the experiments are."""
+
+import math
+
+import numpy as np
+import pytest
+
+from twinphase_sim.physics.expect import expectations
+from twinphase_sim.physics.phase import fibre_rate_rms
+from twinphase_spec.configure import check_delay, client_table, delay_ticks, frame_config, server_registers
+from twinphase_spec.frame import SlotClass
+from twinphase_spec.lab import Lab, load_lab, preset_names
+
+PRESETS = ("metro-50km", "seed-370km", "zhou-403km", "zhou-518km")
+STEPS = [SlotClass[f"REF{k}"] for k in range(4)]
+
+
+@pytest.fixture(params=PRESETS)
+def lab(request: pytest.FixtureRequest) -> Lab:
+    return load_lab(request.param)
+
+
+def test_all_presets_are_tested() -> None:
+    assert preset_names() == sorted(PRESETS)
+
+
+def test_gateware_can_run_it(lab: Lab) -> None:
+    assert len(client_table(lab)) % 2 == 0
+    assert server_registers(lab, 0)["PERIOD"] == frame_config(lab).period_q32
+    check_delay(lab, expectations(lab).heralds_per_second)
+
+
+def test_steps_have_equal_exposure_in_both_bands(lab: Lab) -> None:
+    for band in (0, 1):
+        classes = [entry[band] for entry in lab.frame.table()]
+        counts = [classes.count(step) for step in STEPS]
+        assert counts[0] > 0
+        assert len(set(counts)) == 1
+
+
+def test_detector_delays_differ_and_fit(lab: Lab) -> None:
+    delays = delay_ticks(lab)
+    assert len(set(delays)) == 4
+    assert 0 not in delays
+    assert max(abs(delay) for delay in delays) < 2_048_000  # 2 us
+
+
+def test_psi_is_asymmetric(lab: Lab) -> None:
+    assert lab.fibre.drift_rad_per_s != 0
+
+
+def test_seed_figures() -> None:
+    lab = load_lab("seed-370km")
+    expected = expectations(lab)
+    assert expected.clicks_per_second <= 5e5
+    assert expected.x_kept_per_second >= 700
+    assert 0.029 <= expected.x_qber <= 0.042
+    assert expected.psi_q_rms_rad < 0.27
+    rate = fibre_rate_rms(lab.fibre.noise_rad2_hz_per_km, 370, lab.fibre.noise_corner_hz)
+    assert rate == pytest.approx(2871, rel=0.005)
+    assert frame_config(lab).window_ticks == round(1e-4 * 1.024e12)  # phases at 10 kHz
+
+
+def test_metro_figures() -> None:
+    assert expectations(load_lab("metro-50km")).clicks_per_second < 3e6
+
+
+@pytest.mark.parametrize(("name", "loss_db"), [("zhou-403km", (38.47, 38.42)), ("zhou-518km", (47.07, 46.95))])
+def test_zhou_losses_are_the_published_ones(name: str, loss_db: tuple[float, float]) -> None:
+    fibre = load_lab(name).fibre
+    for arm, loss in zip(("a", "b"), loss_db, strict=True):
+        assert -10 * math.log10(fibre.transmittance(arm)) == pytest.approx(loss, abs=1e-6)  # type: ignore[arg-type]
+    signal = np.mean([entry[0] == SlotClass.SIG for entry in load_lab(name).frame.table()])
+    assert signal * load_lab(name).frame.pulse_rate_hz == pytest.approx(500e6)
