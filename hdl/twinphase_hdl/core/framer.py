@@ -129,7 +129,7 @@ class Framer(wiring.Component):
     @property
     def latency(self) -> int:
         """Clocks from a tag to its click."""
-        return self._stages[-1] + 2
+        return self._stages[-1] + 3
 
     def elaborate(self, platform):
         m = Module()
@@ -232,20 +232,27 @@ class Framer(wiring.Component):
                 dwindow.eq(anchor_dwindow + (next_window & last_window)),
             ]
 
-        # Classes. The memory's output goes into a register first: its clock-to-output time is most of a clock.
-        m.submodules.table = table = memory.Memory(shape=8, depth=frame.TABLE_SLOTS, init=[])
-        write, read = table.write_port(), table.read_port()
-        m.d.comb += [
-            write.addr.eq(self.i_table_address),
-            write.data.eq(self.i_table_data),
-            write.en.eq(self.i_table_en),
-            read.addr.eq(slot_divide.o_q),
-            read.en.eq(valids[at_slot]),
-        ]
+        # Classes. A memory's output goes straight into a register: its clock-to-output time is most of a clock. So the two
+        # halves of the table are memories of their own, of a depth that needs no multiplexer behind the block RAMs.
+        half = delayed(slot_divide.o_q[-1:], at_slot, at_slot + 2, "half")
+        class_band_r = delayed(band_r, at_pulse, at_slot + 2, "class_band_r")
+        halves = []
+        for i in range(2):
+            table = memory.Memory(shape=8, depth=frame.TABLE_SLOTS // 2, init=[])
+            m.submodules[f"table_{i}"] = table
+            write, read = table.write_port(), table.read_port()
+            m.d.comb += [
+                write.addr.eq(self.i_table_address),
+                write.data.eq(self.i_table_data),
+                write.en.eq(self.i_table_en & (self.i_table_address[-1] == i)),
+                read.addr.eq(slot_divide.o_q),
+                read.en.eq(valids[at_slot]),
+            ]
+            halves.append(delayed(read.data, at_slot + 1, at_slot + 2, f"entry_{i}"))
+        entry = Mux(half, halves[1], halves[0])
         slot_class = Signal(4)
-        class_band_r = delayed(band_r, at_pulse, at_slot + 1, "class_band_r")
-        with m.If(valids[at_slot + 1]):
-            m.d.sync += slot_class.eq(Mux(class_band_r, read.data[4:], read.data[:4]))
+        with m.If(valids[at_slot + 2]):
+            m.d.sync += slot_class.eq(Mux(class_band_r, entry[4:], entry[:4]))
 
         end = self.latency
         gated = Signal()

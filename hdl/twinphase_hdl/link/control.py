@@ -17,9 +17,10 @@ READ_AHEAD = 8
 class RegisterControl(wiring.Component):
     """Answers every request with one response, and executes it at most once (`twinphase_spec.packets`, registers).
 
-    BAD_REQUEST: an unknown operation, a count of 0 or above MAX_REGISTER_WORDS, a write whose payload is not
-    count words; then nothing is executed. A write whose id equals that of the last write executed is answered OK
-    and not executed. The payload of a read is ignored. Word i of a request is at address + i; addresses from 2^16 are unmapped (read 0, ignore writes).
+    BAD_REQUEST: an unknown operation, a count of 0 or above MAX_REGISTER_WORDS, a write whose payload is not count
+    words; then nothing is executed. A write whose id equals that of the last write executed is answered OK and not executed.
+    The payload of a read is ignored. Word i of a request is at address + i; addresses from 2^16 are unmapped (read 0, ignore
+    writes).
 
     Members
     -------

@@ -47,9 +47,8 @@ class CrcAppender(wiring.Component):
             crc.data.eq(word[:8]),
             crc.valid.eq(done & ~closing),
         ]
-        with m.If(left != 0):
-            with m.If(done):
-                m.d.sync += [word.eq(word >> 8), left.eq(left - 1)]
+        with m.If(left != 0), m.If(done):
+            m.d.sync += [word.eq(word >> 8), left.eq(left - 1)]
         with m.Elif(last & ~closing):
             m.d.sync += [word.eq(crc.crc), left.eq(4), closing.eq(1)]
         with m.Else():

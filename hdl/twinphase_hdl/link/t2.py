@@ -22,8 +22,8 @@ class T2Encoder(wiring.Component):
 
     A tag's period is ``p = time >> 25``. The first tag of a packet sets the packet's base, ``p << 25``; a later one with
     ``d = p - (period of the packet's last tag) > 0`` is preceded by one overflow word of ``d``.
-    Both form one record, admitted or lost whole. ``d`` is at most 2^25 - 1 as a packet is flushed every 32 periods; a tag for which it is not (the link stood still
-    for 1100 s, or time was set back) is lost.
+    Both form one record, admitted or lost whole. ``d`` is at most 2^25 - 1, as a packet is flushed every 32 periods; a tag
+    for which it is not (the link stood still for 1100 s, or time was set back) is lost.
 
     Members
     -------

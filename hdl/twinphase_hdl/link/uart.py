@@ -36,13 +36,12 @@ class UartTransmitter(wiring.Component):
         left = Signal(range(BITS + 1))
         timer = Signal(range(self._divisor))
         m.d.comb += [self.o.eq(bits[0]), self.i.ready.eq(left == 0)]
-        with m.If(left == 0):
-            with m.If(self.i.valid):
-                m.d.sync += [
-                    bits.eq(Cat(Const(0, 1), self.i.payload, Const(1, 1))),
-                    left.eq(BITS),
-                    timer.eq(self._divisor - 1),
-                ]
+        with m.If(left == 0), m.If(self.i.valid):
+            m.d.sync += [
+                bits.eq(Cat(Const(0, 1), self.i.payload, Const(1, 1))),
+                left.eq(BITS),
+                timer.eq(self._divisor - 1),
+            ]
         with m.Elif(timer != 0):
             m.d.sync += timer.eq(timer - 1)
         with m.Else():
@@ -74,9 +73,8 @@ class UartReceiver(wiring.Component):
         left = Signal(range(BITS + 1))
         timer = Signal(range(self._divisor))
         m.d.sync += self.o.valid.eq(0)
-        with m.If(left == 0):
-            with m.If(~line):
-                m.d.sync += [left.eq(BITS), timer.eq(self._divisor // 2 - 1)]
+        with m.If(left == 0), m.If(~line):
+            m.d.sync += [left.eq(BITS), timer.eq(self._divisor // 2 - 1)]
         with m.Elif(timer != 0):
             m.d.sync += timer.eq(timer - 1)
         with m.Else():

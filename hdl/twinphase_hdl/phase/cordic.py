@@ -1,6 +1,6 @@
-"""Angle of a vector and rotation by an angle, one CORDIC stage per clock."""
+"""Angle of a vector and rotation by an angle, a CORDIC stage per two clocks."""
 
-from amaranth.hdl import Array, C, Cat, Const, Module, Mux, Signal, signed, unsigned
+from amaranth.hdl import Array, C, Cat, Const, Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -13,8 +13,8 @@ ROTATE_BITS = fixed.COUNT_BITS + 1 + fixed.DEROTATE_SHIFT
 WORK_BITS = ROTATE_BITS + 2
 """Signed width inside and of a rotated vector: |(x, y)| grows by at most sqrt(2) * 1.6468 = 2.33 < 4."""
 
-ROTATION_LATENCY = 2 + fixed.CORDIC_STAGES
-"""Clocks from request to result of a rotation: request, fold and the stages."""
+ROTATION_LATENCY = 2 + 2 * fixed.CORDIC_STAGES
+"""Clocks from request to result of a rotation: request, fold and two per stage."""
 VECTORING_LATENCY = 14 + ROTATION_LATENCY
 """Most clocks from request to result of vectoring: magnitude, up to 5 + 7 shifts, one to load, then as a rotation."""
 
@@ -90,6 +90,8 @@ class Cordic(wiring.Component):
         z = Signal(signed(fixed.CORDIC_ANGLE_BITS))
         rotate = Signal()
         zero = Signal()
+        term_x, term_y, term_z = Signal(WORK_BITS), Signal(WORK_BITS), Signal(fixed.CORDIC_ANGLE_BITS)
+        subtract = Signal()
         stage = Signal(range(fixed.CORDIC_STAGES))
         atan = Array(Const(a, fixed.CORDIC_ANGLE_BITS) for a in fixed.CORDIC_ATAN)
 
@@ -144,27 +146,40 @@ class Cordic(wiring.Component):
                 # Into the right half plane: half a turn is the top bit of z, whichever way it is added.
                 with m.If(Mux(rotate, z[-1] ^ z[-2], x < 0)):
                     m.d.sync += [x.eq(-x), y.eq(-y), z[-1].eq(~z[-1])]
-                m.next = "ITERATE"
+                m.next = "SHIFT"
 
-            with m.State("ITERATE"):
-                positive = Signal()
-                shifted_x, shifted_y, step = Signal.like(x), Signal.like(y), Signal(fixed.CORDIC_ANGLE_BITS)
-                m.d.comb += [
-                    positive.eq(Mux(rotate, ~z[-1], y[-1])),  # turns the vector anticlockwise
-                    shifted_x.eq(x >> stage),
-                    shifted_y.eq(y >> stage),
-                    step.eq(atan[stage]),
+            # A stage takes two clocks, as a barrel shift and an adder in one would not meet the clock. What is to be
+            # subtracted is inverted and gets a carry.
+            with m.State("SHIFT"):
+                anticlockwise = Signal()
+                m.d.comb += anticlockwise.eq(Mux(rotate, ~z[-1], y[-1]))
+                m.d.sync += [
+                    term_x.eq((y >> stage) ^ anticlockwise.replicate(WORK_BITS)),
+                    term_y.eq((x >> stage) ^ (~anticlockwise).replicate(WORK_BITS)),
+                    term_z.eq(atan[stage] ^ anticlockwise.replicate(fixed.CORDIC_ANGLE_BITS)),
+                    subtract.eq(anticlockwise),
                 ]
-                m.d.sync += stage.eq(stage + 1)
-                with m.If(positive):
-                    m.d.sync += [x.eq(x - shifted_y), y.eq(y + shifted_x), z.eq(z - step)]
-                with m.Else():
-                    m.d.sync += [x.eq(x + shifted_y), y.eq(y - shifted_x), z.eq(z + step)]
+                m.next = "ADD"
+
+            with m.State("ADD"):
+                m.d.sync += [
+                    x.eq(with_carry(x, term_x, subtract)),
+                    y.eq(with_carry(y, term_y, ~subtract)),
+                    z.eq(with_carry(z, term_z, subtract)),
+                    stage.eq(stage + 1),
+                ]
                 with m.If(stage == fixed.CORDIC_STAGES - 1):
                     m.next = "DONE"
+                with m.Else():
+                    m.next = "SHIFT"
 
             with m.State("DONE"):
                 m.d.comb += self.o.valid.eq(1)
                 with m.If(self.o.ready):
                     m.next = "IDLE"
         return m
+
+
+def with_carry(a: Value, b: Value, carry: Value) -> Value:
+    """``a + b + carry`` modulo the width of ``a``, in one carry chain."""
+    return (Cat(C(1, 1), a) + Cat(carry, b))[1 : len(a) + 1]

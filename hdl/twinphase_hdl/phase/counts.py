@@ -1,6 +1,6 @@
 """Four-phase reference counts of a band, window by window."""
 
-from amaranth.hdl import Array, Cat, Module, Mux, Signal, signed
+from amaranth.hdl import Cat, Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -76,38 +76,30 @@ class ReferenceCounts(wiring.Component):
         ]
         totals = [Signal(fixed.COUNT_BITS, name=f"bank{bank}_total") for bank in range(2)]
 
+        # One strobe per counter, so that each one's adder and limit lie beside it.
         click = self.i
-        hit, step, bank, right = Signal(), Signal(2), Signal(), Signal()
-        m.d.sync += hit.eq(
+        counts = Signal()
+        m.d.comb += counts.eq(
             self.i_valid
             & click.framed
             & click.gated
             & (click.channel[1:] == self._band)
             & (click.slot_class[2:] == SlotClass.REF0 >> 2)
         )
+        hits = [Signal(4, name=f"bank{bank}_hit") for bank in range(2)]
+        right = Signal()
+        for bank, hit in enumerate(hits):
+            step = click.slot_class[:2]  # REF0 is a multiple of four
+            m.d.sync += hit.eq(Mux(counts & (click.window[0] == bank), 1 << step, 0))
         with m.If(self.i_valid):
-            m.d.sync += [
-                step.eq(click.slot_class[:2]),  # REF0 is a multiple of four
-                bank.eq(click.window[0]),
-                right.eq(click.channel[0] ^ self.i_swap),
-            ]
+            m.d.sync += right.eq(click.channel[0] ^ self.i_swap)
 
-        old = Signal(signed(fixed.COUNT_BITS))
-        old_total = Signal(fixed.COUNT_BITS)
-        new = Signal.like(old)
-        m.d.comb += [
-            old.eq(Array(differences[0] + differences[1])[Cat(step, bank)]),
-            old_total.eq(Array(totals)[bank]),
-            new.eq(old + Mux(right, -1, 1)),
-        ]
-        with m.If(hit), m.Switch(Cat(step, bank)):
-            for place, difference in enumerate(differences[0] + differences[1]):
-                with m.Case(place), m.If(old != Mux(right, -fixed.COUNT_MAX, fixed.COUNT_MAX)):
-                    m.d.sync += difference.eq(new)
-        with m.If(hit & (old_total != fixed.TOTAL_MAX)), m.Switch(bank):
-            for place, total in enumerate(totals):
-                with m.Case(place):
-                    m.d.sync += total.eq(old_total + 1)
+        for hit, bank_differences, total in zip(hits, differences, totals, strict=True):
+            for k, difference in enumerate(bank_differences):
+                with m.If(hit[k] & (difference != Mux(right, -fixed.COUNT_MAX, fixed.COUNT_MAX))):
+                    m.d.sync += difference.eq(difference + Mux(right, -1, 1))
+            with m.If(hit.any() & (total != fixed.TOTAL_MAX)):
+                m.d.sync += total.eq(total + 1)
 
         with m.If(self.i_close), m.Switch(self.i_bank):
             for place, (d, total) in enumerate(zip(differences, totals, strict=True)):
@@ -119,5 +111,5 @@ class ReferenceCounts(wiring.Component):
                         total.eq(0),
                         *(difference.eq(0) for difference in d),
                     ]
-        m.d.comb += self.o_idle.eq(~self.i_valid & ~hit)
+        m.d.comb += self.o_idle.eq(~self.i_valid & ~Cat(hits).any())
         return m

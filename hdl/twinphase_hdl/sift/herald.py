@@ -92,8 +92,8 @@ class HeraldFinder(wiring.Component):
 
     @property
     def latency(self) -> int:
-        """Clocks from a click to its strobe beyond the hold time: into the click register, held, judged."""
-        return 3
+        """Clocks from a click to its strobe beyond the hold time: picked, compared, held, judged."""
+        return 4
 
     def elaborate(self, platform) -> Module:
         m = Module()
@@ -115,25 +115,28 @@ class HeraldFinder(wiring.Component):
                 click.pending.dwindow.eq(source.dwindow),
             ]
 
-        # 2: hold a pulse until nothing more can come for it.
+        # 2: compare each with the one before. Pulses come in rising order: what is held is always the pulse of the latest click.
+        latest, arrived, same = Signal(_Pulse), Signal(), Signal()
+        m.d.sync += arrived.eq(clicked)
+        with m.If(clicked):
+            m.d.sync += [latest.eq(click), same.eq(click.pulse == latest.pulse)]
+
+        # 3: hold a pulse until nothing more can come for it.
         held, holding, more = Signal(_Pulse), Signal(), Signal()
         period_clocks = self.i_period[frame.PERIOD_FRACTION_BITS + units.FRACTION_BITS :]
         clocks_left = Signal(8)
-        same, finish = Signal(), Signal()
-        m.d.comb += [
-            same.eq(click.pulse == held.pulse),
-            finish.eq(holding & Mux(clicked, ~same, clocks_left == 0)),
-        ]
-        with m.If(clicked & holding & same):
+        finish = Signal()
+        m.d.comb += finish.eq(holding & Mux(arrived, ~same, clocks_left == 0))
+        with m.If(arrived & holding & same):
             m.d.sync += more.eq(1)
-        with m.Elif(clicked):
-            m.d.sync += [held.eq(click), holding.eq(1), more.eq(0), clocks_left.eq((period_clocks << 3) + 32)]
+        with m.Elif(arrived):
+            m.d.sync += [held.eq(latest), holding.eq(1), more.eq(0), clocks_left.eq((period_clocks << 3) + 32)]
         with m.Elif(finish):
             m.d.sync += holding.eq(0)
-        with m.If(holding & (clocks_left != 0) & ~(clicked & ~same)):
+        with m.If(holding & (clocks_left != 0) & ~(arrived & ~same)):
             m.d.sync += clocks_left.eq(clocks_left - 1)
 
-        # 3: judge it, and take a number only if both queues have room.
+        # 4: judge it, and take a number only if both queues have room.
         pulse, judged, multiple = Signal(_Pulse), Signal(), Signal()
         m.d.sync += judged.eq(finish)
         with m.If(finish):
@@ -157,7 +160,7 @@ class HeraldFinder(wiring.Component):
         with m.If(self.o_heralds):
             m.d.sync += number.eq(number + 1)
 
-        # 4: a register behind the block RAM, which answers late in the clock.
+        # 5: a register behind the block RAM, which answers late in the clock.
         m.d.comb += queue.r_en.eq(~self.o.valid | self.o.ready)
         with m.If(queue.r_en):
             m.d.sync += self.o.valid.eq(queue.r_rdy)
@@ -165,8 +168,8 @@ class HeraldFinder(wiring.Component):
                 m.d.sync += self.o.payload.eq(queue.r_data)
 
         with m.If(~self.i_run):
-            m.d.sync += [clicked.eq(0), holding.eq(0), judged.eq(0), number.eq(0)]
-        quiet = ~self.i_valid & ~clicked & ~holding & ~judged
+            m.d.sync += [clicked.eq(0), arrived.eq(0), holding.eq(0), judged.eq(0), number.eq(0)]
+        quiet = ~self.i_valid & ~clicked & ~arrived & ~holding & ~judged
         m.d.comb += self.o_idle.eq(quiet & (queue.level == 0) & ~self.o.valid)
         return m
 

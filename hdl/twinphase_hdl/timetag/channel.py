@@ -73,19 +73,21 @@ class Channel(wiring.Component):
             }
         )
         self._time_bits = time_bits
-        self._queue = TagQueue(width=time_bits, depth=depth)
+        # State, here so that a proof can speak of it.
+        self.last = Signal(time_bits)
+        self.end = Signal(time_bits + 1)  # the top bit is set if the interval [last, end) passes zero
+        self.any_last = Signal()
+        self.queue = TagQueue(width=time_bits, depth=depth)
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.queue = queue = self._queue
+        m.submodules.queue = queue = self.queue
 
         seen = Signal()
         time = Signal(self._time_bits)
         m.d.comb += [seen.eq(self.i_valid & self.i_enable), time.eq(Cat(self.i_fine, self.i_clock))]
 
-        last = Signal(self._time_bits)
-        end = Signal(self._time_bits + 1)  # the top bit is set if the interval [last, end) passes zero
-        any_last = Signal()
+        last, end, any_last = self.last, self.end, self.any_last
         dead = Signal()
         after_last = time >= last
         before_end = time < end[:-1]

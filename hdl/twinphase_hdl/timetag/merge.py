@@ -71,8 +71,11 @@ class Merge(wiring.Component):
             }
         )
         self._channels = range(channels)
-        self._time_bits = time_bits
         self._order_bits = order_bits
+        # State, here so that a proof can speak of it.
+        self.heads = [Signal(time_bits, name=f"head_{i}") for i in self._channels]
+        self.head_valid = Signal(channels)
+        self.before = {(i, j): Signal(name=f"before_{i}_{j}") for j in self._channels for i in range(j)}
 
     def _below(self, a: Value, b: Value) -> Value:
         """a < b, modular."""
@@ -93,8 +96,7 @@ class Merge(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         channels = self._channels
-        heads = [Signal(self._time_bits, name=f"head_{i}") for i in channels]
-        head_valid = Signal(len(channels))
+        heads, head_valid = self.heads, self.head_valid
         released = Signal(len(channels))
         leaves = Signal(len(channels))
         loads = Signal(len(channels))  # heads that are replaced, by nothing if there is no front
@@ -106,25 +108,23 @@ class Merge(wiring.Component):
             self.o_idle.eq(~head_valid.any() & ~self.o.valid),
         ]
 
-        # before[i, j]: head i before head j, a register.
+        # Head i before head j.
         before: dict[tuple[int, int], Value] = {}
-        for j in channels:
-            for i in range(j):
-                first = Signal(name=f"before_{i}_{j}")
-                entering_i, entering_j = self.i_time[i], self.i_time[j]
-                m.d.sync += first.eq(
+        for (i, j), first in self.before.items():
+            entering_i, entering_j = self.i_time[i], self.i_time[j]
+            m.d.sync += first.eq(
+                Mux(
+                    loads[i],
                     Mux(
-                        loads[i],
-                        Mux(
-                            loads[j],
-                            self._before(entering_i, i, entering_j, j),
-                            self._before(entering_i, i, heads[j], j),
-                        ),
-                        Mux(loads[j], self._before(heads[i], i, entering_j, j), first),
-                    )
+                        loads[j],
+                        self._before(entering_i, i, entering_j, j),
+                        self._before(entering_i, i, heads[j], j),
+                    ),
+                    Mux(loads[j], self._before(heads[i], i, entering_j, j), first),
                 )
-                before[i, j] = first
-                before[j, i] = ~first
+            )
+            before[i, j] = first
+            before[j, i] = ~first
 
         for i in channels:
             is_first = reduce(and_, (~head_valid[j] | before[i, j] for j in channels if j != i), ~waits)

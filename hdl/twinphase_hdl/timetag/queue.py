@@ -47,18 +47,21 @@ class TagQueue(wiring.Component):
                 "o_level": Out(range(depth + 1)),
             }
         )
-        self._memory = memory.Memory(shape=width, depth=depth, init=[])
+        self.memory = memory.Memory(shape=width, depth=depth, init=[])
+        self.read_port = self.memory.read_port()
+        # State, here so that a proof can speak of it. The counts have one bit more than an address, so that full and
+        # empty differ.
+        self.write_count = Signal(range(2 * depth))
+        self.read_count = Signal(range(2 * depth))
+        self.ready = Signal()  # the memory's output register holds the next entry
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.memory = self._memory
-        write, read = self._memory.write_port(), self._memory.read_port()
+        m.submodules.memory = self.memory
+        write, read = self.memory.write_port(), self.read_port
 
-        # One bit more than the address, so that full and empty differ.
-        write_count = Signal(len(write.addr) + 1)
-        read_count = Signal(len(read.addr) + 1)
+        write_count, read_count, ready = self.write_count, self.read_count, self.ready
         unread = write_count != read_count
-        ready = Signal()  # the memory's output register holds the next entry
         take = ~self.o_valid | self.i_pop  # the head can be replaced
         straight = ~ready & ~unread & take
 

@@ -57,7 +57,6 @@ struct Request {
 class Node {
   public:
     Node() : context_(new VerilatedContext), dut_(new Model(context_.get())) {
-        dut_->rst = 0;
         dut_->sim_load = 0;
         dut_->rx_valid = 0;
         dut_->tx_ready = 0;

@@ -24,7 +24,7 @@ from twinphase_spec.units import CLOCK_BITS, FRACTION_BITS
 
 from .output import NodeOutput, take_output
 from .toolchain import library
-from .verilog import Kind, harness_header, node_map, node_verilog
+from .verilog import Kind, harness_header, node_map, node_verilog, without_reset
 
 CLOCK_MASK = (1 << CLOCK_BITS) - 1
 _POINTER = ctypes.c_void_p
@@ -100,7 +100,9 @@ class NativeNode:
         self.skip = skip
         self._lanes = int(options.get("lanes", 8))
         header = harness_header(kind, self._lanes)
-        self._library = _declare(library(verilog, header, title=f"the {kind} node", cache=cache, progress=progress))
+        self._library = _declare(
+            library(without_reset(verilog, kind), header, title=f"the {kind} node", cache=cache, progress=progress)
+        )
         self._node = self._library.node_create()
         self._tx_ready = np.empty(0, np.uint8)
 

@@ -29,7 +29,7 @@ from twinphase.errors import ExtraError, TwinphaseError
 PREFIX = "Vnode"
 VERILATOR_FLAGS = (
     *("--cc", "--prefix", PREFIX, "-O3", "--x-assign", "fast", "--x-initial", "fast", "--no-assert", "--threads", "1"),
-    *("-Wno-fatal", "-Wno-lint", "-Wno-style", "--quiet-stats", "--output-split", "0"),
+    *("-Wno-fatal", "-Wno-lint", "-Wno-style", "--quiet-stats", "--top-module", "native", "--output-split", "0"),
 )
 CXX_FLAGS = ("-O3", "-march=native", "-std=c++20", "-fPIC", "-DVL_TIME_CONTEXT", "-fno-plt", "-w")
 LINK_FLAGS = ("-shared", "-pthread", "-Wl,-Bsymbolic")
@@ -135,6 +135,9 @@ def library(verilog: str, header: str, *, title: str, cache: Path | None = None,
 
 
 def _compile(verilog: str, header: str, path: Path, cxx: str, root: Path, title: str, progress: bool) -> None:
+    for left in path.parent.glob(f"{path.stem}?*"):  # by a process that was killed; the lock says that none is at it
+        if left.is_dir():
+            shutil.rmtree(left, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix=path.stem, dir=path.parent) as temporary, _bar(title, progress) as step:
         work = Path(temporary)
         (work / "node.v").write_text(verilog)

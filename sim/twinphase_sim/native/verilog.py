@@ -6,6 +6,7 @@ Making the Verilog takes seconds, so it is cached as well, under a hash of the g
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from importlib import metadata
 from importlib.util import find_spec
@@ -50,6 +51,27 @@ def node_verilog(kind: Kind, options: dict[str, Any], cache: Path | None = None)
             temporary.write(text)
         os.replace(temporary.name, path)
     return text
+
+
+def without_reset(verilog: str, kind: Kind) -> str:
+    """The node's Verilog with a top module ``native`` around it that ties the reset low.
+
+    All state starts from its reset value anyway, and as an input the reset would make Verilator evaluate all next-state
+    logic twice per clock: before the edge, because an input may have changed, and after it. ValueError when the node's
+    module is not there.
+    """
+    name = f"twinphase_{kind}"
+    found = re.search(rf"^module {name}\(.*?^endmodule", verilog, re.MULTILINE | re.DOTALL)
+    if found is None:
+        raise ValueError(f"the Verilog of the {kind} node has no module {name}")
+    ports = re.findall(r"^  (input|output)( \[[0-9:]+\])? (\w+);", found.group(), re.MULTILINE)
+    shown = [(direction, width, port) for direction, width, port in ports if port != "rst"]
+    connections = [f".{port}({port})" if port != "rst" else ".rst(1'b0)" for _, _, port in ports]
+    return (
+        f"{verilog}\nmodule native({', '.join(port for _, _, port in shown)});\n"
+        + "".join(f"  {direction}{width} {port};\n" for direction, width, port in shown)
+        + f"  {name} node ({', '.join(connections)});\nendmodule\n"
+    )
 
 
 def _sources(package: str) -> bytes:

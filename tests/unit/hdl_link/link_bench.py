@@ -11,7 +11,7 @@ from twinphase_spec.packets import Stream
 
 
 def run(dut: Elaboratable, *processes: Callable, clocks: int = 20_000, settle: int = 60) -> None:
-    """Runs the testbenches of ``processes`` (collectors: attribute ``background``) until ``settle`` clocks after the others ended."""
+    """Runs testbenches until ``settle`` clocks after all have ended but the collectors (attribute ``background``)."""
     simulator = Simulator(dut)
     simulator.add_clock(8e-9)
 

@@ -5,6 +5,7 @@ import zlib
 import numpy as np
 import pytest
 from link_bench import collect, packet, run, send, split, word, words_of
+
 from twinphase_hdl.link.crc import CrcChecker
 from twinphase_hdl.link.serial import SerialLink
 from twinphase_spec.packets import SLIP_END, SLIP_ESC, SLIP_ESC_END, SLIP_ESC_ESC, Stream

@@ -26,7 +26,7 @@ async def take(ctx, dut, heralds, rng):
 
 
 @pytest.mark.parametrize("swap", [0, 1])
-@pytest.mark.parametrize("pause", [0.0, 0.5, 0.97])
+@pytest.mark.parametrize("pause", [0.0, 0.5, 0.9])
 def test_random_clicks(swap, pause):
     """Pulses of one to four clicks, in rising order, in bursts and far apart, among clicks that do not count."""
     rng = random.Random(f"{swap}{pause}")
@@ -35,7 +35,7 @@ def test_random_clicks(swap, pause):
     singles, several = [], 0
     stream = []
     pulse = (1 << 55) + 3
-    for _ in range(300):
+    for _ in range(200):
         pulse += rng.choice([1, 1, 2, 9, 1 << 16, 1 << 32])
         window, dwindow = rng.getrandbits(32), rng.getrandbits(32)
         count = rng.choice([0, 1, 1, 1, 2, 3])

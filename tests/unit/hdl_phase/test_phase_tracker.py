@@ -94,16 +94,16 @@ def test_equals_contract(seed, ratio, windows_per_dwindow, swap):
     async def bench(ctx):
         ctx.set(dut.i_swap, swap)
         ctx.set(dut.i_ratio, ratio)
-        await run(ctx, 30)
+        await run(ctx, 20)
         # Stop in the middle of a window; a restart starts from nothing.
-        for w in (30, 31):
+        for w in (20, 21):
             ctx.set(dut.i, reference_click(1, 0, 0, w))
             ctx.set(dut.i_valid, 1)
             await ctx.tick().repeat(3)
         ctx.set(dut.i_valid, 0)
         ctx.set(dut.i_run, 0)
         await ctx.tick().repeat(2)
-        await run(ctx, 12)
+        await run(ctx, 6)
 
     async def watch(ctx):
         pending = {}

@@ -193,6 +193,11 @@ def test_missing_compiler_is_one_sentence(verilog: str, tmp_path: Path, monkeypa
 
 def test_failing_compile_is_one_sentence_and_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(ToolchainError, match="Verilator could not compile the gateware"):
-        NativeNode.from_verilog("server", "module twinphase_server(; endmodule", cache=tmp_path, progress=False)
+        NativeNode.from_verilog(
+            "server",
+            "module twinphase_server(clk);\n  input clk;\n  nonsense\nendmodule",
+            cache=tmp_path,
+            progress=False,
+        )
     assert not list(tmp_path.glob("*.so"))
     assert [path for path in tmp_path.iterdir() if path.is_dir()] == []

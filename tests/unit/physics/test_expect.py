@@ -40,7 +40,7 @@ def test_x_qber_is_the_sum_of_its_parts() -> None:
     coherence = lab.lasers.visibility
     coherence *= 1 - 2 * slice_error(math.radians(lab.protocol.slice_width_deg))
     coherence *= 1 - 2 * phase_noise_error(result.psi_q_rms_rad)
-    dark = (8 + 10) * 0.8 / (2 * 1e8 * lab.fibre.transmittance("a") * 0.71) / 10
+    dark = (8 + 10) * 0.8e-9 / (2 * 0.1 * lab.fibre.transmittance("a") * 0.71)
     assert result.x_qber == pytest.approx((1 - coherence) / 2 * (1 - dark) + dark / 2, rel=3e-3)
 
 

@@ -24,20 +24,20 @@ def same(one: Clicks, other: Clicks) -> bool:
 
 def test_chunks_do_not_matter() -> None:
     lab = short_lab()
-    whole = Link(lab, 3, *symbol_configs(lab), start_clock=77).clicks(0, 4_000_000)
+    whole = Link(lab, 3, *symbol_configs(lab), start_clock=77).clicks(0, 2_100_000)
     link = Link(lab, 3, *symbol_configs(lab), start_clock=77)
-    edges = [0, 1, 50, 1_953_000, 1_953_200, 3_999_999, 4_000_000]
+    edges = [0, 1, 50, 1_953_000, 1_953_200, 2_099_999, 2_100_000]
     parts = [link.clicks(a, b) for a, b in pairwise(edges)]
-    assert len(whole) > 100_000
+    assert len(whole) > 50_000
     assert same(join_clicks(parts), whole)
-    for part in parts[:-1]:
-        assert part.times_ticks.size == 0 or part.times_ticks.max() < whole.times_ticks.max()
+    for part, stop in zip(parts, edges[1:], strict=True):
+        assert (part.times_ticks < link.pulse_ticks(stop)).all()
     assert (np.diff(whole.times_ticks) >= 0).all()
 
 
 def test_phase_does_not_depend_on_the_order_of_questions() -> None:
     lab = load_lab("seed-370km")
-    times = np.sort(np.random.default_rng(0).integers(0, 4 * 10**12, 1000))
+    times = np.sort(np.random.default_rng(0).integers(0, 2 * 10**12, 1000))
     forward, backward = Link(lab, 5, *symbol_configs(lab)), Link(lab, 5, *symbol_configs(lab))
     parts = [backward.phase_q(times[i : i + 500]) for i in range(500, -1, -500)][::-1]
     assert np.array_equal(forward.phase_q(times), np.concatenate(parts))
@@ -68,8 +68,11 @@ def test_swapped_fibres(swap: bool) -> None:
 
 @pytest.mark.parametrize("drift", [5000.0, -5000.0])
 def test_four_steps_give_plus_phi(drift: float) -> None:
-    """psi = +phi for both signs of an asymmetric drift. Around 20 000 counts in the r band: sigma of psi 0.01 rad, and windows of
-    96 us at 5 rad/ms move by half a radian, so 0.1 rad on the mean of 60 windows is far above noise and far below a wrong sign."""
+    """psi = +phi for both signs of an asymmetric drift.
+
+    About 200 counts in a window of V = 0.9: sigma 0.11 rad; a window of 96 us at 5 rad/ms moves by half a radian (0.14 rad rms
+    at its edges, 0 at its centre). The rms of 60 windows is known to 9 %: 0.25 is over 8 sigma above, a wrong sign far beyond.
+    """
     lab = short_lab(fibre__noise_rad2_hz_per_km=0.0, lasers__beat_linewidth_hz=0.0, frame__frames_per_window=500)
     lab = changed(lab, fibre__drift_rad_per_s=drift, bands__differential_drift_rad_per_s=0.0)
     link = Link(lab, 8, *symbol_configs(lab), start_clock=500)
@@ -86,7 +89,7 @@ def test_four_steps_give_plus_phi(drift: float) -> None:
         np.add.at(vectors, lit.pulses[steps] // link.frame.window_pulses, value[steps])
         centres = link.start_ticks + ((np.arange(windows) + 0.5) * link.frame.window_ticks).astype(np.int64)
         error = np.angle(vectors * np.exp(-1j * phase(centres)))
-        assert np.sqrt(np.mean(error**2)) < 0.1
+        assert np.sqrt(np.mean(error**2)) < 0.25
         wrong = np.angle(vectors * np.exp(1j * phase(centres)))
         assert np.sqrt(np.mean(wrong**2)) > 1
 
@@ -95,7 +98,7 @@ def test_single_user_slots() -> None:
     """REF-A counts only Alice's light. Bob's arm is 2 dB worse: ratio 1.58; 5 sigma of sqrt(1/nA + 1/nB)."""
     lab = short_lab()
     link = Link(lab, 2, *symbol_configs(lab))
-    clicks = link.clicks(0, 1 << 22)
+    clicks = link.clicks(0, 1_900_000)
     lit = clicks[(clicks.channels >= 2) & (clicks.pulses != DARK)]
     classes = band_classes(link.frame, "r")[lit.pulses % link.frame.frame_pulses // link.frame.slot_pulses]
     a, b = (int((classes == c).sum()) for c in (SlotClass.REF_A, SlotClass.REF_B))
@@ -107,7 +110,7 @@ def test_single_user_slots() -> None:
 def test_light_arrives_in_the_middle_plus_offset() -> None:
     lab = load_lab("metro-50km")
     link = Link(lab, 4, *symbol_configs(lab), start_clock=1000)
-    clicks = link.clicks(0, 2_000_000)
+    clicks = link.clicks(0, 1_900_000)
     for channel, name in enumerate(("qL", "qR", "rL", "rR")):
         detector = getattr(lab.detectors, name)
         lit = clicks[(clicks.channels == channel) & (clicks.pulses != DARK)]
@@ -130,7 +133,7 @@ def test_dead_time_recurrence() -> None:
 def test_dead_time_holds_between_clicks() -> None:
     lab = short_lab()
     link = Link(lab, 2, *symbol_configs(lab))
-    clicks = join_clicks([link.clicks(0, 1 << 20), link.clicks(1 << 20, 1 << 21)])
+    clicks = join_clicks([link.clicks(0, 1 << 19), link.clicks(1 << 19, 1 << 20)])
     for channel in range(4):
         assert np.diff(clicks.times_ticks[clicks.channels == channel]).min() >= ps_to_ticks(40_000)
     assert (link.dead_time_losses > 0).all()

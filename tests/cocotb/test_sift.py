@@ -1,0 +1,52 @@
+"""The client's sift room on one shelf: symbol generator, emitters of 8 lanes and 1 lane, pairs of block sifters."""
+
+from typing import Any
+
+import pytest
+from bench_block import WRAP_BLOCK, WRAP_HERALD
+from preset import Preset
+from runner import Shelf, build, run
+
+from twinphase_hdl.sift import block, digest, exchange, intake
+from twinphase_hdl.sift.block import BlockSifter
+from twinphase_hdl.sift.emitter import Emitter
+from twinphase_hdl.sift.symbols import SymbolGenerator
+
+
+def wrapping() -> Preset:
+    """A sifter whose numbers begin shortly before they wrap."""
+    return Preset(
+        BlockSifter(),
+        {intake: {"following": WRAP_HERALD}, exchange: {"block": WRAP_BLOCK}},
+        {
+            block: {
+                "HeraldIntake": {"o_next": WRAP_HERALD},
+                "Exchange": {"o_first": WRAP_HERALD},
+                "BlockDigest": {"o_blocks": WRAP_BLOCK % 512},
+            }
+        },
+    )
+
+
+def shelf() -> Shelf:
+    """All components of the room."""
+    return Shelf(
+        {
+            "symbols": SymbolGenerator(),
+            "emitter8": Emitter(lanes=8),
+            "emitter1": Emitter(lanes=1),
+            "alice": BlockSifter(),
+            "bob": BlockSifter(),
+            "wrapping": wrapping(),
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def sift() -> Any:
+    return build("sift", shelf())
+
+
+@pytest.mark.parametrize("bench", ["bench_emitter", "bench_block"])
+def test_sift(sift: Any, bench: str) -> None:
+    run(sift, "sift", bench)

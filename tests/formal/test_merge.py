@@ -1,0 +1,50 @@
+"""Formal proof that the merge loses, duplicates and reorders nothing, and wrong merges that it must reject."""
+
+import pytest
+from amaranth.hdl import Const
+from proofs import ChannelProof, MergeProof, QueueProof
+from runner import run_proof
+
+from twinphase_hdl.timetag.merge import Merge
+
+pytestmark = pytest.mark.long
+
+
+class IgnoresHorizon(Merge):
+    """Lets every head go at once."""
+
+    def _released(self, time):
+        return Const(1)
+
+
+class LetsHigherChannelFirst(Merge):
+    """Wrong order of equal times."""
+
+    def _before(self, a, a_channel, b, b_channel):
+        return self._below(a, b) if a_channel < b_channel else ~self._below(b, a)
+
+
+class DoesNotWait(Merge):
+    """Ignores entries on their way to a head."""
+
+    def _waits(self, head_valid):
+        return Const(0)
+
+
+class ComparesUnsigned(Merge):
+    """Forgets that times wrap."""
+
+    def _below(self, a, b):
+        return a < b
+
+
+@pytest.mark.parametrize("proof", [QueueProof, ChannelProof, MergeProof])
+def test_nothing_lost_duplicated_or_reordered(proof) -> None:
+    result = run_proof(proof(), mode="prove", depth=6)
+    assert result.status == "PASS", result.log[-2000:]
+
+
+@pytest.mark.parametrize("wrong", [IgnoresHorizon, LetsHigherChannelFirst, DoesNotWait, ComparesUnsigned])
+def test_wrong_merges_are_rejected(wrong: type[Merge]) -> None:
+    result = run_proof(MergeProof(wrong), mode="bmc", depth=12)
+    assert result.status == "FAIL", result.log[-2000:]

@@ -1,0 +1,87 @@
+"""The fast draw of clicks against the slow one, pulse by pulse, on a short link with every slot class."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "unit" / "physics"))
+from physics_labs import short_lab, symbol_configs
+from seeds import run_seed
+
+from twinphase_sim.physics.link import DARK, Clicks, Link, join_clicks
+from twinphase_sim.physics.pulse_by_pulse import click_probabilities, clicks_pulse_by_pulse
+from twinphase_sim.physics.slots import band_classes
+
+PULSES = 1 << 18
+
+
+def test_clicks_follow_the_probability_of_every_pulse() -> None:
+    """Raw light clicks (before dead time) against the exact probability p of each pulse, in groups of channel, slot class and
+    quintile of p. A group's count has mean sum p and variance sum p (1 - p); about 150 groups with five or more expected
+    clicks, 5.5 sigma (4e-8 each for a Gaussian, below 1e-4 in all with the Poisson tails of groups of 30 or more)."""
+    seed = run_seed(101)
+    lab = short_lab()
+    alice, bob = symbol_configs(lab)
+    link = Link(lab, seed, alice, bob)
+    clicks = join_clicks(link.raw_block(0))
+    clicks = clicks[(clicks.pulses != DARK) & (clicks.pulses < PULSES)]
+    pulses = np.arange(PULSES)
+    probabilities = click_probabilities(lab, seed, alice, bob, pulses)
+    slots = pulses % link.frame.frame_pulses // link.frame.slot_pulses
+    tested = 0
+    for channel in range(4):
+        count = np.bincount(clicks.pulses[clicks.channels == channel], minlength=PULSES)
+        assert count.max() <= 1
+        classes = band_classes(link.frame, "q" if channel < 2 else "r")[slots]
+        for slot_class in np.unique(classes):
+            members = np.flatnonzero(classes == slot_class)
+            p = probabilities[channel][members]
+            if p.max() == 0:
+                assert count[members].sum() == 0
+                continue
+            for group in np.array_split(np.argsort(p, kind="stable"), 5):
+                mean = p[group].sum()
+                if mean >= 30:
+                    sigma = np.sqrt((p[group] * (1 - p[group])).sum())
+                    assert abs(count[members[group]].sum() - mean) < 5.5 * sigma
+                    tested += 1
+    assert tested > 50
+
+
+def figures(clicks: Clicks, link: Link) -> dict[str, np.ndarray]:
+    """Counts to compare: per channel, per channel and position in the pulse, waiting times, coincidences."""
+    result: dict[str, np.ndarray] = {"channel": np.bincount(clicks.channels, minlength=4)}
+    position = (clicks.times_ticks - link.start_ticks) % link.period_ticks
+    for channel in range(4):
+        mine = clicks.channels == channel
+        result[f"position {channel}"] = np.histogram(position[mine], 8, (0, link.period_ticks))[0]
+        waits = np.diff(clicks.times_ticks[mine]) // link.period_ticks
+        result[f"wait {channel}"] = np.histogram(waits, [0, 5, 6, 8, 10, 20, 40, 80, 160])[0]
+    for band in (0, 2):
+        lit = clicks[(clicks.channels // 2 * 2 == band) & (clicks.pulses != DARK)]
+        multiple = np.unique(lit.pulses, return_counts=True)[1] > 1
+        result[f"coincidence {band}"] = np.array([multiple.sum()])
+    result["dark"] = np.array([(clicks.pulses == DARK).sum()])
+    return result
+
+
+@pytest.mark.parametrize("pulses", [PULSES, pytest.param(1 << 22, marks=pytest.mark.long)])
+def test_finished_clicks_have_the_same_distribution(pulses: int) -> None:
+    """Jitter, offsets, dead time and dark counts included: two samples under the same phases and symbols.
+
+    The counts a, b of a bin are at most Poisson: sigma <= sqrt(a + b). 70 bins at 5 sigma (6e-7 each, plus one for small bins).
+    """
+    seed = run_seed(102)
+    lab = short_lab(**{f"detectors__{name}__dark_hz": 2e5 for name in ("qL", "rR")})
+    configs = symbol_configs(lab)
+    link = Link(lab, seed, *configs)
+    # clicks that offsets carry across the ends are a few of 1e4; leave both out by the pulses' own numbers
+    fast = figures(link.clicks(0, pulses), link)
+    slow = figures(clicks_pulse_by_pulse(lab, seed, *configs, 0, pulses), link)
+    for name, counts in fast.items():
+        assert (np.abs(counts - slow[name]) <= 5 * np.sqrt(counts + slow[name]) + 1).all(), name
+    assert fast["coincidence 0"][0] > 5
