@@ -1,1 +1,532 @@
+"""Block sifters against the reference sifter: pairs, hostile peers, lost and repeated records, full rings, stops."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import cocotb
+import numpy as np
+from lockstep import Lockstep
+
+from twinphase_sim.model.sift.block import COUNTERS, PEER_QUEUE, BlockSifter
+from twinphase_spec.packets import HERALD_DTYPE, PEER_DTYPE, PSI_DTYPE, SIFTED_DTYPE
+from twinphase_spec.registers import CLIENT
+from twinphase_spec.sns import CELLS, RING_HERALDS, Kind
+from twinphase_spec.symbols import SymbolConfig
+
 WRAP_BLOCK, WRAP_HERALD = 0xFFFFFFFE, 0x100000000 - 3 * 32
+"""Reset values of the wrapping sifter: block and herald numbers pass 2^32 within three blocks of 32."""
+MASK32 = (1 << 32) - 1
+COUNTER_NAMES = [name for name in CLIENT.counter_names if name != "clock"]
+CONFIGS = {
+    "alice": SymbolConfig(
+        key=(1, 0xFFFFFFFF, 0x80000000, 77), z_threshold=25000, send_threshold=20000, vac_threshold=9000, mu1_threshold=45000
+    ),
+    "bob": SymbolConfig(
+        key=(0xDEADBEEF, 5, 0, 0x12345678), z_threshold=25000, send_threshold=40000, vac_threshold=12000, mu1_threshold=40000
+    ),
+}  # fmt: skip
+SOURCES = {"herald": HERALD_DTYPE, "psi": PSI_DTYPE, "peer": PEER_DTYPE}
+Script = list[tuple[str, list[tuple[int, ...]]]]
+"""("herald" or "psi", records) in the order in which they arrive."""
+
+
+def word_of(record: tuple[int, ...], stream: str) -> int:
+    return int.from_bytes(np.array([record], SOURCES[stream]).tobytes(), "little")
+
+
+def record_of(word: int, dtype: np.dtype) -> tuple[int, ...]:
+    return np.frombuffer(word.to_bytes(dtype.itemsize, "little"), dtype)[0].item()
+
+
+class Client:
+    """A sifter of the shelf and the reference sifter set up like it."""
+
+    def __init__(
+        self, loop: Lockstep, name: str, role: str, *, block: int = 32, width: int = 8192, idle: float = 0.0, pause: float = 0.0,
+        seed: int = 0,
+    ) -> None:  # fmt: skip
+        self.loop, self.name, self.dut = loop, name, loop.dut
+        self.model = BlockSifter(config=CONFIGS[role], role=role, block_heralds=block, slice_width_turns=width)  # type: ignore[arg-type]
+        self.sources = {
+            stream: loop.source(f"{name}__i_{stream}", idle=0.0 if stream == "peer" else idle, seed=seed)
+            for stream in SOURCES
+        }
+        self.peer = loop.sink(f"{name}__o_peer", idle=pause, seed=seed)
+        self.sifted = loop.sink(f"{name}__o_sifted", idle=pause, seed=seed)
+        self.told: list[tuple[int, ...]] = []
+        self.model_sifted: list[tuple[int, ...]] = []
+        config = CONFIGS[role]
+        thresholds = (config.z_threshold, config.send_threshold, config.vac_threshold, config.mu1_threshold)
+        settings = sum(word << 32 * i for i, word in enumerate(config.key))
+        settings |= sum(t << 128 + 16 * i for i, t in enumerate(thresholds))
+        for port, value in {
+            "i_run": 0,
+            "i_role": int(role == "bob"),
+            "i_settings": settings,
+            "i_block_heralds": block,
+            "i_slice_width": width,
+        }.items():
+            self.port(port).value = value
+
+    def port(self, name: str) -> Any:
+        return getattr(self.dut, f"{self.name}__{name}")
+
+    async def feed(self, script: Script) -> None:
+        """Sends the script to both; between the streams it waits, so that their order is that of the script."""
+        for stream, records in script:
+            self.sources[stream].send(word_of(record, stream) for record in records)
+            await self.loop.until(lambda s=stream: not self.sources[s].queue, 200_000, f"{self.name} {stream}")
+            # Numbers that are filled in stall the next record of either stream.
+            await self.loop.step(8)
+            self.push(stream, records)
+
+    def push(self, stream: str, records: list[tuple[int, ...]]) -> None:
+        array = np.array(records, SOURCES[stream])
+        {"herald": self.model.push_heralds, "psi": self.model.push_psi, "peer": self.model.push_peer}[stream](array)
+
+    def model_messages(self) -> list[tuple[int, ...]]:
+        """What the reference has sent since the last call."""
+        new = self.model.take_peer().tolist()
+        self.told += new
+        return new
+
+    def sent(self) -> list[tuple[int, ...]]:
+        return [record_of(word, PEER_DTYPE) for word in self.peer.words]
+
+    def counters(self) -> dict[str, int]:
+        value = int(self.port("o_counters").value)
+        return {name: value >> 64 * i & (1 << 64) - 1 for i, name in enumerate(COUNTER_NAMES)}
+
+    async def cells(self) -> list[int]:
+        """All counter cells."""
+        cells = []
+        for address in range(CELLS):
+            self.port("i_cell_address").value = address
+            await self.loop.step(2)
+            cells.append(int(self.port("o_cell").value))
+        return cells
+
+    async def begin(self) -> None:
+        """Starts; no reset clears the cells, so they are counted from here on."""
+        self.cells_before = await self.cells()
+        self.port("i_run").value = 1
+
+    async def quiet(self, limit: int = 100_000) -> None:
+        """Steps until the sifter has been idle for some clocks."""
+        still = 0
+        for _ in range(limit):
+            await self.loop.step()
+            still = still + 1 if self.port("o_idle").value and not self.sources["peer"].queue else 0
+            if still > 6:
+                return
+        raise AssertionError(f"{self.name} is busy after {limit} clocks")
+
+    async def check(self) -> None:
+        """Messages, sifted words, counters and cells equal the reference's."""
+        await self.quiet()
+        self.model_messages()
+        got = self.sent()
+        for i, (a, b) in enumerate(itertools.zip_longest(got, self.told)):
+            assert a == b, f"{self.name}: message {i} of {len(got)} is {a}, expected {b} of {len(self.told)}"
+        self.model_sifted += self.model.take_sifted().tolist()
+        sifted = [record_of(word, SIFTED_DTYPE) for word in self.sifted.words]
+        for i, (a, b) in enumerate(itertools.zip_longest(sifted, self.model_sifted)):
+            assert a == b, f"{self.name}: sifted record {i} is {a}, expected {b}"
+        assert self.counters() == self.model.counters
+        cells = [(after - before) & MASK32 for after, before in zip(await self.cells(), self.cells_before, strict=True)]
+        assert cells == self.model.cells.tolist()
+
+    async def restart(self) -> None:
+        """run = 0 and 1 again, on both."""
+        self.port("i_run").value = 0
+        await self.loop.step(2)
+        self.port("i_run").value = 1
+        await self.loop.step(1)
+        self.model.stop()
+
+
+def relay(sender: Client, receiver: Client) -> Callable[[int], None]:
+    """Every message that leaves ``sender`` goes to ``receiver``'s sifter at once."""
+    position = itertools.count()
+    following = next(position)
+
+    def pump(_: int) -> None:
+        nonlocal following
+        while following < len(sender.peer.taken):
+            receiver.sources["peer"].send([sender.peer.taken[following][1]])
+            following = next(position)
+
+    return pump
+
+
+def exchange(clients: tuple[Client, Client]) -> None:
+    """The reference sifters talk until both are silent."""
+    while True:
+        messages = [client.model_messages() for client in clients]
+        if not any(messages):
+            return
+        for client, records in zip(clients, reversed(messages), strict=True):
+            client.push("peer", records)
+
+
+def heralds(draw: random.Random, numbers: Iterable[int]) -> list[tuple[int, ...]]:
+    return [(n & MASK32, draw.getrandbits(32), draw.getrandbits(24) | draw.getrandbits(1) << 31) for n in numbers]
+
+
+def psis(draw: random.Random, numbers: Iterable[int]) -> list[tuple[int, ...]]:
+    """Mostly valid; psi at the bounds of the slice test (width 8192) more often than by chance."""
+    bounds = [0, 0x7FFF, 0x8000, 0xFFFF, 4096, 4097, 0xEFFF, 0xF000, 0xF001, 0x9000, 0x9001, 0x7000, 0x6FFF]
+    return [
+        (n & MASK32, draw.choice([*bounds, draw.getrandbits(16)]) + draw.randrange(16) * 4096 & 0xFFFF, draw.choice([3, 3, 3, 0, 1, 2]))
+        for n in numbers
+    ]  # fmt: skip
+
+
+def damaged(draw: random.Random, records: list[tuple[int, ...]], rate: float) -> list[tuple[int, ...]]:
+    """Loses, repeats, delays and mislabels records."""
+    result: list[tuple[int, ...]] = []
+    for record in records:
+        fate = draw.random()
+        if fate < rate:
+            continue
+        result.append(record)
+        if fate < 1.5 * rate:
+            result.append(record)
+        elif fate < 2 * rate and len(result) > 1:
+            result[-1], result[-2] = result[-2], result[-1]
+        elif fate < 2.2 * rate:
+            result.append((draw.choice([MASK32, 1 << 31, record[0] + 0x7FFFFFFF & MASK32]), *record[1:]))
+    return result
+
+
+@cocotb.test()
+@cocotb.parametrize(
+    (("block", "idle", "pause", "rate", "own"), [(32, 0.0, 0.0, 0.0, 0.0), (64, 0.5, 0.6, 0.1, 0.0), (32, 0.1, 0.2, 0.05, 0.003)])
+)  # fmt: skip
+async def test_a_pair(dut: Any, block: int, idle: float, pause: float, rate: float, own: float) -> None:
+    """Alice and Bob sift each other's blocks; ``rate``: damage on the server's side, ``own``: at one client alone."""
+    draw = random.Random(f"{block} {idle}")
+    loop = Lockstep(dut)
+    alice = Client(loop, "alice", "alice", block=block, idle=idle, pause=pause)
+    bob = Client(loop, "bob", "bob", block=block, idle=idle, pause=pause, seed=1)
+    loop.before += [relay(alice, bob), relay(bob, alice)]
+    await loop.start()
+    for client in (alice, bob):
+        await client.begin()
+    for chunk in range(6):
+        numbers = range(100 * chunk, 100 * chunk + 100)
+        server = damaged(draw, heralds(draw, numbers), rate), damaged(draw, psis(draw, numbers), rate)
+        for client in (alice, bob):
+            await client.feed([("herald", damaged(draw, server[0], own)), ("psi", damaged(draw, server[1], own))])
+    await alice.quiet()
+    await bob.quiet()
+    exchange((alice, bob))
+    for client in (alice, bob):
+        await client.check()
+    counted = alice.counters()
+    assert counted["sifted_x"] > 20
+    assert counted["sifted_z"] > 20
+    assert 0 < counted["kept_x"] < counted["sifted_x"]
+    assert counted["error_x"] > 0
+    assert not rate or (counted["missing"] and counted["late"] and counted["overflow"])
+    assert bool(own) == bool(counted["blocks_discarded"])
+    assert counted["blocks_agreed"] >= 2
+
+
+class Partner:
+    """The other side, played by a reference sifter: gives its messages one by one."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+        role = "bob" if client.model.role == "alice" else "alice"
+        mine = client.model
+        self.model = BlockSifter(
+            config=CONFIGS[role],
+            role=role,  # type: ignore[arg-type]
+            block_heralds=mine.block_heralds,
+            slice_width_turns=mine.slice_width_turns,
+        )
+        self.script: list[tuple[int, ...]] = []
+
+    def prepare(self, script: Script) -> list[tuple[int, ...]]:
+        """Feeds the script to both references and lets them talk; returns all that the partner says."""
+        said: list[tuple[int, ...]] = []
+        for stream, records in script:
+            self.client.push(stream, records)
+            array = np.array(records, SOURCES[stream])
+            (self.model.push_heralds if stream == "herald" else self.model.push_psi)(array)
+        while True:
+            mine, theirs = self.client.model_messages(), self.model.take_peer().tolist()
+            if not mine and not theirs:
+                return said
+            said += theirs
+            self.model.push_peer(mine)
+            self.client.push("peer", theirs)
+
+
+def shadow(client: Client) -> BlockSifter:
+    """A second reference with the client's settings."""
+    mine = client.model
+    return BlockSifter(
+        config=mine.config, role=mine.role, block_heralds=mine.block_heralds, slice_width_turns=mine.slice_width_turns
+    )
+
+
+@cocotb.test()
+async def test_numbers_wrap(dut: Any) -> None:
+    """Herald, psi and block numbers pass 2^32, with missing numbers on both sides of it and across it."""
+    draw = random.Random(5)
+    loop = Lockstep(dut)
+    client = Client(loop, "wrapping", "alice", pause=0.2)
+    partner = Partner(client)
+    for model in (client.model, partner.model):
+        model._next_herald = model._next_psi = model._first = WRAP_HERALD
+        model._block = WRAP_BLOCK
+    numbers = [n for n in range(WRAP_HERALD - 3, WRAP_HERALD + 200) if n - (1 << 32) not in (-9, -2, -1, 0, 1, 77)]
+    script: Script = [("herald", heralds(draw, numbers)), ("psi", psis(draw, numbers[:50])), ("psi", psis(draw, numbers[45:]))]
+    await loop.start()
+    await client.begin()
+    said = partner.prepare(script)
+    for stream, records in script:
+        client.sources[stream].send(word_of(record, stream) for record in records)
+        await loop.until(lambda s=stream: not client.sources[s].queue, 20_000, stream)
+        await loop.step(10)
+    client.sources["peer"].send(word_of(record, "peer") for record in said)
+    await client.check()
+    counted = client.counters()
+    assert counted["late"] == 3 + 3 + 5
+    assert counted["blocks_agreed"] == 6
+    blocks = {number for kind, number, _ in client.sent() if kind == Kind.DIGEST_PSI}
+    assert blocks == {WRAP_BLOCK, WRAP_BLOCK + 1, 0, 1, 2, 3}
+
+
+@cocotb.test()
+@cocotb.parametrize((("seed", "pause"), [(1, 0.0), (2, 0.7)]))
+async def test_a_hostile_peer(dut: Any, seed: int, pause: float) -> None:
+    """Between a peer's right messages come wrong kinds, numbers, values, repeats and early DONEs: all are refused."""
+    draw = random.Random(seed)
+    loop = Lockstep(dut)
+    client = Client(loop, "alice", "alice", pause=pause)
+    partner = Partner(client)
+    script: Script = [("herald", heralds(draw, range(130))), ("psi", psis(draw, range(130)))]
+    await loop.start()
+    await client.begin()
+    said = partner.prepare(script)
+    # The client's reference has heard the right messages; it starts anew and hears what the gateware hears.
+    spoiled: list[tuple[int, ...]] = []
+    for i, (kind, number, value) in enumerate(said):
+        for _ in range(draw.choice([0, 0, 1, 2])):
+            wrong = draw.choice(
+                [
+                    (0, number, value),
+                    (7, number, value),
+                    (kind | 8, number, value),
+                    (kind | 1 << 31, number, value),
+                    (kind, number + 1 & MASK32, value),
+                    (kind, number - 1 & MASK32, value),
+                    (kind, number ^ 1 << 31, value),
+                    (Kind.DONE, number + 1, value),
+                    (Kind.DONE, number, 7),
+                    (Kind.SLICE, number, 16) if kind == Kind.SLICE else (Kind.DONE, number, value ^ 1 << 31),
+                    (Kind.INTENSITY, number, draw.choice([3, 4, 1 << 30])),
+                    said[i - 1] if i else (0, 0, 0),
+                    said[i + 1] if i + 1 < len(said) else (0, 0, 0),
+                ]
+            )
+            if wrong != (kind, number, value):
+                spoiled.append(wrong)
+        spoiled.append((kind, number, value))
+    fresh = shadow(client)
+    client.model, client.told = fresh, []
+    await client.feed(script)
+    client.sources["peer"].send(word_of(record, "peer") for record in spoiled)
+    client.push("peer", spoiled)
+    await client.check()
+    counted = client.counters()
+    assert counted["blocks_agreed"] == 4, "the right messages no longer came through"
+    assert counted["refused"] == len(spoiled) - len(said) > 50
+
+
+@cocotb.test()
+async def test_digests_of_a_lying_peer(dut: Any) -> None:
+    """Either digest differing by a bit discards the block; nothing more of it is said, and the next block is sifted."""
+    draw = random.Random(9)
+    loop = Lockstep(dut)
+    client = Client(loop, "bob", "bob")
+    partner = Partner(client)
+    script: Script = [("herald", heralds(draw, range(128))), ("psi", psis(draw, range(128)))]
+    await loop.start()
+    await client.begin()
+    said = partner.prepare(script)
+    lies = {(Kind.DIGEST_HERALD, 0): 1, (Kind.DIGEST_PSI, 2): 1 << 31}
+    spoken = [(kind, number, value ^ lies.get((kind, number), 0)) for kind, number, value in said]
+    block_of = lambda record: record[1] if record[0] in (1, 2, 6) else record[1] // 32  # noqa: E731
+    spoken = [record for record in spoken if block_of(record) in (1, 3) or record[0] in (1, 2)]
+    client.model, client.told = shadow(client), []
+    await client.feed(script)
+    client.sources["peer"].send(word_of(record, "peer") for record in spoken)
+    client.push("peer", spoken)
+    await client.check()
+    assert {record[0] for record in client.sent() if block_of(record) in (0, 2)} == {1, 2}
+    assert (client.counters()["blocks_agreed"], client.counters()["blocks_discarded"]) == (2, 2)
+
+
+@cocotb.test()
+async def test_stalled_outputs_lose_nothing(dut: Any) -> None:
+    """PEER stands still for thousands of clocks, then SIFTED does: the words wait and are the reference's."""
+    draw = random.Random(11)
+    loop = Lockstep(dut)
+    client = Client(loop, "alice", "alice")
+    partner = Partner(client)
+    script: Script = [("herald", heralds(draw, range(96))), ("psi", psis(draw, range(96)))]
+    await loop.start()
+    await client.begin()
+    said = partner.prepare(script)
+    client.model, client.told = shadow(client), []
+    client.peer.idle = client.sifted.idle = 1.0
+    await client.feed(script)
+    client.sources["peer"].send(word_of(record, "peer") for record in said)
+    client.push("peer", said)
+    await loop.step(2000)
+    assert not client.peer.taken
+    client.peer.idle = 0.0
+    await loop.step(3000)
+    assert client.counters()["blocks_agreed"] == 1, "the sifter did not wait for its sifted words"
+    assert not client.sifted.taken
+    client.sifted.idle = 0.9
+    await client.check()
+    assert client.counters()["blocks_agreed"] == 3
+
+
+@cocotb.test()
+async def test_the_ring_overflows_and_recovers(dut: Any) -> None:
+    """Without a peer 8192 heralds and psi fit (256 blocks of 32); the next are overflow; once blocks are done there is room.
+
+    The first 255 blocks are discarded by a wrong digest, which is fast; block 255 and those with the lost numbers are sifted.
+    """
+    draw = random.Random(13)
+    loop = Lockstep(dut)
+    client = Client(loop, "bob", "bob")
+    partner = Partner(client)
+    end = RING_HERALDS + 30
+    script: Script = [
+        ("herald", heralds(draw, [n for n in range(end) if n % 97])),
+        ("psi", psis(draw, [n for n in range(end) if n % 89])),
+    ]
+    more: Script = [("herald", heralds(draw, range(end, end + 200))), ("psi", psis(draw, range(end, end + 200)))]
+    await loop.start()
+    await client.begin()
+
+    def spoil(records: list[tuple[int, ...]]) -> list[tuple[int, ...]]:
+        lies = lambda kind, number: kind in (Kind.DIGEST_HERALD, Kind.DIGEST_PSI) and number < 255  # noqa: E731
+        return [(kind, number, value ^ lies(kind, number)) for kind, number, value in records]
+
+    for part in (script, more):
+        for stream, records in part:
+            array = np.array(records, SOURCES[stream])
+            (partner.model.push_heralds if stream == "herald" else partner.model.push_psi)(array)
+        await client.feed(part)
+        await client.quiet()
+        assert client.counters() == client.model.counters
+        if part is script:
+            lost = range(RING_HERALDS, end)
+            assert client.counters()["overflow"] == sum(bool(n % 97) + bool(n % 89) for n in lost)
+            assert client.counters()["psi"] == sum(bool(n % 89) for n in range(RING_HERALDS))
+        while True:
+            theirs, mine = spoil(partner.model.take_peer().tolist()), client.model_messages()
+            if not theirs and not mine:
+                break
+            partner.model.push_peer(spoil(mine))
+            client.push("peer", theirs)
+            client.sources["peer"].send(word_of(record, "peer") for record in theirs)
+            await client.quiet()
+    await client.check()
+    assert client.counters()["blocks_discarded"] == 255
+    assert client.counters()["blocks_agreed"] == (end + 200) // 32 - 255
+    assert client.counters()["missing"] == sum(n % 97 == 0 for n in range(RING_HERALDS)) + 30
+
+
+@cocotb.test()
+async def test_a_full_peer_queue_refuses(dut: Any) -> None:
+    """4096 records wait for a block, the rest is refused at once; when the block comes, all that waited is refused too."""
+    draw = random.Random(17)
+    loop = Lockstep(dut)
+    client = Client(loop, "alice", "alice")
+    partner = Partner(client)
+    script: Script = [("herald", heralds(draw, range(32))), ("psi", psis(draw, range(32)))]
+    await loop.start()
+    await client.begin()
+    said = partner.prepare(script)
+    client.model, client.told = shadow(client), []
+    junk = [(Kind.TYPES, n, n) for n in range(PEER_QUEUE + 9)]
+    client.sources["peer"].send(word_of(record, "peer") for record in junk)
+    await loop.step(len(junk) + 20)
+    client.push("peer", junk)
+    assert client.counters()["refused"] == 9
+    assert client.counters()["peer"] == PEER_QUEUE
+    await client.feed(script)
+    await client.quiet()
+    assert client.counters()["refused"] == PEER_QUEUE + 9
+    client.sources["peer"].send(word_of(record, "peer") for record in said)
+    client.push("peer", said)
+    await client.check()
+    assert client.counters()["blocks_agreed"] == 1
+
+
+@cocotb.test()
+async def test_stopping_clears_all_but_counters_and_cells(dut: Any) -> None:
+    """run = 0 while waiting in every state, and while outputs stand still; afterwards numbers begin at 0."""
+    draw = random.Random(19)
+    loop = Lockstep(dut)
+    client = Client(loop, "alice", "alice")
+    script: Script = [("herald", heralds(draw, range(40))), ("psi", psis(draw, range(40)))]
+    await loop.start()
+    await client.begin()
+    plan = Client.__new__(Client)  # a reference alone, for the partner's words
+    plan.model, plan.told = shadow(client), []
+    said = _said(plan, script)
+    stops = [0, 1, 2, *(i + 1 for i, record in enumerate(said) if record[0] == Kind.DONE), 4, len(said) - 2, len(said)]
+    for stop in stops:
+        await client.feed(script)
+        client.sources["peer"].send(word_of(record, "peer") for record in said[:stop])
+        client.push("peer", said[:stop])
+        await client.quiet()
+        client.model_messages()
+        assert client.counters() == client.model.counters, f"stopped after {stop} messages"
+        await client.restart()
+    # Offered words stay offered through a stop.
+    client.peer.idle = 1.0
+    await client.feed(script)
+    await loop.step(60)
+    client.model_messages()
+    del client.told[-1]  # the second digest had not left the sifter
+    await client.restart()
+    client.peer.idle = 0.0
+    await client.feed(script)
+    client.sources["peer"].send(word_of(record, "peer") for record in said)
+    client.push("peer", said)
+    await client.check()
+    # While stopped, records are taken and forgotten.
+    client.port("i_run").value = 0
+    for stream, records in script:
+        client.sources[stream].send(word_of(record, stream) for record in records)
+    client.sources["peer"].send(word_of(record, "peer") for record in said)
+    await loop.step(200)
+    assert not any(source.queue for source in client.sources.values())
+    client.port("i_run").value = 1
+    client.model.stop()
+    await client.feed(script[:1])
+    await client.check()
+
+
+def _said(client: Client, script: Script) -> list[tuple[int, ...]]:
+    return Partner(client).prepare(script)
+
+
+def test_names() -> None:
+    """The counter names are the reference's."""
+    assert tuple(COUNTER_NAMES) == COUNTERS

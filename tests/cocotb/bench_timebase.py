@@ -7,15 +7,15 @@ from typing import Any
 
 import cocotb
 import numpy as np
+
 from frames import grid_word, random_frame
 from rigs import DIVIDERS
 from streams import start_clock
-from vectors import generator, pack, play
-
 from twinphase_hdl.core.divide import ConstantDivide
 from twinphase_hdl.types import Anchor
 from twinphase_spec.frame import LAG_CLOCKS, FrameConfig
 from twinphase_spec.units import CLOCK_BITS
+from vectors import generator, pack, play
 
 WATCH = [f"timebase__o_{name}" for name in ("anchor", "framing", "running", "close", "close_last")]
 
@@ -58,7 +58,7 @@ async def configure(dut: Any, frame: FrameConfig) -> None:
 @cocotb.test()
 async def natural_start(dut: Any) -> None:
     """From reset, without any load, over the start of the frame; then run = 0 zeroes the position at once."""
-    rng = generator(1)
+    rng = generator()
     await start_clock(dut)
     frame = random_frame(rng, start_clock=25)
     await configure(dut, frame)
@@ -74,7 +74,7 @@ async def natural_start(dut: Any) -> None:
 @cocotb.test()
 async def anchor_everywhere(dut: Any) -> None:
     """After loads near the start, window ends and the wraps of clock, frame, window, d-window and pulse counts."""
-    rng = generator(2)
+    rng = generator()
     await start_clock(dut)
     for case in range(10):
         start = int(rng.choice([0, 9, 1 << 40, (1 << 51) - 4100, (1 << 51) - 2]))
@@ -97,7 +97,7 @@ async def anchor_everywhere(dut: Any) -> None:
 @cocotb.test()
 async def missed_and_stopped(dut: Any) -> None:
     """run that rises too late never frames; run = 0 at any clock, closes included, zeroes; a new START starts again."""
-    rng = generator(3)
+    rng = generator()
     await start_clock(dut)
     frame = random_frame(rng, start_clock=1000)
     first = frame.start_clock + LAG_CLOCKS
@@ -140,7 +140,7 @@ def dividends(rng: np.random.Generator, divisor: int, limit: int, count: int) ->
 @cocotb.test()
 async def divide(dut: Any) -> None:
     """Quotient and remainder, one per clock with gaps, at exactly ``latency``."""
-    rng = generator(4)
+    rng = generator()
     await start_clock(dut)
     for name, sizes in DIVIDERS.items():
         latency = ConstantDivide(**sizes).latency
@@ -166,5 +166,3 @@ async def divide(dut: Any) -> None:
             mask = (1 << add_bits) - 1
             assert caught[f"{name}__o_q"] == [(k + latency, (add[k] + x[k] // divisor) & mask) for k in at], divisor
             assert caught[f"{name}__o_r"] == [(k + latency, x[k] % divisor) for k in at], divisor
-
-

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from vectors import pack
 
 from twinphase_hdl.types import GridConfig
 from twinphase_spec.frame import MAX_PERIOD_TICKS, MIN_PERIOD_TICKS, FrameConfig, SlotClass, slot_byte
+from vectors import pack
 
 PERIODS_Q32 = (
     MIN_PERIOD_TICKS << 32,

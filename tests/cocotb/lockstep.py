@@ -143,6 +143,7 @@ class Lockstep:
             for check in self.after:
                 check(self.cycle)
             self.cycle += 1
+            await RisingEdge(self.dut.clk)  # the transfer is over, and the caller may write again
 
     async def until(self, condition: Callable[[], bool], limit: int, what: str) -> None:
         """Steps until ``condition``; AssertionError after ``limit`` clocks."""

@@ -62,6 +62,8 @@ class Preset(wiring.Component):
                     stack.enter_context(mock.patch.object(module, kind, part_of(getattr(module, kind), values)))
             m.submodules.part = Fragment.get(self._part, platform)
         if missed:
-            raise ValueError(f"preset: no signal is called {sorted(missed)}; give names as the component's code has them")
+            raise ValueError(
+                f"preset: no signal is called {sorted(missed)}; give names as the component's code has them"
+            )
         wiring.connect(m, wiring.flipped(self), self._part)
         return m

@@ -1,10 +1,12 @@
 """Small circuits around components for the benches, and the two shelves."""
 
+from unittest import mock
+
 from amaranth.hdl import Assert, Module, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
-from runner import Shelf
 
+from runner import Shelf
 from twinphase_hdl.core.divide import ConstantDivide
 from twinphase_hdl.core.framer import Framer
 from twinphase_hdl.core.timebase import Timebase
@@ -19,12 +21,13 @@ from twinphase_hdl.timetag.frontend import DdrFrontEnd, SimulationFrontEnd
 from twinphase_hdl.timetag.merge import Merge
 from twinphase_hdl.timetag.queue import TagQueue
 from twinphase_hdl.timetag.tagger import Tagger
-from twinphase_hdl.types import Anchor, Click, GridConfig, Herald, Tag, record_words
-from twinphase_spec import frame, units
+from twinphase_hdl.types import Anchor, GridConfig, Herald, Tag, record_words
+from twinphase_spec import fixed, frame, units
 from twinphase_spec.packets import Stream
 
 SMALL_DEPTH = 8
 SMALL_PENDING = 16
+BOUNDED_COUNT, BOUNDED_TOTAL = 21, 60
 
 DIVIDERS = {
     "pulse_divide": {
@@ -159,6 +162,23 @@ class PinTagger(wiring.Component):
         return m
 
 
+class BoundedCounts(wiring.Component):
+    """Reference counts of the q band whose bounds are low enough to be reached often."""
+
+    def __init__(self, *, count_max: int, total_max: int) -> None:
+        self._bounds = {"COUNT_MAX": count_max, "TOTAL_MAX": total_max}
+        self._counts = ReferenceCounts(band="q")
+        super().__init__({name: member for name, member in self._counts.signature.members.items()})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        counts = self._counts
+        with mock.patch.multiple(fixed, **self._bounds):
+            m.submodules.counts = counts.elaborate(platform)
+        wiring.connect(m, wiring.flipped(self), counts)
+        return m
+
+
 class HeraldRig(wiring.Component):
     """Finder and psi join with small queues; phases come from outside."""
 
@@ -168,7 +188,9 @@ class HeraldRig(wiring.Component):
         finder, join = self.finder.signature.members, self.join.signature.members
         members = {name: finder[name] for name in ("i_run", "i", "i_valid", "i_swap", "i_period", "o")}
         members |= {name: finder[name] for name in ("o_heralds", "o_multiple", "o_unjoined")}
-        members |= {name: join[name] for name in ("i_window", "i_window_valid", "i_dwindow", "i_dwindow_valid", "o_full")}
+        members |= {
+            name: join[name] for name in ("i_window", "i_window_valid", "i_dwindow", "i_dwindow_valid", "o_full")
+        }
         super().__init__({**members, "psi": join["o"], "o_idle": Out(1), "o_judged": Out(1)})
 
     def elaborate(self, platform: object) -> Module:
@@ -176,7 +198,10 @@ class HeraldRig(wiring.Component):
         m.submodules.finder = finder = self.finder
         m.submodules.join = join = self.join
         m.d.comb += [
-            *(getattr(finder, name).eq(getattr(self, name)) for name in ("i_run", "i", "i_valid", "i_swap", "i_period")),
+            *(
+                getattr(finder, name).eq(getattr(self, name))
+                for name in ("i_run", "i", "i_valid", "i_swap", "i_period")
+            ),
             *(getattr(self, name).eq(getattr(finder, name)) for name in ("o_heralds", "o_multiple", "o_unjoined")),
             *(
                 getattr(join, name).eq(getattr(self, name))
@@ -230,6 +255,7 @@ class ServerCore(wiring.Component):
     herald: Out(stream.Signature(Herald))
     psi: Out(stream.Signature(record_words(Stream.PSI)))
     o_lost: Out(1)
+    """A phase record was lost at any time."""
     o_idle: Out(1)
     o_clock: Out(units.CLOCK_BITS)
 
@@ -290,10 +316,11 @@ class ServerCore(wiring.Component):
             self.o_dead.eq(tagger.o_dead),
             self.o_drops.eq(tagger.o_dropped),
             self.o_tags.eq(tagger.o_tags),
-            self.o_lost.eq(tracker.o_lost),
             self.o_clock.eq(timebase.o_anchor.clock),
             self.o_idle.eq(tagger.o_idle & ~framer.o_busy & tracker.o_idle & finder.o_idle & join.o_idle),
         ]
+        with m.If(tracker.o_lost):
+            m.d.sync += self.o_lost.eq(1)
         wiring.connect(m, tracker.o_phase, wiring.flipped(self.phase))
         wiring.connect(m, tracker.o_dphase, wiring.flipped(self.dphase))
         wiring.connect(m, finder.o, wiring.flipped(self.herald))
@@ -336,12 +363,10 @@ def phase_shelf() -> Shelf:
             "scaler": PhaseScaler(),
             "counts_q": ReferenceCounts(band="q"),
             "counts_r": ReferenceCounts(band="r"),
+            "bounded": BoundedCounts(count_max=BOUNDED_COUNT, total_max=BOUNDED_TOTAL),
             "tracker": PhaseTracker(),
             "join": PsiJoin(pending_heralds=SMALL_PENDING),
             "heralds": HeraldRig(queue_heralds=SMALL_PENDING, pending_heralds=SMALL_PENDING),
             "server": ServerCore(),
         }
     )
-
-
-__all__ = ["Click", "phase_shelf", "timetag_shelf"]

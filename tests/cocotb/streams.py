@@ -38,7 +38,7 @@ class StreamSource:
         self.queue: deque[int] = deque()
         self.accepted = 0
         self.valid.value = 0
-        cocotb.start_soon(self._drive())
+        self._task = cocotb.start_soon(self._drive())
 
     def send(self, words: Iterable[int]) -> None:
         """Queues words."""
@@ -49,6 +49,10 @@ class StreamSource:
         target = self.accepted + len(self.queue)
         while self.accepted < target:
             await RisingEdge(self.dut.clk)
+
+    def stop(self) -> None:
+        """Lets go of the ports."""
+        self._task.cancel()
 
     async def _drive(self) -> None:
         while True:
@@ -74,7 +78,7 @@ class StreamSink:
         self.payload, self.valid = getattr(dut, f"{prefix}__payload"), getattr(dut, f"{prefix}__valid")
         self.ready = None if always_ready else getattr(dut, f"{prefix}__ready")
         self.words: list[int] = []
-        cocotb.start_soon(self._take())
+        self._task = cocotb.start_soon(self._take())
 
     async def receive(self, count: int, limit_clocks: int = 200_000) -> list[int]:
         """The next ``count`` words; AssertionError when they do not come within ``limit_clocks``."""
@@ -86,6 +90,10 @@ class StreamSink:
         assert got >= count, f"{self.prefix}: {got} of {count} words came within {limit_clocks} clocks"
         taken, self.words = self.words[:count], self.words[count:]
         return taken
+
+    def stop(self) -> None:
+        """Lets go of the ports."""
+        self._task.cancel()
 
     async def _take(self) -> None:
         held: int | None = None

@@ -6,9 +6,9 @@ import pytest
 from amaranth.hdl import Module, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
+
 from preset import Preset
 from runner import Shelf, build, run
-
 from twinphase_hdl.link import packer
 from twinphase_hdl.link.arbiter import PacketArbiter
 from twinphase_hdl.link.crc import CrcAppender, CrcChecker

@@ -3,11 +3,11 @@
 from typing import Any
 
 import pytest
+
 from bench_block import WRAP_BLOCK, WRAP_HERALD
 from preset import Preset
 from runner import Shelf, build, run
-
-from twinphase_hdl.sift import block, digest, exchange, intake
+from twinphase_hdl.sift import block, exchange, intake
 from twinphase_hdl.sift.block import BlockSifter
 from twinphase_hdl.sift.emitter import Emitter
 from twinphase_hdl.sift.symbols import SymbolGenerator

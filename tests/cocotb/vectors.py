@@ -15,13 +15,11 @@ from amaranth.hdl import Shape
 from amaranth.lib import data
 from cocotb.triggers import RisingEdge
 
-SALT = 0x7E57
 
-
-def generator(*salt: int) -> np.random.Generator:
-    """A generator from the run's seed; ``salt`` makes the tests of a bench independent of their order."""
-    cocotb.log.info("seed %d, salt %s", cocotb.RANDOM_SEED, salt)
-    return np.random.default_rng([cocotb.RANDOM_SEED, SALT, *salt])
+def generator() -> np.random.Generator:
+    """A generator from the test's seed, which cocotb derives from the run's and this prints."""
+    cocotb.log.info("test seed %d", cocotb.RANDOM_SEED)
+    return np.random.default_rng(cocotb.RANDOM_SEED)
 
 
 def pack(layout: Any, values: Mapping[str, int]) -> int:
@@ -48,8 +46,7 @@ def lanes(columns: Sequence[Sequence[int]], width: int) -> list[int]:
     """Packed arrays: element i of each word from ``columns[i]``, ``width`` bits each."""
     mask = (1 << width) - 1
     return [
-        sum((int(value) & mask) << width * i for i, value in enumerate(values))
-        for values in zip(*columns, strict=True)
+        sum((int(value) & mask) << width * i for i, value in enumerate(values)) for values in zip(*columns, strict=True)
     ]
 
 
@@ -108,6 +105,19 @@ async def play(
     return seen, caught
 
 
-async def reset(dut: Any) -> None:
-    """One clock of reset."""
-    await play(dut, {"rst": [1, 0]})
+def transfers(caught: Sequence[tuple[int, int]], ready: Sequence[int] | np.ndarray) -> list[tuple[int, int]]:
+    """(clock, payload) of a stream's transfers, from its payload where valid; checks that both hold until the transfer."""
+    taken, held = [], None
+    for k, payload in caught:
+        assert held is None or held == (k - 1, payload), f"clock {k}: valid or payload did not hold until the transfer"
+        held = (k, payload)
+        if ready[k]:
+            taken.append((k, payload))
+            held = None
+    assert held is None or held[0] == len(ready) - 1, f"valid fell after clock {held[0]} without a transfer"
+    return taken
+
+
+async def reset(dut: Any, *inputs: str) -> None:
+    """One clock of reset; ``inputs`` go to 0."""
+    await play(dut, {"rst": [1, 0], **dict.fromkeys(inputs, 0)})

@@ -175,13 +175,14 @@ class MergeProof(wiring.Component):
     it than ``REACH``, an eighth of the range of the comparisons (see `twinphase_hdl.timetag.merge.ORDER_BITS`).
     """
 
-    TIME_BITS = 7
+    TIME_BITS = 5
     REACH = 1 << (TIME_BITS - 3)
+    STEP_BITS = 2
 
     def __init__(self, merge: type[Merge] = Merge, *, channels: int = 3):
         super().__init__(
             {
-                "step": In(3),
+                "step": In(self.STEP_BITS),
                 "valid": In(channels),
                 "pending": In(channels),
                 "time": In(data.ArrayLayout(self.TIME_BITS, channels)),
@@ -243,6 +244,7 @@ class MergeProof(wiring.Component):
             m.d.comb += [
                 Assume(self._distance(time, floor) >= 0),
                 Assume(self._distance(time, horizon) < self.REACH),
+                Assume(self._distance(time, horizon) > -self.REACH),
             ]
         # Nothing waits so long that the times' wrapping would matter.
         for waits, what in ((merge.head_valid[i], merge.heads[i]), (valid, time), (pending, floor)):
@@ -315,6 +317,8 @@ class MergeProof(wiring.Component):
         )
         m.d.comb += Assert(~could | merge.o.valid, "progress")
 
+        oldest = self.REACH + (1 << self.STEP_BITS)
+
         # Lemmas: the comparisons that are kept are right; emitted tags are below the horizon; what is still inside or to come is
         # after them; all of it is close to the horizon.
         for (i, j), first in merge.before.items():
@@ -323,13 +327,13 @@ class MergeProof(wiring.Component):
         with m.If(any_so_far):
             m.d.comb += [
                 Assert(self._distance(so_far_time, horizon) < 0, "below the horizon"),
-                Assert(self._distance(so_far_time, horizon) >= -self.REACH - 7, "last tag in reach"),
+                Assert(self._distance(so_far_time, horizon) >= -oldest, "last tag in reach"),
             ]
         for i, floor in enumerate(floors):
             head, held = merge.heads[i], merge.head_valid[i]
             m.d.comb += [
                 Assert(self._distance(floor, horizon) <= self.REACH, "floor not too far ahead"),
-                Assert(self._distance(floor, horizon) >= -self.REACH - 7, "floor not too old"),
+                Assert(self._distance(floor, horizon) >= -oldest, "floor not too old"),
             ]
             with m.If(held):
                 m.d.comb += [

@@ -1,7 +1,7 @@
 """The client's emitter: modulator codes of every pulse, from the anchor, the frame table and the symbols."""
 
 from amaranth.hdl import C, Cat, Module, Mux, Signal, Value, ValueLike
-from amaranth.lib import data, memory, wiring
+from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from twinphase_spec.frame import FRAME_PULSE_BITS, PULSE_BITS, SLOT_PULSES_BITS, SLOT_RECIPROCAL_SHIFT, SlotClass
@@ -10,6 +10,7 @@ from twinphase_spec.symbols import CODE_BITS, LEVEL_BITS, PHASE_CODE_BITS, Level
 
 from ..core.divide import ConstantDivide
 from ..types import Anchor, GridConfig
+from .columns import ColumnMemory
 from .symbols import Symbol, SymbolGenerator, SymbolSettings
 
 ENTRY_ADDRESS_BITS = (CLIENT_TABLE_ENTRIES - 1).bit_length()
@@ -101,8 +102,8 @@ class Emitter(wiring.Component):
 
         # Table entry; a path that is shorter than the pipeline starts later.
         m.submodules.divide = divide = self._divide
-        m.submodules.table = table = memory.Memory(shape=8 * CLIENT_LANES, depth=CLIENT_TABLE_ENTRIES, init=[])
-        write, read = table.write_port(granularity=32), table.read_port()
+        halves = [ColumnMemory(shape=32, depth=CLIENT_TABLE_ENTRIES) for _ in range(2)]
+        m.submodules.table_low, m.submodules.table_high = halves
         entry = Signal(8 * CLIENT_LANES)
         entry_wait = self.latency - 1 - divide.latency - TABLE_READ_CLOCKS
         m.d.comb += [
@@ -110,12 +111,16 @@ class Emitter(wiring.Component):
             divide.i_x.eq(delay(self.i_anchor.frame_pulse, entry_wait, "frame_pulse")),
             divide.i_d.eq(self.i_grid.slot_pulses),
             divide.i_reciprocal.eq(self.i_grid.slot_reciprocal),
-            read.addr.eq(divide.o_q),
-            write.addr.eq(self.i_address[1:]),
-            write.data.eq(self.i_data.replicate(2)),
-            write.en.eq(Mux(self.i_write, Mux(self.i_address[0], 2, 1), 0)),
         ]
-        m.d.sync += entry.eq(read.data)
+        for number, half in enumerate(halves):
+            m.d.comb += [
+                half.i_read.eq(1),
+                half.i_read_address.eq(divide.o_q),
+                half.i_write.eq(self.i_write & (self.i_address[0] == number)),
+                half.i_write_address.eq(self.i_address[1:]),
+                half.i_write_data.eq(self.i_data),
+            ]
+        m.d.sync += entry.eq(Cat(half.o_data for half in halves))
 
         # Symbols, one generator per lane.
         pulse = delay(self.i_anchor.pulse, self.latency - 1 - SymbolGenerator.latency, "early_pulse")

@@ -163,9 +163,7 @@ class HeraldFinder(wiring.Component):
         # 5: a register behind the block RAM, which answers late in the clock.
         m.d.comb += queue.r_en.eq(~self.o.valid | self.o.ready)
         with m.If(queue.r_en):
-            m.d.sync += self.o.valid.eq(queue.r_rdy)
-            with m.If(queue.r_rdy):
-                m.d.sync += self.o.payload.eq(queue.r_data)
+            m.d.sync += [self.o.valid.eq(queue.r_rdy), self.o.payload.eq(queue.r_data)]
 
         with m.If(~self.i_run):
             m.d.sync += [clicked.eq(0), arrived.eq(0), holding.eq(0), judged.eq(0), number.eq(0)]

@@ -12,9 +12,9 @@ from twinphase_hdl.types import record_words
 from twinphase_spec import frame, packets, units
 from twinphase_spec.packets import Stream
 
-KEPT_DWINDOWS = 4
-"""Closed d-windows whose phases are kept; with the open one they fit into the ring of windows."""
-assert (KEPT_DWINDOWS + 1) * frame.MAX_WINDOWS_PER_DWINDOW <= 1 << RING_WINDOW_BITS
+KEPT_DWINDOWS = 3
+"""Closed d-windows whose phases are used. One more is kept, as the check is a clock early, and one is open."""
+assert (KEPT_DWINDOWS + 2) * frame.MAX_WINDOWS_PER_DWINDOW <= 1 << RING_WINDOW_BITS
 
 
 class _RingPhase(data.Struct):
@@ -51,7 +51,7 @@ class PsiJoin(wiring.Component):
     o_idle : Out(1)
         Nothing moves by itself; heralds may wait for their d-window.
 
-    Latency: `latency` clocks from i_dwindow to the first record. Throughput: one record per clock.
+    Latency: `latency` clocks from i_dwindow to the first record. Throughput: one record per two clocks.
     """
 
     i_run: In(1)
@@ -73,8 +73,8 @@ class PsiJoin(wiring.Component):
 
     @property
     def latency(self) -> int:
-        """Clocks from i_dwindow to o.valid for a waiting herald: d-window closed, ring, register, sum."""
-        return 4
+        """Clocks from i_dwindow to o.valid for a waiting herald: d-window closed, seen, ring, register, sum."""
+        return 5
 
     def elaborate(self, platform) -> Module:
         m = Module()
@@ -82,7 +82,7 @@ class PsiJoin(wiring.Component):
         queue = SyncFIFOBuffered(width=PendingHerald.as_shape().size, depth=self._pending_heralds + 1)
         m.submodules.queue = ResetInserter(~self.i_run)(queue)
         m.submodules.windows = windows = Memory(shape=_RingPhase, depth=1 << RING_WINDOW_BITS, init=[])
-        m.submodules.dwindows = dwindows = Memory(shape=_RingPhase, depth=KEPT_DWINDOWS, init=[])
+        m.submodules.dwindows = dwindows = Memory(shape=_RingPhase, depth=KEPT_DWINDOWS + 1, init=[])
         window_write, window_read = windows.write_port(), windows.read_port()
         dwindow_write, dwindow_read = dwindows.write_port(), dwindows.read_port()
 
@@ -104,7 +104,7 @@ class PsiJoin(wiring.Component):
             m.d.sync += open_dwindow.eq(of_dwindow.dwindow + 1)
 
         # Four stages behind the queue, each moving on when the next has room.
-        head, head_valid = Signal(PendingHerald), Signal()
+        head, head_valid, head_closed, head_kept = Signal(PendingHerald), Signal(), Signal(), Signal()
         fetched, fetched_kept = Signal(), Signal()
         summed, psi_r, psi_d = Signal(), Signal(_RingPhase), Signal(_RingPhase)
         head_moves, fetch_ready, sum_ready, out_ready = Signal(), Signal(), Signal(), Signal()
@@ -120,13 +120,12 @@ class PsiJoin(wiring.Component):
         m.d.comb += [
             age.eq(open_dwindow - head.dwindow),
             closed.eq((age != 0) & ~age[-1]),
-            head_moves.eq(head_valid & closed & fetch_ready),
+            head_moves.eq(head_closed & fetch_ready),
             queue.r_en.eq(~head_valid | head_moves),
         ]
+        m.d.sync += [head_closed.eq(head_valid & closed & ~head_moves), head_kept.eq(age <= KEPT_DWINDOWS)]
         with m.If(queue.r_en):
-            m.d.sync += head_valid.eq(queue.r_rdy)
-            with m.If(queue.r_rdy):
-                m.d.sync += head.eq(queue.r_data)
+            m.d.sync += [head_valid.eq(queue.r_rdy), head.eq(queue.r_data)]
 
         # 2: both rings are read.
         m.d.comb += [
@@ -136,7 +135,7 @@ class PsiJoin(wiring.Component):
             dwindow_read.en.eq(fetch_ready),
         ]
         with m.If(fetch_ready):
-            m.d.sync += [fetched.eq(head_moves), fetched_kept.eq(age <= KEPT_DWINDOWS)]
+            m.d.sync += [fetched.eq(head_moves), fetched_kept.eq(head_kept)]
 
         # 3: a register behind the block RAM, which answers late in the clock.
         with m.If(sum_ready):
@@ -165,7 +164,7 @@ class PsiJoin(wiring.Component):
         m.d.sync += waiting.eq(waiting + self.i_valid - head_moves)
 
         with m.If(~self.i_run):
-            m.d.sync += [v.eq(0) for v in (waiting, open_dwindow, head_valid, fetched, summed, number)]
+            m.d.sync += [v.eq(0) for v in (waiting, open_dwindow, head_valid, head_closed, fetched, summed, number)]
         m.d.comb += self.o_idle.eq(
             ~(self.i_valid | self.i_window_valid | self.i_dwindow_valid)
             & ~((queue.level != 0) & (~queue.r_rdy | ~head_valid))

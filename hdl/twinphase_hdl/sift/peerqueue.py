@@ -1,12 +1,13 @@
 """The queue in which the peer's messages wait for the state that reads them."""
 
 from amaranth.hdl import Module, Mux, Signal
-from amaranth.lib import data, memory, stream, wiring
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from twinphase_spec.packets import Stream
 
 from ..types import record_words
+from .columns import ColumnMemory
 
 PEER_QUEUE = 4096
 """PEER records that fit."""
@@ -42,8 +43,7 @@ class PeerQueue(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.records = records = memory.Memory(shape=PeerMessage, depth=PEER_QUEUE, init=[])
-        write, read = records.write_port(), records.read_port()
+        m.submodules.records = records = ColumnMemory(shape=PeerMessage, depth=PEER_QUEUE)
         words = self.i_peer.payload
         write_index, read_index = Signal(range(PEER_QUEUE)), Signal(range(PEER_QUEUE))
         in_memory, level = Signal(range(PEER_QUEUE + 1)), Signal(range(PEER_QUEUE + 1))
@@ -56,13 +56,13 @@ class PeerQueue(wiring.Component):
             leave.eq(self.o_peer.valid & self.o_peer.ready),
             advance.eq(fetched & (~self.o_peer.valid | self.o_peer.ready)),
             fetch.eq(in_memory.any() & (~fetched | advance)),
-            write.en.eq(self.o_taken),
-            write.addr.eq(write_index),
-            write.data.kind.eq(Mux(words[0][3:].any(), 0, words[0][:3])),
-            write.data.number.eq(words[1]),
-            write.data.value.eq(words[2]),
-            read.en.eq(fetch),
-            read.addr.eq(read_index),
+            records.i_write.eq(self.o_taken),
+            records.i_write_address.eq(write_index),
+            records.i_write_data.kind.eq(Mux(words[0][3:].any(), 0, words[0][:3])),
+            records.i_write_data.number.eq(words[1]),
+            records.i_write_data.value.eq(words[2]),
+            records.i_read.eq(fetch),
+            records.i_read_address.eq(read_index),
             self.o_settled.eq(~fetch & ~advance),
         ]
         m.d.sync += [
@@ -74,5 +74,5 @@ class PeerQueue(wiring.Component):
             self.o_peer.valid.eq(advance | (self.o_peer.valid & ~self.o_peer.ready)),
         ]
         with m.If(advance):
-            m.d.sync += self.o_peer.payload.eq(read.data)
+            m.d.sync += self.o_peer.payload.eq(records.o_data)
         return m

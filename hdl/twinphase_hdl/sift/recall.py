@@ -1,13 +1,14 @@
 """The ring of heralds: recalled symbols, detectors and psi, between arrival and sifting."""
 
 from amaranth.hdl import Module, Mux, Signal
-from amaranth.lib import data, memory, wiring
+from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from twinphase_spec import symbols
 from twinphase_spec.frame import PULSE_BITS
 from twinphase_spec.sns import RING_HERALDS
 
+from .columns import ColumnMemory
 from .intake import RING_BITS
 from .symbols import SymbolGenerator, SymbolSettings
 
@@ -66,10 +67,8 @@ class HeraldRing(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.symbols = generator = SymbolGenerator()
-        m.submodules.recalled = recalled = memory.Memory(shape=Recalled, depth=RING_HERALDS, init=[])
-        m.submodules.psi = psi = memory.Memory(shape=FinalPsi, depth=RING_HERALDS, init=[])
-        write, read = recalled.write_port(), recalled.read_port()
-        psi_write, psi_read = psi.write_port(), psi.read_port()
+        m.submodules.recalled = recalled = ColumnMemory(shape=Recalled, depth=RING_HERALDS)
+        m.submodules.psi = psi = ColumnMemory(shape=FinalPsi, depth=RING_HERALDS)
 
         on_the_way = Signal(generator.latency)
         m.d.sync += on_the_way.eq(on_the_way << 1 | self.i_valid)
@@ -89,24 +88,24 @@ class HeraldRing(wiring.Component):
 
         with m.If(~previous.missing):
             m.d.comb += [
-                write.data.x.eq(generator.o_symbol.x),
-                write.data.intensity.eq(generator.o_symbol.intensity),
-                write.data.slice.eq(Mux(generator.o_symbol.x, generator.o_symbol.slice, 0)),
-                write.data.detector.eq(previous.detector),
+                recalled.i_write_data.x.eq(generator.o_symbol.x),
+                recalled.i_write_data.intensity.eq(generator.o_symbol.intensity),
+                recalled.i_write_data.slice.eq(Mux(generator.o_symbol.x, generator.o_symbol.slice, 0)),
+                recalled.i_write_data.detector.eq(previous.detector),
             ]
         m.d.comb += [
-            write.en.eq(on_the_way[-1]),
-            write.addr.eq(previous.index),
-            write.data.missing.eq(previous.missing),
-            psi_write.en.eq(self.i_psi_valid),
-            psi_write.addr.eq(self.i_psi_index),
-            psi_write.data.eq(self.i_psi),
-            read.en.eq(self.i_read),
-            read.addr.eq(self.i_read_index),
-            psi_read.en.eq(self.i_read),
-            psi_read.addr.eq(self.i_read_index),
-            self.o_recalled.eq(read.data),
-            self.o_psi.eq(psi_read.data),
+            recalled.i_write.eq(on_the_way[-1]),
+            recalled.i_write_address.eq(previous.index),
+            recalled.i_write_data.missing.eq(previous.missing),
+            psi.i_write.eq(self.i_psi_valid),
+            psi.i_write_address.eq(self.i_psi_index),
+            psi.i_write_data.eq(self.i_psi),
+            recalled.i_read.eq(self.i_read),
+            recalled.i_read_address.eq(self.i_read_index),
+            psi.i_read.eq(self.i_read),
+            psi.i_read_address.eq(self.i_read_index),
+            self.o_recalled.eq(recalled.o_data),
+            self.o_psi.eq(psi.o_data),
             self.o_idle.eq(~on_the_way.any()),
         ]
         return m

@@ -12,12 +12,12 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from twinphase.errors import DeviceError, TwinphaseError
-from twinphase_sim.native import NativeNode, NodeOutput, answer_words, write_requests
+from twinphase_sim.native import Kind, NativeNode, NodeOutput, answer_words, write_requests
 from twinphase_sim.physics.link import MARGIN_TICKS, Clicks, Link
 from twinphase_spec.configure import client_registers, client_table, frame_config, server_registers, symbol_config
 from twinphase_spec.frame import LAG_CLOCKS, FrameConfig
@@ -83,11 +83,9 @@ class VirtualLab:
     ) -> None:
         self.lab = lab
         self.seed = seed
-        self.nodes: dict[NodeName, NativeNode] = {
-            "server": NativeNode("server", cache=cache, skip=skip, progress=progress),
-            "alice": NativeNode("client", cache=cache, skip=skip, progress=progress, lanes=lab.lanes),
-            "bob": NativeNode("client", cache=cache, skip=skip, progress=progress, lanes=lab.lanes),
-        }
+        client: tuple[Kind, dict[str, Any]] = ("client", {"lanes": lab.lanes})
+        nodes = NativeNode.several([("server", {}), client, client], cache=cache, skip=skip, progress=progress)
+        self.nodes: dict[NodeName, NativeNode] = dict(zip(NODES, nodes, strict=True))
         flight = round(lab.fibre.flight_s * CLOCK_HZ)
         self.delay_clocks = max(flight, MIN_DELAY_CLOCKS)
         self.chunk_clocks = min(self.delay_clocks, MAX_CHUNK_CLOCKS)
@@ -208,6 +206,7 @@ class VirtualLab:
         self._drawn_pulse = 0
         self._physics_chunk = max(1, round(lab.frame.pulse_rate_hz * PHYSICS_SECONDS))
         self._next: Future[Clicks] = self._draw()
+        self._next.result()  # compiles kernels the first time: that belongs to the start, not to the first chunk
 
     def _flight_clocks(self, arm: Literal["a", "b"]) -> int:
         length_km = self.lab.fibre.length_a_km if arm == "a" else self.lab.fibre.length_b_km

@@ -4,9 +4,11 @@ from .node import NativeNode
 from .output import Codes, NodeOutput
 from .requests import NodeRegisters, answer_words, request_packet, write_requests
 from .toolchain import ToolchainError
+from .verilog import Kind
 
 __all__ = [
     "Codes",
+    "Kind",
     "NativeNode",
     "NodeOutput",
     "NodeRegisters",

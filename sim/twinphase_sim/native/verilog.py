@@ -18,7 +18,7 @@ from twinphase_spec import frame, packets, units
 from twinphase_spec.registers import MAPS, NodeType, RegisterMap
 from twinphase_spec.symbols import CODE_BITS
 
-from .toolchain import PREFIX, cache_folder, content_hash, locked
+from .toolchain import PREFIX, Step, cache_folder, content_hash, locked
 
 Kind = Literal["server", "client"]
 FRAME_FIRST, FRAME_LAST = "CONTROL", "WINDOWS_PER_DWINDOW"
@@ -29,7 +29,7 @@ def node_map(kind: Kind) -> RegisterMap:
     return MAPS[NodeType[kind.upper()]]
 
 
-def node_verilog(kind: Kind, options: dict[str, Any], cache: Path | None = None) -> str:
+def node_verilog(kind: Kind, options: dict[str, Any], step: Step, cache: Path | None = None) -> str:
     """Verilog of the node, from the cache or made now. Raises ExtraError without the gateware's packages."""
     try:
         amaranth = metadata.version("amaranth")
@@ -44,6 +44,7 @@ def node_verilog(kind: Kind, options: dict[str, Any], cache: Path | None = None)
     with locked(folder / f"{key}.lock"):
         if path.exists():
             return path.read_text()
+        step("Amaranth", 0)
         from twinphase_hdl.nodes.verilog import node_verilog as make
 
         text = make(kind, **options)

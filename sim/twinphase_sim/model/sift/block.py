@@ -19,10 +19,12 @@ from twinphase_sim.model.sift.rule import Announced, count_cells, revealed, sift
 from twinphase_sim.model.sift.symbols import Symbols, symbols
 from twinphase_spec.packets import PEER_DTYPE, SIFTED_DTYPE
 from twinphase_spec.sns import CELLS, MAX_BLOCK_HERALDS, RING_HERALDS, Kind
-from twinphase_spec.symbols import SymbolConfig
+from twinphase_spec.symbols import SLICES, Intensity, SymbolConfig
 
 PEER_QUEUE = 4096
 MASK32 = (1 << 32) - 1
+ANY = range(1 << 32)
+"""Any value of a message."""
 TYPE_BITS = 32
 """Heralds per TYPES message."""
 
@@ -40,9 +42,6 @@ class State(Enum):
     TYPES = auto()
     INTENSITY = auto()
     SLICE = auto()
-
-
-STEP_KIND = {State.TYPES: Kind.TYPES, State.INTENSITY: Kind.INTENSITY, State.SLICE: Kind.SLICE}
 
 
 class BlockSifter:
@@ -92,11 +91,12 @@ class BlockSifter:
             if ahead >> 31:
                 self.counters["late"] += 1
                 continue
-            self.counters["missing"] += ahead
-            self._next_herald = (number + 1) & MASK32
             if ((number - self._first) & MASK32) >= RING_HERALDS:
+                # It becomes missing when a later number is settled; one damaged number must not skip all that follow.
                 self.counters["overflow"] += 1
                 continue
+            self.counters["missing"] += ahead
+            self._next_herald = (number + 1) & MASK32
             self.counters["heralds"] += 1
             slot = number % RING_HERALDS
             self._present[slot], self._pulse[slot], self._detector[slot] = True, pulse, detector
@@ -107,6 +107,9 @@ class BlockSifter:
             if ((number - self._next_psi) & MASK32) >> 31:
                 self.counters["late"] += 1
                 continue
+            if ((number - self._first) & MASK32) >= RING_HERALDS:
+                self.counters["overflow"] += 1
+                continue
             lost_heralds = (number + 1 - self._next_herald) & MASK32
             if 0 < lost_heralds < 1 << 31:
                 self.counters["missing"] += lost_heralds
@@ -114,8 +117,7 @@ class BlockSifter:
             self.counters["psi"] += 1
             self._next_psi = (number + 1) & MASK32
             slot = number % RING_HERALDS
-            # A herald beyond the ring is missing, so its psi is 0 as its slot will be when its turn comes.
-            if ((number - self._first) & MASK32) < RING_HERALDS and self._present[slot]:
+            if self._present[slot]:
                 self._psi[slot], self._flags[slot] = psi, flags
             self._advance()
 
@@ -173,7 +175,8 @@ class BlockSifter:
             Kind.DIGEST_HERALD: self._known.digest_herald(),
             Kind.DIGEST_PSI: self._known.digest_psi(),
         }
-        self._peer_digests: dict[Kind, int] = {}
+        self._agrees = True
+        self._expected: deque[tuple[int, int, range]] = deque((kind, self._block, ANY) for kind in self._digests)
         self._peer_x = np.zeros(self.block_heralds, dtype=np.bool_)
         self._peer_intensity = np.zeros(self.block_heralds, dtype=np.uint8)
         self._peer_slice = np.zeros(self.block_heralds, dtype=np.uint8)
@@ -182,32 +185,34 @@ class BlockSifter:
         self.state = State.DIGEST
 
     def _read_peer(self, kind: int, number: int, value: int) -> None:
+        """Takes the one message that the order of `twinphase_spec.sns` allows now, refuses any other."""
+        expected_kind, expected_number, values = self._expected[0]
+        if kind != expected_kind or number != expected_number or value not in values:
+            self.counters["refused"] += 1
+            return
+        self._expected.popleft()
         offset = (number - self._first) & MASK32
-        if self.state is State.DIGEST:
-            if kind in self._digests and number == self._block:
-                self._peer_digests[Kind(kind)] = value
-                if len(self._peer_digests) == len(self._digests):
-                    self._compare_digests()
-                return
+        if kind == Kind.TYPES:
+            self._peer_x[offset : offset + TYPE_BITS] = value >> np.arange(TYPE_BITS) & 1
+        elif kind == Kind.INTENSITY:
+            self._peer_intensity[offset] = value
+        elif kind == Kind.SLICE:
+            self._peer_slice[offset] = value
         elif kind == Kind.DONE:
-            if number == self._block and value == STEP_KIND[self.state]:
-                self._next_step()
-                return
-        elif kind == STEP_KIND[self.state] and offset < self.block_heralds:
-            if self.state is State.INTENSITY:
-                self._peer_intensity[offset] = value & 3
-                return
-            if self.state is State.SLICE:
-                self._peer_slice[offset] = value & 15
-                return
-            if offset % TYPE_BITS == 0:
-                bits = value >> np.arange(TYPE_BITS) & 1
-                self._peer_x[offset : offset + TYPE_BITS] = bits
-                return
-        self.counters["refused"] += 1
+            self._next_step()
+        else:
+            self._agrees &= value == self._digests[Kind(kind)]
+            if not self._expected:
+                self._compare_digests()
+
+    def _expect(self, kind: Kind, offsets: Iterable[int], values: range) -> None:
+        """The peer's step is one ``kind`` per offset into the block, in this order, then DONE."""
+        numbers = [(self._first + offset) & MASK32 for offset in offsets]
+        self._expected = deque([*((kind, number, values) for number in numbers)])
+        self._expected.append((Kind.DONE, self._block, range(kind, kind + 1)))
 
     def _compare_digests(self) -> None:
-        if self._peer_digests != self._digests:
+        if not self._agrees:
             self.counters["blocks_discarded"] += 1
             self._finish_block()
             return
@@ -216,16 +221,19 @@ class BlockSifter:
         for i, word in enumerate(words.tolist()):
             self._peer_out.append((Kind.TYPES, (self._first + TYPE_BITS * i) & MASK32, word))
         self._done(Kind.TYPES, State.TYPES)
+        self._expect(Kind.TYPES, range(0, self.block_heralds, TYPE_BITS), ANY)
 
     def _next_step(self) -> None:
         """The peer's step is done: send the next one of our own, or sift."""
         if self.state is State.TYPES:
             self._reveal(Kind.INTENSITY, self._own_x, self._own.intensity)
             self._done(Kind.INTENSITY, State.INTENSITY)
+            self._expect(Kind.INTENSITY, np.flatnonzero(self._peer_x).tolist(), range(Intensity.MU_Z))
         elif self.state is State.INTENSITY:
             self._x_records = x_record(self._own_x, self._peer_x, self._own.intensity, self._peer_intensity)
             self._reveal(Kind.SLICE, self._x_records, self._own.slice)
             self._done(Kind.SLICE, State.SLICE)
+            self._expect(Kind.SLICE, np.flatnonzero(self._x_records).tolist(), range(SLICES))
         else:
             self._sift()
             self._finish_block()

@@ -1,0 +1,19 @@
+"""Gateware of core and timetag against the model, on one shelf.
+
+The stimulus is random from a seed, TWINPHASE_SEED or 1; a failure prints it.
+"""
+
+import os
+
+import pytest
+
+from rigs import timetag_shelf
+from runner import build, run
+
+SEED = int(os.environ.get("TWINPHASE_SEED", "1"))
+
+
+@pytest.mark.parametrize("bench", ["bench_timebase", "bench_framer", "bench_tagger"])
+def test_bench(bench: str) -> None:
+    print(f"TWINPHASE_SEED={SEED}")
+    run(build("timetag", timetag_shelf()), "timetag", bench, seed=SEED)
