@@ -16,7 +16,7 @@ async def clock(dut):
     for name in ("rst", "rx__valid", "tx__ready", "sim_load", "i_valid"):
         getattr(dut, name).value = 0
     Clock(dut.clk, 8, unit="ns").start()
-    began = time.perf_counter()
+    began = time.process_time()
     for _ in range(cycles):
         await RisingEdge(dut.clk)
-    Path(os.environ["TWINPHASE_RESULT"]).write_text(str(cycles / (time.perf_counter() - began)))
+    Path(os.environ["TWINPHASE_RESULT"]).write_text(str(cycles / (time.process_time() - began)))

@@ -6,6 +6,7 @@ import random
 from typing import Any
 
 import cocotb
+
 from bench_packer import LAST
 from lockstep import Lockstep
 

@@ -9,16 +9,16 @@ from typing import Any
 
 import cocotb
 import numpy as np
-from lockstep import Lockstep
 
-from twinphase_sim.model.sift.block import COUNTERS, PEER_QUEUE, BlockSifter
+from lockstep import Lockstep
+from twinphase_sim.model.sift.block import PEER_QUEUE, BlockSifter
 from twinphase_spec.packets import HERALD_DTYPE, PEER_DTYPE, PSI_DTYPE, SIFTED_DTYPE
 from twinphase_spec.registers import CLIENT
 from twinphase_spec.sns import CELLS, RING_HERALDS, Kind
 from twinphase_spec.symbols import SymbolConfig
 
 WRAP_BLOCK, WRAP_HERALD = 0xFFFFFFFE, 0x100000000 - 3 * 32
-"""Reset values of the wrapping sifter: block and herald numbers pass 2^32 within three blocks of 32."""
+"""Reset values of the shelf's second sifter, ``bob``: its numbers pass 2^32 within three blocks of 32."""
 MASK32 = (1 << 32) - 1
 COUNTER_NAMES = [name for name in CLIENT.counter_names if name != "clock"]
 CONFIGS = {
@@ -57,6 +57,9 @@ class Client:
         }
         self.peer = loop.sink(f"{name}__o_peer", idle=pause, seed=seed)
         self.sifted = loop.sink(f"{name}__o_sifted", idle=pause, seed=seed)
+        # Numbers that the sifter begins with, and so its reference.
+        self.first_block, self.first_herald = (WRAP_BLOCK, WRAP_HERALD) if name == "bob" else (0, 0)
+        self.rewind(self.model)
         self.told: list[tuple[int, ...]] = []
         self.model_sifted: list[tuple[int, ...]] = []
         config = CONFIGS[role]
@@ -71,6 +74,29 @@ class Client:
             "i_slice_width": width,
         }.items():
             self.port(port).value = value
+
+    def rewind(self, model: BlockSifter) -> None:
+        """A reference without numbers, as after a stop, gets those of this sifter."""
+        model._next_herald = model._next_psi = model._first = self.first_herald
+        model._block = self.first_block
+
+    def numbered(self, stream: str, records: Iterable[tuple[int, ...]]) -> list[tuple[int, ...]]:
+        """Records numbered from 0 as this sifter numbers them."""
+        result = []
+        for record in records:
+            i = 1 if stream == "peer" else 0
+            by_block = stream == "peer" and record[0] in (Kind.DIGEST_HERALD, Kind.DIGEST_PSI, Kind.DONE)
+            number = record[i] + (self.first_block if by_block else self.first_herald) & MASK32
+            result.append((*record[:i], number, *record[i + 1 :]))
+        return result
+
+    def from_zero(self, messages: Iterable[tuple[int, ...]]) -> list[tuple[int, ...]]:
+        """This sifter's messages numbered from 0."""
+        by_block = (Kind.DIGEST_HERALD, Kind.DIGEST_PSI, Kind.DONE)
+        return [
+            (kind, number - (self.first_block if kind in by_block else self.first_herald) & MASK32, value)
+            for kind, number, value in messages
+        ]
 
     def port(self, name: str) -> Any:
         return getattr(self.dut, f"{self.name}__{name}")
@@ -147,6 +173,7 @@ class Client:
         self.port("i_run").value = 1
         await self.loop.step(1)
         self.model.stop()
+        self.rewind(self.model)
 
 
 def relay(sender: Client, receiver: Client) -> Callable[[int], None]:
@@ -157,7 +184,8 @@ def relay(sender: Client, receiver: Client) -> Callable[[int], None]:
     def pump(_: int) -> None:
         nonlocal following
         while following < len(sender.peer.taken):
-            receiver.sources["peer"].send([sender.peer.taken[following][1]])
+            message = sender.from_zero([record_of(sender.peer.taken[following][1], PEER_DTYPE)])
+            receiver.sources["peer"].send(word_of(record, "peer") for record in receiver.numbered("peer", message))
             following = next(position)
 
     return pump
@@ -166,11 +194,11 @@ def relay(sender: Client, receiver: Client) -> Callable[[int], None]:
 def exchange(clients: tuple[Client, Client]) -> None:
     """The reference sifters talk until both are silent."""
     while True:
-        messages = [client.model_messages() for client in clients]
+        messages = [client.from_zero(client.model_messages()) for client in clients]
         if not any(messages):
             return
         for client, records in zip(clients, reversed(messages), strict=True):
-            client.push("peer", records)
+            client.push("peer", client.numbered("peer", records))
 
 
 def heralds(draw: random.Random, numbers: Iterable[int]) -> list[tuple[int, ...]]:
@@ -180,10 +208,11 @@ def heralds(draw: random.Random, numbers: Iterable[int]) -> list[tuple[int, ...]
 def psis(draw: random.Random, numbers: Iterable[int]) -> list[tuple[int, ...]]:
     """Mostly valid; psi at the bounds of the slice test (width 8192) more often than by chance."""
     bounds = [0, 0x7FFF, 0x8000, 0xFFFF, 4096, 4097, 0xEFFF, 0xF000, 0xF001, 0x9000, 0x9001, 0x7000, 0x6FFF]
-    return [
-        (n & MASK32, draw.choice([*bounds, draw.getrandbits(16)]) + draw.randrange(16) * 4096 & 0xFFFF, draw.choice([3, 3, 3, 0, 1, 2]))
-        for n in numbers
-    ]  # fmt: skip
+
+    def psi() -> int:
+        return draw.choice([*bounds, draw.getrandbits(16)]) + draw.randrange(16) * 4096 & 0xFFFF
+
+    return [(n & MASK32, psi(), draw.choice([3, 3, 3, 0, 1, 2])) for n in numbers]
 
 
 def damaged(draw: random.Random, records: list[tuple[int, ...]], rate: float) -> list[tuple[int, ...]]:
@@ -208,7 +237,7 @@ def damaged(draw: random.Random, records: list[tuple[int, ...]], rate: float) ->
     (("block", "idle", "pause", "rate", "own"), [(32, 0.0, 0.0, 0.0, 0.0), (64, 0.5, 0.6, 0.1, 0.0), (32, 0.1, 0.2, 0.05, 0.003)])
 )  # fmt: skip
 async def test_a_pair(dut: Any, block: int, idle: float, pause: float, rate: float, own: float) -> None:
-    """Alice and Bob sift each other's blocks; ``rate``: damage on the server's side, ``own``: at one client alone."""
+    """Alice and Bob, whose numbers begin elsewhere, sift each other's blocks; ``rate``: damage on the server's side, ``own``: at one client alone."""
     draw = random.Random(f"{block} {idle}")
     loop = Lockstep(dut)
     alice = Client(loop, "alice", "alice", block=block, idle=idle, pause=pause)
@@ -221,7 +250,8 @@ async def test_a_pair(dut: Any, block: int, idle: float, pause: float, rate: flo
         numbers = range(100 * chunk, 100 * chunk + 100)
         server = damaged(draw, heralds(draw, numbers), rate), damaged(draw, psis(draw, numbers), rate)
         for client in (alice, bob):
-            await client.feed([("herald", damaged(draw, server[0], own)), ("psi", damaged(draw, server[1], own))])
+            own_records = zip(("herald", "psi"), (damaged(draw, records, own) for records in server), strict=True)
+            await client.feed([(stream, client.numbered(stream, records)) for stream, records in own_records])
     await alice.quiet()
     await bob.quiet()
     exchange((alice, bob))
@@ -281,13 +311,15 @@ async def test_numbers_wrap(dut: Any) -> None:
     """Herald, psi and block numbers pass 2^32, with missing numbers on both sides of it and across it."""
     draw = random.Random(5)
     loop = Lockstep(dut)
-    client = Client(loop, "wrapping", "alice", pause=0.2)
+    client = Client(loop, "bob", "alice", pause=0.2)
     partner = Partner(client)
-    for model in (client.model, partner.model):
-        model._next_herald = model._next_psi = model._first = WRAP_HERALD
-        model._block = WRAP_BLOCK
+    client.rewind(partner.model)
     numbers = [n for n in range(WRAP_HERALD - 3, WRAP_HERALD + 200) if n - (1 << 32) not in (-9, -2, -1, 0, 1, 77)]
-    script: Script = [("herald", heralds(draw, numbers)), ("psi", psis(draw, numbers[:50])), ("psi", psis(draw, numbers[45:]))]
+    script: Script = [
+        ("herald", heralds(draw, numbers)),
+        ("psi", psis(draw, numbers[:50])),
+        ("psi", psis(draw, numbers[45:])),
+    ]
     await loop.start()
     await client.begin()
     said = partner.prepare(script)
@@ -356,7 +388,7 @@ async def test_digests_of_a_lying_peer(dut: Any) -> None:
     """Either digest differing by a bit discards the block; nothing more of it is said, and the next block is sifted."""
     draw = random.Random(9)
     loop = Lockstep(dut)
-    client = Client(loop, "bob", "bob")
+    client = Client(loop, "alice", "bob")
     partner = Partner(client)
     script: Script = [("herald", heralds(draw, range(128))), ("psi", psis(draw, range(128)))]
     await loop.start()
@@ -410,7 +442,7 @@ async def test_the_ring_overflows_and_recovers(dut: Any) -> None:
     """
     draw = random.Random(13)
     loop = Lockstep(dut)
-    client = Client(loop, "bob", "bob")
+    client = Client(loop, "alice", "bob")
     partner = Partner(client)
     end = RING_HERALDS + 30
     script: Script = [
@@ -525,8 +557,3 @@ async def test_stopping_clears_all_but_counters_and_cells(dut: Any) -> None:
 
 def _said(client: Client, script: Script) -> list[tuple[int, ...]]:
     return Partner(client).prepare(script)
-
-
-def test_names() -> None:
-    """The counter names are the reference's."""
-    assert tuple(COUNTER_NAMES) == COUNTERS

@@ -7,8 +7,8 @@ from typing import Any
 
 import cocotb
 import numpy as np
-from lockstep import Lockstep
 
+from lockstep import Lockstep
 from twinphase_hdl.sift.emitter import Emitter
 from twinphase_hdl.sift.symbols import Symbol, SymbolGenerator
 from twinphase_hdl.types import Anchor, GridConfig
@@ -131,7 +131,12 @@ async def test_every_pulse_is_the_references(dut: Any, lanes: int, slots: int, s
 
     length = frame.frame_pulses
     # Ends of frames (the table wraps), slot borders, 2^32, and anything; 2^56 only where the frame's grid also wraps there.
-    starts = [length - 5 * lanes, 7 * length - 3 * lanes, (1 << 32) - 6 * lanes, 3 * length + 2 * slot_pulses - 2 * lanes]
+    starts = [
+        length - 5 * lanes,
+        7 * length - 3 * lanes,
+        (1 << 32) - 6 * lanes,
+        3 * length + 2 * slot_pulses - 2 * lanes,
+    ]
     starts += [draw.randrange(PULSE_MASK - 4 * length) for _ in range(8)]
     if (1 << 56) % length == 0:
         starts.append((1 << 56) - 4 * lanes)

@@ -106,7 +106,11 @@ async def cordic_latency(dut: Any) -> None:
         value = (1 << bits) - int(rng.integers(0, (1 << bits) // 2 + 1))
         for rotate in (0, 1):
             word = pack(CordicRequest, {"x": value, "y": -value // 3, "angle": 12345, "rotate": rotate})
-            drive = {"cordic__i__payload": word, "cordic__i__valid": [1] + [0] * 50, "cordic__o__ready": 1}
+            drive = {
+                "cordic__i__payload": word,
+                "cordic__i__valid": [1] + [0] * (part.vectoring_latency + 3),
+                "cordic__o__ready": 1,
+            }
             seen, _ = await play(dut, drive, ["cordic__o__valid"])
             first = seen["cordic__o__valid"].index(1)
             if rotate:

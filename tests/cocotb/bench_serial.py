@@ -8,9 +8,9 @@ from typing import Any
 
 import cocotb
 import numpy as np
+
 from bench_packer import LAST, packets_of
 from lockstep import Lockstep
-
 from twinphase_sim.model.link import slip
 from twinphase_spec.packets import MAX_PACKET_BYTES, SLIP_END, SLIP_ESC, SLIP_ESC_END, SLIP_ESC_ESC
 
@@ -45,7 +45,8 @@ async def test_framing(dut: Any, idle: float, pause: float) -> None:
     if not idle and not pause:
         packets += [random_packet(draw, MAX_PACKET_BYTES // 4), bytes([SLIP_ESC]) * 400]
     # A checksum that needs escapes is rare by chance.
-    packets += [p for p in (n.to_bytes(4, "little") for n in range(4000)) if set(SPECIAL[:2]) <= set(zlib.crc32(p).to_bytes(4, "little"))][:2]  # fmt: skip
+    small = (n.to_bytes(4, "little") for n in range(4000))
+    packets += [p for p in small if set(SPECIAL[:2]) <= set(zlib.crc32(p).to_bytes(4, "little"))][:2]
     for packet in packets:
         source.send(words_of(packet))
     await loop.start()
@@ -64,9 +65,10 @@ async def test_deframing_damaged_lines(dut: Any, seed: int, idle: float, pause: 
     source, sink = loop.source("deframer__i", idle=idle), loop.sink("deframer__o", idle=pause)
     dropped: list[int] = []
     loop.after.append(lambda cycle: dropped.append(cycle) if dut.deframer__o_dropped.value else None)
-    line = bytearray()
+    line, sent = bytearray(), []
     for _ in range(60):
-        frame = bytearray(slip.encode(random_packet(draw, draw.choice([1, 2, 3, 8, 12]))))
+        sent.append(random_packet(draw, draw.choice([1, 2, 3, 8, 12])))
+        frame = bytearray(slip.encode(sent[-1]))
         fate = draw.randrange(8)
         at = draw.randrange(1, len(frame) - 1)
         if fate == 0:
@@ -82,17 +84,22 @@ async def test_deframing_damaged_lines(dut: Any, seed: int, idle: float, pause: 
         line += frame
     line += bytes([SLIP_END])
     for packet in (bytes(MAX_PACKET_BYTES), bytes(MAX_PACKET_BYTES + 4), bytes(6), bytes(2048), random_packet(draw, 4)):
+        sent.append(packet)
         line += slip.encode(packet)
     line += bytes([SLIP_END, 1, 2, 3, SLIP_END, SLIP_END, 0, 0, 0, 0, SLIP_END])
-    line += slip.encode(random_packet(draw, 5))
+    sent.append(random_packet(draw, 5))
+    line += slip.encode(sent[-1])
     source.send(line)
     await loop.start()
     await loop.until(lambda: not source.queue, 60_000, "line")
     await loop.step(2000)
     whole, damaged = slip.decode(bytes(line))
     want = [packet for packet in whole if wholesome(packet)]
-    assert packets_of(sink.words) == want
-    assert len(dropped) == damaged + len(whole) - len(want)
+    got = packets_of(sink.words)
+    # Of an ESC that stands before no escape code either decoder may make what it likes: with a right checksum it is the packet.
+    assert [packet for packet in got if packet in want] == want
+    assert all(packet in sent for packet in got), "a packet came that nobody sent"
+    assert len(dropped) + len(got) == damaged + len(whole)
     assert damaged > 5
     assert len(want) > 20
 
@@ -152,7 +159,9 @@ async def test_the_line(dut: Any) -> None:
     while 0 in sent[at:]:
         at = sent.index(0, at)
         bits = sent[at : at + 10 * DIVISOR]
-        assert all(len(set(bits[i : i + DIVISOR])) == 1 for i in range(0, len(bits), DIVISOR)), "a bit is not 4 clocks long"
+        assert all(len(set(bits[i : i + DIVISOR])) == 1 for i in range(0, len(bits), DIVISOR)), (
+            "a bit is not 4 clocks long"
+        )
         assert bits[-1] == 1, "no stop bit"
         got.append(sum(bits[DIVISOR * (i + 1)] << i for i in range(8)))
         at += 10 * DIVISOR

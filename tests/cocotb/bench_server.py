@@ -71,11 +71,11 @@ REFERENCES = [SlotClass(SlotClass.REF0 + k) for k in range(4)]
 
 
 async def run_case(dut: Any, rng: np.random.Generator, case: Case, windows: int) -> None:
-    """From a load just before START to the last window's close, then everything drained."""
+    """From a load just before START past the last window's close, until everything has left."""
     start = case.frame.start_clock
     first = start - 700
     span = case.frame.close_clock(windows - 1) - LAG_CLOCKS - first
-    total = case.frame.close_clock(windows - 1) + 700 - first
+    total = case.frame.close_clock(windows - 1) + 4000 - first
     hits = rng.random((4, span)) < case.density
     for begin, clocks in case.bursts:
         hits[:, 700 + begin : 700 + begin + clocks] = True
@@ -109,7 +109,7 @@ async def run_case(dut: Any, rng: np.random.Generator, case: Case, windows: int)
     await play(dut, {"server__i_run": 1, "server__sim_anchor": load, "server__sim_load": [1, 0]})
     ready = {name: (rng.random(total) >= idle).astype(int) for name, idle in STREAMS.items()}
     for vector in ready.values():
-        vector[-100:] = 1
+        vector[-2500:] = 1
     when = {f"server__{name}__payload": f"server__{name}__valid" for name in STREAMS}
     when |= {"server__o_tag": "server__o_tag_valid", "server__o_dropped": "server__o_dropped"}
     takes = {f"server__{name}__ready": vector for name, vector in ready.items()}

@@ -2,7 +2,7 @@
 
 from unittest import mock
 
-from amaranth.hdl import Assert, Module, Signal, signed
+from amaranth.hdl import Assert, Fragment, Module, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -174,7 +174,7 @@ class BoundedCounts(wiring.Component):
         m = Module()
         counts = self._counts
         with mock.patch.multiple(fixed, **self._bounds):
-            m.submodules.counts = counts.elaborate(platform)
+            m.submodules.counts = Fragment.get(counts, platform)
         wiring.connect(m, wiring.flipped(self), counts)
         return m
 

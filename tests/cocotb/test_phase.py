@@ -8,12 +8,17 @@ import os
 import pytest
 
 from rigs import phase_shelf
-from runner import build, run
+from runner import Verilator, build, run
 
 SEED = int(os.environ.get("TWINPHASE_SEED", "1"))
 
 
+@pytest.fixture(scope="module")
+def shelf() -> Verilator:
+    return build("phase", phase_shelf())
+
+
 @pytest.mark.parametrize("bench", ["bench_phase", "bench_herald", "bench_server"])
-def test_bench(bench: str) -> None:
+def test_bench(shelf: Verilator, bench: str) -> None:
     print(f"TWINPHASE_SEED={SEED}")
-    run(build("phase", phase_shelf()), "phase", bench, seed=SEED)
+    run(shelf, "phase", bench, seed=SEED)

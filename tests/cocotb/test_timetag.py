@@ -8,12 +8,17 @@ import os
 import pytest
 
 from rigs import timetag_shelf
-from runner import build, run
+from runner import Verilator, build, run
 
 SEED = int(os.environ.get("TWINPHASE_SEED", "1"))
 
 
+@pytest.fixture(scope="module")
+def shelf() -> Verilator:
+    return build("timetag", timetag_shelf())
+
+
 @pytest.mark.parametrize("bench", ["bench_timebase", "bench_framer", "bench_tagger"])
-def test_bench(bench: str) -> None:
+def test_bench(shelf: Verilator, bench: str) -> None:
     print(f"TWINPHASE_SEED={SEED}")
-    run(build("timetag", timetag_shelf()), "timetag", bench, seed=SEED)
+    run(shelf, "timetag", bench, seed=SEED)

@@ -173,13 +173,15 @@ class MergeProof(wiring.Component):
     a front stays until it is taken; a queue empties only by being taken; the fronts of a queue rise; what comes
     into an empty queue is not below the horizon. The horizon moves by any step, and what waits is never further from
     it than ``REACH``, an eighth of the range of the comparisons (see `twinphase_hdl.timetag.merge.ORDER_BITS`).
+
+    Without ``lemmas`` only what is to be proven is asserted: for merges that must be rejected for what they do.
     """
 
     TIME_BITS = 5
     REACH = 1 << (TIME_BITS - 3)
     STEP_BITS = 2
 
-    def __init__(self, merge: type[Merge] = Merge, *, channels: int = 3):
+    def __init__(self, merge: type[Merge] = Merge, *, channels: int = 3, lemmas: bool = True):
         super().__init__(
             {
                 "step": In(self.STEP_BITS),
@@ -189,6 +191,7 @@ class MergeProof(wiring.Component):
             }
         )
         self._channels = range(channels)
+        self._with_lemmas = lemmas
         self._merge = merge(channels=channels, time_bits=self.TIME_BITS, order_bits=self.TIME_BITS)
 
     def _distance(self, later: Value, earlier: Value) -> Value:
@@ -317,6 +320,8 @@ class MergeProof(wiring.Component):
         )
         m.d.comb += Assert(~could | merge.o.valid, "progress")
 
+        if not self._with_lemmas:
+            return
         oldest = self.REACH + (1 << self.STEP_BITS)
 
         # Lemmas: the comparisons that are kept are right; emitted tags are below the horizon; what is still inside or to come is

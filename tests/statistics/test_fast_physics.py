@@ -21,15 +21,15 @@ PULSES = 1 << 18
 
 
 @pytest.mark.parametrize(
-    ("blocks", "pulses"), [(1, 1 << 20), pytest.param(12, None, marks=pytest.mark.long)], ids=["quick", "whole blocks"]
+    ("blocks", "pulses"), [(1, 1 << 20), pytest.param(6, None, marks=pytest.mark.long)], ids=["quick", "whole blocks"]
 )
 def test_clicks_follow_the_probability_of_every_pulse(blocks: int, pulses: int | None) -> None:
     """Raw light clicks (before dead time) against the exact probability p of each pulse.
 
     Groups: channel, channel and slot class, and quintiles of p in these. A group's count has mean sum p and variance sum
     p (1 - p); about 150 groups of 30 or more expected clicks, 5.5 sigma (4e-8 each for a Gaussian, below 1e-4 in all with the
-    Poisson tails). A class's brightness is so held to about 6 % in the quick run and 1.3 % in the long one; a wrong sign in theta is far
-    beyond.
+    Poisson tails). A channel's brightness is so held to about 5 % in the quick run and 2 % in the long one; a wrong sign in
+    theta is far beyond both.
     """
     seed = run_seed(101)
     lab = short_lab()

@@ -27,6 +27,7 @@ POLL_S = 0.02
 SEND_BUFFER_BYTES = 4 << 20
 MAX_REQUESTS = 256
 """Requests of which the answer is awaited, per node; more are dropped, as a board's full buffer would."""
+MAX_HELD_PACKETS = 1 << 14
 PATIENCE_CLOCKS = 1 << 22
 Address = tuple[str, int]
 
@@ -43,6 +44,8 @@ class NodePort:
         self.subscribers: dict[Address, Subscriber] = {}
         self.ignored = 0
         """Datagrams that were no packet, or not for a node."""
+        self.holding = True
+        """Keep what was sent although nobody reads this port yet: a run has all its readers from its first packet."""
         self._waiting: deque[bytes] = deque()
         self._asked: dict[int, Address] = {}
         self.socket = _bind(host, port, name)
@@ -90,7 +93,7 @@ class NodePort:
         output = step.outputs[self.name]
         for (_, packet), stream in zip(output.packets, output.streams.tolist(), strict=True):
             if stream != Stream.REGISTER_RESPONSE:
-                if self.subscribers:
+                if self.subscribers or (self.holding and len(self._waiting) < MAX_HELD_PACKETS):
                     self._waiting.append(packet)
             elif asked := self._asked.pop(int.from_bytes(packet[4:8], "little"), None):
                 self._send(packet, asked)
@@ -100,7 +103,9 @@ class NodePort:
         for address in [a for a, subscriber in self.subscribers.items() if subscriber.expires_s < now_s]:
             del self.subscribers[address]
         if not self.subscribers:
-            self._waiting.clear()
+            if not self.holding:
+                self._waiting.clear()
+            return
         while self._waiting and all(subscriber.ready(now_s) for subscriber in self.subscribers.values()):
             packet = self._waiting.popleft()
             for address, subscriber in self.subscribers.items():
@@ -179,6 +184,9 @@ class LabServer:
         asked = any(port.asked for port in self.ports)
         readers = sum(bool(port.subscribers) for port in self.ports)
         ended = self._seconds is not None and self.virtual.seconds >= self._seconds
+        if readers >= self._readers:
+            for port in self.ports:
+                port.holding = False
         if readers >= self._readers and not ended and not any(port.unsent for port in self.ports):
             return self.virtual.chunk_clocks
         return min(SETUP_CHUNK_CLOCKS, self.virtual.chunk_clocks) if asked else None
