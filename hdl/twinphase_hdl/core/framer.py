@@ -258,9 +258,7 @@ class Framer(wiring.Component):
         gated = Signal()
         framed = delayed(framed_x, at_x, end, "framed")
         m.d.comb += [
-            gated.eq(
-                framed & delayed(in_gate, at_pulse + 1, end, "in_gate") & (slot_class != frame.SlotClass.GUARD)
-            ),
+            gated.eq(framed & delayed(in_gate, at_pulse + 1, end, "in_gate") & (slot_class != frame.SlotClass.GUARD)),
             self.o_valid.eq(valids[end]),
             self.o.channel.eq(delayed(channel, at_pulse, end, "channel")),
             self.o.framed.eq(framed),

@@ -120,6 +120,8 @@ class Timebase(wiring.Component):
 
         # Pulse, frame, window, d-window.
         step_less_frame = Signal(frame.FRAME_PULSE_BITS + 1)
+        frames_less_1 = Signal(frame.FRAMES_PER_WINDOW_BITS)
+        windows_less_1 = Signal(frame.WINDOWS_PER_DWINDOW_BITS)
         frame_pulse = Signal(frame.FRAME_PULSE_BITS)
         frame_pulse_wrapped = Signal(frame.FRAME_PULSE_BITS + 1)
         next_frame = Signal()
@@ -130,13 +132,17 @@ class Timebase(wiring.Component):
         m.d.comb += [
             frame_pulse.eq(anchor.frame_pulse + config.step_pulses + carry_ahead),
             frame_pulse_wrapped.eq(anchor.frame_pulse + step_less_frame + carry_ahead),
-            last_frame.eq(anchor.window_frame + 1 == config.frames_per_window),
-            last_window.eq(anchor.dwindow_window + 1 == config.windows_per_dwindow),
+            last_frame.eq(anchor.window_frame == frames_less_1),
+            last_window.eq(anchor.dwindow_window == windows_less_1),
             next_frame.eq(advance & ~frame_pulse_wrapped[-1]),
             next_window.eq(next_frame & last_frame),
             next_dwindow.eq(next_window & last_window),
         ]
-        m.d.sync += step_less_frame.eq(config.step_pulses - config.frame_pulses)
+        m.d.sync += [
+            step_less_frame.eq(config.step_pulses - config.frame_pulses),
+            frames_less_1.eq(config.frames_per_window - 1),
+            windows_less_1.eq(config.windows_per_dwindow - 1),
+        ]
         with m.If(~self.i_run):
             m.d.sync += Cat(
                 anchor.pulse,

@@ -38,9 +38,10 @@ class PacketBuffer(wiring.Component):
     -------
     i : In(word_stream()) - record words, one per clock.
     i_enable : In(1) - 0: records are taken and forgotten, neither accepted nor lost; no heartbeats.
-    i_clock : In(51) - clock count.
+    i_clock : In(51) - clock count; it acts on the input of a clock later.
     i_base : In(51) - base of the open packet in clocks, used when it holds a record and ``own_base`` is set.
-    i_lost : In(2) - records that were lost before they reached this, in this clock.
+    i_refuse : In(1) - the record that starts in this clock is not to be admitted.
+    i_lost : In(1) - a record was lost before it reached this.
     o : Out(word_stream()) - packets, ``last`` on the last word.
     o_empty : Out(1) - a record admitted in this clock is the first of its packet.
     o_admit : Out(1) - a record that starts in this clock is admitted.
@@ -58,8 +59,8 @@ class PacketBuffer(wiring.Component):
         lossless: bool = False,
         own_base: bool = False,
     ):
-        if not 1 <= record_words <= packets.MAX_PAYLOAD_WORDS:
-            raise ValueError(f"packer: record_words is {record_words}; allowed: 1 to {packets.MAX_PAYLOAD_WORDS}")
+        if not 1 <= record_words < packets.MAX_PAYLOAD_WORDS:
+            raise ValueError(f"packer: record_words is {record_words}; allowed: 1 to {packets.MAX_PAYLOAD_WORDS - 1}")
         if depth < 2 * packets.MAX_PAYLOAD_WORDS or depth & (depth - 1):
             raise ValueError(
                 f"packer: depth is {depth} words; allowed: powers of 2 from {2 * packets.MAX_PAYLOAD_WORDS}"
@@ -75,7 +76,8 @@ class PacketBuffer(wiring.Component):
                 "i_enable": In(1),
                 "i_clock": In(units.CLOCK_BITS),
                 "i_base": In(units.CLOCK_BITS),
-                "i_lost": In(2),
+                "i_refuse": In(1),
+                "i_lost": In(1),
                 "o": Out(word_stream()),
                 "o_empty": Out(1),
                 "o_admit": Out(1),
@@ -93,13 +95,28 @@ class PacketBuffer(wiring.Component):
         write, read = ring.write_port(), ring.read_port()
         queue_write, queue_read = queue.write_port(), queue.read_port(domain="comb")
         free = Signal(range(self._depth + 1), init=self._depth)
-        queued = Signal(range(QUEUED_PACKETS + 1))
+        # Packets closed, described in the queue, and sent: one bit more than addresses, so that full and empty differ.
+        closes = Signal(len(queue_write.addr) + 1)
+        described = Signal.like(closes)
+        sent = Signal.like(closes)
 
-        # Input side: the open packet.
+        # Input side: the open packet. Clock count and ticks are one clock late, as comparing takes one.
+        clock = Signal(units.CLOCK_BITS)
+        flush = Signal()
+        heartbeat = Signal()
+        tick = Signal()
+        now_flush = self.i_clock[: packets.FLUSH_BITS[self._stream]] == 0
+        now_heartbeat = self.i_clock[: packets.HEARTBEAT_BITS] == 0
+        m.d.comb += tick.eq(now_flush | now_heartbeat)
+        m.d.sync += [clock.eq(self.i_clock), flush.eq(now_flush), heartbeat.eq(now_heartbeat)]
+
         count = Signal(range(packets.MAX_PAYLOAD_WORDS + 1))
+        filled = Signal()
+        """count != 0."""
+        full = Signal()
+        """Another record might not fit."""
         accepted = Signal(32)
         first_record = Signal(32)
-        lost = Signal(64)
         inside = Signal()
         """In the middle of a record."""
         taking = Signal()
@@ -108,37 +125,21 @@ class PacketBuffer(wiring.Component):
         """A packet was closed since the last heartbeat tick."""
         late_flush = Signal()
         """A flush tick fell into a record."""
-        flush = Signal()
-        heartbeat = Signal()
-        full = Signal()
         close = Signal()
         transfer = Signal()
         m.d.comb += [
-            flush.eq(self.i_clock[: packets.FLUSH_BITS[self._stream]] == 0),
-            heartbeat.eq(self.i_clock[: packets.HEARTBEAT_BITS] == 0),
-            full.eq(count > packets.MAX_PAYLOAD_WORDS - self._record_words),
             close.eq(
                 ~(inside & taking)
-                & (queued != QUEUED_PACKETS)
-                & (full | ((flush | late_flush) & (count != 0)) | (heartbeat & self.i_enable & (count == 0) & ~closed))
+                & ((closes ^ sent) != QUEUED_PACKETS)
+                & (full | ((flush | late_flush) & filled) | (heartbeat & self.i_enable & ~filled & ~closed))
             ),
-            self.o_empty.eq((count == 0) | close),
-            self.o_admit.eq(self.i_enable & (free >= self._record_words) & (~full | close)),
+            self.o_empty.eq(~filled | close),
+            self.o_admit.eq(self.i_enable & (free >= self._record_words) & (~full | close) & ~self.i_refuse),
             self.i.ready.eq((inside | self.o_admit | ~self.i_enable) if self._lossless else 1),
             transfer.eq(self.i.valid & self.i.ready),
             write.data.eq(self.i.payload.data),
             write.en.eq(transfer & Mux(inside, taking, self.o_admit)),
-            queue_write.en.eq(close),
-            queue_write.data.words.eq(count),
-            queue_write.data.lost.eq(lost),
-            queue_write.data.first_record.eq(first_record),
-            queue_write.data.base_clock.eq(self.i_clock),
         ]
-        if self._own_base:
-            period_clocks_bits = packets.T2_TIME_BITS - units.FRACTION_BITS
-            m.d.comb += queue_write.data.base_clock.eq(
-                Mux(count == 0, self.i_clock[period_clocks_bits:] << period_clocks_bits, self.i_base)
-            )
         with m.If(transfer):
             m.d.sync += inside.eq(~self.i.payload.last)
             with m.If(~inside):
@@ -147,18 +148,40 @@ class PacketBuffer(wiring.Component):
                     m.d.sync += accepted.eq(accepted + 1)
         with m.If(write.en):
             m.d.sync += write.addr.eq(write.addr + 1)
-        refused = Signal()
-        m.d.comb += refused.eq(transfer & ~inside & self.i_enable & ~self.o_admit)
-        with m.If(refused | self.i_lost.any()):
-            m.d.sync += lost.eq(lost + (self.i_lost + refused))
-        m.d.sync += count.eq(Mux(close, 0, count) + write.en)
+        m.d.sync += [
+            count.eq(Mux(close, 0, count) + write.en),
+            filled.eq((filled & ~close) | write.en),
+            full.eq(~close & (full | (write.en & (count == packets.MAX_PAYLOAD_WORDS - self._record_words)))),
+            late_flush.eq((flush | late_flush) & inside & taking),
+        ]
         with m.If(close):
-            m.d.sync += [first_record.eq(accepted), queue_write.addr.eq(queue_write.addr + 1)]
+            m.d.sync += [first_record.eq(accepted), closes.eq(closes + 1)]
         with m.If(heartbeat):
             m.d.sync += closed.eq(0)
         with m.Elif(close):
             m.d.sync += closed.eq(1)
-        m.d.sync += late_flush.eq((flush | late_flush) & inside & taking)
+
+        # Losses are added a clock late, and the descriptor is written a clock late: they agree.
+        lost = Signal(64)
+        losses = Signal(2)
+        describe = Signal()
+        m.d.sync += [
+            losses.eq(self.i_lost + (transfer & ~inside & self.i_enable & ~self.o_admit)),
+            describe.eq(close),
+            queue_write.data.words.eq(count),
+            queue_write.data.first_record.eq(first_record),
+            queue_write.data.base_clock.eq(clock),
+        ]
+        if self._own_base:
+            period_clock_bits = packets.T2_TIME_BITS - units.FRACTION_BITS
+            m.d.sync += queue_write.data.base_clock.eq(
+                Mux(filled, self.i_base, clock[period_clock_bits:] << period_clock_bits)
+            )
+        m.d.comb += [queue_write.en.eq(describe), queue_write.addr.eq(described), queue_write.data.lost.eq(lost)]
+        with m.If(losses != 0):
+            m.d.sync += lost.eq(lost + losses)
+        with m.If(describe):
+            m.d.sync += described.eq(described + 1)
 
         # Output side: header words of the oldest closed packet, then its payload.
         head = queue_read.data
@@ -167,7 +190,9 @@ class PacketBuffer(wiring.Component):
         sequence = Signal(32)
         advance = Signal()
         reading = Signal()
+        was_reading = Signal()
         finish = Signal()
+        last_index = Signal.like(index)
         base_ticks = Cat(Const(0, units.FRACTION_BITS), head.base_clock)
         header = Array(
             [
@@ -188,31 +213,37 @@ class PacketBuffer(wiring.Component):
         m.d.comb += [
             advance.eq(~self.o.valid | self.o.ready),
             reading.eq(active & advance & (index >= packets.HEADER_WORDS)),
-            finish.eq(active & advance & (index == head.words + (packets.HEADER_WORDS - 1))),
+            finish.eq(active & advance & (index == last_index)),
             read.en.eq(advance),
+            queue_read.addr.eq(sent),
         ]
         with m.If(advance):
             m.d.sync += [
                 staged.eq(active),
                 staged_header.eq(index < packets.HEADER_WORDS),
-                staged_last.eq(index == head.words + (packets.HEADER_WORDS - 1)),
+                staged_last.eq(index == last_index),
                 staged_word.eq(header[index[:3]]),
                 self.o.valid.eq(staged),
                 self.o.payload.last.eq(staged_last),
                 self.o.payload.data.eq(Mux(staged_header, staged_word, read.data)),
             ]
         with m.If(~active):
-            m.d.sync += [active.eq(queued != 0), index.eq(0)]
+            m.d.sync += [
+                active.eq(described != sent),
+                index.eq(0),
+                last_index.eq(head.words + (packets.HEADER_WORDS - 1)),
+            ]
         with m.Elif(advance):
             m.d.sync += index.eq(index + 1)
         with m.If(reading):
             m.d.sync += read.addr.eq(read.addr + 1)
         with m.If(finish):
-            m.d.sync += [active.eq(0), queue_read.addr.eq(queue_read.addr + 1), sequence.eq(sequence + 1)]
+            m.d.sync += [active.eq(0), sent.eq(sent + 1), sequence.eq(sequence + 1)]
 
-        m.d.sync += [free.eq(free + reading - write.en), queued.eq(queued + close - finish)]
+        # Room that a read makes is seen a clock late, which keeps the link's ready out of the input side.
+        m.d.sync += [was_reading.eq(reading), free.eq(free + was_reading - write.en)]
         m.d.comb += self.o_idle.eq(
-            ~(self.i.valid | active | staged | self.o.valid | late_flush | inside | close | (queued != 0))
+            ~(self.i.valid | inside | close | tick | late_flush | active | staged | self.o.valid | (closes != sent))
         )
         return m
 
@@ -257,15 +288,20 @@ class StreamPacker(wiring.Component):
 
         words = Signal(32 * self._record_words)
         left = Signal(range(self._record_words + 1))
+        step = Signal()
         m.d.comb += [
-            buffer.i.valid.eq(left != 0),
-            buffer.i.payload.data.eq(words[:32]),
-            buffer.i.payload.last.eq(left == 1),
-            self.i.ready.eq((left == 0) | ((left == 1) & buffer.i.ready)),
+            step.eq(~buffer.i.valid | buffer.i.ready),
+            self.i.ready.eq((left == 0) | ((left == 1) & step)),
             self.o_idle.eq(buffer.o_idle & (left == 0) & ~self.i.valid),
         ]
+        with m.If(step):
+            m.d.sync += [
+                buffer.i.valid.eq(left != 0),
+                buffer.i.payload.data.eq(words[:32]),
+                buffer.i.payload.last.eq(left == 1),
+            ]
         with m.If(self.i.valid & self.i.ready):
             m.d.sync += [words.eq(self.i.payload.as_value()), left.eq(self._record_words)]
-        with m.Elif((left != 0) & buffer.i.ready):
+        with m.Elif((left != 0) & step):
             m.d.sync += [words.eq(words >> 32), left.eq(left - 1)]
         return m

@@ -9,6 +9,8 @@ from twinphase_spec import units
 from twinphase_spec.registers import Access, Register, RegisterMap
 
 ADDRESS_BITS = 16
+GROUP_BITS = 4
+GROUP_WORDS = 1 << GROUP_BITS
 IDENTITY = ("ID_MAGIC", "NODE_TYPE", "INTERFACE_VERSION", "CLOCK_HZ", "MAP_HASH", "BUILD_HASH")
 """RO registers that are constants of the build; they have no member."""
 
@@ -77,14 +79,26 @@ class RegisterBank(wiring.Component):
         word = Signal(32)
         m.d.sync += address.eq(self.i_address)
 
-        with m.Switch(address):
-            for register in self._map.registers:
-                if register.access is Access.W1:
-                    continue
+        # Reading takes two clocks of small choices: first within each group of 16 words, then among the groups.
+        words = {}
+        for register in self._map.registers:
+            if register.access is not Access.W1:
                 value = self._value(register)
-                for half in range(register.words):
-                    with m.Case(register.address + half):
-                        m.d.comb += word.eq(value[32 * half : 32 * half + 32])
+                words |= {register.address + half: value[32 * half : 32 * half + 32] for half in range(register.words)}
+        later_address = Signal(ADDRESS_BITS)
+        m.d.sync += later_address.eq(address)
+        groups = {number: Signal(32, name=f"group_{number}") for number in sorted({a // GROUP_WORDS for a in words})}
+        for number, group in groups.items():
+            m.d.sync += group.eq(0)
+            with m.Switch(address[:GROUP_BITS]):
+                for a in words:
+                    if a // GROUP_WORDS == number:
+                        with m.Case(a % GROUP_WORDS):
+                            m.d.sync += group.eq(words[a])
+        with m.Switch(later_address[GROUP_BITS:]):
+            for number, group in groups.items():
+                with m.Case(number):
+                    m.d.comb += word.eq(group)
         with m.If(self.i_write), m.Switch(self.i_address):
             for register in self._map.registers:
                 if register.access is not Access.RW:
@@ -99,8 +113,7 @@ class RegisterBank(wiring.Component):
                     self.i_write & (self.i_address == register.address) & self.i_write_data[0]
                 )
 
-        later_word = Signal(32)
-        m.d.sync += [later_word.eq(word), self.o_read_data.eq(later_word)]
+        m.d.sync += self.o_read_data.eq(word)
         for entry in self._map.memories:
             name = entry.name.lower()
             bits = ceil_log2(entry.words)

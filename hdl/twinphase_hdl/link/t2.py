@@ -31,11 +31,12 @@ class T2Encoder(wiring.Component):
     i_empty, i_admit : In(1) - ``o_empty`` and ``o_admit`` of the packet buffer.
     o : Out(word_stream()) - record words to the packet buffer.
     o_base : Out(51) - base of its open packet in clocks (a multiple of 2^12).
-    o_lost : Out(2) - tags lost in this clock: the queue was full, or the distance out of reach.
+    o_refuse : Out(1) - to the packet buffer: the tag is out of reach.
+    o_lost : Out(1) - strobe: a tag found the queue full.
     o_idle : Out(1) - no tag is held.
 
-    Latency: 3 clocks when nothing waits. Throughput: a tag per clock, an overflow word takes a clock more; QUEUE_TAGS tags wait
-    for it. Overflow: ``o_lost``. Source: PicoQuant, T2 record format of HydraHarp V2 and MultiHarp.
+    Latency: 3 clocks when nothing waits. Throughput: a tag per clock; the first of a period takes up to two clocks more, for which
+    QUEUE_TAGS tags can wait. Overflow: ``o_lost``. Source: PicoQuant, T2 record format of HydraHarp V2 and MultiHarp.
     """
 
     QUEUE_TAGS = 16
@@ -48,7 +49,8 @@ class T2Encoder(wiring.Component):
                 "i_admit": In(1),
                 "o": Out(word_stream()),
                 "o_base": Out(units.CLOCK_BITS),
-                "o_lost": Out(2),
+                "o_refuse": Out(1),
+                "o_lost": Out(1),
                 "o_idle": Out(1),
             }
         )
@@ -65,48 +67,71 @@ class T2Encoder(wiring.Component):
         base = Signal(PERIOD_BITS)
         paid = Signal()
         """The held tag's overflow word is out."""
+        current = Signal()
+        """The held tag's period is that of the packet's last tag; still right when it has left."""
+        stays_current = Signal()
+        known = Signal()
+        """The held tag's distance from the packet's last tag is known: ``apart`` (not 0), ``near`` (below 2^25), ``distance``."""
+        apart = Signal()
+        near = Signal()
+        distance = Signal(packets.T2_TIME_BITS)
         later = Signal()
-        reachable = Signal()
+        transfer = Signal()
         leave = Signal()
-        distance = Signal(PERIOD_BITS)
         m.d.comb += [
             queue.w_data.eq(self.i.payload),
             queue.w_en.eq(self.i.valid),
+            self.o_lost.eq(self.i.valid & ~queue.w_rdy),
             waiting.eq(queue.r_data),
             queue.r_en.eq(~held | leave),
-            distance.eq(period - last_period),
-            later.eq(~self.i_empty & ~paid & (period != last_period)),
-            reachable.eq(~later | (distance[packets.T2_TIME_BITS :] == 0)),
-            self.o.valid.eq(held & reachable),
-            self.o.payload.last.eq(~later),
+            later.eq(apart & ~paid & ~self.i_empty),
+            self.o_refuse.eq(later & ~near),
+            self.o.valid.eq(held & known),
+            self.o.payload.last.eq(~later | ~near),
             self.o.payload.data.eq(
                 Mux(
                     later,
-                    Cat(
-                        distance[: packets.T2_TIME_BITS], Const(packets.T2_OVERFLOW_CHANNEL, CHANNEL_BITS), Const(1, 1)
-                    ),
+                    Cat(distance, Const(packets.T2_OVERFLOW_CHANNEL, CHANNEL_BITS), Const(1, 1)),
                     Cat(tag_time, channel, Const(0, 1)),
                 )
             ),
-            leave.eq(held & (~reachable | (self.o.ready & ~later))),
+            transfer.eq(self.o.valid & self.o.ready),
+            leave.eq(transfer & self.o.payload.last),
+            stays_current.eq(Mux(transfer & ~paid, self.i_admit, current)),
             self.o_base.eq(base << PERIOD_CLOCK_BITS),
-            self.o_lost.eq((self.i.valid & ~queue.w_rdy) + (held & ~reachable)),
             self.o_idle.eq(~(self.i.valid | held | queue.r_rdy)),
         ]
-        with m.If(queue.r_en):
-            m.d.sync += [
-                held.eq(queue.r_rdy),
-                tag_time.eq(waiting.time[: packets.T2_TIME_BITS]),
-                period.eq(waiting.time[packets.T2_TIME_BITS :]),
-                channel.eq(waiting.channel),
-            ]
-        with m.If(self.o.valid & self.o.ready):
+        with m.If(transfer):
             # A record that is not admitted leaves the packet as it was.
-            m.d.sync += paid.eq(later)
+            m.d.sync += [paid.eq(~self.o.payload.last), current.eq(stays_current)]
             with m.If(self.i_admit & ~paid):
                 m.d.sync += last_period.eq(period)
             with m.If(self.i_empty & ~paid):
                 m.d.sync += base.eq(period)
+        with m.Elif(held & ~known):
+            reach = Signal(PERIOD_BITS)
+            m.d.comb += reach.eq(period - last_period)
+            m.d.sync += [
+                known.eq(1),
+                apart.eq(period != last_period),
+                near.eq(reach[packets.T2_TIME_BITS :] == 0),
+                distance.eq(reach),
+            ]
+        with m.If(queue.r_en):
+            same = waiting.time[packets.T2_TIME_BITS :] == period
+            m.d.sync += [
+                held.eq(queue.r_rdy),
+                tag_time.eq(waiting.time[: packets.T2_TIME_BITS]),
+                channel.eq(waiting.channel),
+            ]
+            with m.If(queue.r_rdy):
+                # Tags of one period, which come one per clock, need no measuring.
+                m.d.sync += [
+                    period.eq(waiting.time[packets.T2_TIME_BITS :]),
+                    current.eq(stays_current & same),
+                    known.eq(stays_current & same),
+                    apart.eq(0),
+                ]
         return m
 
 
@@ -144,7 +169,8 @@ class TagPacker(wiring.Component):
             encoder.i_empty.eq(buffer.o_empty),
             encoder.i_admit.eq(buffer.o_admit),
             buffer.i_base.eq(encoder.o_base),
-            buffer.i_lost.eq(Mux(self.i_enable, encoder.o_lost, 0)),
+            buffer.i_refuse.eq(encoder.o_refuse),
+            buffer.i_lost.eq(encoder.o_lost & self.i_enable),
             buffer.i_enable.eq(self.i_enable),
             buffer.i_clock.eq(self.i_clock),
             self.o_idle.eq(buffer.o_idle & encoder.o_idle),

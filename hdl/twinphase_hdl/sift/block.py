@@ -37,7 +37,7 @@ class BlockSifter(wiring.Component):
     o_idle : Out(1), nothing will change without new input (waiting for the peer is idle)
 
     Latency: heralds and psi are stored within 16 clocks. Throughput: ``i_herald`` and ``i_psi`` take a record in 2 clocks and
-    stall one clock per skipped number; ``i_peer`` never stalls; a block takes about 9 clocks per herald and what the peer takes.
+    stall one clock per skipped number; ``i_peer`` never stalls; a block takes about 10 clocks per herald and what the peer takes.
     Overflow: counted in ``overflow`` (ring) and ``refused`` (peer queue).
     """
 

@@ -18,14 +18,14 @@ SHAPES = {
 def test_divmod(shape: str) -> None:
     x_max, d_min, d_max, q_bits, shift, latency = SHAPES[shape]
     rng = random.Random(shape)
-    dut = ConstantDivide(
-        x_max=x_max, d_min=d_min, d_max=d_max, q_bits=q_bits, shift=shift, add_bits=q_bits + 1
-    )
+    dut = ConstantDivide(x_max=x_max, d_min=d_min, d_max=d_max, q_bits=q_bits, shift=shift, add_bits=q_bits + 1)
     assert dut.latency == latency
 
     async def bench(ctx):
         for _ in range(60):
-            d = rng.choice([d_min, d_max, d_min + 1, rng.randint(d_min, d_max), int(d_min * (d_max / d_min) ** rng.random())])
+            d = rng.choice(
+                [d_min, d_max, d_min + 1, rng.randint(d_min, d_max), int(d_min * (d_max / d_min) ** rng.random())]
+            )
             limit = min(x_max, d << q_bits)
             ctx.set(dut.i_d, d)
             ctx.set(dut.i_reciprocal, (1 << shift) // d)

@@ -74,7 +74,13 @@ def test_order_dead_time_and_accounts(seed: int) -> None:
         assert got == sorted(expected)
         for c in range(4):
             tags = sum(1 for _, channel in got if channel == c)
-            assert accounts(ctx, dut, c) == {"seen": seen[c], "dead": dead[c], "dropped": 0, "tags": tags, "in_flight": 0}
+            assert accounts(ctx, dut, c) == {
+                "seen": seen[c],
+                "dead": dead[c],
+                "dropped": 0,
+                "tags": tags,
+                "in_flight": 0,
+            }
 
     simulate(dut, bench)
 

@@ -131,7 +131,7 @@ class Run:
             plob_per_slot=plob_bound(transmittance),
             plob_per_slot_with_detectors=plob_bound(transmittance * efficiency),
             details={
-                "x_events_expected": expected.x_kept_per_second * self.seconds,
+                "x_events_expected": expected.x_kept_per_second * self._sifted_seconds(),
                 "x_in_slice_fraction": kept / x.kept.size if x.kept.size else math.nan,
                 "z_error_raw_expected": expected.z_error_raw,
                 "z_error_after_pairing_expected": expected.z_error_after_pairing,
@@ -242,6 +242,11 @@ class Run:
             "errors": errors,
         }
         return raw, upper_limit(errors, survivors), figures
+
+    def _sifted_seconds(self) -> float:
+        """Lab time that the sifted blocks cover: from the start to the last sifted herald."""
+        numbers = self.received["alice"].records[Stream.SIFTED]["number"]
+        return (self._pulse_ticks[numbers[-1]] - self.start_ticks) / TICKS_PER_SECOND if numbers.size else 0.0
 
     def _key_rate(self, qber: float, extra_km: float = 0.0) -> float:
         """SNS-AOPP per clock slot with the measured X-QBER as the detector error. ``extra_km``: fibre added to both arms."""
