@@ -1,4 +1,4 @@
-"""Synthesis figures per unit: LUT, FF, BRAM, DSP and Fmax, out of context on LFE5U-85F, speed grade 6.
+"""Synthesis figures per unit: LUT, FF, BRAM, DSP and Fmax, out of context on LFE5U-25F, speed grade 6.
 
 ``python tests/build/figures.py [UNIT ...]`` takes them anew and writes ``figures.json`` beside this file. Delays are
 nextpnr's slow-corner model.
@@ -14,15 +14,22 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from amaranth.back import verilog
+from amaranth.back import rtlil
 from amaranth.lib import wiring
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "cocotb"))
+from runner import ports_of
 from twinphase_firmware.build import build_environment
 from twinphase_firmware.manifest import read_clocks, read_utilisation
 
 RECORD = Path(__file__).with_name("figures.json")
-DEVICE = ("--85k", "--speed", "6", "--package", "CABGA381")
+DEVICE = ("--25k", "--speed", "6", "--package", "CABGA381")
 CLOCK_MHZ = 125
+SYNTHESIS = (
+    "read_rtlil unit.il; synth_ecp5 -run begin:map_luts -top unit; opt_clean -purge; "
+    "synth_ecp5 -run map_luts: -top unit -json unit.json"
+)
+"""The purge before technology mapping: without it ABC9 of Yosys 0.70 stops at unused wires of some units."""
 
 
 def units() -> dict[str, Callable[[], wiring.Component]]:
@@ -32,10 +39,9 @@ def units() -> dict[str, Callable[[], wiring.Component]]:
     from twinphase_hdl.nodes.server import ServerNode
     from twinphase_hdl.phase.cordic import Cordic
     from twinphase_hdl.phase.tracker import PhaseTracker
+    from twinphase_hdl.sift.block import BlockSifter
     from twinphase_hdl.sift.emitter import Emitter
     from twinphase_hdl.timetag.tagger import Tagger
-
-    from twinphase_hdl.sift.block import BlockSifter
 
     return {
         "core.framer": Framer,
@@ -49,9 +55,10 @@ def units() -> dict[str, Callable[[], wiring.Component]]:
     }
 
 
-def verilog_of(make: Callable[[], wiring.Component]) -> str:
-    """The unit's Verilog without source positions, so that its hash changes only with the logic."""
-    return verilog.convert(make(), name="unit", emit_src=False, strip_internal_attrs=True)
+def rtlil_of(make: Callable[[], wiring.Component]) -> str:
+    """The unit's RTLIL without source positions, so that its hash changes only with the logic."""
+    unit = make()
+    return rtlil.convert(unit, name="unit", ports=ports_of(unit), emit_src=False)
 
 
 def digest(text: str) -> str:
@@ -64,9 +71,9 @@ def measure(text: str) -> dict[str, float]:
     environment = build_environment()
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
-        (work / "unit.v").write_text(text)
+        (work / "unit.il").write_text(text)
         for command in (
-            [environment["YOSYS"], "-q", "-p", "read_verilog unit.v; synth_ecp5 -top unit -json unit.json"],
+            [environment["YOSYS"], "-q", "-p", SYNTHESIS],
             [
                 *(environment["NEXTPNR_ECP5"], "--quiet", *DEVICE, "--out-of-context", "--json", "unit.json"),
                 *("--freq", str(CLOCK_MHZ), "--report", "report.json", "--seed", "1"),
@@ -83,10 +90,10 @@ def measure(text: str) -> dict[str, float]:
 def main(names: list[str]) -> None:
     record = json.loads(RECORD.read_text()) if RECORD.exists() else {}
     for name, make in units().items():
-        text = verilog_of(make)
-        if (names and name not in names) or (not names and record.get(name, {}).get("verilog") == digest(text)):
+        text = rtlil_of(make)
+        if (names and name not in names) or (not names and record.get(name, {}).get("logic") == digest(text)):
             continue
-        record[name] = {"verilog": digest(text), **measure(text)}
+        record[name] = {"logic": digest(text), **measure(text)}
         print(name, record[name], flush=True)
         RECORD.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n")
 

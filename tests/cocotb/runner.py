@@ -80,7 +80,7 @@ class _FastVerilator(Verilator):
         return [verilate, make]
 
 
-def _ports(top: wiring.Component) -> dict[str, tuple[Value, None]]:
+def ports_of(top: wiring.Component) -> dict[str, tuple[Value, None]]:
     """Every port of ``top`` but the constant ``ready`` of streams that are always ready; directions follow from the drivers."""
     wires = {"__".join(map(str, path)): Value.cast(value) for path, _, value in top.signature.flatten(top)}
     return {name: (value, None) for name, value in wires.items() if not isinstance(value, Const)}
@@ -88,7 +88,7 @@ def _ports(top: wiring.Component) -> dict[str, tuple[Value, None]]:
 
 def build(name: str, top: wiring.Component) -> _FastVerilator:
     """Verilates ``top`` unless an equal one is there; returns a runner for `run`."""
-    text = verilog.convert(top, name=name, ports=_ports(top), emit_src=False, strip_internal_attrs=True)
+    text = verilog.convert(top, name=name, ports=ports_of(top), emit_src=False, strip_internal_attrs=True)
     settings = inspect.getsource(_FastVerilator) + inspect.getsource(build)
     key = hashlib.sha256(f"{text}{settings}{verilator.__version__}".encode()).hexdigest()[:16]
     folder = BUILD_ROOT / f"{name}-{key}"

@@ -3,8 +3,8 @@
 import pytest
 from amaranth.hdl import Const
 from proofs import ChannelProof, MergeProof, QueueProof
+from sby import run_proof
 
-from runner import run_proof
 from twinphase_hdl.timetag.merge import Merge
 
 pytestmark = pytest.mark.long

@@ -1,5 +1,7 @@
 """From the time of a click to its place in the frame."""
 
+from itertools import pairwise
+
 from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import memory, stream, wiring
 from amaranth.lib.wiring import In, Out
@@ -140,7 +142,7 @@ class Framer(wiring.Component):
         anchor, config, tag = self.i_anchor, self.i_config, self.i.payload
 
         valids = [self.i.valid, *(Signal(name=f"valid_{stage}") for stage in range(1, self.latency + 1))]
-        m.d.sync += [after.eq(before) for before, after in zip(valids[:-1], valids[1:], strict=True)]
+        m.d.sync += [after.eq(before) for before, after in pairwise(valids)]
         delayed = _Delays(m, valids)
 
         # Distance from the anchor, and whether it is at or after the start.

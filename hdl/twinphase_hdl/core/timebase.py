@@ -36,7 +36,7 @@ class Timebase(wiring.Component):
     Members
     -------
     i_config : GridConfig
-        Must be stable from two clocks before ``i_run`` rises until it has fallen.
+        Must be stable from three clocks before ``i_run`` rises until it has fallen.
     i_run : 1
         CONTROL bit 0.
     sim_load, sim_anchor : 1, Anchor
@@ -132,8 +132,6 @@ class Timebase(wiring.Component):
         m.d.comb += [
             frame_pulse.eq(anchor.frame_pulse + config.step_pulses + carry_ahead),
             frame_pulse_wrapped.eq(anchor.frame_pulse + step_less_frame + carry_ahead),
-            last_frame.eq(anchor.window_frame == frames_less_1),
-            last_window.eq(anchor.dwindow_window == windows_less_1),
             next_frame.eq(advance & ~frame_pulse_wrapped[-1]),
             next_window.eq(next_frame & last_frame),
             next_dwindow.eq(next_window & last_window),
@@ -142,6 +140,9 @@ class Timebase(wiring.Component):
             step_less_frame.eq(config.step_pulses - config.frame_pulses),
             frames_less_1.eq(config.frames_per_window - 1),
             windows_less_1.eq(config.windows_per_dwindow - 1),
+            # A clock late, in time: a frame lasts at least two clocks (16 pulses of 1024 ticks).
+            last_frame.eq(Mux(load, loaded.window_frame, anchor.window_frame) == frames_less_1),
+            last_window.eq(Mux(load, loaded.dwindow_window, anchor.dwindow_window) == windows_less_1),
         ]
         with m.If(~self.i_run):
             m.d.sync += Cat(

@@ -35,8 +35,8 @@ class T2Encoder(wiring.Component):
     o_lost : Out(1) - strobe: a tag found the queue full.
     o_idle : Out(1) - no tag is held.
 
-    Latency: 3 clocks when nothing waits. Throughput: a tag per clock; the first of a period takes up to two clocks more, for which
-    QUEUE_TAGS tags can wait. Overflow: ``o_lost``. Source: PicoQuant, T2 record format of HydraHarp V2 and MultiHarp.
+    Latency: 4 clocks when nothing waits. Throughput: a tag per clock, an overflow word takes a clock more; QUEUE_TAGS tags wait
+    for it. Overflow: ``o_lost``. Source: PicoQuant, T2 record format of HydraHarp V2 and MultiHarp.
     """
 
     QUEUE_TAGS = 16
@@ -59,6 +59,8 @@ class T2Encoder(wiring.Component):
         m = Module()
         m.submodules.queue = queue = fifo.SyncFIFOBuffered(width=units.TIME_BITS + CHANNEL_BITS, depth=self.QUEUE_TAGS)
         waiting = Signal(Tag)
+        following = Signal(Tag)
+        follows = Signal()
         held = Signal()
         tag_time = Signal(packets.T2_TIME_BITS)
         channel = Signal(CHANNEL_BITS)
@@ -70,24 +72,25 @@ class T2Encoder(wiring.Component):
         current = Signal()
         """The held tag's period is that of the packet's last tag; still right when it has left."""
         stays_current = Signal()
-        known = Signal()
-        """The held tag's distance from the packet's last tag is known: ``apart`` (not 0), ``near`` (below 2^25), ``distance``."""
         apart = Signal()
+        """The held tag's distance from the packet's last tag is not 0 ..."""
         near = Signal()
+        """... and below 2^25."""
         distance = Signal(packets.T2_TIME_BITS)
         later = Signal()
-        transfer = Signal()
         leave = Signal()
+        proceed = Signal()
         m.d.comb += [
             queue.w_data.eq(self.i.payload),
             queue.w_en.eq(self.i.valid),
             self.o_lost.eq(self.i.valid & ~queue.w_rdy),
             waiting.eq(queue.r_data),
-            queue.r_en.eq(~held | leave),
+            queue.r_en.eq(~follows | proceed),
+            proceed.eq(~held | leave),
             later.eq(apart & ~paid & ~self.i_empty),
             self.o_refuse.eq(later & ~near),
-            self.o.valid.eq(held & known),
-            self.o.payload.last.eq(~later | ~near),
+            self.o.valid.eq(held),
+            self.o.payload.last.eq(~(later & near)),
             self.o.payload.data.eq(
                 Mux(
                     later,
@@ -95,42 +98,41 @@ class T2Encoder(wiring.Component):
                     Cat(tag_time, channel, Const(0, 1)),
                 )
             ),
-            transfer.eq(self.o.valid & self.o.ready),
-            leave.eq(transfer & self.o.payload.last),
-            stays_current.eq(Mux(transfer & ~paid, self.i_admit, current)),
+            leave.eq(self.o.ready & self.o.payload.last),
+            stays_current.eq(Mux(held & self.o.ready & ~paid, self.i_admit, current)),
             self.o_base.eq(base << PERIOD_CLOCK_BITS),
-            self.o_idle.eq(~(self.i.valid | held | queue.r_rdy)),
+            self.o_idle.eq(~(self.i.valid | held | follows | queue.r_rdy)),
         ]
-        with m.If(transfer):
+        m.d.sync += current.eq(stays_current)
+        with m.If(held & self.o.ready):
             # A record that is not admitted leaves the packet as it was.
-            m.d.sync += [paid.eq(~self.o.payload.last), current.eq(stays_current)]
+            m.d.sync += paid.eq(~self.o.payload.last)
             with m.If(self.i_admit & ~paid):
                 m.d.sync += last_period.eq(period)
             with m.If(self.i_empty & ~paid):
                 m.d.sync += base.eq(period)
-        with m.Elif(held & ~known):
-            reach = Signal(PERIOD_BITS)
-            m.d.comb += reach.eq(period - last_period)
-            m.d.sync += [
-                known.eq(1),
-                apart.eq(period != last_period),
-                near.eq(reach[packets.T2_TIME_BITS :] == 0),
-                distance.eq(reach),
-            ]
         with m.If(queue.r_en):
-            same = waiting.time[packets.T2_TIME_BITS :] == period
+            m.d.sync += [follows.eq(queue.r_rdy), following.eq(waiting)]
+        with m.If(proceed):
+            # Whether the held tag becomes the packet's last one is known late, so both distances are there.
+            next_period = following.time[packets.T2_TIME_BITS :]
+            from_held = Signal(PERIOD_BITS)
+            from_last = Signal(PERIOD_BITS)
+            m.d.comb += [from_held.eq(next_period - period), from_last.eq(next_period - last_period)]
             m.d.sync += [
-                held.eq(queue.r_rdy),
-                tag_time.eq(waiting.time[: packets.T2_TIME_BITS]),
-                channel.eq(waiting.channel),
+                held.eq(follows),
+                tag_time.eq(following.time[: packets.T2_TIME_BITS]),
+                channel.eq(following.channel),
+                apart.eq(Mux(stays_current, next_period != period, next_period != last_period)),
+                near.eq(
+                    Mux(stays_current, from_held[packets.T2_TIME_BITS :] == 0, from_last[packets.T2_TIME_BITS :] == 0)
+                ),
+                distance.eq(Mux(stays_current, from_held, from_last)),
             ]
-            with m.If(queue.r_rdy):
-                # Tags of one period, which come one per clock, need no measuring.
+            with m.If(follows):
                 m.d.sync += [
-                    period.eq(waiting.time[packets.T2_TIME_BITS :]),
-                    current.eq(stays_current & same),
-                    known.eq(stays_current & same),
-                    apart.eq(0),
+                    period.eq(next_period),
+                    current.eq(stays_current & (next_period == period)),
                 ]
         return m
 

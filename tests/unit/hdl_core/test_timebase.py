@@ -7,7 +7,7 @@ import pytest
 from hdl_core_bench import anchor_fields, grid, random_frame, simulate
 
 from twinphase_hdl.core.timebase import Timebase
-from twinphase_spec.frame import LAG_CLOCKS, Anchor
+from twinphase_spec.frame import LAG_CLOCKS, Anchor, FrameConfig
 from twinphase_spec.units import CLOCK_BITS
 
 ANCHOR_FIELDS = [field.name for field in dataclasses.fields(Anchor)]
@@ -87,6 +87,32 @@ def test_close_clock() -> None:
                 seen.append(ctx.get(dut.o_close))
                 await ctx.tick()
             assert seen == [0, 0, 1, 0, 0]
+
+    dut = Timebase()
+    simulate(dut, bench)
+
+
+def test_shortest_frame_and_window() -> None:
+    """Frames of two clocks, counted through the end of a window and of a d-window."""
+    config = FrameConfig(
+        period_q32=1024 << 32,
+        slot_pulses=1,
+        table=(0,) * 16,
+        frames_per_window=4096,
+        windows_per_dwindow=2,
+        start_clock=9,
+    )
+
+    async def bench(ctx):
+        ctx.set(dut.i_config, grid(config))
+        ctx.set(dut.i_run, 1)
+        await ctx.tick().repeat(4)
+        for window in (0, 1):
+            place = config.close_clock(window) - 20
+            await load(ctx, dut, expected(config, place, running=True))
+            for clock in range(place, place + 40):
+                check(ctx, dut, config, clock)
+                await ctx.tick()
 
     dut = Timebase()
     simulate(dut, bench)

@@ -194,7 +194,7 @@ def test_tags_come_back_from_t2_words(spacing_clocks, pause):
     assert set(decoded) <= set(tags)
     assert decoded == [t for t in tags if t in set(decoded)]
     if spacing_clocks == 1:
-        # Sixteen tags can wait for overflow words; here every tenth tag needs one.
+        # Sixteen tags can wait; here every tenth needs an overflow word and takes two clocks.
         assert 0 < lost < 200
     else:
         assert lost == 0
