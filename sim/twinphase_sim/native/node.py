@@ -26,7 +26,7 @@ from twinphase_spec.units import CLOCK_BITS, FRACTION_BITS
 
 from .output import NodeOutput, take_output
 from .toolchain import Step, compiler, library, progress_bars
-from .verilog import Kind, harness_header, node_map, node_verilog, without_reset
+from .verilog import Kind, harness_header, node_map, node_verilog, with_short_memories, without_reset
 
 CLOCK_MASK = (1 << CLOCK_BITS) - 1
 _POINTER = ctypes.c_void_p
@@ -235,7 +235,7 @@ def _lanes(options: dict[str, Any]) -> int:
 
 def _library(kind: Kind, verilog: str, options: dict[str, Any], step: Step, cache: Path | None) -> ctypes.CDLL:
     header = harness_header(kind, _lanes(options))
-    return _declare(library(without_reset(verilog, kind), header, step=step, cache=cache))
+    return _declare(library(with_short_memories(without_reset(verilog, kind)), header, step=step, cache=cache))
 
 
 def _compiled(kinds: Sequence[tuple[Kind, dict[str, Any]]], cache: Path | None, progress: bool) -> list[ctypes.CDLL]:

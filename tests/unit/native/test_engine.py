@@ -11,6 +11,7 @@ import pytest
 
 from twinphase_sim.native import NativeNode, ToolchainError, toolchain
 from twinphase_sim.native.node import advance, clocks_to_close
+from twinphase_sim.native.verilog import with_short_memories
 from twinphase_spec.frame import FRAME_BITS, LAG_CLOCKS, PULSE_BITS, WINDOW_BITS, Anchor, FrameConfig
 from twinphase_spec.units import CLOCK_BITS
 
@@ -201,3 +202,11 @@ def test_failing_compile_is_one_sentence_and_leaves_nothing(tmp_path: Path) -> N
         )
     assert not list(tmp_path.glob("*.so"))
     assert [path for path in tmp_path.iterdir() if path.is_dir()] == []
+
+
+def test_cleared_memories_become_loops() -> None:
+    lines = "".join(f"    \\table [{i}] = 8'h00;\n" for i in range(40)) + "    other[0] = 4'h3;\n    other[1] = 4'h0;\n"
+    short = with_short_memories(f"  initial begin\n{lines}  end\n")
+    assert short.count("\n") == 5
+    assert "for (int i = 0; i < 40; i = i + 1) \\table [i] = 0;" in short
+    assert "other[1] = 4'h0;" in short
