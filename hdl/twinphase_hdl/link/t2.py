@@ -61,6 +61,9 @@ class T2Encoder(wiring.Component):
         waiting = Signal(Tag)
         following = Signal(Tag)
         follows = Signal()
+        spare = Signal(Tag)
+        spared = Signal()
+        """A tag left the queue before ``following`` was free, so that reading the queue need not know whether it is."""
         held = Signal()
         tag_time = Signal(packets.T2_TIME_BITS)
         channel = Signal(CHANNEL_BITS)
@@ -85,7 +88,7 @@ class T2Encoder(wiring.Component):
             queue.w_en.eq(self.i.valid),
             self.o_lost.eq(self.i.valid & ~queue.w_rdy),
             waiting.eq(queue.r_data),
-            queue.r_en.eq(~follows | proceed),
+            queue.r_en.eq(~spared),
             proceed.eq(~held | leave),
             later.eq(apart & ~paid & ~self.i_empty),
             self.o_refuse.eq(later & ~near),
@@ -101,7 +104,7 @@ class T2Encoder(wiring.Component):
             leave.eq(self.o.ready & self.o.payload.last),
             stays_current.eq(Mux(held & self.o.ready & ~paid, self.i_admit, current)),
             self.o_base.eq(base << PERIOD_CLOCK_BITS),
-            self.o_idle.eq(~(self.i.valid | held | follows | queue.r_rdy)),
+            self.o_idle.eq(~(self.i.valid | held | follows | spared | queue.r_rdy)),
         ]
         m.d.sync += current.eq(stays_current)
         with m.If(held & self.o.ready):
@@ -111,8 +114,16 @@ class T2Encoder(wiring.Component):
                 m.d.sync += last_period.eq(period)
             with m.If(self.i_empty & ~paid):
                 m.d.sync += base.eq(period)
-        with m.If(queue.r_en):
-            m.d.sync += [follows.eq(queue.r_rdy), following.eq(waiting)]
+        with m.If(~spared):
+            m.d.sync += spare.eq(waiting)
+        with m.If(~follows | proceed):
+            m.d.sync += [
+                follows.eq(spared | queue.r_rdy),
+                following.eq(Mux(spared, spare, waiting)),
+                spared.eq(0),
+            ]
+        with m.Elif(queue.r_rdy):
+            m.d.sync += spared.eq(1)
         with m.If(proceed):
             # Whether the held tag becomes the packet's last one is known late, so both distances are there.
             next_period = following.time[packets.T2_TIME_BITS :]

@@ -1,6 +1,6 @@
 """One detector's edges: dead time, delay, queue."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal, signed
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -10,6 +10,13 @@ from twinphase_spec import units
 QUEUE_DEPTH = 512
 DELAY_BITS = 22
 DEAD_TIME_BITS = 32
+
+
+def _within(time: Value, start: Value, end: Value) -> Value:
+    """``time`` is in [start, end) modulo its range; the bit of ``end`` above that range says that the interval passes zero."""
+    after_start = time >= start
+    before_end = time < end[:-1]
+    return Mux(end[-1], after_start | before_end, after_start & before_end)
 
 
 class Channel(wiring.Component):
@@ -28,14 +35,14 @@ class Channel(wiring.Component):
     i_enable : 1
         Without it, edges do not exist.
     i_dead_time, i_delay : 32 and signed 22, ticks
-        A dead time acts one clock after it changes. A change of delay can put two tags out of order.
+        A dead time acts two clocks after it changes. A change of delay can put two tags out of order.
     o_valid, o_time, o_pending, i_take : head of the queue, as in `TagQueue`
     o_seen, o_dead, o_dropped, o_queued : 1
-        Strobes in the clock after the edge: seen, and exactly one of the others.
+        Strobes two clocks after the edge: seen, and exactly one of the others.
     o_idle : 1
-        Queue empty and no strobe.
+        No edge inside, queue empty and no strobe.
 
-    Latency: 1 clock to an empty queue's head. Throughput: one edge per clock.
+    Latency: 2 clocks to the front of an empty queue. Throughput: one edge per clock.
     Overflow: a full queue drops the edge, which still starts the dead time.
     """
 
@@ -83,32 +90,46 @@ class Channel(wiring.Component):
         m = Module()
         m.submodules.queue = queue = self.queue
 
-        seen = Signal()
         time = Signal(self._time_bits)
-        m.d.comb += [seen.eq(self.i_valid & self.i_enable), time.eq(Cat(self.i_fine, self.i_clock))]
+        m.d.comb += time.eq(Cat(self.i_fine, self.i_clock))
 
-        last, end, any_last = self.last, self.end, self.any_last
-        dead = Signal()
-        after_last = time >= last
-        before_end = time < end[:-1]
-        accepted = seen & ~dead
-        m.d.comb += dead.eq(any_last & Mux(end[-1], after_last | before_end, after_last & before_end))
-        m.d.sync += end.eq(Mux(accepted, time + self.i_dead_time, last + self.i_dead_time))
+        # First clock: the edge, what becomes of it, and whether it is dead after the last accepted edge and after the edge just
+        # before it, of which it is not known yet whether it was accepted.
+        edge, edge_time, edge_end = Signal(), Signal(self._time_bits), Signal(self._time_bits + 1)
+        tag_time = Signal(self._time_bits)
+        dead_after_last, dead_after_edge = Signal(), Signal()
+        m.d.sync += [
+            edge.eq(self.i_valid & self.i_enable),
+            edge_time.eq(time),
+            edge_end.eq(time + self.i_dead_time),
+            tag_time.eq(time + self.i_delay),
+            dead_after_last.eq(self.any_last & _within(time, self.last, self.end)),
+            dead_after_edge.eq(_within(time, edge_time, edge_end)),
+        ]
+
+        # Second clock: the decision.
+        accepted, accepted_before = Signal(), Signal()
+        dead = Mux(accepted_before, dead_after_edge, dead_after_last)
+        m.d.comb += accepted.eq(edge & ~dead)
+        m.d.sync += [
+            accepted_before.eq(accepted),
+            self.end.eq(Mux(accepted, edge_end, self.last + self.i_dead_time)),
+        ]
         with m.If(accepted):
-            m.d.sync += [last.eq(time), any_last.eq(1)]
+            m.d.sync += [self.last.eq(edge_time), self.any_last.eq(1)]
 
         m.d.comb += [
             queue.i_push.eq(accepted & ~queue.o_full),
-            queue.i_data.eq(time + self.i_delay),
+            queue.i_data.eq(tag_time),
             queue.i_pop.eq(self.i_take),
             self.o_valid.eq(queue.o_valid),
             self.o_time.eq(queue.o_head),
             self.o_pending.eq(queue.o_pending),
-            self.o_idle.eq((queue.o_level == 0) & ~self.o_seen),
+            self.o_idle.eq((queue.o_level == 0) & ~edge & ~self.o_seen),
         ]
         m.d.sync += [
-            self.o_seen.eq(seen),
-            self.o_dead.eq(seen & dead),
+            self.o_seen.eq(edge),
+            self.o_dead.eq(edge & dead),
             self.o_dropped.eq(accepted & queue.o_full),
             self.o_queued.eq(accepted & ~queue.o_full),
         ]

@@ -6,10 +6,11 @@ from amaranth.lib.wiring import In, Out
 
 
 class Horizon(wiring.Component):
-    """``o_horizon = (clock + 1) * 8192 + min(delay of enabled channels)``, modulo 2^order_bits: the horizon of the next clock.
+    """``o_horizon = clock * 8192 + min(delay of enabled channels)``, modulo 2^order_bits: the horizon of the next clock.
 
-    ``clock`` is the count that edges presented in this clock belong to. In the next clock, what these edges became is in a queue, and no
-    tag still to come is below the horizon. With no channel enabled none is to come: the largest delay stands in.
+    ``clock`` is the count that edges presented in this clock belong to. In the next clock, edges of earlier clocks are in
+    a queue (a channel's latency is 2), so no tag that is still to come is below this. With no channel enabled none is to
+    come: the largest delay stands in.
 
     The sum is made a clock before. In the first clock after the count was loaded it follows the old count: too low after
     a jump ahead, so that tags wait for a clock; a jump back is only for when no tags are inside.
@@ -58,7 +59,7 @@ class Horizon(wiring.Component):
             level = [register(Mux(pair[0] < pair[-1], pair[0], pair[-1])) for pair in pairs]
         next_least = Signal(signed(max(self._delay_bits, self._fine_bits + 2) + 1))
         m.d.sync += [
-            next_least.eq(level[0] + (2 << self._fine_bits)),
+            next_least.eq(level[0] + (1 << self._fine_bits)),
             self.o_horizon.eq(Cat(Const(0, self._fine_bits), self.i_clock) + next_least),
         ]
         return m

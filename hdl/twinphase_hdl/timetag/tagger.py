@@ -38,7 +38,7 @@ class Tagger(wiring.Component):
     o_idle : 1
         No edge or tag is inside or at the output, and no counter is about to change.
 
-    Latency: 3 clocks from an edge to its tag if no tag with a smaller time can come, otherwise when the horizon has passed
+    Latency: 4 clocks from an edge to its tag if no tag with a smaller time can come, otherwise when the horizon has passed
     it. Throughput: one tag per clock.
     """
 

@@ -1,6 +1,7 @@
 """The tagger against the contract: dead time, delay, order, horizon and accounts."""
 
 import random
+from itertools import product
 from operator import itemgetter
 
 import pytest
@@ -85,18 +86,18 @@ def test_order_dead_time_and_accounts(seed: int) -> None:
     simulate(dut, bench)
 
 
-def test_latency_is_three_clocks_with_equal_delays() -> None:
+def test_latency_is_four_clocks_with_equal_delays() -> None:
     dut = Tagger()
 
     async def bench(ctx):
         ctx.set(dut.i_enable, 15)
         clock = 5
-        for step in range(15):
+        for step in range(16):
             ctx.set(dut.i_clock, clock + step)
             ctx.set(dut.i.valid, 2 if step == 10 else 0)
             ctx.set(dut.i.fine[1], 8191)
-            assert ctx.get(dut.o.valid) == (step == 13)
-            assert ctx.get(dut.o_idle) == (step not in (11, 12, 13))
+            assert ctx.get(dut.o.valid) == (step == 14)
+            assert ctx.get(dut.o_idle) == (step not in (11, 12, 13, 14))
             await ctx.tick()
         assert ctx.get(dut.o.payload.time) == (clock + 10) << 13 | 8191
 
@@ -137,19 +138,24 @@ def test_dead_time_is_modular() -> None:
         (100 << 13, 101 << 13, 8192, False),
         (100 << 13, 101 << 13, 8193, True),
     ]
-    for first, second, dead_time, dead in cases:
+    for (first, second, dead_time, dead), pause in product(cases, (0, 3)):
         dut = Channel()
 
-        async def bench(ctx, dut=dut, first=first, second=second, dead_time=dead_time, dead=dead):
+        async def bench(ctx, dut=dut, first=first, second=second, dead_time=dead_time, dead=dead, pause=pause):
             ctx.set(dut.i_enable, 1)
             ctx.set(dut.i_dead_time, dead_time)
             await ctx.tick()
-            for t0 in (first, second):
+            # With a pause: against the last accepted edge; without: against the edge just before.
+            for t0, wait in ((first, pause), (second, 0)):
                 ctx.set(dut.i_valid, 1)
                 ctx.set(dut.i_clock, t0 >> 13)
                 ctx.set(dut.i_fine, t0 & 8191)
                 await ctx.tick()
-            assert ctx.get(dut.o_dead) == dead, (first, second, dead_time)
+                ctx.set(dut.i_valid, 0)
+                for _ in range(wait):
+                    await ctx.tick()
+            await ctx.tick()
+            assert ctx.get(dut.o_dead) == dead, (first, second, dead_time, pause)
 
         simulate(dut, bench)
 
