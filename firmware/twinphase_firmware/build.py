@@ -65,7 +65,7 @@ def build(
     environment = build_environment()
     options = {
         "script_after_read": DROP_READ_BEFORE_WRITE,
-        "nextpnr_opts": ["--report", f"{NAME}.report.json", "--seed", str(seed), "--router", "router2"],
+        "nextpnr_opts": ["--report", f"{NAME}.report.json", "--seed", str(seed)],
     }
     os.environ["AMARANTH_ENV_TRELLIS"] = ""
 
