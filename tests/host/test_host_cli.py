@@ -26,6 +26,8 @@ def run(capsys, *arguments):
 @pytest.fixture
 def extra_command(tmp_path, monkeypatch):
     """A command of another package, which notes when it is imported; its run needs a module that is missing."""
+    for name in [name for name in sys.modules if name.startswith("extra_package")]:
+        del sys.modules[name]  # of an earlier test's folder
     package = tmp_path / "extra_package" / "commands"
     package.mkdir(parents=True)
     (package.parent / "__init__.py").write_text("raise SystemExit('the package was imported')")
