@@ -1,6 +1,6 @@
 """Clock and counters of one instant, for the COUNTERS memory and the STATUS stream."""
 
-from amaranth.hdl import Cat, Module, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -27,7 +27,7 @@ class Snapshot(wiring.Component):
     status : Out(word_stream()) - record words for a `PacketBuffer`; waits when that is not ready.
     o_idle : Out(1) - no snapshot is due or being copied.
 
-    Latency: the latched values are those of the clock in which it is due; a copy takes 2 clocks per counter and 2.
+    Latency: the latched values are those of two clocks after the one in which it became due; a copy takes 2 clocks per counter and 3.
     Throughput: one copy at a time. Overflow: two equal requests during one copy become one.
     """
 
@@ -55,38 +55,42 @@ class Snapshot(wiring.Component):
         write, read = store.write_port(), store.read_port()
         m.d.comb += [read.addr.eq(self.i_address), self.o_data.eq(read.data)]
 
+        tick = Signal()
+        m.d.comb += tick.eq((self.i_clock[: packets.STATUS_BITS] == 0) & self.i_status_enable)
+
         shadow = Signal(64 * self._counters)
         left = Signal(range(2 * self._counters + 1))
+        # Registers, each of which moves the thousands of flip-flops of the shadow by itself: what decides about them is a clock old.
+        latch = Signal()
+        copying = Signal()
         sending = Signal()
-        waiting_status = Signal()
-        waiting_snapshot = Signal()
         status_due = Signal()
         snapshot_due = Signal()
+        start = Signal()
         step = Signal()
         m.d.comb += [
-            status_due.eq(waiting_status | ((self.i_clock[: packets.STATUS_BITS] == 0) & self.i_status_enable)),
-            snapshot_due.eq(waiting_snapshot | self.i_snapshot),
-            self.status.valid.eq((left != 0) & sending),
+            start.eq(~latch & ~copying & (status_due | snapshot_due)),
+            self.status.valid.eq(copying & sending),
             self.status.payload.data.eq(shadow[:32]),
             self.status.payload.last.eq(left == 1),
-            step.eq((left != 0) & (self.status.ready | ~sending)),
+            step.eq(copying & (self.status.ready | ~sending)),
             write.en.eq(step),
             write.data.eq(shadow[:32]),
+            self.o_idle.eq(~(tick | self.i_snapshot | status_due | snapshot_due | latch | copying)),
         ]
-        with m.If((left == 0) & (status_due | snapshot_due)):
-            m.d.sync += [
-                shadow.eq(Cat(*self.i_counters)),
-                left.eq(2 * self._counters),
-                sending.eq(status_due),
-                write.addr.eq(0),
-                waiting_status.eq(0),
-                waiting_snapshot.eq(0),
-            ]
-        with m.Elif(left != 0):
-            m.d.sync += [waiting_status.eq(status_due), waiting_snapshot.eq(snapshot_due)]
-            with m.If(step):
-                m.d.sync += [shadow.eq(shadow >> 32), left.eq(left - 1), write.addr.eq(write.addr + 1)]
-                with m.If(left == 1):
-                    m.d.sync += self.o_snapshot_count.eq(self.o_snapshot_count + 1)
-        m.d.comb += self.o_idle.eq(~(status_due | snapshot_due | (left != 0)))
+        m.d.sync += [
+            status_due.eq(tick | (status_due & ~start)),
+            snapshot_due.eq(self.i_snapshot | (snapshot_due & ~start)),
+            latch.eq(start),
+        ]
+        with m.If(start):
+            m.d.sync += sending.eq(status_due)
+        with m.If(latch | step):
+            m.d.sync += shadow.eq(Mux(latch, Cat(*self.i_counters), shadow >> 32))
+        with m.If(latch):
+            m.d.sync += [copying.eq(1), left.eq(2 * self._counters), write.addr.eq(0)]
+        with m.Elif(step):
+            m.d.sync += [left.eq(left - 1), write.addr.eq(write.addr + 1)]
+            with m.If(left == 1):
+                m.d.sync += [copying.eq(0), self.o_snapshot_count.eq(self.o_snapshot_count + 1)]
         return m
