@@ -6,6 +6,7 @@ from amaranth.hdl import Module, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from twinphase_hdl.core.rooms import CONTROL, Rooms
 from twinphase_hdl.types import Tag, record_words, word_stream
 from twinphase_spec import packets, units
 from twinphase_spec.packets import Stream
@@ -22,6 +23,15 @@ from .t2 import TagPacker
 LOSSLESS = (Stream.PEER, Stream.SIFTED)
 
 
+def _packer_name(number: Stream) -> str:
+    return f"packer_{number.name.lower()}"
+
+
+def link_rooms(send: Sequence[Stream]) -> tuple[str, ...]:
+    """Rooms of a link: requests, registers and snapshots; the arbiter; each packer."""
+    return (CONTROL, "arbiter", *(_packer_name(number) for number in (*send, Stream.STATUS)))
+
+
 class NodeLink(wiring.Component):
     """Records and counters of a node to packets, packets to records and register accesses.
 
@@ -31,6 +41,7 @@ class NodeLink(wiring.Component):
     send : streams that the node sends, besides STATUS and responses
     receive : streams that it takes, besides register requests
     depth : buffer words of a stream's packer where it is not the packer's own
+    rooms : of the node, those of `link_rooms` among them
 
     Members
     -------
@@ -53,10 +64,12 @@ class NodeLink(wiring.Component):
         send: Sequence[Stream],
         receive: Sequence[Stream] = (),
         depth: Mapping[Stream, int] | None = None,
+        rooms: Rooms | None = None,
     ):
         self._send = tuple(send)
         self._receive = tuple(receive)
         self._depth = dict(depth or {})
+        self._rooms = rooms if rooms is not None else Rooms(link_rooms(send))
         self._counters = len(register_map.counters)
         members = {
             "rx": In(word_stream()),
@@ -85,10 +98,14 @@ class NodeLink(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.depacketizer = depacketizer = Depacketizer(streams=self._receive)
-        m.submodules.control = control = RegisterControl(bank_latency=RegisterBank.latency)
-        m.submodules.snapshot = snapshot = Snapshot(counters=self._counters)
-        m.submodules.arbiter = arbiter = PacketArbiter(inputs=len(self._send) + 2)
+        rooms = self._rooms
+        depacketizer = Depacketizer(streams=self._receive)
+        control = RegisterControl(bank_latency=RegisterBank.latency)
+        snapshot = Snapshot(counters=self._counters)
+        arbiter = PacketArbiter(inputs=len(self._send) + 2)
+        requests_idle = depacketizer.o_idle & control.o_idle & snapshot.o_idle
+        rooms.put(m, CONTROL, requests_idle, depacketizer=depacketizer, control=control, snapshot=snapshot)
+        rooms.put(m, "arbiter", arbiter.o_idle, arbiter=arbiter)
         packers: dict[Stream, PacketBuffer | StreamPacker | TagPacker] = {
             Stream.STATUS: PacketBuffer(Stream.STATUS, record_words=2 * self._counters)
         }
@@ -110,7 +127,8 @@ class NodeLink(wiring.Component):
             wiring.connect(m, getattr(depacketizer, name), wiring.flipped(getattr(self, f"receive_{name}")))
         idle = [part.o_idle for part in (depacketizer, control, snapshot, arbiter)]
         for k, (number, packer) in enumerate(sorted(packers.items())):
-            m.submodules[f"packer_{number.name.lower()}"] = packer
+            name = _packer_name(number)
+            rooms.put(m, name, packer.o_idle, **{name: packer})
             wiring.connect(m, packer.o, arbiter.i[k + 1])
             m.d.comb += [packer.i_clock.eq(self.i_clock), packer.i_enable.eq(self.i_stream_enable[int(number)])]
             idle.append(packer.o_idle)

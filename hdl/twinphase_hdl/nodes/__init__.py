@@ -25,6 +25,12 @@ Server, ``frontend="ddr"``::
 
     input  i_samples 8          4 x 2: the pin in the first (low bit) and second half of the clock
 
+Server, ``rooms=True`` (for simulators; see `twinphase_hdl.core.rooms`)::
+
+    input  <room>_clk, <room>_rst   of each room, beside clk and rst
+    output o_awake 13               combinational of state, not of inputs; an edge on i_valid also wakes "tagger", a word
+                                    on rx every room
+
 Client::
 
     output o_codes_valid

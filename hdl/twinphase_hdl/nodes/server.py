@@ -4,11 +4,12 @@ from typing import Literal
 
 from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import data, wiring
-from amaranth.lib.wiring import In
+from amaranth.lib.wiring import In, Out
 
 from twinphase_hdl.core.framer import Framer
+from twinphase_hdl.core.rooms import CONTROL, Rooms
 from twinphase_hdl.core.timebase import Timebase
-from twinphase_hdl.link.link import NodeLink
+from twinphase_hdl.link.link import NodeLink, link_rooms
 from twinphase_hdl.link.registers import RegisterBank
 from twinphase_hdl.phase.tracker import PhaseTracker
 from twinphase_hdl.sift.herald import HeraldFinder
@@ -22,6 +23,8 @@ from twinphase_spec.registers import CHANNELS, SERVER
 from .common import NODE_MEMBERS, connect_core
 
 SENT = (Stream.TAG, Stream.PHASE, Stream.DPHASE, Stream.HERALD, Stream.PSI)
+PARTS = ("tagger", "framer", "tracker", "finder", "join")
+"""Rooms beside those of the link."""
 
 
 class ServerNode(wiring.Component):
@@ -32,6 +35,7 @@ class ServerNode(wiring.Component):
     rx, tx, sim_load, sim_anchor, o_idle, o_clock : see `twinphase_hdl.nodes`.
     i_valid, i_fine : In(4), In(ArrayLayout(13, 4)) - frontend "simulation": edges of this clock, ticks into it.
     i_samples : In(ArrayLayout(2, 4)) - frontend "ddr": each pin in the first (bit 0) and second half of a clock.
+    o_awake : Out(13), only with ``rooms`` - which rooms are awake (`Rooms`).
 
     Throughput: a tag per clock. Overflow: counted (register map, packet headers).
     """
@@ -42,6 +46,7 @@ class ServerNode(wiring.Component):
         frontend: Literal["simulation", "ddr"] = "simulation",
         build_hash: int = 0,
         clock_hz: int = units.CLOCK_HZ,
+        rooms: bool = False,
     ):
         channels = len(CHANNELS)
         if frontend == "simulation":
@@ -54,19 +59,26 @@ class ServerNode(wiring.Component):
             raise ValueError(f"ServerNode: frontend is {frontend!r}; allowed: 'simulation' or 'ddr'")
         self._inputs = tuple(inputs)
         self._bank = RegisterBank(SERVER, build_hash=build_hash, clock_hz=clock_hz)
-        super().__init__({**NODE_MEMBERS, **inputs})
+        self._rooms = Rooms((*PARTS, *link_rooms(SENT)), separate=rooms)
+        super().__init__({**NODE_MEMBERS, **inputs, **({"o_awake": Out(len(self._rooms))} if rooms else {})})
 
     def elaborate(self, platform):
         m = Module()
         m.submodules.frontend = frontend = self._frontend
-        m.submodules.bank = bank = self._bank
+        bank = self._bank
+        tagger = Tagger(channels=len(CHANNELS), frontend_latency=frontend.latency)
+        framer = Framer()
+        tracker = PhaseTracker()
+        finder = HeraldFinder()
+        join = PsiJoin()
+        self._rooms.put(m, CONTROL, bank=bank)
         m.submodules.timebase = timebase = Timebase()
-        m.submodules.tagger = tagger = Tagger(channels=len(CHANNELS), frontend_latency=frontend.latency)
-        m.submodules.framer = framer = Framer()
-        m.submodules.tracker = tracker = PhaseTracker()
-        m.submodules.finder = finder = HeraldFinder()
-        m.submodules.join = join = PsiJoin()
-        m.submodules.link = link = NodeLink(register_map=SERVER, send=SENT)
+        self._rooms.put(m, "tagger", tagger.o_idle, tagger=tagger)
+        self._rooms.put(m, "framer", ~(framer.i.valid | framer.o_busy), framer=framer)
+        self._rooms.put(m, "tracker", tracker.o_idle, tracker=tracker)
+        self._rooms.put(m, "finder", finder.o_idle, finder=finder)
+        self._rooms.put(m, "join", join.o_idle, join=join)
+        m.submodules.link = link = NodeLink(register_map=SERVER, send=SENT, rooms=self._rooms)
         wiring.connect(m, wiring.flipped(self.rx), link.rx)
         wiring.connect(m, link.tx, wiring.flipped(self.tx))
 
@@ -149,4 +161,6 @@ class ServerNode(wiring.Component):
 
         quiet = Cat(tagger.o_idle, ~framer.o_busy, tracker.o_idle, finder.o_idle, join.o_idle, link.o_idle)
         m.d.comb += self.o_idle.eq(quiet.all())
+        if hasattr(self, "o_awake"):
+            m.d.comb += self.o_awake.eq(self._rooms.awake)
         return m

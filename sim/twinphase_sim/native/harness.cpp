@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "anchor.h"
+#include "clocks.h"
 #include "registers.h"
 
 using namespace twinphase;
@@ -56,13 +57,7 @@ struct Request {
 
 class Node {
   public:
-    Node() : context_(new VerilatedContext), dut_(new Model(context_.get())) {
-        dut_->sim_load = 0;
-        dut_->rx_valid = 0;
-        dut_->tx_ready = 0;
-        dut_->clk = 0;
-        dut_->eval();
-    }
+    Node() : context_(new VerilatedContext), dut_(new Model(context_.get())), clocks_(dut_.get()) {}
 
     ~Node() { dut_->final(); }
 
@@ -74,7 +69,7 @@ class Node {
     void load(const Anchor& anchor) {
         const bool started = frame_.running && now_ >= start_clock_;
         quiet_inputs();
-        load_and_step(anchor);
+        load_and_step(anchor, clocks_.all());
         now_ = anchor.clock;
         base_ = anchor;
         base_clock_ = now_;
@@ -147,6 +142,7 @@ class Node {
                     }
                 }
             }
+            uint64_t edges = r.skip ? clocks_.due() : clocks_.all();
 #ifdef NODE_SERVER
             uint32_t valid = 0;
             if (edge_clock == now_) {
@@ -159,6 +155,7 @@ class Node {
                     edge_clock = edge < r.edges ? edge_at(r, edge) : NEVER;
                 } while (edge_clock == now_);
                 set(dut_->i_fine, fine);
+                edges |= clocks_.room(EDGES_ROOM);
             }
             set(dut_->i_valid, valid);
 #else
@@ -171,6 +168,7 @@ class Node {
                 const Packet& packet = rx_.front();
                 set(dut_->rx_data, packet.words[rx_word_]);
                 set(dut_->rx_last, rx_word_ + 1 == packet.words.size());
+                edges = clocks_.all();
             }
             const bool taken = rx && dut_->rx_ready;
             const bool ready = r.tx_ready_length ? r.tx_ready[(now_ & CLOCK_MASK) % r.tx_ready_length] : true;
@@ -183,7 +181,7 @@ class Node {
                     out.clocks.push_back(now_ & CLOCK_MASK);
                 }
             }
-            step();
+            step(edges);
             now_++;
             if (taken && ++rx_word_ == rx_.front().words.size()) {
                 watch(rx_.front());
@@ -233,25 +231,13 @@ class Node {
 #endif
     }
 
-    // One rising edge of the clock. A whole evaluation settles what depends on changed inputs before it looks at the clock, and no
-    // output depends on an input combinationally, so that the falling edge needs none: only its memory of the clock. Where no
-    // input has changed, everything is settled already, and what the edge itself triggers is enough.
-    void step() {
+    void step(uint64_t edges) {
         cycles_++;
-        if (dirty_) {
-            dut_->clk = 1;
-            PREVIOUS_CLK(dut_) = 0;
-            dut_->eval();
-            dirty_ = false;
-            return;
-        }
-        auto* root = dut_->rootp;
-        root->__VnbaTriggered[0] = 1;
-        MODEL_EDGE(root);
-        root->__VnbaTriggered[0] = 0;
+        clocks_.step(edges, dirty_);
+        dirty_ = false;
     }
 
-    void load_and_step(const Anchor& a) {
+    void load_and_step(const Anchor& a, uint64_t edges) {
         dut_->sim_load = 1;
         dirty_ = true;
         dut_->sim_anchor_clock = a.clock;
@@ -263,7 +249,7 @@ class Node {
         dut_->sim_anchor_window = a.window;
         dut_->sim_anchor_dwindow_window = a.dwindow_window;
         dut_->sim_anchor_dwindow = a.dwindow;
-        step();
+        step(edges);
         dut_->sim_load = 0;
         dirty_ = true;
     }
@@ -279,7 +265,7 @@ class Node {
 
     void jump(uint64_t target) {
         quiet_inputs();
-        load_and_step(anchor(target));
+        load_and_step(anchor(target), clocks_.due());
         now_ = target;
     }
 
@@ -325,6 +311,7 @@ class Node {
 
     std::unique_ptr<VerilatedContext> context_;
     std::unique_ptr<Model> dut_;
+    Clocks clocks_;
     bool dirty_ = true;  // an input has changed since the last evaluation
     uint64_t now_ = 0, cycles_ = 0, wake_ = 0;  // now_ counts on beyond CLOCK_BITS; the gateware's count is its low bits
     std::deque<Packet> rx_;

@@ -4,8 +4,10 @@ Idle skipping. While the gateware says that only its timebase will change (``o_i
 and no input is due, the harness loads the timebase with the state that it will have at the next event: the next edge or
 rx packet, the next multiple of 2^13 clocks, the next window close, the frame's start, or the end of the run. The loaded
 anchor is computed in exact integers from the frame's registers, which the harness reads from the register writes that go
-in (a CONTROL write must be on its way at least 64 clocks before the clock START + LAG). Skipped and unskipped runs give
-the same words at the same clocks.
+in (a CONTROL write must be on its way at least 64 clocks before the clock START + LAG).
+
+In the clocks that are simulated, rooms of the gateware that rest (``o_awake``) get no clock edge. Skipped and unskipped runs
+give the same words at the same clocks.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ from twinphase_spec.units import CLOCK_BITS, FRACTION_BITS
 
 from .output import NodeOutput, take_output
 from .toolchain import Step, compiler, library, progress_bars
-from .verilog import Kind, harness_header, node_map, node_verilog, with_short_memories, without_reset
+from .verilog import Kind, harness_header, node_map, node_verilog, rooms, with_short_memories, without_reset
 
 CLOCK_MASK = (1 << CLOCK_BITS) - 1
 _POINTER = ctypes.c_void_p
@@ -234,7 +236,7 @@ def _lanes(options: dict[str, Any]) -> int:
 
 
 def _library(kind: Kind, verilog: str, options: dict[str, Any], step: Step, cache: Path | None) -> ctypes.CDLL:
-    header = harness_header(kind, _lanes(options))
+    header = harness_header(kind, _lanes(options), rooms(verilog, kind))
     return _declare(library(with_short_memories(without_reset(verilog, kind)), header, step=step, cache=cache))
 
 

@@ -34,7 +34,7 @@ VERILATOR_FLAGS = (
 CXX_FLAGS = ("-O3", "-march=native", "-std=c++20", "-fPIC", "-DVL_TIME_CONTEXT", "-fno-plt", "-w")
 LINK_FLAGS = ("-shared", "-pthread", "-Wl,-Bsymbolic")
 SOURCES = Path(__file__).parent
-HARNESS_FILES = ("harness.cpp", "anchor.h", "registers.h")
+HARNESS_FILES = ("harness.cpp", "anchor.h", "clocks.h", "registers.h")
 
 
 class ToolchainError(TwinphaseError):

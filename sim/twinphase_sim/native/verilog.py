@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import tempfile
+from collections.abc import Sequence
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
@@ -47,7 +48,7 @@ def node_verilog(kind: Kind, options: dict[str, Any], step: Step, cache: Path | 
         step("Amaranth", 0)
         from twinphase_hdl.nodes.verilog import node_verilog as make
 
-        text = make(kind, **options)
+        text = make(kind, **{"rooms": True, **options} if kind == "server" else options)
         with tempfile.NamedTemporaryFile("w", dir=folder, delete=False) as temporary:
             temporary.write(text)
         os.replace(temporary.name, path)
@@ -66,13 +67,23 @@ def without_reset(verilog: str, kind: Kind) -> str:
     if found is None:
         raise ValueError(f"the Verilog of the {kind} node has no module {name}")
     ports = re.findall(r"^  (input|output)( \[[0-9:]+\])? (\w+);", found.group(), re.MULTILINE)
-    shown = [(direction, width, port) for direction, width, port in ports if port != "rst"]
-    connections = [f".{port}({port})" if port != "rst" else ".rst(1'b0)" for _, _, port in ports]
+    shown = [(direction, width, port) for direction, width, port in ports if not _is_reset(port)]
+    connections = [f".{port}({port})" if not _is_reset(port) else f".{port}(1'b0)" for _, _, port in ports]
     return (
         f"{verilog}\nmodule native({', '.join(port for _, _, port in shown)});\n"
         + "".join(f"  {direction}{width} {port};\n" for direction, width, port in shown)
         + f"  {name} node ({', '.join(connections)});\nendmodule\n"
     )
+
+
+def _is_reset(port: str) -> bool:
+    return port == "rst" or port.endswith("_rst")
+
+
+def rooms(verilog: str, kind: Kind) -> list[str]:
+    """Names of the node's rooms (`twinphase_hdl.core.rooms`), in the order of the bits of ``o_awake``."""
+    header = re.search(rf"^module twinphase_{kind}\((.*?)\);", verilog, re.MULTILINE | re.DOTALL)
+    return sorted(re.findall(r"\b(\w+)_clk\b", header.group(1))) if header else []
 
 
 _ZEROS = re.compile(r"(?:^    (\\?\w+ ?)\[0\] = \d+'h0+;\n)(?:    \1\[\d+\] = \d+'h0+;\n)+", re.MULTILINE)
@@ -97,8 +108,8 @@ def _sources(package: str) -> bytes:
     return b"\0".join(parts)
 
 
-def harness_header(kind: Kind, lanes: int) -> str:
-    """Text of ``node.h``: constants of the spec, the model's class and the place where it remembers its clock input."""
+def harness_header(kind: Kind, lanes: int, room_names: Sequence[str] = ()) -> str:
+    """Text of ``node.h``: constants of the spec, the model's class and its parts that `clocks.h` needs."""
     registers = node_map(kind)
     first, last = registers[FRAME_FIRST].address, registers[FRAME_LAST].address
     reset = [0] * (last - first + 1)
@@ -141,9 +152,18 @@ def harness_header(kind: Kind, lanes: int) -> str:
             f'#include "{PREFIX}.h"',
             f'#include "{PREFIX}___024root.h"',
             f"using Model = {PREFIX};",
-            "#define PREVIOUS_CLK(dut) (dut)->rootp->__Vtrigprevexpr___TOP__clk__0",
-            f"void {PREFIX}___024root___eval_nba({PREFIX}___024root*);",
+            f"using Root = {PREFIX}___024root;",
+            *(
+                f"void {PREFIX}___024root___{name}(Root*);"
+                for name in ("eval_ico", "eval_nba", "eval_triggers_vec__act")
+            ),
+            f"#define MODEL_INPUTS(root) {PREFIX}___024root___eval_ico(root)",
             f"#define MODEL_EDGE(root) {PREFIX}___024root___eval_nba(root)",
+            f"#define MODEL_TRIGGERS(root) {PREFIX}___024root___eval_triggers_vec__act(root)",
+            *(["#define NODE_ROOMS"] if room_names else []),
+            f"constexpr unsigned EDGES_ROOM = {room_names.index('tagger') + 1 if room_names else 0};",
+            f"constexpr unsigned ROOMS = {len(room_names)};",
+            "#define CLOCKS(X) X(clk)" + "".join(f" X({name}_clk)" for name in room_names),
             *(f"constexpr unsigned {name} = {value};" for name, value in constants.items()),
             f"#define FRAME_RESET {{{', '.join(f'{value}u' for value in reset)}}}",
             "",
