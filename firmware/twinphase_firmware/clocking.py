@@ -6,7 +6,6 @@ from typing import Any
 
 from amaranth.hdl import ClockDomain, ClockSignal, Const, Instance, Module, Signal
 from amaranth.lib import io, wiring
-from amaranth.lib.cdc import ResetSynchronizer
 
 from twinphase_spec.units import CLOCK_HZ
 
@@ -14,7 +13,8 @@ from .pll import solve_pll
 
 
 class BoardClock(wiring.Component):
-    """Domain ``sync`` at `CLOCK_HZ`, in reset until the PLL has locked and while the board's reset button is held."""
+    """Domain ``sync`` at `CLOCK_HZ`. Until the PLL has locked, and while the board's reset button is held, the part's global
+    set/reset (SGSR) keeps all registers at their initial values."""
 
     def __init__(self) -> None:
         super().__init__({})
@@ -27,7 +27,7 @@ class BoardClock(wiring.Component):
             m.submodules.reset_pin = button = io.Buffer("i", platform.request(platform.default_rst, dir="-"))
             reset_button = button.i
         dividers = solve_pll(platform.default_clk_frequency, CLOCK_HZ)
-        m.domains.sync = ClockDomain("sync")
+        m.domains.sync = ClockDomain("sync", reset_less=True)
         locked = Signal()
         m.submodules.pll = Instance(
             "EHXPLLL",
@@ -60,5 +60,11 @@ class BoardClock(wiring.Component):
             o_CLKOP=ClockSignal("sync"),
             o_LOCK=locked,
         )
-        m.submodules.reset = ResetSynchronizer(~locked | reset_button, domain="sync")
+        # The part's own reset network sets every register to its initial value, and costs neither routes nor logic: a reset that is
+        # a net has some ten thousand sinks. Its synchroniser must not be reset by itself.
+        meta, running = Signal(), Signal()
+        flip_flop = {"p_GSR": "DISABLED", "i_CK": ClockSignal("sync")}
+        m.submodules.reset_meta = Instance("FD1S3AX", i_D=locked & ~reset_button, o_Q=meta, **flip_flop)
+        m.submodules.reset_sync = Instance("FD1S3AX", i_D=meta, o_Q=running, **flip_flop)
+        m.submodules.reset = Instance("SGSR", i_CLK=ClockSignal("sync"), i_GSR=running)
         return m

@@ -1,6 +1,6 @@
 """Three proofs that add up to: the tagger loses, duplicates, changes and reorders nothing.
 
-* `QueueProof`: what is pushed into a `TagQueue` comes out once, unchanged, in order, and is at its front within two clocks of being
+* `QueueProof`: what is pushed into a `TagQueue` comes out once, unchanged, in order, and is at its front within three clocks of being
   the oldest.
 * `ChannelProof`: what a `Channel` pushes has the time ``t0 + delay``, which is not below the `Horizon` of that clock, and each
   edge is either dead, by the contract's formula, or dropped by a full queue, or pushed.
@@ -30,11 +30,13 @@ class QueueProof(wiring.Component):
     mark: In(1)
 
     DEPTH = 4
+    FRONT_DEPTH = 2
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.queue = queue = TagQueue(width=len(self.data), depth=self.DEPTH)
+        m.submodules.queue = queue = TagQueue(width=len(self.data), depth=self.DEPTH, front_depth=self.FRONT_DEPTH)
         peek = queue.memory.read_port(domain="comb")
+        peek_front = queue.front.read_port(domain="comb")
         m.d.comb += [
             queue.i_push.eq(self.push),
             queue.i_data.eq(self.data),
@@ -56,24 +58,35 @@ class QueueProof(wiring.Component):
                 m.d.sync += marked.eq(0)
         m.d.sync += late.eq(Mux(queue.o_pending, late + 1, 0))
 
-        # Lemmas: the level counts what is held, and the marked entry is where its position says.
+        # Lemmas: the counts count what is held, and the marked entry is where its position says.
         unread = Signal.like(queue.write_count)
-        behind = Signal.like(queue.o_level)
+        in_front = Signal.like(queue.front_write_count)
+        behind = Signal(signed(len(position) + 1))
         m.d.comb += [
             unread.eq(queue.write_count - queue.read_count),
-            behind.eq(position - queue.o_valid - queue.ready),
+            in_front.eq(queue.front_write_count - queue.front_read_count),
+            behind.eq(position - in_front - queue.staged - queue.loaded),
             peek.addr.eq(queue.read_count + behind),
-            Assert(queue.o_level == queue.o_valid + queue.ready + unread, "level"),
+            peek_front.addr.eq(queue.front_read_count + position),
+            Assert(queue.claimed == in_front + queue.staged + queue.loaded, "claimed"),
+            Assert(queue.claimed <= self.FRONT_DEPTH, "front depth"),
+            Assert(queue.unread == (unread != 0), "unread"),
+            Assert(queue.o_level == queue.claimed + unread, "level"),
             Assert(queue.o_level <= self.DEPTH, "depth"),
-            Assert((queue.o_valid | queue.o_pending) == (queue.o_level != 0), "empty"),
-            Assert(late <= 2, "late"),
-            Assert((late != 2) | queue.ready | ~queue.o_pending, "read"),
+            Assert(queue.o_valid == (in_front != 0), "valid"),
+            Assert((queue.o_valid | queue.o_pending) == ((queue.o_level != 0) | self.push), "empty"),
+            Assert(late <= 3, "late"),
+            Assert((late < 1) | queue.o_valid | queue.loaded | queue.staged, "read"),
+            Assert((late < 2) | queue.o_valid | queue.staged, "staged"),
+            Assert((late < 3) | queue.o_valid, "arrived"),
         ]
         with m.If(marked):
             m.d.comb += Assert(position < queue.o_level, "lost")
-            with m.If(queue.o_valid & (position == 0)):
-                m.d.comb += Assert(queue.o_head == value, "at the head")
-            with m.Elif(queue.ready & (position == queue.o_valid)):
+            with m.If(position < in_front):
+                m.d.comb += Assert(peek_front.data == value, "in the front")
+            with m.Elif(queue.staged & (position == in_front)):
+                m.d.comb += Assert(queue.stage == value, "behind the memory")
+            with m.Elif(queue.loaded & (position == in_front + queue.staged)):
                 m.d.comb += Assert(queue.read_port.data == value, "at the memory's output")
             with m.Else():
                 m.d.comb += Assert(peek.data == value, "in the memory")
@@ -237,13 +250,20 @@ class MergeProof(wiring.Component):
             m.d.comb += Assume(valid & (time == time_before))
         with m.If(pending_before):
             m.d.comb += Assume(valid | pending)
+        with m.If(~valid_before & ~pending_before):
+            m.d.comb += Assume(~valid)
+        with m.If(self._with_lemmas & ~merge.head_valid[i]):
+            m.d.comb += [
+                Assert(~valid_before, "lemma: a head was there to take"),
+                Assert(merge.waits | ~(valid | (pending & pending_before)), "lemma: waits for what is there"),
+            ]
         with m.If(~started):
             m.d.comb += Assume(~valid & ~pending)
 
         # What may come next: later than what was taken; in an empty queue, not below the horizon.
         with m.If(valid & take):
             m.d.sync += floor.eq(time + 1)
-        with m.Elif(~valid & ~pending & (self._distance(horizon, floor) > 0)):
+        with m.Elif(~valid & (~pending | ~(valid_before | pending_before)) & (self._distance(horizon, floor) > 0)):
             m.d.sync += floor.eq(horizon)
         with m.If(valid):
             m.d.comb += [

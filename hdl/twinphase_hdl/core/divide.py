@@ -39,7 +39,7 @@ class ConstantDivide(wiring.Component):
     Members
     -------
     i_valid, i_x, i_add : dividend and addend. Registers of a stage only move for a valid element.
-    i_d, i_reciprocal : divisor and R; constant while an element is inside.
+    i_d, i_reciprocal : divisor and R; constant while an element is inside and in the clock before it comes.
     o_valid, o_q, o_r : result.
 
     Latency: `latency` clocks, 3 + 1 if the first product is wider than one multiplier + 1 if the second is. Throughput: one per
@@ -86,6 +86,10 @@ class ConstantDivide(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
+        # Registers of their own, which can lie beside the multipliers.
+        divisor, reciprocal = Signal.like(self.i_d), Signal.like(self.i_reciprocal)
+        m.d.sync += [divisor.eq(self.i_d), reciprocal.eq(self.i_reciprocal)]
+
         bits = self.d_bits + 1  # x - q' d is below 2 d, so this many bits of it are enough
         valid: Value = self.i_valid
         x: Value = self.i_x[:bits]
@@ -106,7 +110,7 @@ class ConstantDivide(wiring.Component):
         products: dict[str, Value] = {}
         places: list[int] = []
         for i, x_piece in enumerate(_pieces(self.i_x[self.skip_bits :])):
-            for j, r_piece in enumerate(_pieces(self.i_reciprocal)):
+            for j, r_piece in enumerate(_pieces(reciprocal)):
                 products[f"estimate_{i}{j}"] = x_piece * r_piece
                 places.append(DSP_BITS * (i + j))
         x, add, *parts = step(x=x, add=add, **products)
@@ -125,12 +129,12 @@ class ConstantDivide(wiring.Component):
             return result
 
         products, places = {}, []
-        for j, d_piece in enumerate(_pieces(self.i_d)):
+        for j, d_piece in enumerate(_pieces(divisor)):
             products[f"product_{j}"] = q * d_piece
             places.append(DSP_BITS * j)
         x, x_less_d, low, high, *parts = step(
             x=x,
-            x_less_d=cut(x - self.i_d, "x_less_d_next"),
+            x_less_d=cut(x - divisor, "x_less_d_next"),
             low=(add + q)[: self.add_bits],
             high=(add + q + 1)[: self.add_bits],
             **products,

@@ -131,7 +131,7 @@ class Framer(wiring.Component):
     @property
     def latency(self) -> int:
         """Clocks from a tag to its click."""
-        return self._stages[-1] + 3
+        return self._stages[-1] + 4
 
     def elaborate(self, platform):
         m = Module()
@@ -256,33 +256,37 @@ class Framer(wiring.Component):
         with m.If(valids[at_slot + 2]):
             m.d.sync += slot_class.eq(Mux(class_band_r, entry[4:], entry[:4]))
 
+        # One more register for everything that leaves: it goes to several rooms.
         end = self.latency
+        framed = delayed(framed_x, at_x, end - 1, "framed")
         gated = Signal()
-        framed = delayed(framed_x, at_x, end, "framed")
+        counted = Signal()
+        # REF0 .. REF3 are 4 .. 7.
+        reference = slot_class[2:] == frame.SlotClass.REF0 >> 2
+        out_band_r = delayed(class_band_r, at_slot + 2, end - 1, "out_band_r")
+        signal = ~out_band_r & (slot_class == frame.SlotClass.SIG)
         m.d.comb += [
-            gated.eq(framed & delayed(in_gate, at_pulse + 1, end, "in_gate") & (slot_class != frame.SlotClass.GUARD)),
+            gated.eq(
+                framed & delayed(in_gate, at_pulse + 1, end - 1, "in_gate") & (slot_class != frame.SlotClass.GUARD)
+            ),
+            counted.eq(valids[end - 1] & gated),
             self.o_valid.eq(valids[end]),
             self.o.channel.eq(delayed(channel, at_pulse, end, "channel")),
-            self.o.framed.eq(framed),
-            self.o.gated.eq(gated),
-            self.o.slot_class.eq(slot_class),
+            self.o.framed.eq(delayed(framed, end - 1, end, "framed_out")),
+            self.o.gated.eq(delayed(gated, end - 1, end, "gated_out")),
+            self.o.slot_class.eq(delayed(slot_class, end - 1, end, "slot_class_out")),
             self.o.pulse.eq(delayed(pulse, at_pulse + 1, end, "pulse")),
             self.o.position.eq(delayed(position, at_pulse, end, "position")),
             self.o.window.eq(delayed(window, at_place + 2, end, "window_out")),
             self.o.dwindow.eq(delayed(dwindow, at_place + 2, end, "dwindow_out")),
             self.o_busy.eq(Cat(valids[1:]).any()),
         ]
-
-        # REF0 .. REF3 are 4 .. 7.
-        counted = self.o_valid & gated
-        reference = slot_class[2:] == frame.SlotClass.REF0 >> 2
-        signal = ~self.o.channel[1] & (slot_class == frame.SlotClass.SIG)
-        m.d.comb += [
-            self.o_unframed.eq(self.o_valid & ~framed),
-            self.o_background.eq(self.o_valid & framed & ~gated),
+        m.d.sync += [
+            self.o_unframed.eq(valids[end - 1] & ~framed),
+            self.o_background.eq(valids[end - 1] & framed & ~gated),
             self.o_signal.eq(counted & signal),
-            self.o_reference_q.eq(counted & reference & ~self.o.channel[1]),
-            self.o_reference_r.eq(counted & reference & self.o.channel[1]),
+            self.o_reference_q.eq(counted & reference & ~out_band_r),
+            self.o_reference_r.eq(counted & reference & out_band_r),
             self.o_other.eq(counted & ~reference & ~signal),
         ]
         return m

@@ -1,9 +1,10 @@
 """The one owner of every free-running count of a node."""
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
+from amaranth.hdl import C, Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from twinphase_hdl.core.add import with_carry
 from twinphase_hdl.types import Anchor, GridConfig
 from twinphase_spec import frame, units
 
@@ -74,7 +75,6 @@ class Timebase(wiring.Component):
         start = Signal(units.CLOCK_BITS)  # START + LAG
         start_less_1 = Signal(units.CLOCK_BITS)
         until_start = Signal()  # clock <= START + LAG
-        at_start = Signal()
         m.d.sync += [
             start.eq(config.start_clock + frame.LAG_CLOCKS),
             start_less_1.eq(config.start_clock + (frame.LAG_CLOCKS - 1)),
@@ -82,40 +82,45 @@ class Timebase(wiring.Component):
         ]
         # Both ask about the clock count after the edge.
         ahead = Signal(units.CLOCK_BITS)
-        m.d.comb += ahead.eq(Mux(load, start, start_less_1) - Mux(load, loaded.clock, anchor.clock))
-        m.d.sync += [
-            until_start.eq(~ahead[-1]),
+        at_start = Signal()
+        m.d.comb += [
+            ahead.eq(Mux(load, start, start_less_1) - Mux(load, loaded.clock, anchor.clock)),
             at_start.eq(Mux(load, start, start_less_1) == Mux(load, loaded.clock, anchor.clock)),
         ]
+        m.d.sync += until_start.eq(~ahead[-1])
 
         # Does the anchor move at the coming edge?
         moved = Signal()  # it has moved before
         advance = Signal()
+        moves_on = Signal()
         loaded_moved = (loaded.pulse | loaded.remainder).any()
         m.d.comb += [
-            advance.eq(moved | at_start),
+            moves_on.eq(self.i_run & Mux(load, loaded_moved, advance)),
             self.o_running.eq(self.i_run & advance),
             self.o_framing.eq(self.i_run & (moved | until_start)),
         ]
-        m.d.sync += moved.eq(self.i_run & Mux(load, loaded_moved, advance))
+        m.d.sync += [moved.eq(moves_on), advance.eq(moves_on | at_start)]
 
-        # Position in the pulse, one clock ahead of what is shown.
+        # Position in the pulse, one clock ahead of what is shown. Both sums start from the register; a position that is at rest is
+        # put in behind them, where it costs the least.
         step_less_period = Signal(frame.PERIOD_BITS + 1)
         remainder_ahead = Signal(frame.PERIOD_BITS)
         carry_ahead = Signal()
+        resting = Signal()
         shown = Signal(frame.PERIOD_BITS)
         stepped = Signal(frame.PERIOD_BITS)
         wrapped = Signal(frame.PERIOD_BITS + 1)
         m.d.comb += [
-            shown.eq(Mux(self.i_run, Mux(load, loaded.remainder, Mux(advance, remainder_ahead, 0)), 0)),
+            resting.eq(~(self.i_run & (load | advance))),
+            shown.eq(Mux(load, loaded.remainder, remainder_ahead)),
             stepped.eq(shown + config.step_remainder),
             wrapped.eq(shown + step_less_period),
         ]
         m.d.sync += [
             step_less_period.eq(config.step_remainder - config.period),
-            anchor.remainder.eq(shown),
-            carry_ahead.eq(~wrapped[-1]),
-            remainder_ahead.eq(Mux(wrapped[-1], stepped, wrapped)),
+            anchor.remainder.eq(Mux(resting, 0, shown)),
+            carry_ahead.eq(~resting & ~wrapped[-1]),
+            remainder_ahead.eq(Mux(resting, config.step_remainder, Mux(wrapped[-1], stepped, wrapped))),
         ]
 
         # Pulse, frame, window, d-window.
@@ -130,8 +135,8 @@ class Timebase(wiring.Component):
         last_frame = Signal()
         last_window = Signal()
         m.d.comb += [
-            frame_pulse.eq(anchor.frame_pulse + config.step_pulses + carry_ahead),
-            frame_pulse_wrapped.eq(anchor.frame_pulse + step_less_frame + carry_ahead),
+            frame_pulse.eq(with_carry(anchor.frame_pulse, config.step_pulses, carry_ahead)),
+            frame_pulse_wrapped.eq(with_carry(Cat(anchor.frame_pulse, C(0, 1)), step_less_frame, carry_ahead)),
             next_frame.eq(advance & ~frame_pulse_wrapped[-1]),
             next_window.eq(next_frame & last_frame),
             next_dwindow.eq(next_window & last_window),
@@ -161,7 +166,7 @@ class Timebase(wiring.Component):
             ]
         with m.Elif(advance):
             m.d.sync += [
-                anchor.pulse.eq(anchor.pulse + config.step_pulses + carry_ahead),
+                anchor.pulse.eq(with_carry(anchor.pulse, config.step_pulses, carry_ahead)),
                 anchor.frame_pulse.eq(Mux(next_frame, frame_pulse_wrapped, frame_pulse)),
             ]
             with m.If(next_frame):

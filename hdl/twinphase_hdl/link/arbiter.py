@@ -1,6 +1,6 @@
 """Many packet streams onto one link."""
 
-from amaranth.hdl import Array, Module, Signal
+from amaranth.hdl import Array, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -15,7 +15,7 @@ class PacketArbiter(wiring.Component):
     Members
     -------
     i : array of In(word_stream()), ``inputs`` long.
-    o : Out(word_stream()) - registered; does not depend combinationally on ``o.ready``.
+    o : Out(word_stream()) - registered; ``i[k].ready`` does not depend combinationally on ``o.ready``.
     o_idle : Out(1) - no packet is under way.
 
     Latency: 2 clocks to the first word of a packet when idle. Throughput: a word per clock within a packet, one clock
@@ -33,13 +33,23 @@ class PacketArbiter(wiring.Component):
         grant = Signal(range(self._inputs))
         busy = Signal()
         advance = Signal()
+        taken = Signal()
+        spare = Signal.like(self.o.payload)
+        spared = Signal()
+        """A word came in a clock in which the output turned out to be stuck, so that ``advance`` is a register's."""
         source = Array(self.i)[grant]
-        m.d.comb += advance.eq(~self.o.valid | self.o.ready)
+        m.d.comb += [advance.eq(~spared), taken.eq(advance & busy & source.valid)]
 
         for k in range(self._inputs):
             m.d.comb += self.i[k].ready.eq(busy & advance & (grant == k))
-        with m.If(advance):
-            m.d.sync += [self.o.valid.eq(busy & source.valid), self.o.payload.eq(source.payload)]
+        with m.If(~self.o.valid | self.o.ready):
+            m.d.sync += [
+                self.o.valid.eq(taken | spared),
+                self.o.payload.eq(Mux(spared, Value.cast(spare), Value.cast(source.payload))),
+                spared.eq(0),
+            ]
+        with m.Elif(taken):
+            m.d.sync += [spare.eq(source.payload), spared.eq(1)]
         following = Signal.like(grant)
         anyone = Signal()
         with m.Switch(grant):
@@ -54,7 +64,7 @@ class PacketArbiter(wiring.Component):
             m.d.sync += busy.eq(anyone)
             with m.If(anyone):
                 m.d.sync += grant.eq(following)
-        with m.Elif(advance & source.valid & source.payload.last):
+        with m.Elif(taken & source.payload.last):
             m.d.sync += busy.eq(0)
         m.d.comb += self.o_idle.eq(~(busy | self.o.valid | anyone))
         return m

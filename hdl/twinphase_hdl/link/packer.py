@@ -125,12 +125,16 @@ class PacketBuffer(wiring.Component):
         """A packet was closed since the last heartbeat tick."""
         late_flush = Signal()
         """A flush tick fell into a record."""
+        may_close = Signal(init=1)
+        """Fewer than QUEUED_PACKETS closed packets wait."""
         close = Signal()
+        finish = Signal()
+        was_reading = Signal()
         transfer = Signal()
         m.d.comb += [
             close.eq(
                 ~taking
-                & ((closes ^ sent) != QUEUED_PACKETS)
+                & may_close
                 & (full | ((flush | late_flush) & filled) | (heartbeat & self.i_enable & ~filled & ~closed))
             ),
             self.o_empty.eq(~filled | close),
@@ -146,12 +150,21 @@ class PacketBuffer(wiring.Component):
                 m.d.sync += accepted.eq(accepted + 1)
         with m.If(write.en):
             m.d.sync += write.addr.eq(write.addr + 1)
+        queued = Signal.like(closes)
+        m.d.comb += queued.eq(closes - sent)
         m.d.sync += [
-            count.eq(Mux(close, 0, count) + write.en),
+            may_close.eq(finish | ~((queued == QUEUED_PACKETS) | ((queued == QUEUED_PACKETS - 1) & close))),
             filled.eq((filled & ~close) | write.en),
             full.eq(~close & (full | (write.en & (count == packets.MAX_PAYLOAD_WORDS - self._record_words)))),
             late_flush.eq((flush | late_flush) & taking),
         ]
+        # Both counts move by an enable: what decides comes late in the clock, too late for a carry chain.
+        with m.If(close):
+            m.d.sync += count.eq(write.en)
+        with m.Elif(write.en):
+            m.d.sync += count.eq(count + 1)
+        with m.If(write.en ^ was_reading):
+            m.d.sync += free.eq(free + Mux(was_reading, 1, -1))
         with m.If(close):
             m.d.sync += [first_record.eq(accepted), closes.eq(closes + 1)]
         with m.If(heartbeat):
@@ -188,9 +201,10 @@ class PacketBuffer(wiring.Component):
         sequence = Signal(32)
         advance = Signal()
         reading = Signal()
-        was_reading = Signal()
-        finish = Signal()
-        last_index = Signal.like(index)
+        before_last = Signal.like(index)
+        in_payload = Signal()
+        """index >= HEADER_WORDS."""
+        at_last = Signal()
         base_ticks = Cat(Const(0, units.FRACTION_BITS), head.base_clock)
         header = Array(
             [
@@ -208,40 +222,67 @@ class PacketBuffer(wiring.Component):
         staged_header = Signal()
         staged_last = Signal()
         staged_word = Signal(32)
+        fetched = Signal()
+        fetched_last = Signal()
+        header_out = Signal()
+        header_word = Signal(32)
+        payload_word = Signal(32)
         m.d.comb += [
             advance.eq(~self.o.valid | self.o.ready),
-            reading.eq(active & advance & (index >= packets.HEADER_WORDS)),
-            finish.eq(active & advance & (index == last_index)),
+            reading.eq(active & advance & in_payload),
+            finish.eq(active & advance & at_last),
             read.en.eq(advance),
             queue_read.addr.eq(sent),
         ]
         with m.If(advance):
             m.d.sync += [
                 staged.eq(active),
-                staged_header.eq(index < packets.HEADER_WORDS),
-                staged_last.eq(index == last_index),
+                staged_header.eq(~in_payload),
+                staged_last.eq(at_last),
                 staged_word.eq(header[index[:3]]),
-                self.o.valid.eq(staged),
-                self.o.payload.last.eq(staged_last),
-                self.o.payload.data.eq(Mux(staged_header, staged_word, read.data)),
+                fetched.eq(staged),
+                fetched_last.eq(staged_last),
+                header_out.eq(staged_header),
+                header_word.eq(staged_word),
+                payload_word.eq(read.data),  # nothing between: block RAM answers late in the clock
+                self.o.valid.eq(fetched),
+                self.o.payload.last.eq(fetched_last),
+                self.o.payload.data.eq(Mux(header_out, header_word, payload_word)),
             ]
         with m.If(~active):
             m.d.sync += [
                 active.eq(described != sent),
                 index.eq(0),
-                last_index.eq(head.words + (packets.HEADER_WORDS - 1)),
+                before_last.eq(head.words + (packets.HEADER_WORDS - 2)),
+                in_payload.eq(0),
+                at_last.eq(0),
             ]
         with m.Elif(advance):
-            m.d.sync += index.eq(index + 1)
+            m.d.sync += [
+                index.eq(index + 1),
+                in_payload.eq(in_payload | (index == packets.HEADER_WORDS - 1)),
+                at_last.eq(index == before_last),
+            ]
         with m.If(reading):
             m.d.sync += read.addr.eq(read.addr + 1)
         with m.If(finish):
             m.d.sync += [active.eq(0), sent.eq(sent + 1), sequence.eq(sequence + 1)]
 
         # Room that a read makes is seen a clock late, which keeps the link's ready out of the input side.
-        m.d.sync += [was_reading.eq(reading), free.eq(free + was_reading - write.en)]
+        m.d.sync += was_reading.eq(reading)
         m.d.comb += self.o_idle.eq(
-            ~(self.i.valid | inside | close | tick | late_flush | active | staged | self.o.valid | (closes != sent))
+            ~(
+                self.i.valid
+                | inside
+                | close
+                | tick
+                | late_flush
+                | active
+                | staged
+                | fetched
+                | self.o.valid
+                | (closes != sent)
+            )
         )
         return m
 

@@ -23,9 +23,9 @@ class RegisterBank(wiring.Component):
     i_address : In(16) - word address of a read and of a write.
     i_write, i_write_data : In(1), In(32) - write in this clock.
     o_read_data : Out(32) - the word at ``i_address``, ``latency`` clocks later; unmapped and W1: 0.
-    o_<name> : Out(width) - RW register; W1: strobe, one clock after the write.
+    o_<name> : Out(width) - RW register, three clocks after the write; W1: strobe, three clocks after it.
     i_<name> : In(width) - RO register other than the identity.
-    o_<memory>_address, o_<memory>_write, o_<memory>_data : Out - RW memory: write port, in the clock of the write. The bank does
+    o_<memory>_address, o_<memory>_write, o_<memory>_data : Out - RW memory: write port, two clocks after the write. The bank does
         not read it back (its read port belongs to the node): it reads 0.
     o_<memory>_address : Out; i_<memory>_data : In - RO memory: data one clock after the address.
 
@@ -99,19 +99,21 @@ class RegisterBank(wiring.Component):
             for number, group in groups.items():
                 with m.Case(number):
                     m.d.comb += word.eq(group)
-        with m.If(self.i_write), m.Switch(self.i_address):
-            for register in self._map.registers:
-                if register.access is not Access.RW:
-                    continue
-                target = getattr(self, f"o_{register.name.lower()}").as_unsigned()
-                for half in range(register.words):
-                    with m.Case(register.address + half):
-                        m.d.sync += target[32 * half : 32 * half + 32].eq(self.i_write_data)
+        # A write is decoded into one register per target word, so that only its own strobe and the data travel to it.
+        written, data = Signal(), Signal(32)
+        write_data = Signal(32)
+        m.d.sync += [written.eq(self.i_write), data.eq(self.i_write_data), write_data.eq(data)]
         for register in self._map.registers:
-            if register.access is Access.W1:
-                m.d.sync += getattr(self, f"o_{register.name.lower()}").eq(
-                    self.i_write & (self.i_address == register.address) & self.i_write_data[0]
-                )
+            name = register.name.lower()
+            for half in range(register.words if register.access in (Access.RW, Access.W1) else 0):
+                here = Signal(name=f"{name}_{half}_written")
+                m.d.sync += here.eq(written & (address == register.address + half))
+                if register.access is Access.W1:
+                    m.d.sync += getattr(self, f"o_{name}").eq(here & write_data[0])
+                else:
+                    target = getattr(self, f"o_{name}").as_unsigned()
+                    with m.If(here):
+                        m.d.sync += target[32 * half : 32 * half + 32].eq(write_data)
 
         m.d.sync += self.o_read_data.eq(word)
         for entry in self._map.memories:
@@ -120,23 +122,23 @@ class RegisterBank(wiring.Component):
             if entry.words != 1 << bits or entry.address % entry.words:
                 raise ValueError(f"registers: memory {entry.name} must be a power of 2 long and aligned to its length")
             port = getattr(self, f"o_{name}_address")
-            m.d.comb += port.eq(self.i_address[:bits])
             if entry.access is Access.RW:
-                here = self.i_address[bits:] == entry.address >> bits
-                m.d.comb += [
-                    getattr(self, f"o_{name}_write").eq(self.i_write & here),
-                    getattr(self, f"o_{name}_data").eq(self.i_write_data),
+                m.d.sync += [
+                    port.eq(address),
+                    getattr(self, f"o_{name}_write").eq(written & (address[bits:] == entry.address >> bits)),
                 ]
+                m.d.comb += getattr(self, f"o_{name}_data").eq(write_data)
             else:
                 # Block RAM is slow: its data gets a register of its own.
-                data = Signal(entry.width, name=f"{name}_word")
+                entry_word = Signal(entry.width, name=f"{name}_word")
                 chosen = Signal(name=f"{name}_chosen")
+                m.d.comb += port.eq(self.i_address[:bits])
                 m.d.sync += [
-                    data.eq(getattr(self, f"i_{name}_data")),
+                    entry_word.eq(getattr(self, f"i_{name}_data")),
                     chosen.eq(address[bits:] == entry.address >> bits),
                 ]
                 with m.If(chosen):
-                    m.d.sync += self.o_read_data.eq(data)
+                    m.d.sync += self.o_read_data.eq(entry_word)
         return m
 
     def _value(self, register: Register):

@@ -27,7 +27,8 @@ class Snapshot(wiring.Component):
     status : Out(word_stream()) - record words for a `PacketBuffer`; waits when that is not ready.
     o_idle : Out(1) - no snapshot is due or being copied.
 
-    Latency: the latched values are those of two clocks after the one in which it became due; a copy takes 2 clocks per counter and 3.
+    Latency: the latched values are those of three clocks after the tick, two after ``i_snapshot``; a copy takes 2 clocks per
+    counter and 3.
     Throughput: one copy at a time. Overflow: two equal requests during one copy become one.
     """
 
@@ -56,7 +57,9 @@ class Snapshot(wiring.Component):
         m.d.comb += [read.addr.eq(self.i_address), self.o_data.eq(read.data)]
 
         tick = Signal()
+        ticked = Signal()
         m.d.comb += tick.eq((self.i_clock[: packets.STATUS_BITS] == 0) & self.i_status_enable)
+        m.d.sync += ticked.eq(tick)
 
         shadow = Signal(64 * self._counters)
         left = Signal(range(2 * self._counters + 1))
@@ -76,10 +79,10 @@ class Snapshot(wiring.Component):
             step.eq(copying & (self.status.ready | ~sending)),
             write.en.eq(step),
             write.data.eq(shadow[:32]),
-            self.o_idle.eq(~(tick | self.i_snapshot | status_due | snapshot_due | latch | copying)),
+            self.o_idle.eq(~(tick | ticked | self.i_snapshot | status_due | snapshot_due | latch | copying)),
         ]
         m.d.sync += [
-            status_due.eq(tick | (status_due & ~start)),
+            status_due.eq(ticked | (status_due & ~start)),
             snapshot_due.eq(self.i_snapshot | (snapshot_due & ~start)),
             latch.eq(start),
         ]

@@ -1,9 +1,10 @@
 """Angle of a vector and rotation by an angle, a CORDIC stage per two clocks."""
 
-from amaranth.hdl import Array, C, Cat, Const, Module, Mux, Signal, Value, signed, unsigned
+from amaranth.hdl import Array, C, Cat, Const, Module, Mux, Signal, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from twinphase_hdl.core.add import with_carry
 from twinphase_spec import fixed, units
 
 VECTOR_BITS = fixed.DEROTATED_SUM_BITS
@@ -15,8 +16,8 @@ WORK_BITS = ROTATE_BITS + 2
 
 ROTATION_LATENCY = 2 + 2 * fixed.CORDIC_STAGES
 """Clocks from request to result of a rotation: request, fold and two per stage."""
-VECTORING_LATENCY = 14 + ROTATION_LATENCY
-"""Most clocks from request to result of vectoring: magnitude, up to 5 + 7 shifts, one to load, then as a rotation."""
+VECTORING_LATENCY = 15 + ROTATION_LATENCY
+"""Most clocks from request to result of vectoring: magnitude, zero, up to 5 + 7 shifts, one to load, then as a rotation."""
 
 _WIDE_BITS = VECTOR_BITS + 1
 """A vector whose larger magnitude was shifted up to exactly VECTOR_BITS bits, with its sign."""
@@ -128,15 +129,19 @@ class Cordic(wiring.Component):
             with m.State("MAGNITUDE"):
                 # The OR of the two magnitudes is as long as the larger one.
                 m.d.sync += magnitude.eq(abs(wide_x) | abs(wide_y))
-                m.next = "NORMALISE"
+                m.next = "ZERO"
+
+            with m.State("ZERO"):
+                m.d.sync += zero.eq(magnitude == 0)
+                with m.If(magnitude == 0):
+                    m.next = "DONE"
+                with m.Else():
+                    m.next = "NORMALISE"
 
             with m.State("NORMALISE"):
                 with m.If(magnitude[-1]):
                     m.d.sync += [x.eq(wide_x >> _DROP_BITS), y.eq(wide_y >> _DROP_BITS)]
                     m.next = "FOLD"
-                with m.Elif(magnitude == 0):
-                    m.d.sync += zero.eq(1)
-                    m.next = "DONE"
                 with m.Elif(magnitude[-8:] == 0):
                     m.d.sync += [v.eq(v << 8) for v in (magnitude, wide_x, wide_y)]
                 with m.Else():
@@ -178,8 +183,3 @@ class Cordic(wiring.Component):
                 with m.If(self.o.ready):
                     m.next = "IDLE"
         return m
-
-
-def with_carry(a: Value, b: Value, carry: Value) -> Value:
-    """``a + b + carry`` modulo the width of ``a``, in one carry chain."""
-    return (Cat(C(1, 1), a) + Cat(carry, b))[1 : len(a) + 1]

@@ -22,7 +22,7 @@ class PhaseScaler(wiring.Component):
     """``psi = (U + ((U * C) >> 32)) mod 2^16``, U and C signed, arithmetic shift of the full product.
 
     Only product bits 32 to 47 reach the result, so that a product modulo 2^48 is exact. It is summed bit by bit of C, top
-    bit first; the top bit of a two's complement number counts negative.
+    bit first, as if C were unsigned; a negative C is less than that by 2^32, the result by U.
 
     Members
     -------
@@ -47,28 +47,29 @@ class PhaseScaler(wiring.Component):
         ratio = Signal(RATIO_BITS)
         product = Signal(fixed.UNWRAPPED_BITS)
         bit = Signal(range(RATIO_BITS))
+        negative = Signal()
         busy, done = Signal(), Signal()
 
         m.d.comb += [
             self.i.ready.eq(~busy & ~done),
             self.o.valid.eq(done),
-            self.o.payload.eq(unwrapped + (product >> fixed.RATIO_FRACTION_BITS)),
+            self.o.payload.eq(Mux(negative, 0, unwrapped) + (product >> fixed.RATIO_FRACTION_BITS)),
         ]
         with m.If(self.i.valid & self.i.ready):
             m.d.sync += [
                 unwrapped.eq(self.i.payload.unwrapped),
                 ratio.eq(self.i.payload.ratio),
+                negative.eq(self.i.payload.ratio < 0),
                 product.eq(0),
                 bit.eq(RATIO_BITS - 1),
                 busy.eq(1),
             ]
         with m.If(busy):
-            m.d.sync += [ratio.eq(ratio << 1), bit.eq(bit - 1)]
-            term = Mux(ratio[-1], unwrapped, 0)
-            with m.If(bit == RATIO_BITS - 1):
-                m.d.sync += product.eq(-term)
-            with m.Else():
-                m.d.sync += product.eq((product << 1) + term)
+            m.d.sync += [
+                ratio.eq(ratio << 1),
+                bit.eq(bit - 1),
+                product.eq((product << 1) + Mux(ratio[-1], unwrapped, 0)),
+            ]
             with m.If(bit == 0):
                 m.d.sync += [busy.eq(0), done.eq(1)]
         with m.If(self.o.valid & self.o.ready):

@@ -140,12 +140,12 @@ class PhaseSequence(wiring.Component):
             with m.State("ESTIMATE"):
                 m.d.comb += cordic.o.ready.eq(1)
                 with m.If(cordic.o.valid):
-                    m.d.sync += r_valid.eq(~result.zero)
-                    with m.If(result.zero):
-                        m.d.sync += step.eq(0)
-                    with m.Else():
-                        m.d.sync += [psi_r.eq(result.angle), step.eq(result.angle - unwrapped[: units.TURN_BITS])]
-                    m.next = "UNWRAP"
+                    m.d.sync += [r_valid.eq(~result.zero), psi_r.eq(Mux(result.zero, psi_r, result.angle))]
+                    m.next = "STEP"
+
+            with m.State("STEP"):
+                m.d.sync += step.eq(Mux(r_valid, psi_r - unwrapped[: units.TURN_BITS], 0))
+                m.next = "UNWRAP"
 
             with m.State("UNWRAP"):
                 m.d.sync += unwrapped.eq(unwrapped + step)
@@ -261,7 +261,7 @@ class PhaseTracker(wiring.Component):
     @property
     def latency(self) -> int:
         """Most clocks from i_close to a valid record: three CORDIC runs, a product and the steps between."""
-        return 2 * VECTORING_LATENCY + ROTATION_LATENCY + SCALING_LATENCY + 9
+        return 2 * VECTORING_LATENCY + ROTATION_LATENCY + SCALING_LATENCY + 10
 
     def elaborate(self, platform) -> Module:
         m = Module()

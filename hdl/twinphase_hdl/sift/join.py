@@ -87,6 +87,7 @@ class PsiJoin(wiring.Component):
         dwindow_write, dwindow_read = dwindows.write_port(), dwindows.read_port()
 
         open_dwindow = Signal(RING_DWINDOW_BITS)  # the first that is not closed
+        entering, enters = Signal(PendingHerald), Signal()
         of_window, of_dwindow = self.i_window, self.i_dwindow
         m.d.comb += [
             window_write.addr.eq(of_window.window),
@@ -97,9 +98,10 @@ class PsiJoin(wiring.Component):
             dwindow_write.data.psi.eq(of_dwindow.psi_d),
             dwindow_write.data.valid.eq(of_dwindow.d_valid),
             dwindow_write.en.eq(self.i_dwindow_valid),
-            queue.w_data.eq(self.i),
-            queue.w_en.eq(self.i_valid),
+            queue.w_data.eq(entering),
+            queue.w_en.eq(enters),
         ]
+        m.d.sync += [entering.eq(self.i), enters.eq(self.i_valid)]
         with m.If(self.i_dwindow_valid):
             m.d.sync += open_dwindow.eq(of_dwindow.dwindow + 1)
 
@@ -160,13 +162,18 @@ class PsiJoin(wiring.Component):
                 m.d.sync += [Value.cast(self.o.payload).eq(Cat(number, psi_q, flags)), number.eq(number + 1)]
 
         waiting = Signal(range(self._pending_heralds + 1))
-        m.d.comb += self.o_full.eq(waiting == self._pending_heralds)
-        m.d.sync += waiting.eq(waiting + self.i_valid - head_moves)
+        one_less = (waiting == self._pending_heralds - 1) & self.i_valid
+        m.d.sync += self.o_full.eq(~head_moves & ((waiting == self._pending_heralds) | one_less))
+        with m.If(self.i_valid ^ head_moves):
+            m.d.sync += waiting.eq(waiting + Mux(self.i_valid, 1, -1))
 
         with m.If(~self.i_run):
-            m.d.sync += [v.eq(0) for v in (waiting, open_dwindow, head_valid, head_closed, fetched, summed, number)]
+            m.d.sync += [
+                v.eq(0)
+                for v in (waiting, self.o_full, enters, open_dwindow, head_valid, head_closed, fetched, summed, number)
+            ]
         m.d.comb += self.o_idle.eq(
-            ~(self.i_valid | self.i_window_valid | self.i_dwindow_valid)
+            ~(self.i_valid | enters | self.i_window_valid | self.i_dwindow_valid)
             & ~((queue.level != 0) & (~queue.r_rdy | ~head_valid))
             & ~(head_valid & closed)
             & ~(fetched | summed | self.o.valid)

@@ -30,8 +30,8 @@ class Merge(wiring.Component):
     """Emits the tags of all channels in the order of (t, channel), at most one per clock.
 
     Each channel has a head register. A head leaves when it is below the horizon and no other head is before it, unless a channel without
-    head has entries on their way. All comparisons are made while an entry enters its head register, with the heads
-    that will be there in the next clock, so that what leaves is decided from registers. Everything behind takes it at once.
+    head has entries on their way. All comparisons, and whether something is to be waited for, are made a clock before, with
+    the heads that will be there then, so that what leaves is decided from registers. Everything behind takes it at once.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ class Merge(wiring.Component):
     Members
     -------
     i_valid, i_pending, i_time : channels, channels, array of time_bits
-        Fronts of the queues, in rising order per channel, and which queues are not empty but have none.
+        Fronts of the queues, in rising order per channel, and which queues have none but will not be empty in the next clock.
     i_horizon : order_bits, ticks
         Of the next clock: no tag that is not in a queue then is below it.
     o_take : channels
@@ -75,6 +75,7 @@ class Merge(wiring.Component):
         # State, here so that a proof can speak of it.
         self.heads = [Signal(time_bits, name=f"head_{i}") for i in self._channels]
         self.head_valid = Signal(channels)
+        self.waits = Signal()
         self.before = {(i, j): Signal(name=f"before_{i}_{j}") for j in self._channels for i in range(j)}
 
     def _below(self, a: Value, b: Value) -> Value:
@@ -89,9 +90,9 @@ class Merge(wiring.Component):
         """No tag before ``time`` is still to come."""
         return self._below(time, self.i_horizon)
 
-    def _waits(self, head_valid: Value) -> Value:
-        """A head is missing that could be the first."""
-        return (~head_valid & (self.i_valid | self.i_pending)).any()
+    def _waits(self, loads: Value) -> Value:
+        """In the next clock a head will be missing that could be the first."""
+        return (loads & self.i_pending).any()
 
     def elaborate(self, platform):
         m = Module()
@@ -100,13 +101,13 @@ class Merge(wiring.Component):
         released = Signal(len(channels))
         leaves = Signal(len(channels))
         loads = Signal(len(channels))  # heads that are replaced, by nothing if there is no front
-        waits = Signal()
         m.d.comb += [
-            waits.eq(self._waits(head_valid)),
             loads.eq(~head_valid | leaves),
             self.o_take.eq(loads & self.i_valid),
             self.o_idle.eq(~head_valid.any() & ~self.o.valid),
         ]
+
+        m.d.sync += self.waits.eq(self._waits(loads))
 
         # Head i before head j.
         before: dict[tuple[int, int], Value] = {}
@@ -127,7 +128,7 @@ class Merge(wiring.Component):
             before[j, i] = ~first
 
         for i in channels:
-            is_first = reduce(and_, (~head_valid[j] | before[i, j] for j in channels if j != i), ~waits)
+            is_first = reduce(and_, (~head_valid[j] | before[i, j] for j in channels if j != i), ~self.waits)
             m.d.comb += leaves[i].eq(head_valid[i] & released[i] & is_first)
             m.d.sync += released[i].eq(Mux(loads[i], self._released(self.i_time[i]), self._released(heads[i])))
             with m.If(loads[i]):

@@ -1,20 +1,26 @@
-"""A channel's queue: block RAM whose oldest entry always waits in a register."""
+"""A channel's queue: block RAM with its oldest entries in a few words of LUT RAM."""
 
 from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
+FRONT_DEPTH = 8
+"""Entries of LUT RAM. An entry taken is replaced from block RAM five clocks later, so that five would do for one per clock."""
+
 
 class TagQueue(wiring.Component):
-    """First in, first out, ``depth`` entries in all, with the head in a register.
+    """First in, first out, ``depth`` entries in all, the oldest of them in the front: a short queue of LUT RAM, read at once.
 
-    An entry pushed into an empty queue goes to the head directly, so that it is there in the next clock. Others pass the
-    memory and its output register, which is filled ahead so that the queue gives one entry per clock.
+    An entry pushed into a queue whose entries are all in the front goes there directly, so that an empty queue has it in the
+    next clock. Others pass the block RAM, its output and a register. They are fetched ahead, as far as the front has room left for what
+    is under way; both are counted in registers, so that ``i_pop``, which comes late in the clock, moves little.
 
     Parameters
     ----------
     width, depth : int
         Bits per entry; number of entries, a power of two from 4.
+    front_depth : int
+        Entries of the front, a power of two; smaller ones are for proofs.
 
     Members
     -------
@@ -24,7 +30,7 @@ class TagQueue(wiring.Component):
     o_valid, o_head : 1, width
         Oldest entry.
     o_pending : 1
-        There are entries but the oldest is not at the head yet (at most two clocks).
+        There is no head but an entry comes in this clock or is on its way to the front (three clocks at most).
     i_pop : 1
         Takes the head; only with ``o_valid``.
     o_level : 0 .. depth
@@ -32,9 +38,11 @@ class TagQueue(wiring.Component):
     Latency: 1 clock through an empty queue. Throughput: one push and one pop per clock.
     """
 
-    def __init__(self, *, width: int, depth: int):
+    def __init__(self, *, width: int, depth: int, front_depth: int = FRONT_DEPTH):
         if depth < 4 or depth & (depth - 1):
             raise ValueError(f"TagQueue: depth is {depth}; allowed: a power of two from 4")
+        if front_depth < 2 or front_depth & (front_depth - 1):
+            raise ValueError(f"TagQueue: front_depth is {front_depth}; allowed: a power of two from 2")
         super().__init__(
             {
                 "i_push": In(1),
@@ -47,45 +55,68 @@ class TagQueue(wiring.Component):
                 "o_level": Out(range(depth + 1)),
             }
         )
+        # State, here so that a proof can speak of it. Counts have one bit more than an address, so that full and empty differ.
         self.memory = memory.Memory(shape=width, depth=depth, init=[])
         self.read_port = self.memory.read_port()
-        # State, here so that a proof can speak of it. The counts have one bit more than an address, so that full and
-        # empty differ.
+        self.front = memory.Memory(shape=width, depth=front_depth, init=[], attrs={"ram_style": "distributed"})
         self.write_count = Signal(range(2 * depth))
         self.read_count = Signal(range(2 * depth))
-        self.ready = Signal()  # the memory's output register holds the next entry
+        self.front_write_count = Signal(range(2 * front_depth))
+        self.front_read_count = Signal(range(2 * front_depth))
+        self.claimed = Signal(range(front_depth + 1))  # entries in the front or on their way to it
+        self.unread = Signal()  # write_count != read_count
+        self.loaded = Signal()  # the memory's output is an entry
+        self.staged = Signal()  # so is the register behind it
+        self.stage = Signal(width)
 
     def elaborate(self, platform):
         m = Module()
         m.submodules.memory = self.memory
+        m.submodules.front = self.front
         write, read = self.memory.write_port(), self.read_port
+        front_write, front_read = self.front.write_port(), self.front.read_port(domain="comb")
 
-        write_count, read_count, ready = self.write_count, self.read_count, self.ready
-        unread = write_count != read_count
-        take = ~self.o_valid | self.i_pop  # the head can be replaced
-        straight = ~ready & ~unread & take
-
+        room = Signal()
+        behind = Signal()
+        straight = Signal()
+        arriving = Signal()
+        last = Signal()
+        last_unread = Signal()
         m.d.comb += [
-            write.addr.eq(write_count),
+            room.eq(~self.claimed[-1]),
+            behind.eq(self.unread | self.loaded | self.staged),
+            straight.eq(self.i_push & room & ~behind),
+            arriving.eq(straight | self.staged),
+            last.eq((self.front_write_count - self.front_read_count)[: len(self.front_write_count)] == 1),
+            last_unread.eq((self.write_count - self.read_count)[: len(self.write_count)] == 1),
+            self.o_full.eq(self.o_level[-1]),
+            self.o_pending.eq(~self.o_valid & (behind | self.i_push)),
+            write.addr.eq(self.write_count),
             write.data.eq(self.i_data),
             write.en.eq(self.i_push & ~straight),
-            read.addr.eq(read_count),
-            read.en.eq(unread & (~ready | take)),
-            self.o_full.eq(self.o_level[-1]),
-            self.o_pending.eq(~self.o_valid & (ready | unread)),
+            read.addr.eq(self.read_count),
+            read.en.eq(self.unread & room),
+            front_write.addr.eq(self.front_write_count),
+            front_write.data.eq(Mux(self.staged, self.stage, self.i_data)),
+            front_write.en.eq(arriving),
+            front_read.addr.eq(self.front_read_count),
+            self.o_head.eq(front_read.data),
         ]
         m.d.sync += [
-            write_count.eq(write_count + write.en),
-            read_count.eq(read_count + read.en),
+            self.unread.eq(write.en | (self.unread & ~(read.en & last_unread))),
+            self.claimed.eq(self.claimed + (read.en | straight) - self.i_pop),
+            self.loaded.eq(read.en),
+            self.staged.eq(self.loaded),
+            self.stage.eq(read.data),
+            self.o_valid.eq(arriving | (self.o_valid & ~(self.i_pop & last))),
             self.o_level.eq(self.o_level + self.i_push - self.i_pop),
         ]
-        with m.If(read.en):
-            m.d.sync += ready.eq(1)
-        with m.Elif(take):
-            m.d.sync += ready.eq(0)
-        with m.If(take):
-            m.d.sync += [
-                self.o_valid.eq(ready | (self.i_push & ~unread)),
-                self.o_head.eq(Mux(ready, read.data, self.i_data)),
-            ]
+        for moves, count in (
+            (write.en, self.write_count),
+            (read.en, self.read_count),
+            (arriving, self.front_write_count),
+            (self.i_pop, self.front_read_count),
+        ):
+            with m.If(moves):
+                m.d.sync += count.eq(count + 1)
         return m

@@ -1,6 +1,6 @@
 """From the edges of a front end to one ordered stream of tags, every edge accounted for."""
 
-from amaranth.hdl import Const, Module, Signal, signed
+from amaranth.hdl import Const, Module, Signal, Value, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -101,13 +101,17 @@ class Tagger(wiring.Component):
         m.submodules.horizon = horizon = self.horizon
         m.submodules.merge = merge = self.merge
 
-        clock = self.i_clock
-        for _ in range(self.frontend_latency):
-            earlier = Signal.like(clock)
-            m.d.sync += earlier.eq(clock)
-            clock = earlier
+        def clock_of_edges(name: str) -> Value:
+            """A copy for each channel, so that it can lie beside it; synthesis must not make one of them again."""
+            clock: Value = self.i_clock
+            for k in range(self.frontend_latency):
+                earlier = Signal.like(self.i_clock, name=f"{name}_{k}", attrs={"keep": 1})
+                m.d.sync += earlier.eq(clock)
+                clock = earlier
+            return clock
+
         m.d.comb += [
-            horizon.i_clock.eq(clock),
+            horizon.i_clock.eq(clock_of_edges("horizon_clock")),
             horizon.i_enable.eq(self.i_enable),
             horizon.i_delay.eq(self.i_delay),
             merge.i_horizon.eq(horizon.o_horizon),
@@ -118,7 +122,7 @@ class Tagger(wiring.Component):
         for i, channel in enumerate(self.channels):
             m.submodules[f"channel_{i}"] = channel
             m.d.comb += [
-                channel.i_clock.eq(clock),
+                channel.i_clock.eq(clock_of_edges(f"clock_{i}")),
                 channel.i_valid.eq(self.i.valid[i]),
                 channel.i_fine.eq(self.i.fine[i]),
                 channel.i_enable.eq(self.i_enable[i]),

@@ -29,6 +29,7 @@ def test_divmod(shape: str) -> None:
             limit = min(x_max, d << q_bits)
             ctx.set(dut.i_d, d)
             ctx.set(dut.i_reciprocal, (1 << shift) // d)
+            await ctx.tick()
             due = []
             for clock in range(30 + latency):
                 assert ctx.get(dut.o_valid) == (len(due) >= latency and due[-latency] is not None)

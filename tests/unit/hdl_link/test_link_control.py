@@ -266,7 +266,7 @@ def test_snapshot_latches_all_counters_at_one_clock():
     run(dut, bench, collect(dut.status, out, read=word))
     (record,) = split(out)
     values = np.array(record, "<u4").view("<u8")
-    assert values.tolist() == [(tick + 2) * (k + 1) << 20 for k in range(5)]  # latched two clocks after the tick
+    assert values.tolist() == [(tick + 3) * (k + 1) << 20 for k in range(5)]  # latched three clocks after the tick
     later = np.array(memory_words[:10], "<u4").view("<u8") >> 20
     assert later[0] > tick + 3
     assert later.tolist() == [int(later[0]) * (k + 1) for k in range(5)]
