@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -23,13 +23,14 @@ from .t2 import TagPacker
 LOSSLESS = (Stream.PEER, Stream.SIFTED)
 
 
-def _packer_name(number: Stream) -> str:
-    return f"packer_{number.name.lower()}"
+def _packer_room(number: Stream) -> str:
+    """Streams with a record per click or herald have a room of their own; the other packers are rarely awake."""
+    return f"packer_{number.name.lower()}" if number in (Stream.TAG, Stream.HERALD) else "packers"
 
 
 def link_rooms(send: Sequence[Stream]) -> tuple[str, ...]:
-    """Rooms of a link: requests, registers and snapshots; the arbiter; each packer."""
-    return (CONTROL, "arbiter", *(_packer_name(number) for number in (*send, Stream.STATUS)))
+    """Rooms of a link: requests, registers and snapshots; the arbiter; packers."""
+    return (CONTROL, "arbiter", *(_packer_room(number) for number in (*send, Stream.STATUS)))
 
 
 class NodeLink(wiring.Component):
@@ -127,11 +128,13 @@ class NodeLink(wiring.Component):
             wiring.connect(m, getattr(depacketizer, name), wiring.flipped(getattr(self, f"receive_{name}")))
         idle = [part.o_idle for part in (depacketizer, control, snapshot, arbiter)]
         for k, (number, packer) in enumerate(sorted(packers.items())):
-            name = _packer_name(number)
-            rooms.put(m, name, packer.o_idle, **{name: packer})
+            rooms.put(m, _packer_room(number), **{f"packer_{number.name.lower()}": packer})
             wiring.connect(m, packer.o, arbiter.i[k + 1])
             m.d.comb += [packer.i_clock.eq(self.i_clock), packer.i_enable.eq(self.i_stream_enable[int(number)])]
             idle.append(packer.o_idle)
+        for room in sorted({_packer_room(number) for number in packers}):
+            rests = Cat(packer.o_idle for number, packer in packers.items() if _packer_room(number) == room).all()
+            rooms.put(m, room, rests)
         quiet = Signal(len(idle))
         m.d.comb += [quiet[k].eq(part) for k, part in enumerate(idle)]
 

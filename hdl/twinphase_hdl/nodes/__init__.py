@@ -28,8 +28,8 @@ Server, ``frontend="ddr"``::
 Server, ``rooms=True`` (for simulators; see `twinphase_hdl.core.rooms`)::
 
     input  <room>_clk, <room>_rst   of each room, beside clk and rst
-    output o_awake 13               combinational of state, not of inputs; an edge on i_valid also wakes "tagger", a word
-                                    on rx every room
+    output o_awake 14               combinational of state, not of inputs; an edge of channel c on i_valid also wakes room
+                                    channel_<c>, a word on rx every room
 
 Client::
 

@@ -15,7 +15,7 @@ from twinphase_hdl.phase.tracker import PhaseTracker
 from twinphase_hdl.sift.herald import HeraldFinder
 from twinphase_hdl.sift.join import PsiJoin
 from twinphase_hdl.timetag.frontend import DdrFrontEnd, SimulationFrontEnd
-from twinphase_hdl.timetag.tagger import Tagger
+from twinphase_hdl.timetag.tagger import Tagger, channel_rooms
 from twinphase_spec import units
 from twinphase_spec.packets import Stream
 from twinphase_spec.registers import CHANNELS, SERVER
@@ -35,7 +35,7 @@ class ServerNode(wiring.Component):
     rx, tx, sim_load, sim_anchor, o_idle, o_clock : see `twinphase_hdl.nodes`.
     i_valid, i_fine : In(4), In(ArrayLayout(13, 4)) - frontend "simulation": edges of this clock, ticks into it.
     i_samples : In(ArrayLayout(2, 4)) - frontend "ddr": each pin in the first (bit 0) and second half of a clock.
-    o_awake : Out(13), only with ``rooms`` - which rooms are awake (`Rooms`).
+    o_awake : Out(14), only with ``rooms`` - which rooms are awake (`Rooms`).
 
     Throughput: a tag per clock. Overflow: counted (register map, packet headers).
     """
@@ -59,14 +59,14 @@ class ServerNode(wiring.Component):
             raise ValueError(f"ServerNode: frontend is {frontend!r}; allowed: 'simulation' or 'ddr'")
         self._inputs = tuple(inputs)
         self._bank = RegisterBank(SERVER, build_hash=build_hash, clock_hz=clock_hz)
-        self._rooms = Rooms((*PARTS, *link_rooms(SENT)), separate=rooms)
+        self._rooms = Rooms((*PARTS, *channel_rooms(channels), *link_rooms(SENT)), separate=rooms)
         super().__init__({**NODE_MEMBERS, **inputs, **({"o_awake": Out(len(self._rooms))} if rooms else {})})
 
     def elaborate(self, platform):
         m = Module()
         m.submodules.frontend = frontend = self._frontend
         bank = self._bank
-        tagger = Tagger(channels=len(CHANNELS), frontend_latency=frontend.latency)
+        tagger = Tagger(channels=len(CHANNELS), frontend_latency=frontend.latency, rooms=self._rooms)
         framer = Framer()
         tracker = PhaseTracker()
         finder = HeraldFinder()
@@ -159,8 +159,9 @@ class ServerNode(wiring.Component):
                 m.d.sync += counters[name].eq(counters[name] + 1)
         connect_core(m, self, SERVER, bank, link, timebase, counters)
 
-        quiet = Cat(tagger.o_idle, ~framer.o_busy, tracker.o_idle, finder.o_idle, join.o_idle, link.o_idle)
-        m.d.comb += self.o_idle.eq(quiet.all())
         if hasattr(self, "o_awake"):
-            m.d.comb += self.o_awake.eq(self._rooms.awake)
+            m.d.comb += [self.o_awake.eq(self._rooms.awake), self.o_idle.eq(~self.o_awake.any())]
+        else:
+            quiet = Cat(tagger.o_idle, ~framer.o_busy, tracker.o_idle, finder.o_idle, join.o_idle, link.o_idle)
+            m.d.comb += self.o_idle.eq(quiet.all())
         return m

@@ -4,11 +4,17 @@ from amaranth.hdl import Const, Module, Signal, Value, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from twinphase_hdl.core.rooms import Rooms
 from twinphase_hdl.timetag.channel import DEAD_TIME_BITS, DELAY_BITS, QUEUE_DEPTH, Channel
 from twinphase_hdl.timetag.frontend import Edges
 from twinphase_hdl.timetag.horizon import Horizon
 from twinphase_hdl.timetag.merge import ORDER_BITS, Merge, tag_layout
 from twinphase_spec import units
+
+
+def channel_rooms(channels: int) -> tuple[str, ...]:
+    """A room for each channel."""
+    return tuple(f"channel_{i}" for i in range(channels))
 
 
 class Tagger(wiring.Component):
@@ -22,6 +28,8 @@ class Tagger(wiring.Component):
     channels : int
     frontend_latency : int
         ``latency`` of the front end that drives ``i``.
+    rooms : Rooms
+        Of the node, those of `channel_rooms` among them.
     depth, time_bits, fine_bits, delay_bits, dead_time_bits, order_bits, counter_bits : int
         Sizes; smaller ones are for proofs.
 
@@ -54,6 +62,7 @@ class Tagger(wiring.Component):
         dead_time_bits: int = DEAD_TIME_BITS,
         order_bits: int = ORDER_BITS,
         counter_bits: int = 64,
+        rooms: Rooms | None = None,
     ):
         if frontend_latency < 0:
             raise ValueError(f"Tagger: frontend_latency is {frontend_latency}; allowed: 0 or more clocks")
@@ -94,6 +103,7 @@ class Tagger(wiring.Component):
             order_bits=order_bits,
         )
         self.merge = Merge(channels=channels, time_bits=time_bits, order_bits=order_bits)
+        self._rooms = rooms if rooms is not None else Rooms(channel_rooms(channels))
         self._in_flight_bits = (depth + 3).bit_length()
 
     def elaborate(self, platform):
@@ -120,7 +130,7 @@ class Tagger(wiring.Component):
 
         idle = merge.o_idle
         for i, channel in enumerate(self.channels):
-            m.submodules[f"channel_{i}"] = channel
+            self._rooms.put(m, f"channel_{i}", channel.o_idle, **{f"channel_{i}": channel})
             m.d.comb += [
                 channel.i_clock.eq(clock_of_edges(f"clock_{i}")),
                 channel.i_valid.eq(self.i.valid[i]),

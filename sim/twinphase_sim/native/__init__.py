@@ -3,8 +3,7 @@
 from .node import NativeNode
 from .output import Codes, NodeOutput
 from .requests import NodeRegisters, answer_words, request_packet, write_requests
-from .toolchain import ToolchainError
-from .verilog import Kind
+from .toolchain import Kind, ToolchainError
 
 __all__ = [
     "Codes",

@@ -29,12 +29,12 @@ class Clocks {
             for (unsigned bits = 0; bits < HALF; bits++)
                 for (unsigned k = 0; k < HALF_BITS; k++)
                     if (const unsigned room = half * HALF_BITS + k; bits >> k & 1 && room < ROOMS)
-                        triggers_[half][bits] |= room_[room + 1];
+                        triggers_[half][bits] |= room == CONTROL_ROOM ? all_ : room_[room + 1];
     }
 
     // Edges for every room; for the timebase and one room more, the k-th from 1.
     uint64_t all() const { return all_; }
-    uint64_t room(unsigned k) const { return room_[0] | room_[k]; }
+    uint64_t room(unsigned k) const { return room_[0] | (k <= ROOMS ? room_[k] : 0); }
 
     // Edges for the rooms that are awake or were in one of the last three clocks. To be asked once per clock.
     uint64_t due() {

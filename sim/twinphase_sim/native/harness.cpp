@@ -150,12 +150,12 @@ class Node {
                 do {
                     const unsigned channel = r.edge_channels[edge];
                     valid |= 1u << channel;
+                    edges |= clocks_.room(EDGES_ROOM + channel);
                     fine |= (r.edge_ticks[edge] & mask(FRACTION_BITS)) << (FRACTION_BITS * channel);
                     edge++;
                     edge_clock = edge < r.edges ? edge_at(r, edge) : NEVER;
                 } while (edge_clock == now_);
                 set(dut_->i_fine, fine);
-                edges |= clocks_.room(EDGES_ROOM);
             }
             set(dut_->i_valid, valid);
 #else

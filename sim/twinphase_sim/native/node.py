@@ -27,8 +27,9 @@ from twinphase_spec.registers import CLIENT_LANES
 from twinphase_spec.units import CLOCK_BITS, FRACTION_BITS
 
 from .output import NodeOutput, take_output
-from .toolchain import Step, compiler, library, progress_bars
-from .verilog import Kind, harness_header, node_map, node_verilog, rooms, with_short_memories, without_reset
+from .rewrite import for_verilator
+from .toolchain import Kind, Step, compiler, library, progress_bars
+from .verilog import harness_header, node_map, node_verilog, rooms
 
 CLOCK_MASK = (1 << CLOCK_BITS) - 1
 _POINTER = ctypes.c_void_p
@@ -237,7 +238,7 @@ def _lanes(options: dict[str, Any]) -> int:
 
 def _library(kind: Kind, verilog: str, options: dict[str, Any], step: Step, cache: Path | None) -> ctypes.CDLL:
     header = harness_header(kind, _lanes(options), rooms(verilog, kind))
-    return _declare(library(with_short_memories(without_reset(verilog, kind)), header, step=step, cache=cache))
+    return _declare(library(for_verilator(verilog, kind), header, step=step, cache=cache))
 
 
 def _compiled(kinds: Sequence[tuple[Kind, dict[str, Any]]], cache: Path | None, progress: bool) -> list[ctypes.CDLL]:

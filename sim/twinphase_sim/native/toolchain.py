@@ -20,12 +20,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
+from typing import Literal
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
 from twinphase.errors import ExtraError, TwinphaseError
 
+Kind = Literal["server", "client"]
 PREFIX = "Vnode"
 VERILATOR_FLAGS = (
     *("--cc", "--prefix", PREFIX, "-O3", "--x-assign", "fast", "--x-initial", "fast", "--no-assert", "--threads", "1"),

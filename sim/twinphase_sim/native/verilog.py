@@ -12,16 +12,15 @@ from collections.abc import Sequence
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from twinphase.errors import ExtraError
 from twinphase_spec import frame, packets, units
 from twinphase_spec.registers import MAPS, NodeType, RegisterMap
 from twinphase_spec.symbols import CODE_BITS
 
-from .toolchain import PREFIX, Step, cache_folder, content_hash, locked
+from .toolchain import PREFIX, Kind, Step, cache_folder, content_hash, locked
 
-Kind = Literal["server", "client"]
 FRAME_FIRST, FRAME_LAST = "CONTROL", "WINDOWS_PER_DWINDOW"
 
 
@@ -55,48 +54,10 @@ def node_verilog(kind: Kind, options: dict[str, Any], step: Step, cache: Path | 
     return text
 
 
-def without_reset(verilog: str, kind: Kind) -> str:
-    """The node's Verilog with a top module ``native`` around it that ties the reset low.
-
-    All state starts from its reset value anyway, and as an input the reset would make Verilator evaluate all next-state
-    logic twice per clock: before the edge, because an input may have changed, and after it. ValueError when the node's
-    module is not there.
-    """
-    name = f"twinphase_{kind}"
-    found = re.search(rf"^module {name}\(.*?^endmodule", verilog, re.MULTILINE | re.DOTALL)
-    if found is None:
-        raise ValueError(f"the Verilog of the {kind} node has no module {name}")
-    ports = re.findall(r"^  (input|output)( \[[0-9:]+\])? (\w+);", found.group(), re.MULTILINE)
-    shown = [(direction, width, port) for direction, width, port in ports if not _is_reset(port)]
-    connections = [f".{port}({port})" if not _is_reset(port) else f".{port}(1'b0)" for _, _, port in ports]
-    return (
-        f"{verilog}\nmodule native({', '.join(port for _, _, port in shown)});\n"
-        + "".join(f"  {direction}{width} {port};\n" for direction, width, port in shown)
-        + f"  {name} node ({', '.join(connections)});\nendmodule\n"
-    )
-
-
-def _is_reset(port: str) -> bool:
-    return port == "rst" or port.endswith("_rst")
-
-
 def rooms(verilog: str, kind: Kind) -> list[str]:
     """Names of the node's rooms (`twinphase_hdl.core.rooms`), in the order of the bits of ``o_awake``."""
     header = re.search(rf"^module twinphase_{kind}\((.*?)\);", verilog, re.MULTILINE | re.DOTALL)
     return sorted(re.findall(r"\b(\w+)_clk\b", header.group(1))) if header else []
-
-
-_ZEROS = re.compile(r"(?:^    (\\?\w+ ?)\[0\] = \d+'h0+;\n)(?:    \1\[\d+\] = \d+'h0+;\n)+", re.MULTILINE)
-
-
-def with_short_memories(verilog: str) -> str:
-    """The same Verilog with one loop for each memory that is cleared word by word: Verilator reads it three times as fast."""
-
-    def loop(found: re.Match[str]) -> str:
-        words = found.group().count("\n")
-        return f"    for (int i = 0; i < {words}; i = i + 1) {found.group(1)}[i] = 0;\n"
-
-    return _ZEROS.sub(loop, verilog)
 
 
 def _sources(package: str) -> bytes:
@@ -161,7 +122,8 @@ def harness_header(kind: Kind, lanes: int, room_names: Sequence[str] = ()) -> st
             f"#define MODEL_EDGE(root) {PREFIX}___024root___eval_nba(root)",
             f"#define MODEL_TRIGGERS(root) {PREFIX}___024root___eval_triggers_vec__act(root)",
             *(["#define NODE_ROOMS"] if room_names else []),
-            f"constexpr unsigned EDGES_ROOM = {room_names.index('tagger') + 1 if room_names else 0};",
+            f"constexpr unsigned EDGES_ROOM = {room_names.index('channel_0') + 1 if room_names else 0};",
+            f"constexpr unsigned CONTROL_ROOM = {room_names.index('control') if room_names else 0};",
             f"constexpr unsigned ROOMS = {len(room_names)};",
             "#define CLOCKS(X) X(clk)" + "".join(f" X({name}_clk)" for name in room_names),
             *(f"constexpr unsigned {name} = {value};" for name, value in constants.items()),

@@ -11,7 +11,7 @@ import pytest
 
 from twinphase_sim.native import NativeNode, ToolchainError, toolchain
 from twinphase_sim.native.node import advance, clocks_to_close
-from twinphase_sim.native.verilog import with_short_memories
+from twinphase_sim.native.rewrite import with_registers_in_place, with_short_memories
 from twinphase_spec.frame import FRAME_BITS, LAG_CLOCKS, PULSE_BITS, WINDOW_BITS, Anchor, FrameConfig
 from twinphase_spec.units import CLOCK_BITS
 
@@ -210,3 +210,30 @@ def test_cleared_memories_become_loops() -> None:
     assert short.count("\n") == 5
     assert "for (int i = 0; i < 40; i = i + 1) \\table [i] = 0;" in short
     assert "other[1] = 4'h0;" in short
+
+
+def test_registers_choose_their_value_in_place() -> None:
+    def module(value_used: str) -> str:
+        return (
+            "module m(clk, a, b, o);\n  reg [3:0] \\$1 ;\n  reg [3:0] \\$2 ;\n"
+            "  always @(posedge clk)\n    \\q$3  <= \\$1 ;\n"
+            "  always @(posedge clk)\n    r <= \\$2 ;\n"
+            "  always @* begin\n    if (\\$auto$verilog_backend.cc:1:dump$1 ) begin end\n"
+            "    { \\$1 [3], \\$1 [1:0] } = { \\q$3 [3], \\q$3 [1:0] };\n    \\$1 [2] = b;\n"
+            "    if (a) begin\n      \\$1 [1:0] = \\$20 [1:0];\n    end\n  end\n"
+            "  always @* begin\n    \\$2  = r;\n    casez (a)\n      1'h1:\n          \\$2  = \\q$3 ;\n    endcase\n  end\n"
+            f"  assign o = {value_used};\nendmodule\n"
+        )
+
+    changed = with_registers_in_place(module("a"))
+    assert (
+        "  always @(posedge clk) begin\n    \\q$3 [2] <= b ;\n"
+        "    if (a) begin\n      \\q$3 [1:0] <= \\$20 [1:0] ;\n    end\n  end\n" in changed
+    )
+    assert (
+        "  always @(posedge clk) begin\n    casez (a)\n      1'h1:\n          r <= \\q$3 ;\n    endcase\n  end\n"
+        in changed
+    )
+    assert changed.count("always") == 2
+    # A value that is needed elsewhere stays.
+    assert with_registers_in_place(module("\\$2 ")).count("always") == 3
