@@ -142,6 +142,8 @@ class Client(_Part):
     """P(vacuum | X)."""
     mu1_probability: Probability
     """P(mu_1 | X); mu_2 takes the rest."""
+    mu_0: float = Field(default=0.0, ge=0, le=100)
+    """What a vacuum symbol still has in a SIG slot: the weakest decoy of a source that never gets dark."""
     mu_1: Intensity
     mu_2: Intensity
     mu_z: Intensity
