@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Literal
 
 from .frame import LAG_CLOCKS, SLOT_RECIPROCAL_SHIFT, FrameConfig, slot_byte
-from .lab import Client, Lab
+from .lab import Client, Lab, LabError
 from .packets import FLUSH_BITS, Stream
 from .registers import CHANNELS, CLIENT_TABLE_ENTRIES
 from .sns import RING_HERALDS
@@ -22,15 +22,18 @@ MAX_DELAY_TICKS = (1 << 21) - 1
 
 
 def frame_config(lab: Lab, start_clock: int = 0) -> FrameConfig:
-    """The lab's frame on the server's clock."""
-    return FrameConfig(
-        period_q32=(TICKS_PER_SECOND << 32) // round(lab.frame.pulse_rate_hz),
-        slot_pulses=lab.frame.slot_pulses,
-        table=tuple(slot_byte(q, r) for q, r in lab.frame.table()),
-        frames_per_window=lab.frame.frames_per_window,
-        windows_per_dwindow=lab.frame.windows_per_dwindow,
-        start_clock=start_clock,
-    )
+    """The lab's frame on the server's clock. Raises LabError where the gateware cannot hold it."""
+    try:
+        return FrameConfig(
+            period_q32=(TICKS_PER_SECOND << 32) // round(lab.frame.pulse_rate_hz),
+            slot_pulses=lab.frame.slot_pulses,
+            table=tuple(slot_byte(q, r) for q, r in lab.frame.table()),
+            frames_per_window=lab.frame.frames_per_window,
+            windows_per_dwindow=lab.frame.windows_per_dwindow,
+            start_clock=start_clock,
+        )
+    except ValueError as error:
+        raise LabError(f"lab {lab.name}: {error}") from error
 
 
 def ratio_register(lab: Lab) -> int:
@@ -129,7 +132,7 @@ def client_registers(
 
 
 def client_table(lab: Lab) -> list[int]:
-    """Words of a client's FRAME_TABLE: 8 slot bytes (one per lane, the rest 0) for each entry. Raises ValueError."""
+    """Words of a client's FRAME_TABLE: 8 slot bytes (one per lane, the rest 0) for each entry. Raises LabError."""
     frame = frame_config(lab)
     lanes = lab.lanes
     if frame.slot_pulses >= lanes:
@@ -137,8 +140,8 @@ def client_table(lab: Lab) -> list[int]:
     else:
         entries = [list(frame.table[i : i + lanes]) for i in range(0, len(frame.table), lanes)]
     if len(entries) > CLIENT_TABLE_ENTRIES:
-        raise ValueError(
-            f"frame: the clients' table has {len(entries)} entries; allowed: at most {CLIENT_TABLE_ENTRIES}: raise slot_pulses"
+        raise LabError(
+            f"lab {lab.name}: the clients' table has {len(entries)} entries; allowed: at most {CLIENT_TABLE_ENTRIES}: raise slot_pulses"
         )
     words = []
     for entry in entries:
@@ -148,7 +151,7 @@ def client_table(lab: Lab) -> list[int]:
 
 
 def check_delay(lab: Lab, heralds_per_second: float) -> None:
-    """Refuse a lab whose clients cannot hold their heralds: ValueError.
+    """Refuse a lab whose clients cannot hold their heralds: LabError.
 
     A herald stays in a client's ring for at most two blocks, its d-window, the flushes of herald and psi packets and three
     exchanges between the clients (each twice the flight, by way of the server); 25 % is kept free for fluctuations.
@@ -159,7 +162,7 @@ def check_delay(lab: Lab, heralds_per_second: float) -> None:
     wait_s = dwindow_s + lab.fibre.flight_s + 4 * (2 * lab.fibre.flight_s + 2 * flush_s)
     held = heralds_per_second * wait_s + 2 * lab.protocol.block_heralds
     if held > 0.75 * RING_HERALDS:
-        raise ValueError(
+        raise LabError(
             f"lab {lab.name}: about {held:.0f} heralds wait at a client ({heralds_per_second:.0f}/s for {wait_s * 1e3:.1f} ms and "
             f"two blocks); allowed: {0.75 * RING_HERALDS:.0f}: lower the rate, windows_per_dwindow or block_heralds"
         )

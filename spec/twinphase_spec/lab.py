@@ -21,6 +21,11 @@ from .units import TICKS_PER_SECOND
 Probability = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Length = Annotated[float, Field(ge=0, le=20_000)]
+"""Half way around the earth."""
+Intensity = Annotated[float, Field(gt=0, le=100)]
+"""Mean photons per pulse; exp of a few times it stays a number."""
+Rate = Annotated[float, Field(ge=0, le=1e9)]
 LIGHT_IN_FIBRE_KM_PER_S = 299_792.458 / 1.468
 """Group velocity in standard fibre (group index 1.468, ITU-T G.652 fibres at 1550 nm)."""
 
@@ -63,21 +68,29 @@ class Bands(_Part):
 
     quantum_hz: Positive
     reference_hz: Positive
-    differential_drift_rad_per_s: NotNegative
+    differential_drift_rad_per_s: Rate
     """RMS rate of psi_d = psi_q - psi_r nu_q / nu_r."""
+
+    @model_validator(mode="after")
+    def _ratio(self) -> Self:
+        if not 0.5 < self.quantum_hz / self.reference_hz < 1.5:
+            raise ValueError(
+                f"quantum_hz is {self.quantum_hz:g}; allowed: above 0.5 and below 1.5 times reference_hz ({self.reference_hz:g})"
+            )
+        return self
 
 
 class Fibre(_Part):
     """Both arms and their phase noise ``l L / f^2 (fc / (f + fc))^2`` rad^2/Hz with L = both arms together."""
 
-    length_a_km: NotNegative
-    length_b_km: NotNegative
+    length_a_km: Length
+    length_b_km: Length
     attenuation_db_per_km: NotNegative
     extra_loss_a_db: NotNegative = 0.0
     extra_loss_b_db: NotNegative = 0.0
-    noise_rad2_hz_per_km: NotNegative
-    noise_corner_hz: Positive = 100.0
-    drift_rad_per_s: float = Field(default=0.0, allow_inf_nan=False)
+    noise_rad2_hz_per_km: Rate
+    noise_corner_hz: float = Field(default=100.0, ge=1e-3, le=1e9)
+    drift_rad_per_s: float = Field(default=0.0, ge=-1e9, le=1e9)
     """Steady drift on top of the noise (asymmetric on purpose: a wrong sign must show)."""
 
     def transmittance(self, arm: Literal["a", "b"]) -> float:
@@ -96,7 +109,7 @@ class Fibre(_Part):
 class Lasers(_Part):
     """Lorentzian linewidth that is left on the beat of the two users' (injection-locked) light."""
 
-    beat_linewidth_hz: NotNegative
+    beat_linewidth_hz: Rate
     visibility: Probability
 
 
@@ -104,7 +117,7 @@ class Detector(_Part):
     """One SNSPD. ``offset_ps``: extra arrival time of this detector's path and cable."""
 
     efficiency: Probability
-    dark_hz: NotNegative
+    dark_hz: Rate
     dead_time_ns: float = Field(ge=16, le=1e6)
     """At least 16 ns: the fine-time input takes one edge per channel and clock."""
     jitter_ps: NotNegative
@@ -129,11 +142,13 @@ class Client(_Part):
     """P(vacuum | X)."""
     mu1_probability: Probability
     """P(mu_1 | X); mu_2 takes the rest."""
-    mu_1: Positive
-    mu_2: Positive
-    mu_z: Positive
-    reference_q: NotNegative
-    reference_r: NotNegative
+    mu_0: float = Field(default=0.0, ge=0, le=100)
+    """What a vacuum symbol still has in a SIG slot: the weakest decoy of a source that never gets dark."""
+    mu_1: Intensity
+    mu_2: Intensity
+    mu_z: Intensity
+    reference_q: Rate
+    reference_r: Rate
 
     @model_validator(mode="after")
     def _sum(self) -> Self:
@@ -161,7 +176,7 @@ class Protocol(_Part):
 class Server(_Part):
     """Settings of the server's electronics."""
 
-    dead_time_ns: NotNegative = 0.0
+    dead_time_ns: float = Field(default=0.0, ge=0, le=1e6)
     """Programmed dead time of the tagger channels."""
     swap_q: bool = False
     swap_r: bool = False

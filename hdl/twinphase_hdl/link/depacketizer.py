@@ -64,7 +64,7 @@ class Depacketizer(wiring.Component):
 
         # Writing: w0, w2 and the place of `last` decide.
         index = Signal(range(MAX_PACKET_WORDS + 1))
-        last_index = Signal.like(index)
+        last_index = Signal.like(index, init=packets.HEADER_WORDS - 1)  # never below, also before the first packet
         bad = Signal()
         record_length = Signal(2, init=1)
         phase = Signal(2)
@@ -104,7 +104,7 @@ class Depacketizer(wiring.Component):
             with m.Else():
                 m.d.sync += phase.eq(phase + 1)
             with m.If(self.i.payload.last):
-                # A header cut short never matches: last_index is that of a former packet, but index is below 7.
+                # A header cut short never matches: last_index is that of a former packet, at least 7, but index is below 7.
                 m.d.sync += [index.eq(0), bad.eq(0), written.eq(Mux(whole, written + 1, committed))]
                 with m.If(whole):
                     m.d.sync += committed.eq(written + 1)

@@ -75,7 +75,8 @@ class SlipDecoder(wiring.Component):
     i : In(stream of 8 bits, always ready)
     o : Out(stream of FrameByte, always ready) - ``last``: no byte, the frame has ended; empty frames have only that.
 
-    Latency: 1 clock. Throughput: a byte per clock. Overflow: none. An unknown escape stands for the byte itself.
+    Latency: 1 clock. Throughput: a byte per clock. Overflow: none. A SLIP_ESC before neither SLIP_ESC_END nor SLIP_ESC_ESC is
+    left out, and what follows is taken as it stands: a SLIP_END ends the frame, a SLIP_ESC escapes anew.
     """
 
     i: In(stream.Signature(unsigned(8), always_ready=True))

@@ -11,7 +11,7 @@ from twinphase_hdl.sift.block import BlockSifter
 from twinphase_hdl.sift.emitter import Emitter
 from twinphase_spec import frame, units
 from twinphase_spec.packets import Stream
-from twinphase_spec.registers import CLIENT, CLIENT_LANES
+from twinphase_spec.registers import CLIENT, CLIENT_LANES, CORE_COUNTERS
 from twinphase_spec.symbols import CODE_BITS, KEY_WORDS
 
 from .common import NODE_MEMBERS, connect_core
@@ -87,7 +87,7 @@ class ClientNode(wiring.Component):
         wiring.connect(m, sifter.o_peer, link.send_peer)
         wiring.connect(m, sifter.o_sifted, link.send_sifted)
 
-        counters = {name: sifter.o_counters[name] for name in CLIENT.counter_names if name != "clock"}
+        counters = {name: sifter.o_counters[name] for name in CLIENT.counter_names if name not in dict(CORE_COUNTERS)}
         connect_core(m, self, CLIENT, bank, link, timebase, counters)
         m.d.comb += self.o_idle.eq(sifter.o_idle & link.o_idle)
         return m

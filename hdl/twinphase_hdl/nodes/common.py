@@ -1,6 +1,6 @@
 """What server and client have in common: the bus between link and registers, the timebase on them, the simulation port."""
 
-from amaranth.hdl import Module, Value
+from amaranth.hdl import Module, Signal, Value
 from amaranth.lib.wiring import In, Out
 
 from twinphase_hdl.core.timebase import Timebase
@@ -8,7 +8,7 @@ from twinphase_hdl.link.link import NodeLink
 from twinphase_hdl.link.registers import RegisterBank
 from twinphase_hdl.types import Anchor, GridConfig, word_stream
 from twinphase_spec import units
-from twinphase_spec.registers import RegisterMap
+from twinphase_spec.registers import CORE_COUNTERS, RegisterMap
 
 NODE_MEMBERS = {
     "rx": In(word_stream()),
@@ -30,14 +30,17 @@ def connect_core(
     timebase: Timebase,
     counters: dict[str, Value],
 ) -> None:
-    """Connects what every node has. ``counters``: value of each counter of the map but the clock, by name.
+    """Connects what every node has. ``counters``: value of each counter of the map but CORE_COUNTERS, by name.
 
     Raises ValueError if one is missing.
     """
-    missing = set(register_map.counter_names) ^ {"clock", *counters}
+    missing = set(register_map.counter_names) ^ {*dict(CORE_COUNTERS), *counters}
     if missing:
         raise ValueError(f"node: counters {sorted(missing)} are either not in the register map or not connected")
-    values = {"clock": timebase.o_anchor.clock, **counters}
+    malformed = Signal(64)
+    with m.If(link.o_dropped):
+        m.d.sync += malformed.eq(malformed + 1)
+    values = {"clock": timebase.o_anchor.clock, "malformed": malformed, **counters}
     m.d.comb += [
         bank.i_address.eq(link.o_address),
         bank.i_write.eq(link.o_write),

@@ -152,6 +152,7 @@ class ServerNode(wiring.Component):
                 for name in ("unframed", "background", "signal", "reference_q", "reference_r", "other")
             },
             **{name: getattr(finder, f"o_{name}") for name in ("heralds", "multiple", "unjoined")},
+            "unsent": tracker.o_lost,
         }
         for name, strobe in strobes.items():
             counters[name] = Signal(64, name=name)

@@ -5,7 +5,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from twinphase_spec.packets import Stream
-from twinphase_spec.registers import CLIENT
+from twinphase_spec.registers import CLIENT, CORE_COUNTERS
 from twinphase_spec.sns import CELL_BITS
 
 from ..types import record_words
@@ -17,7 +17,7 @@ from .peerqueue import PeerQueue
 from .recall import HeraldRing
 from .symbols import SymbolSettings
 
-SifterCounters = data.StructLayout({name: 64 for name in CLIENT.counter_names if name != "clock"})
+SifterCounters = data.StructLayout({name: 64 for name in CLIENT.counter_names if name not in dict(CORE_COUNTERS)})
 """The client's counters, in the order of its register map, without the clock."""
 
 

@@ -29,10 +29,13 @@ def run(arguments: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.live import Live
 
+    from ..arguments import check_positive
     from ..device import open_device
     from ..measure.overview import Overview, table
     from ..stopping import stop_on_signals
 
+    check_positive("--seconds", arguments.seconds)
+    check_positive("--interval", arguments.interval)
     with ExitStack() as stack:
         overview = Overview([stack.enter_context(open_device(url)) for url in arguments.url])
         stopped = stack.enter_context(stop_on_signals())

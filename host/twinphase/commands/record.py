@@ -24,25 +24,25 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     import json
-    import sys
 
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+    from ..arguments import check_positive
     from ..device import open_device
     from ..measure.losses import losses
     from ..recording.writer import Recorder, record
     from ..stopping import stop_on_signals
 
-    if arguments.seconds is not None and not arguments.seconds > 0:
-        print(f"--seconds is {arguments.seconds:g}; allowed: more than 0", file=sys.stderr)
-        return 2
+    check_positive("--seconds", arguments.seconds)
+    console = Console(stderr=True)
     bar = Progress(
         TextColumn("recording {task.fields[seconds]:.2f} s, {task.fields[records]} records, {task.fields[lost]} lost"),
         BarColumn(),
         TimeElapsedColumn(),
-        console=Console(stderr=True),
+        console=console,
         transient=True,
+        disable=not console.is_terminal,
     )
     with open_device(arguments.url) as device, stop_on_signals() as stopped, bar:
         task = bar.add_task("", total=arguments.seconds, seconds=0.0, records=0, lost=0)

@@ -32,7 +32,7 @@ def lab_figures(lab: Lab) -> dict[str, Any]:
         source = SnsSource(
             u=alice.mu_z + bob.mu_z,
             v=alice.mu_1 + bob.mu_1,
-            w=0.0,
+            w=alice.mu_0 + bob.mu_0,
             z_probability=math.sqrt(alice.z_probability * bob.z_probability),
             send_probability=math.sqrt(alice.send_probability * bob.send_probability),
             error_correction=lab.protocol.error_correction_efficiency,
@@ -63,5 +63,6 @@ def lab_figures(lab: Lab) -> dict[str, Any]:
 def _mean_photons(client: Client) -> float:
     """Mean photon number per signal pulse of one client."""
     mu2_probability = 1 - client.vacuum_probability - client.mu1_probability
-    x = client.mu1_probability * client.mu_1 + mu2_probability * client.mu_2
-    return client.z_probability * client.send_probability * client.mu_z + (1 - client.z_probability) * x
+    x = client.vacuum_probability * client.mu_0 + client.mu1_probability * client.mu_1 + mu2_probability * client.mu_2
+    z = client.send_probability * client.mu_z + (1 - client.send_probability) * client.mu_0
+    return client.z_probability * z + (1 - client.z_probability) * x

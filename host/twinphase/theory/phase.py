@@ -26,7 +26,7 @@ def effective_visibility(visibility: float, signal: float, background: float) ->
 
 def shot_noise_variance(counts: float, visibility: float) -> float:
     """``2 / (N V^2)`` rad^2, the large-N limit: sigma = sqrt(2/N)/V (0.147 rad at N = 100, V = 0.97)."""
-    if counts <= 0 or visibility <= 0:
+    if counts <= 0 or visibility <= 0 or counts * visibility**2 == 0:  # also where the product underflows
         return math.inf
     return 2 / (counts * visibility**2)
 

@@ -32,15 +32,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     import json
 
-    from twinphase.errors import TwinphaseError
+    from twinphase.arguments import check_positive, check_seed
     from twinphase.stopping import stop_on_signals
     from twinphase_spec.lab import load_lab
 
     from .server import LabServer, open_ports
     from .virtual import VirtualLab
 
-    if arguments.seed < 0:
-        raise TwinphaseError(f"--seed is {arguments.seed}; allowed: 0 and up")
+    check_seed(arguments.seed)
+    check_positive("--seconds", arguments.seconds)
     lab = load_lab(arguments.lab)
     # The signals are taken over before the ports, so that a stop while compiling frees them as well.
     with stop_on_signals() as stopped:

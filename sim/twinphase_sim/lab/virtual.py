@@ -18,8 +18,16 @@ import numpy as np
 
 from twinphase.errors import DeviceError, TwinphaseError
 from twinphase_sim.native import Kind, NativeNode, NodeOutput, answer_words, write_requests
+from twinphase_sim.physics.expect import expectations
 from twinphase_sim.physics.link import MARGIN_TICKS, Clicks, Link
-from twinphase_spec.configure import client_registers, client_table, frame_config, server_registers, symbol_config
+from twinphase_spec.configure import (
+    check_delay,
+    client_registers,
+    client_table,
+    frame_config,
+    server_registers,
+    symbol_config,
+)
 from twinphase_spec.frame import LAG_CLOCKS, FrameConfig
 from twinphase_spec.lab import LIGHT_IN_FIBRE_KM_PER_S, Lab
 from twinphase_spec.packets import Stream
@@ -68,7 +76,7 @@ class VirtualLab:
 
     The constructor compiles the nodes (once), configures them through register requests and starts their frames. Pulse 0
     reaches the server at clock ``start_clock``. ``skip=False`` simulates every clock; ``run_frames=False`` leaves CONTROL to
-    the caller. Raises LabError or ValueError for a lab that cannot run, ToolchainError when the nodes cannot be compiled.
+    the caller. Raises LabError for a lab that cannot run, ToolchainError when the nodes cannot be compiled.
     """
 
     def __init__(
@@ -81,6 +89,7 @@ class VirtualLab:
         progress: bool = True,
         run_frames: bool = True,
     ) -> None:
+        check_delay(lab, expectations(lab).heralds_per_second)
         self.lab = lab
         self.seed = seed
         client: tuple[Kind, dict[str, Any]] = ("client", {"lanes": lab.lanes})

@@ -24,8 +24,9 @@ LEFT, RIGHT = 1, -1
 
 
 def level_photons(client: Client, band: Band) -> NDArray[np.float64]:
-    """Mean photons at the client's output for every `Level`."""
+    """Mean photons at the client's output for every `Level`; that of VAC is a vacuum symbol's, in SIG slots only."""
     photons = np.zeros(len(Level))
+    photons[Level.VAC] = client.mu_0 if band == "q" else 0.0
     photons[Level.MU_1], photons[Level.MU_2], photons[Level.MU_Z] = client.mu_1, client.mu_2, client.mu_z
     photons[Level.REF] = client.reference_q if band == "q" else client.reference_r
     return photons

@@ -9,11 +9,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from twinphase_sim.model.sift.symbols import modulator_codes
+from twinphase_sim.model.sift.symbols import modulator_codes, slot_bytes
 from twinphase_spec.configure import frame_config
+from twinphase_spec.frame import SlotClass
 from twinphase_spec.lab import Lab
 from twinphase_spec.registers import CHANNELS
-from twinphase_spec.symbols import PHASE_CODE_BITS, SymbolConfig
+from twinphase_spec.symbols import PHASE_CODE_BITS, Level, SymbolConfig
 from twinphase_spec.units import TICK_PS, TICKS_PER_CLOCK, ps_to_ticks
 
 from .link import DARK, Clicks, join_clicks
@@ -38,10 +39,13 @@ def click_probabilities(
         ("q", phase.quantum(middle)),
         ("r", phase.reference(middle)),
     )
+    signal = slot_bytes(frame, pulses.astype(np.uint64)) & 15 == SlotClass.SIG
     for index, (band, phi) in enumerate(bands):
         fields = []
         for client, codes, arm in ((lab.clients.alice, codes_a[index], "a"), (lab.clients.bob, codes_b[index], "b")):
-            photons = level_photons(client, band)[codes >> PHASE_CODE_BITS] * lab.fibre.transmittance(arm)  # type: ignore[arg-type]
+            level = codes >> PHASE_CODE_BITS
+            photons = level_photons(client, band)[level] * lab.fibre.transmittance(arm)  # type: ignore[arg-type]
+            photons[(level == Level.VAC) & ~signal] = 0.0
             turns = (codes & ((1 << PHASE_CODE_BITS) - 1)) / (1 << PHASE_CODE_BITS)
             fields.append(np.sqrt(photons) * np.exp(2j * np.pi * turns))
         from_alice, from_bob = fields[0] * np.exp(1j * phi), fields[1]

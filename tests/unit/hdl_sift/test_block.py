@@ -10,13 +10,13 @@ from sift_oracle import MASK, SETTINGS, Party, messages, sift
 from test_symbols import settings_of
 
 from twinphase_hdl.sift.block import BlockSifter
-from twinphase_spec.registers import CLIENT
+from twinphase_spec.registers import CLIENT, CORE_COUNTERS
 from twinphase_spec.symbols import SymbolConfig
 
 SLICE_WIDTH = 16384
 BOB_SETTINGS = SymbolConfig(**{**vars(SETTINGS), "key": (1, 2, 3, 4)})
 CONFIGS = (SETTINGS, BOB_SETTINGS)
-COUNTERS = [name for name in CLIENT.counter_names if name != "clock"]
+COUNTERS = [name for name in CLIENT.counter_names if name not in dict(CORE_COUNTERS)]
 
 
 @dataclass

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from twinphase.cli import main
 from twinphase.errors import TwinphaseError
 from twinphase.recording.reader import Recording
 from twinphase.report.summary import Summary
@@ -124,16 +123,6 @@ def test_a_wrong_sign_of_psi_ruins_the_x_basis(flipped: bool, monkeypatch: pytes
     # Of 60 or more events at p = 1/2, fewer than 30 % errors have a probability below 0.2 %; at p = 3.4 %, more than
     # 15 % below 0.1 % (exact binomial tails).
     assert errors > 0.3 * kept.size if flipped else errors < 0.15 * kept.size
-
-
-def test_bad_arguments_are_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
-    for arguments, text in (
-        (["demo", "--lab", "nowhere"], "neither a preset"),
-        (["demo", "--milliseconds", "0"], "allowed: more than 0"),
-        (["demo", "--seed", "-1"], "allowed: 0 and up"),
-    ):
-        assert main(arguments) == 2
-        assert text in capsys.readouterr().err
 
 
 def test_a_stop_keeps_what_was_recorded(tmp_path: Path) -> None:

@@ -159,8 +159,10 @@ def test_device_reads_registers_and_streams_without_loss() -> None:
         assert device.read("FRAME_PULSES") == device.virtual.frame.frame_pulses
         device.write("SWAP", 3)
         assert device.read("SWAP") == 3
+        device.virtual.submit("server", b"no packet at all")
         tags = sum(len(batch.get(Stream.TAG)) for batch in device.batches() if batch.get(Stream.TAG) is not None)
         counters = device.counters()
+        assert (counters["malformed"], counters["unsent"]) == (1, 0)
         left_merge = sum(counters[f"tags_{channel}"] for channel in ("qL", "qR", "rL", "rR"))
         assert left_merge - 300 < tags <= left_merge  # the last packets are still open
         assert tags > 1000

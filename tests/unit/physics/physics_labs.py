@@ -37,7 +37,7 @@ def short_lab(**changes: Any) -> Lab:
         "fibre__extra_loss_b_db": 5.0,
         "fibre__drift_rad_per_s": 4000.0,
         "lasers__visibility": 0.9,
-        **both_clients(mu_1=0.1, mu_2=0.3, mu_z=0.5, reference_q=0.3, reference_r=0.2),
+        **both_clients(mu_0=0.02, mu_1=0.1, mu_2=0.3, mu_z=0.5, reference_q=0.3, reference_r=0.2),
     }
     return changed(load_lab("metro-50km"), **(values | changes))
 

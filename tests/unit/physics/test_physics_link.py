@@ -9,6 +9,7 @@ from physics_labs import both_clients, changed, short_lab, symbol_configs
 from twinphase_sim.physics.detectors import NEVER, alive_clicks
 from twinphase_sim.physics.link import DARK, Clicks, Link, bernoulli_positions, join_clicks
 from twinphase_sim.physics.optics import ports
+from twinphase_sim.physics.pulse_by_pulse import click_probabilities
 from twinphase_sim.physics.slots import ClassPulses, band_classes
 from twinphase_spec.configure import frame_config
 from twinphase_spec.frame import SlotClass
@@ -141,10 +142,30 @@ def test_dead_time_holds_between_clicks() -> None:
 
 def test_dark_lab_has_dark_counts_only() -> None:
     """4e6 pulses at 125 MHz, 110 Hz of dark counts in all: 3.5 expected; at most 20 with 1e-9."""
-    lab = short_lab(**both_clients(mu_1=1e-30, mu_2=1e-30, mu_z=1e-30, reference_q=0.0, reference_r=0.0))
+    lab = short_lab(**both_clients(mu_0=0.0, mu_1=1e-30, mu_2=1e-30, mu_z=1e-30, reference_q=0.0, reference_r=0.0))
     clicks = Link(lab, 2, *symbol_configs(lab)).clicks(0, 4_000_000)
     assert len(clicks) <= 20
     assert (clicks.pulses == DARK).all()
+
+
+def test_a_vacuum_symbol_shines_with_mu_0_in_signal_slots_only() -> None:
+    """Users who never send: clicks as the pulse-by-pulse physics has them, all in SIG slots. 5 sigma of a Poisson count."""
+    lab = short_lab(
+        **both_clients(mu_0=0.1, z_probability=1.0, send_probability=0.0, reference_q=0.0, reference_r=0.0),
+        **{f"detectors__{name}__dark_hz": 0.0 for name in ("qL", "qR", "rL", "rR")},
+    )
+    keys = symbol_configs(lab)
+    link = Link(lab, 4, *keys)
+    pulses = np.arange(400_000)
+    clicks = link.clicks(0, pulses.size)
+    probabilities = click_probabilities(lab, 4, *keys, pulses)
+    signal = band_classes(link.frame, "q")[pulses % link.frame.frame_pulses // link.frame.slot_pulses] == SlotClass.SIG
+    assert not probabilities[:, ~signal].any()
+    assert not probabilities[2:].any()
+    expected = probabilities.sum()
+    assert expected > 1000
+    assert signal[clicks.pulses].all()
+    assert abs(len(clicks) + link.dead_time_losses.sum() - expected) < 5 * np.sqrt(expected)
 
 
 def test_class_pulses_count_and_list() -> None:

@@ -33,14 +33,12 @@ def run(arguments: argparse.Namespace) -> int:
 
     from rich.console import Console
 
-    from twinphase.errors import TwinphaseError
+    from twinphase.arguments import check_positive, check_seed
     from twinphase.stopping import stop_on_signals
     from twinphase_spec.lab import load_lab
 
-    if not arguments.milliseconds > 0:
-        raise TwinphaseError(f"--milliseconds is {arguments.milliseconds:g}; allowed: more than 0")
-    if arguments.seed < 0:
-        raise TwinphaseError(f"--seed is {arguments.seed}; allowed: 0 and up")
+    check_positive("--milliseconds", arguments.milliseconds)
+    check_seed(arguments.seed)
     console = Console(file=sys.stderr)
     with stop_on_signals() as stopped:
         summary, page = run_demo(
@@ -72,6 +70,7 @@ def run_demo(
 
     from twinphase.errors import TwinphaseError
     from twinphase.report.page import render, table
+    from twinphase_sim.native.toolchain import compiler
     from twinphase_sim.physics.expect import expectations
     from twinphase_sim.physics.link import Link
     from twinphase_spec.configure import check_delay, frame_config, symbol_config
@@ -84,6 +83,7 @@ def run_demo(
     from .receive import Receiver
 
     check_delay(lab, expectations(lab).heralds_per_second)
+    compiler()  # a missing one is said here, not by the process of the lab
     recordings = out / "recording"
     try:
         out.mkdir(parents=True, exist_ok=True)

@@ -257,7 +257,7 @@ class Run:
         source = SnsSource(
             u=alice.mu_z + bob.mu_z,
             v=alice.mu_1 + bob.mu_1,
-            w=0.0,
+            w=alice.mu_0 + bob.mu_0,
             z_probability=math.sqrt(alice.z_probability * bob.z_probability),
             send_probability=math.sqrt(alice.send_probability * bob.send_probability),
             error_correction=lab.protocol.error_correction_efficiency,
