@@ -22,7 +22,7 @@ from twinphase_hdl.types import record_words, word_stream
 from twinphase_spec.packets import Stream
 from twinphase_spec.registers import CLIENT
 
-from bench_registers import BUILD_HASH, CELLS_FACTOR, LANES, SHOWN  # isort: skip
+from link_client import BUILD_HASH, CELLS_FACTOR, LANES, SHOWN  # isort: skip
 from bench_packer import FIRST_RECORD, FIRST_SEQUENCE  # isort: skip
 
 

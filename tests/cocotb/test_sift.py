@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from bench_block import WRAP_BLOCK, WRAP_HERALD
+from block_client import WRAP_BLOCK, WRAP_HERALD
 from preset import Preset
 from runner import Shelf, build, run
 from twinphase_hdl.sift import block, exchange, intake

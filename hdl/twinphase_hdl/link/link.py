@@ -20,7 +20,8 @@ from .registers import ADDRESS_BITS, RegisterBank
 from .snapshot import MEMORY_WORDS, Snapshot
 from .t2 import TagPacker
 
-LOSSLESS = (Stream.PEER, Stream.SIFTED)
+LOSSLESS = (Stream.PSI, Stream.PEER, Stream.SIFTED)
+"""Streams whose source can wait for room: the psi of a whole d-window come at once, two words in two clocks, and wait in the join."""
 
 
 def _packer_room(number: Stream) -> str:

@@ -20,27 +20,15 @@ def lab_figures(lab: Lab) -> dict[str, Any]:
     with the error of visibility and phase slice; None where the formula does not apply.
     """
     table = lab.frame.table()
-    signal_fraction = sum(q is SlotClass.SIG for q, _ in table) / len(table)
+    signal = signal_fraction(lab)
     arms = lab.fibre.transmittance("a"), lab.fibre.transmittance("b")
-    efficiency = (lab.detectors.qL.efficiency + lab.detectors.qR.efficiency) / 2
-    dark = (lab.detectors.qL.dark_hz + lab.detectors.qR.dark_hz) / 2 * lab.frame.gate_q_ps * 1e-12
+    efficiency, dark = quantum_detectors(lab)
     alice, bob = lab.clients.alice, lab.clients.bob
     photons = efficiency * (arms[0] * _mean_photons(alice) + arms[1] * _mean_photons(bob)) + 2 * dark
     channel = arms[0] * arms[1]
     error = (1 - lab.lasers.visibility) / 2 + slice_error(math.radians(lab.protocol.slice_width_deg))
     try:
-        source = SnsSource(
-            u=alice.mu_z + bob.mu_z,
-            v=alice.mu_1 + bob.mu_1,
-            w=alice.mu_0 + bob.mu_0,
-            z_probability=math.sqrt(alice.z_probability * bob.z_probability),
-            send_probability=math.sqrt(alice.send_probability * bob.send_probability),
-            error_correction=lab.protocol.error_correction_efficiency,
-        )
-        rate = sns_aopp(
-            source, arm_transmittance=min(arms) * efficiency, dark_probability=dark, detector_error=error
-        ).rate
-        key_rate: float | None = rate * signal_fraction
+        key_rate: float | None = key_rate_per_slot(lab, error)
     except ValueError:
         key_rate = None
     return {
@@ -49,15 +37,50 @@ def lab_figures(lab: Lab) -> dict[str, Any]:
         "length_km": lab.fibre.length_a_km + lab.fibre.length_b_km,
         "loss_db": -10 * math.log10(channel) if channel else None,
         "pulse_rate_hz": lab.frame.pulse_rate_hz,
-        "signal_fraction": signal_fraction,
+        "signal_fraction": signal,
         "window_s": len(table) * lab.frame.slot_pulses * lab.frame.frames_per_window / lab.frame.pulse_rate_hz,
         "slice_width_deg": lab.protocol.slice_width_deg,
-        "signal_clicks_hz": photons * signal_fraction * lab.frame.pulse_rate_hz,
+        "signal_clicks_hz": photons * signal * lab.frame.pulse_rate_hz,
         "key_rate_per_slot": key_rate,
         "plob_per_slot": plob_bound(channel) if channel < 1 else None,
         "plob_per_slot_with_detectors": plob_bound(channel * efficiency) if channel * efficiency < 1 else None,
         "assumed": list(lab.assumed),
     }
+
+
+def signal_fraction(lab: Lab) -> float:
+    """Share of SIG slots in the quantum band."""
+    table = lab.frame.table()
+    return sum(q is SlotClass.SIG for q, _ in table) / len(table)
+
+
+def quantum_detectors(lab: Lab) -> tuple[float, float]:
+    """Mean efficiency of qL and qR, and their mean dark counts per gate."""
+    left, right = lab.detectors.qL, lab.detectors.qR
+    return (left.efficiency + right.efficiency) / 2, (left.dark_hz + right.dark_hz) / 2 * lab.frame.gate_q_ps * 1e-12
+
+
+def key_rate_per_slot(lab: Lab, error: float, extra_km: float = 0.0) -> float:
+    """SNS-AOPP formula per clock slot for the lossier arm, with ``error`` as the detector error and no further phase noise.
+
+    ``extra_km``: fibre added to both arms. Raises ValueError where the formula does not apply.
+    """
+    alice, bob = lab.clients.alice, lab.clients.bob
+    source = SnsSource(
+        u=alice.mu_z + bob.mu_z,
+        v=alice.mu_1 + bob.mu_1,
+        w=alice.mu_0 + bob.mu_0,
+        z_probability=math.sqrt(alice.z_probability * bob.z_probability),
+        send_probability=math.sqrt(alice.send_probability * bob.send_probability),
+        error_correction=lab.protocol.error_correction_efficiency,
+    )
+    arm = min(lab.fibre.transmittance("a"), lab.fibre.transmittance("b"))
+    arm *= 10 ** (-extra_km * lab.fibre.attenuation_db_per_km / 10)
+    efficiency, dark = quantum_detectors(lab)
+    rate = sns_aopp(
+        source, arm_transmittance=min(1.0, arm * efficiency), dark_probability=dark, detector_error=error
+    ).rate
+    return signal_fraction(lab) * rate
 
 
 def _mean_photons(client: Client) -> float:

@@ -47,6 +47,8 @@ LATEST_ORIGIN_TICKS = 60 * TICKS_PER_SECOND
 TIME_MASK = (1 << wire.T2_TIME_BITS) - 1
 OVERFLOW_WORD = wire.T2_SPECIAL | wire.T2_OVERFLOW_CHANNEL << wire.T2_CHANNEL_SHIFT
 MARKER_WORD = wire.T2_SPECIAL | wire.T2_GAP_MARKER << wire.T2_CHANNEL_SHIFT
+LAST_MARKER_KIND = 64 + 15
+"""T2 words of special channel 1 to 15 are markers (0: a sync)."""
 COUNT_TAG = b"TTResult_NumberOfRecords"
 ORIGIN_TAG = b"Twinphase_TimeOriginTicks"
 CHUNK_WORDS = 1 << 20
@@ -221,14 +223,24 @@ def read_header(path: Path) -> tuple[dict[str, Any], int]:
 
 
 def read_tags(path: Path) -> Iterator[tuple[NDArray[Any], list[Gap]]]:
-    """Tags (TAG_DTYPE) of a file in chunks, with the marked gaps (their sizes are in the recording's metadata)."""
+    """Tags (TAG_DTYPE) of a file in chunks, with the marked gaps (their sizes are in the recording's metadata).
+
+    Of a file that is cut off or damaged, all before that place; then RecordingError.
+    """
     header_tags, offset = read_header(path)
     period = header_tags.get(ORIGIN_TAG.decode(), 0) >> wire.T2_TIME_BITS
+    promised, read = header_tags.get(COUNT_TAG.decode(), 0), 0
+    fault = ""
     with open(path, "rb") as file:
         file.seek(offset)
-        while data := file.read(4 * CHUNK_WORDS):
+        while not fault and (data := file.read(4 * CHUNK_WORDS)):
             words = np.frombuffer(data[: len(data) & ~3], "<u4")
             kind = words >> wire.T2_CHANNEL_SHIFT
+            unknown = np.flatnonzero((kind > LAST_MARKER_KIND) & (kind != OVERFLOW_WORD >> wire.T2_CHANNEL_SHIFT))
+            if unknown.size:
+                fault = f"is damaged at word {read + unknown[0]}"
+                words, kind = words[: unknown[0]], kind[: unknown[0]]
+            read += len(words)
             overflow = kind == OVERFLOW_WORD >> wire.T2_CHANNEL_SHIFT
             periods = period + np.cumsum(np.where(overflow, words & TIME_MASK, 0).astype(np.int64))
             ticks, is_tag = decode_t2(words, periods)
@@ -238,3 +250,7 @@ def read_tags(path: Path) -> Iterator[tuple[NDArray[Any], list[Gap]]]:
             marked = np.flatnonzero(kind == MARKER_WORD >> wire.T2_CHANNEL_SHIFT)
             yield tags, [Gap(index=int(places[i]), records=0, packets=0, time_ticks=int(ticks[i])) for i in marked]
             period = int(periods[-1]) if len(periods) else period
+    if not fault and read < promised:
+        fault = f"ends after {read} of {promised} words"
+    if fault:
+        raise RecordingError(f"{path} {fault}; what comes before was read, for the rest use another copy of the file")

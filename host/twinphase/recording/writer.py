@@ -32,8 +32,9 @@ TAGS = "tags.ptu"
 GAPS = "gaps"
 PART_S = 10.0
 PART_RECORDS = 1 << 18
-RESERVE_BYTES = 4 << 20
-"""Disk space that is kept for the last parts and the metadata, should the disk run full."""
+RESERVES = {"reserve": 4 << 20, "reserve-metadata": 1 << 14}
+"""Files that keep disk space for the last parts, and then for the metadata, should the disk run full; at most a sixteenth of
+what is free for the first."""
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -69,8 +70,9 @@ class Recorder:
             folder.mkdir(parents=True, exist_ok=True)
             if any(folder.iterdir()):
                 raise RecordingError(f"folder {folder} is not empty; choose another one for the recording")
-            with open(folder / "reserve", "wb", buffering=0) as reserve:
-                reserve.write(bytes(min(RESERVE_BYTES, shutil.disk_usage(folder).free // 16)))
+            free = shutil.disk_usage(folder).free
+            for name, size in RESERVES.items():
+                (folder / name).write_bytes(bytes(min(size, max(free // 16, RESERVES["reserve-metadata"]))))
             if identity.node is NodeType.SERVER:
                 comment = f"{device.url} {lab or device.lab or ''}".strip()
                 self._ptu = PtuWriter(folder / TAGS, comment, started)
@@ -115,13 +117,15 @@ class Recorder:
         if self._closed:
             return
         self._closed = True
-        (self.folder / "reserve").unlink(missing_ok=True)
+        space_of_parts, space_of_metadata = (self.folder / name for name in RESERVES)
+        space_of_parts.unlink(missing_ok=True)
         failure: OSError | None = None
         for finish in (*(part.flush for part in self._parts.values()), *([self._ptu.close] if self._ptu else [])):
             try:
                 finish()
             except OSError as error:
                 failure = error
+        space_of_metadata.unlink(missing_ok=True)
         self._write_metadata(_reason(failure) if failure else ended)
         if failure:
             raise failure
@@ -163,8 +167,12 @@ class Recorder:
         now = datetime.datetime.now(datetime.UTC).isoformat()
         metadata = self._metadata | {"ended": ended, "ended_utc": now} | self.summary()
         unfinished = self.folder / (METADATA + ".unfinished")
-        unfinished.write_text(json.dumps(metadata, indent=1) + "\n", encoding="utf-8")
-        os.replace(unfinished, self.folder / METADATA)
+        try:
+            unfinished.write_text(json.dumps(metadata, indent=1) + "\n", encoding="utf-8")
+            os.replace(unfinished, self.folder / METADATA)
+        except OSError:
+            unfinished.unlink(missing_ok=True)
+            raise
 
 
 def record(

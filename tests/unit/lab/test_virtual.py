@@ -169,6 +169,39 @@ def test_device_reads_registers_and_streams_without_loss() -> None:
         assert total_losses(device.streams) == 0
 
 
+def test_the_psi_of_a_busy_dwindow_all_leave() -> None:
+    """All psi of a d-window come at once, here far more than a packer holds (256), and take turns with the other streams."""
+    lab = small_lab()
+    frame, fibre, clients = lab.frame, lab.fibre, lab.clients
+    bright = lab.model_copy(
+        update={
+            "frame": frame.model_copy(update={"windows_per_dwindow": 32}),
+            "fibre": fibre.model_copy(
+                update={"attenuation_db_per_km": fibre.attenuation_db_per_km - 13 / fibre.length_a_km}
+            ),
+            "clients": clients.model_copy(
+                update={
+                    name: client.model_copy(
+                        update={"reference_q": client.reference_q / 20, "reference_r": client.reference_r / 20}
+                    )
+                    for name, client in (("alice", clients.alice), ("bob", clients.bob))
+                }
+            ),
+        }
+    )
+    psi: list[np.ndarray] = []
+    with LabDevice(VirtualLab(bright, SEED, progress=False), "server", seconds=0.015) as device:
+        psi += [batch[Stream.PSI] for batch in device.batches() if Stream.PSI in batch.records]
+        assert total_losses(device.streams) == 0
+        assert device.counters()["unjoined"] == 0
+    numbers = np.concatenate([records["number"] for records in psi])
+    np.testing.assert_array_equal(numbers, np.arange(len(numbers)))
+    per_dwindow = len(numbers) / (
+        0.015 / (32 * bright.frame.frames_per_window * device.virtual.frame.frame_pulses / 1e9)
+    )
+    assert per_dwindow > 600
+
+
 def test_served_lab_reaches_the_host_whole() -> None:
     with LabProcess("seed-370km", seed=SEED, seconds=0.004, readers=1) as served:
         with open_device(served.nodes["server"]) as device:

@@ -11,10 +11,10 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from twinphase.measure.lab_figures import key_rate_per_slot, quantum_detectors
 from twinphase.report import plots
 from twinphase.report.summary import Summary
 from twinphase.theory.aopp import pair_blocks
-from twinphase.theory.keyrate import SnsSource, sns_aopp
 from twinphase.theory.plob import plob_bound
 from twinphase.theory.statistics import clopper_pearson, upper_limit
 from twinphase_sim.model.sift.herald import herald_pulses
@@ -22,7 +22,7 @@ from twinphase_sim.physics.expect import Expectations, expectations
 from twinphase_sim.physics.link import Clicks, Link
 from twinphase_spec import sns
 from twinphase_spec.configure import gate_ticks, slice_width_turns
-from twinphase_spec.frame import FrameConfig, SlotClass
+from twinphase_spec.frame import FrameConfig
 from twinphase_spec.lab import Lab
 from twinphase_spec.packets import FLAG_D_VALID, FLAG_R_VALID, Stream
 from twinphase_spec.registers import CHANNELS
@@ -103,7 +103,7 @@ class Run:
             for stream, lost in result.losses.get("streams", {}).items()
         }
         transmittance = lab.fibre.transmittance("a") * lab.fibre.transmittance("b")
-        efficiency = (lab.detectors.qL.efficiency + lab.detectors.qR.efficiency) / 2
+        efficiency, _ = quantum_detectors(lab)
         in_time = self._pulse_ticks < self.stop_ticks
         return Summary(
             lab=lab.name,
@@ -127,7 +127,7 @@ class Run:
             x_qber=qber,
             x_qber_ci95=clopper_pearson(errors, kept),
             x_qber_expected=expected.x_qber,
-            key_rate_per_slot=self._key_rate(qber) if kept else math.nan,
+            key_rate_per_slot=self._rate_or_nan(qber, 0.0) if kept else math.nan,
             plob_per_slot=plob_bound(transmittance),
             plob_per_slot_with_detectors=plob_bound(transmittance * efficiency),
             details={
@@ -248,27 +248,6 @@ class Run:
         numbers = self.received["alice"].records[Stream.SIFTED]["number"]
         return (self._pulse_ticks[numbers[-1]] - self.start_ticks) / TICKS_PER_SECOND if numbers.size else 0.0
 
-    def _key_rate(self, qber: float, extra_km: float = 0.0) -> float:
-        """SNS-AOPP per clock slot with the measured X-QBER as the detector error. ``extra_km``: fibre added to both arms."""
-        lab, alice, bob = self.lab, self.lab.clients.alice, self.lab.clients.bob
-        signal = float(np.mean([q is SlotClass.SIG for q, _ in lab.frame.table()]))
-        loss = 10 ** (-extra_km * lab.fibre.attenuation_db_per_km / 10)
-        arm = min(lab.fibre.transmittance("a"), lab.fibre.transmittance("b")) * loss
-        source = SnsSource(
-            u=alice.mu_z + bob.mu_z,
-            v=alice.mu_1 + bob.mu_1,
-            w=alice.mu_0 + bob.mu_0,
-            z_probability=math.sqrt(alice.z_probability * bob.z_probability),
-            send_probability=math.sqrt(alice.send_probability * bob.send_probability),
-            error_correction=lab.protocol.error_correction_efficiency,
-        )
-        efficiency = (lab.detectors.qL.efficiency + lab.detectors.qR.efficiency) / 2
-        dark = (lab.detectors.qL.dark_hz + lab.detectors.qR.dark_hz) / 2 * lab.frame.gate_q_ps * 1e-12
-        rate = sns_aopp(
-            source, arm_transmittance=min(1.0, arm * efficiency), dark_probability=dark, detector_error=qber
-        )
-        return signal * rate.rate
-
     def _rate_plot(self) -> Figure:
         lab = self.lab
         length_km = lab.fibre.length_a_km + lab.fibre.length_b_km
@@ -278,7 +257,7 @@ class Run:
         here = lab.fibre.transmittance("a") * lab.fibre.transmittance("b")
         loss = here * 10 ** (-(km - length_km) * lab.fibre.attenuation_db_per_km / 10)
         loss = np.minimum(loss, 1 - 1e-9)
-        efficiency = (lab.detectors.qL.efficiency + lab.detectors.qR.efficiency) / 2
+        efficiency, _ = quantum_detectors(lab)
         rates = np.array([self._rate_or_nan(qber, (length - length_km) / 2) for length in km])
         return plots.rate_over_distance(
             km,
@@ -290,7 +269,7 @@ class Run:
 
     def _rate_or_nan(self, qber: float, extra_km: float) -> float:
         try:
-            return self._key_rate(qber, extra_km)
+            return key_rate_per_slot(self.lab, qber, extra_km)
         except ValueError:
             return math.nan
 
