@@ -13,9 +13,9 @@ class Rooms:
 
     Boards and benches build nodes without: every part stays in the one clock domain, and the hardware is what it would be
     without this class. A simulator of a node with rooms gives an edge to ``clk`` in every clock, and to ``<room>_clk`` as well
-    in a clock in which the room (or `CONTROL`) is awake and in the three clocks after it: a tick of the timebase acts through two registers.
-    Otherwise the room rests: as its parts' ``o_idle`` promise, it would keep its state but for registers that follow the
-    time, which nothing looks at before the first clock after they moved again.
+    in a clock in which the room or `CONTROL` is awake and in the three clocks after it, as a tick of the timebase acts through
+    two registers. Otherwise the room rests: as its parts' ``o_idle`` promise, it would keep its state but for registers that
+    follow the time, which nothing looks at before the first clock after they moved again.
     """
 
     def __init__(self, names: Iterable[str], *, separate: bool = False):
