@@ -19,14 +19,14 @@ from amaranth.lib import wiring
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "cocotb"))
 from runner import ports_of
-from twinphase_firmware.build import build_environment
+from twinphase_firmware.build import DROP_READ_BEFORE_WRITE, build_environment
 from twinphase_firmware.manifest import read_clocks, read_utilisation
 
 RECORD = Path(__file__).with_name("figures.json")
 DEVICE = ("--25k", "--speed", "6", "--package", "CABGA381")
 CLOCK_MHZ = 125
 SYNTHESIS = (
-    "read_rtlil unit.il; synth_ecp5 -run begin:map_luts -top unit; opt_clean -purge; "
+    f"read_rtlil unit.il; {DROP_READ_BEFORE_WRITE}; synth_ecp5 -run begin:map_luts -top unit; opt_clean -purge; "
     "synth_ecp5 -run map_luts: -top unit -json unit.json"
 )
 """The purge before technology mapping: without it ABC9 of Yosys 0.70 stops at unused wires of some units."""
@@ -34,15 +34,39 @@ SYNTHESIS = (
 
 def units() -> dict[str, Callable[[], wiring.Component]]:
     """Name and maker of every unit whose figures are kept."""
+    from twinphase_hdl.core.framer import Framer
+    from twinphase_hdl.core.timebase import Timebase
+    from twinphase_hdl.link.snapshot import Snapshot
+    from twinphase_hdl.link.t2 import TagPacker
     from twinphase_hdl.phase.cordic import Cordic
+    from twinphase_hdl.phase.tracker import PhaseTracker
+    from twinphase_hdl.sift.block import BlockSifter
+    from twinphase_hdl.sift.emitter import Emitter
+    from twinphase_hdl.sift.herald import HeraldFinder
+    from twinphase_hdl.sift.join import PsiJoin
+    from twinphase_hdl.timetag.tagger import Tagger
+    from twinphase_spec.registers import SERVER
 
-    return {"phase.cordic": Cordic}
+    return {
+        "core.framer": Framer,
+        "core.timebase": Timebase,
+        "link.snapshot": lambda: Snapshot(counters=len(SERVER.counters)),
+        "link.tag_packer": TagPacker,
+        "phase.cordic": Cordic,
+        "phase.tracker": PhaseTracker,
+        "sift.block": BlockSifter,
+        "sift.emitter": Emitter,
+        "sift.herald": HeraldFinder,
+        "sift.join": PsiJoin,
+        "timetag.tagger": Tagger,
+    }
 
 
 def rtlil_of(make: Callable[[], wiring.Component]) -> str:
-    """The unit's RTLIL without source positions, so that its hash changes only with the logic."""
+    """The unit's RTLIL without source positions, so that its hash changes only with the logic; simulation ports at rest."""
     unit = make()
-    return rtlil.convert(unit, name="unit", ports=ports_of(unit), emit_src=False)
+    ports = {name: port for name, port in ports_of(unit).items() if not name.startswith("sim_")}
+    return rtlil.convert(unit, name="unit", ports=ports, emit_src=False)
 
 
 def digest(text: str) -> str:

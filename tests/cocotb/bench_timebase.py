@@ -154,6 +154,7 @@ async def divide(dut: Any) -> None:
             xs = list(range(limit)) if small else dividends(rng, divisor, limit, 40)
             valid = (rng.random(len(xs) * 2) < 0.75).astype(int)
             valid[-latency - 1 :] = 0
+            valid[0] = 0  # the divisor is there a clock before the first dividend
             x = [xs.pop() if v and xs else int(rng.integers(sizes["x_max"])) if not v else 0 for v in valid]
             add = [int(a) for a in rng.integers(0, 1 << add_bits, len(x))]
             drive = {"i_valid": valid, "i_x": x, "i_add": add, "i_d": divisor}

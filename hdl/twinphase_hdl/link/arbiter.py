@@ -31,25 +31,28 @@ class PacketArbiter(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         grant = Signal(range(self._inputs))
+        granted = Signal(self._inputs)
+        """One-hot ``grant`` while a packet is under way, so that ``ready`` is one gate behind registers."""
         busy = Signal()
-        advance = Signal()
-        taken = Signal()
         spare = Signal.like(self.o.payload)
         spared = Signal()
-        """A word came in a clock in which the output turned out to be stuck, so that ``advance`` is a register's."""
+        """A word came in a clock in which the output turned out to be stuck."""
         source = Array(self.i)[grant]
-        m.d.comb += [advance.eq(~spared), taken.eq(advance & busy & source.valid)]
-
+        taken = Signal()
+        m.d.comb += taken.eq(busy & ~spared & source.valid)
         for k in range(self._inputs):
-            m.d.comb += self.i[k].ready.eq(busy & advance & (grant == k))
+            m.d.comb += self.i[k].ready.eq(granted[k] & ~spared)
         with m.If(~self.o.valid | self.o.ready):
             m.d.sync += [
                 self.o.valid.eq(taken | spared),
                 self.o.payload.eq(Mux(spared, Value.cast(spare), Value.cast(source.payload))),
                 spared.eq(0),
             ]
-        with m.Elif(taken):
-            m.d.sync += [spare.eq(source.payload), spared.eq(1)]
+        with m.Else():
+            m.d.sync += spared.eq(spared | taken)
+        with m.If(~spared):
+            m.d.sync += spare.eq(source.payload)
+
         following = Signal.like(grant)
         anyone = Signal()
         with m.Switch(grant):
@@ -63,8 +66,8 @@ class PacketArbiter(wiring.Component):
         with m.If(~busy):
             m.d.sync += busy.eq(anyone)
             with m.If(anyone):
-                m.d.sync += grant.eq(following)
+                m.d.sync += [grant.eq(following), granted.eq(1 << following)]
         with m.Elif(taken & source.payload.last):
-            m.d.sync += busy.eq(0)
+            m.d.sync += [busy.eq(0), granted.eq(0)]
         m.d.comb += self.o_idle.eq(~(busy | self.o.valid | anyone))
         return m

@@ -126,9 +126,8 @@ class PacketBuffer(wiring.Component):
         late_flush = Signal()
         """A flush tick fell into a record."""
         may_close = Signal(init=1)
-        """Fewer than QUEUED_PACKETS closed packets wait."""
+        """Fewer than QUEUED_PACKETS closed packets wait; one that was sent counts for a clock more."""
         close = Signal()
-        finish = Signal()
         was_reading = Signal()
         transfer = Signal()
         m.d.comb += [
@@ -153,7 +152,7 @@ class PacketBuffer(wiring.Component):
         queued = Signal.like(closes)
         m.d.comb += queued.eq(closes - sent)
         m.d.sync += [
-            may_close.eq(finish | ~((queued == QUEUED_PACKETS) | ((queued == QUEUED_PACKETS - 1) & close))),
+            may_close.eq(~((queued == QUEUED_PACKETS) | ((queued == QUEUED_PACKETS - 1) & close))),
             filled.eq((filled & ~close) | write.en),
             full.eq(~close & (full | (write.en & (count == packets.MAX_PAYLOAD_WORDS - self._record_words)))),
             late_flush.eq((flush | late_flush) & taking),
@@ -200,6 +199,7 @@ class PacketBuffer(wiring.Component):
         index = Signal(range(packets.HEADER_WORDS + packets.MAX_PAYLOAD_WORDS))
         sequence = Signal(32)
         advance = Signal()
+        finish = Signal()
         reading = Signal()
         before_last = Signal.like(index)
         in_payload = Signal()
