@@ -1,6 +1,6 @@
 """Clocks per second of the server node in every engine: native, cocotb and Amaranth's simulator.
 
-    python benchmarks/engines.py [--lab seed-370km] [--seconds 0.2] [--json]
+    python benchmarks/engines.py [--lab seed-370km] [--seconds 1] [--json]
 
 "active" counts simulated clocks, "equivalent" the lab's clocks. Native figures are taken at the lab's click rate, the others
 with quiet inputs (which flatters them). All per second of processor time of one core.
@@ -54,7 +54,7 @@ def amaranth_cycles_per_second() -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--lab", default="seed-370km")
-    parser.add_argument("--seconds", type=float, default=0.2)
+    parser.add_argument("--seconds", type=float, default=1.0)
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")

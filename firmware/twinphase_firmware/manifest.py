@@ -76,6 +76,20 @@ def check_timing(clocks: dict[str, dict[str, float]], cross: list[dict[str, Any]
             )
 
 
+def check_log(path: Path) -> None:
+    """TimingError if nextpnr's log says that it stopped because a clock is too slow; no log says nothing."""
+    log = path.read_text(errors="replace") if path.exists() else ""
+    failed = re.findall(r"ERROR: Max frequency for clock\s+'(.+?)': ([0-9.]+) MHz \(FAIL at ([0-9.]+) MHz\)", log)
+    if failed:
+        check_timing(
+            {
+                clock.removeprefix("$glbnet$"): {"achieved_mhz": float(got), "constraint_mhz": float(wanted)}
+                for clock, got, wanted in failed
+            },
+            [],
+        )
+
+
 def make_manifest(
     *, board: str, node: str, part: str, source_hash: int, seed: int, report: dict[str, Any], log: str, bitstream: Path
 ) -> dict[str, Any]:

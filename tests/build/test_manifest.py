@@ -2,7 +2,14 @@
 
 import pytest
 
-from twinphase_firmware.manifest import TimingError, check_timing, read_clocks, read_cross_clock, read_utilisation
+from twinphase_firmware.manifest import (
+    TimingError,
+    check_log,
+    check_timing,
+    read_clocks,
+    read_cross_clock,
+    read_utilisation,
+)
 
 LOG = """\
 Info: Max delay <async>                      -> posedge $glbnet$sync_clk: 3.10 ns
@@ -35,3 +42,15 @@ def test_failing_timing_is_an_error() -> None:
         check_timing({"sync_clk": {"achieved_mhz": 124.9, "constraint_mhz": 125.0}}, [])
     with pytest.raises(TimingError, match=r"11\.2 ns of 8 ns"):
         check_timing(good, read_cross_clock(LOG))
+
+
+def test_a_log_of_failed_timing_names_the_clock(tmp_path) -> None:
+    log = tmp_path / "top.tim"
+    check_log(log)
+    log.write_text(
+        "Info: Max frequency for clock '$glbnet$clk': 80.00 MHz (FAIL at 125.00 MHz)\nInfo: Routing complete.\n"
+    )
+    check_log(log)
+    log.write_text(log.read_text() + "ERROR: Max frequency for clock '$glbnet$clk': 91.05 MHz (FAIL at 125.00 MHz)\n")
+    with pytest.raises(TimingError, match=r"clock clk reaches 91\.05 MHz of 125 MHz"):
+        check_log(log)
