@@ -151,7 +151,7 @@ class NodeLink(wiring.Component):
             *(snapshot.i_counters[k].eq(counter) for k, counter in enumerate(self.i_counters)),
             self.o_counters_data.eq(snapshot.o_data),
             self.o_snapshot_count.eq(snapshot.o_snapshot_count),
-            self.o_dropped.eq(depacketizer.o_dropped),
             self.o_idle.eq(quiet.all()),
         ]
+        m.d.sync += self.o_dropped.eq(depacketizer.o_dropped)
         return m

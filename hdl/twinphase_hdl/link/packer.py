@@ -295,8 +295,8 @@ class StreamPacker(wiring.Component):
     i : In(stream of ArrayLayout(32, record_words)) - element 0 first on the wire.
     i_enable, i_clock, o, o_idle : as in `PacketBuffer`.
 
-    Latency: free. Throughput: a record in ``record_words`` clocks; between them ``i`` waits. Overflow: records that find no room
-    are lost and counted, with ``lossless`` they wait.
+    Latency: free. Throughput: a record in ``record_words`` clocks (lossless: one more); between them ``i`` waits. Overflow:
+    records that find no room are lost and counted, with ``lossless`` they wait.
     """
 
     def __init__(
@@ -308,6 +308,7 @@ class StreamPacker(wiring.Component):
         lossless: bool = False,
     ):
         self._record_words = packets.RECORD_WORDS[stream_number] if record_words is None else record_words
+        self._lossless = lossless
         self._buffer = PacketBuffer(stream_number, record_words=self._record_words, depth=depth, lossless=lossless)
         super().__init__(
             {
@@ -330,7 +331,8 @@ class StreamPacker(wiring.Component):
         step = Signal()
         m.d.comb += [
             step.eq(~buffer.i.valid | buffer.i.ready),
-            self.i.ready.eq((left == 0) | ((left == 1) & step)),
+            # The room in a lossless buffer is known too late in the clock to be told to whoever sends.
+            self.i.ready.eq((left == 0) if self._lossless else (left == 0) | ((left == 1) & step)),
             self.o_idle.eq(buffer.o_idle & (left == 0) & ~self.i.valid),
         ]
         with m.If(step):
