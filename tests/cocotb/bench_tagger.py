@@ -9,7 +9,9 @@ import numpy as np
 
 from rigs import SMALL_DEPTH
 from streams import start_clock
+from twinphase_hdl.timetag.channel import Channel
 from twinphase_hdl.timetag.frontend import DdrFrontEnd
+from twinphase_hdl.timetag.tagger import Tagger
 from twinphase_hdl.types import Tag
 from twinphase_sim.model.timetag.channel import accept_edges, tag_edges
 from twinphase_sim.model.timetag.merge import merge_tags
@@ -84,7 +86,7 @@ async def ddr_front_end(dut: Any) -> None:
 
 @cocotb.test()
 async def channel(dut: Any) -> None:
-    """Strobes one clock after the edge; drops exactly when the queue is full; dead time edges; clock wrap."""
+    """Strobes three clocks after the edge; drops exactly when the queue is full; dead time edges; clock wrap."""
     rng = generator()
     await start_clock(dut)
     for case in range(8):
@@ -117,7 +119,7 @@ async def channel(dut: Any) -> None:
         level, taken, expected_times = 0, 0, []
         flags = dict(zip((own // TICKS).tolist(), zip(accepted, absolute, strict=True), strict=True))
         for k in range(clocks - 1):
-            edge = k - 1  # the clock in which an edge is decided upon is the one after its own
+            edge = k - 2  # what becomes of an edge is known, and meets the queue, two clocks after its own
             is_accepted, time = flags.get(edge, (False, 0))
             full = level == SMALL_DEPTH
             assert not (seen["channel__o_idle"][k] and level), f"idle with {level} tags, clock {k}"
@@ -223,9 +225,9 @@ async def tagger(dut: Any) -> None:
         for i in range(4):
             own = edges[i] if enable >> i & 1 else edges[i][:0]
             absolute = ((own.astype(object) + start * TICKS) % (1 << 64)).astype(np.uint64)
-            # Strobes follow edges by two clocks, counters strobes by one more.
+            # Strobes follow edges by a clock less than the channel's latency, counters strobes by one.
             step = {name: np.diff(counts[name][:, i], prepend=0) for name in COUNTERS}
-            at = own // TICKS + 3
+            at = own // TICKS + Channel.latency
             accepted = accept_edges(absolute, deads[i])
             np.testing.assert_array_equal(np.flatnonzero(step["seen"]), at, f"channel {i}: seen")
             np.testing.assert_array_equal(np.flatnonzero(step["dead"]), at[~accepted], f"channel {i}: dead")
@@ -253,7 +255,8 @@ async def tagger(dut: Any) -> None:
             at_edges = np.sort(np.concatenate([e // TICKS for e in edges]))
             leave = np.array([k for k, _ in caught["small__o__payload"]])
             assert leave.size == at_edges.size
-            assert (leave - at_edges <= 3 + 4).all(), "without contention a tag leaves after at most the ties before it"
+            ties = 3
+            assert (leave - at_edges <= Tagger.latency + ties).all(), "a tag without contention waited for more than ties"
 
 
 @cocotb.test()

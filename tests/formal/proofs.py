@@ -1,6 +1,6 @@
 """Three proofs that add up to: the tagger loses, duplicates, changes and reorders nothing.
 
-* `QueueProof`: what is pushed into a `TagQueue` comes out once, unchanged, in order, and is at its front within three clocks of being
+* `QueueProof`: what is pushed into a `TagQueue` comes out once, unchanged, in order, and is its head within four clocks of being
   the oldest.
 * `ChannelProof`: what a `Channel` pushes has the time ``t0 + delay``, which is not below the `Horizon` of that clock, and each
   edge is either dead, by the contract's formula, or dropped by a full queue, or pushed.
@@ -48,7 +48,7 @@ class QueueProof(wiring.Component):
         marked = Signal()
         value = Signal.like(self.data)
         position = Signal.like(queue.o_level)
-        late = Signal(2)
+        late = Signal(3)
         with m.If(self.mark & self.push & ~marked):
             m.d.sync += [marked.eq(1), value.eq(self.data), position.eq(queue.o_level - self.pop)]
         with m.Elif(marked & self.pop):
@@ -61,32 +61,37 @@ class QueueProof(wiring.Component):
         # Lemmas: the counts count what is held, and the marked entry is where its position says.
         unread = Signal.like(queue.write_count)
         in_front = Signal.like(queue.front_write_count)
+        place = Signal.like(position)  # entries before it, the head apart
         behind = Signal(signed(len(position) + 1))
         m.d.comb += [
             unread.eq(queue.write_count - queue.read_count),
             in_front.eq(queue.front_write_count - queue.front_read_count),
-            behind.eq(position - in_front - queue.staged - queue.loaded),
+            place.eq(position - queue.o_valid),
+            behind.eq(place - in_front - queue.staged - queue.loaded),
             peek.addr.eq(queue.read_count + behind),
-            peek_front.addr.eq(queue.front_read_count + position),
+            peek_front.addr.eq(queue.front_read_count + place),
             Assert(queue.claimed == in_front + queue.staged + queue.loaded, "claimed"),
             Assert(queue.claimed <= self.FRONT_DEPTH, "front depth"),
             Assert(queue.unread == (unread != 0), "unread"),
-            Assert(queue.o_level == queue.claimed + unread, "level"),
+            Assert(queue.o_level == queue.claimed + unread + queue.o_valid, "level"),
             Assert(queue.o_level <= self.DEPTH, "depth"),
-            Assert(queue.o_valid == (in_front != 0), "valid"),
+            Assert(queue.front_valid == (in_front != 0), "front valid"),
             Assert((queue.o_valid | queue.o_pending) == ((queue.o_level != 0) | self.push), "empty"),
-            Assert(late <= 3, "late"),
-            Assert((late < 1) | queue.o_valid | queue.loaded | queue.staged, "read"),
-            Assert((late < 2) | queue.o_valid | queue.staged, "staged"),
-            Assert((late < 3) | queue.o_valid, "arrived"),
+            Assert(late <= 4, "late"),
+            Assert((late < 1) | queue.o_valid | queue.front_valid | queue.loaded | queue.staged, "read"),
+            Assert((late < 2) | queue.o_valid | queue.front_valid | queue.staged, "staged"),
+            Assert((late < 3) | queue.o_valid | queue.front_valid, "in front"),
+            Assert((late < 4) | queue.o_valid, "arrived"),
         ]
         with m.If(marked):
             m.d.comb += Assert(position < queue.o_level, "lost")
-            with m.If(position < in_front):
+            with m.If(queue.o_valid & (position == 0)):
+                m.d.comb += Assert(queue.o_head == value, "in the head")
+            with m.Elif(place < in_front):
                 m.d.comb += Assert(peek_front.data == value, "in the front")
-            with m.Elif(queue.staged & (position == in_front)):
+            with m.Elif(queue.staged & (place == in_front)):
                 m.d.comb += Assert(queue.stage == value, "behind the memory")
-            with m.Elif(queue.loaded & (position == in_front + queue.staged)):
+            with m.Elif(queue.loaded & (place == in_front + queue.staged)):
                 m.d.comb += Assert(queue.read_port.data == value, "at the memory's output")
             with m.Else():
                 m.d.comb += Assert(peek.data == value, "in the memory")
@@ -145,7 +150,7 @@ class ChannelProof(wiring.Component):
             m.d.sync += settling.eq(settling - 1)
             m.d.comb += Assume(~self.valid)
 
-        # The channel decides a clock after the edge.
+        # The channel decides a clock after the edge, and pushes in the clock after that.
         edge, time, tag_time = Signal(), Signal(self.TIME_BITS), Signal(self.TIME_BITS)
         m.d.sync += [
             edge.eq(self.valid & self.enable[0]),
@@ -159,16 +164,18 @@ class ChannelProof(wiring.Component):
         with m.If(edge & ~dead):
             m.d.sync += [last.eq(time), any_last.eq(1)]
 
+        accepted, accepted_time = Signal(), Signal(self.TIME_BITS)
+        m.d.sync += [accepted.eq(edge & ~dead), accepted_time.eq(tag_time)]
         pushed, full = channel.queue.i_push, channel.queue.o_full
         horizon_now, above = Signal(self.TIME_BITS), Signal(self.TIME_BITS)
         m.d.sync += horizon_now.eq(horizon.o_horizon)
         m.d.comb += [
             above.eq(channel.queue.i_data - horizon_now),
-            Assert(pushed == (edge & ~dead & ~full), "which edges are pushed"),
+            Assert(pushed == (accepted & ~full), "which edges are pushed"),
         ]
         with m.If(pushed):
             m.d.comb += [
-                Assert(channel.queue.i_data == tag_time, "time"),
+                Assert(channel.queue.i_data == accepted_time, "time"),
                 Assert(above < (1 << self.DELAY_BITS) + (2 << self.FINE_BITS), "below the horizon"),
             ]
         m.d.comb += [

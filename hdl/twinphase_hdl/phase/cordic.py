@@ -1,4 +1,4 @@
-"""Angle of a vector and rotation by an angle, a CORDIC stage per two clocks."""
+"""Angle of a vector and rotation by an angle, a CORDIC stage per three clocks."""
 
 from amaranth.hdl import Array, C, Cat, Const, Module, Mux, Signal, signed, unsigned
 from amaranth.lib import data, stream, wiring
@@ -14,10 +14,11 @@ ROTATE_BITS = fixed.COUNT_BITS + 1 + fixed.DEROTATE_SHIFT
 WORK_BITS = ROTATE_BITS + 2
 """Signed width inside and of a rotated vector: |(x, y)| grows by at most sqrt(2) * 1.6468 = 2.33 < 4."""
 
-ROTATION_LATENCY = 2 + 2 * fixed.CORDIC_STAGES
-"""Clocks from request to result of a rotation: request, fold and two per stage."""
-VECTORING_LATENCY = 15 + ROTATION_LATENCY
-"""Most clocks from request to result of vectoring: magnitude, zero, up to 5 + 7 shifts, one to load, then as a rotation."""
+ROTATION_LATENCY = 2 + 3 * fixed.CORDIC_STAGES
+"""Clocks from request to result of a rotation: request, fold and three per stage."""
+VECTORING_LATENCY = 2 + 2 * (5 + 7 + 1) + ROTATION_LATENCY
+"""Most clocks from request to result of vectoring: two for the magnitude, two for each of up to 5 + 7 shifts and to load, then as
+a rotation."""
 
 _WIDE_BITS = VECTOR_BITS + 1
 """A vector whose larger magnitude was shifted up to exactly VECTOR_BITS bits, with its sign."""
@@ -66,7 +67,7 @@ class Cordic(wiring.Component):
     o : Out(stream of CordicResult)
 
     Latency: rotation `rotation_latency` clocks from the transfer of i to o.valid; vectoring up to `vectoring_latency`,
-    3 for a zero vector. Throughput: one request at a time; the next is taken after the result.
+    5 for a zero vector. Throughput: one request at a time; the next is taken after the result.
     Overflow: none within the stated ranges. Source: J. E. Volder, IRE Trans. EC-8 (1959) 330.
     """
 
@@ -86,13 +87,17 @@ class Cordic(wiring.Component):
     def elaborate(self, platform) -> Module:
         m = Module()
         wide_x, wide_y = Signal(signed(_WIDE_BITS)), Signal(signed(_WIDE_BITS))
+        minus_x, minus_y = Signal(_WIDE_BITS), Signal(_WIDE_BITS)
         magnitude = Signal(VECTOR_BITS)
+        normal, far = Signal(), Signal()
+        """The magnitude's top bit is set; its eight top bits are not."""
         x, y = Signal(signed(WORK_BITS)), Signal(signed(WORK_BITS))
         z = Signal(signed(fixed.CORDIC_ANGLE_BITS))
         rotate = Signal()
         zero = Signal()
-        term_x, term_y, term_z = Signal(WORK_BITS), Signal(WORK_BITS), Signal(fixed.CORDIC_ANGLE_BITS)
-        subtract = Signal()
+        term_x, term_y = Signal(signed(WORK_BITS)), Signal(signed(WORK_BITS))
+        term_z = Signal(fixed.CORDIC_ANGLE_BITS)
+        anticlockwise = Signal()
         stage = Signal(range(fixed.CORDIC_STAGES))
         atan = Array(Const(a, fixed.CORDIC_ANGLE_BITS) for a in fixed.CORDIC_ATAN)
 
@@ -106,6 +111,7 @@ class Cordic(wiring.Component):
             self.o.payload.zero.eq(zero),
         ]
 
+        m.d.sync += [minus_x.eq(-wide_x), minus_y.eq(-wide_y)]
         with m.FSM():
             with m.State("IDLE"):
                 m.d.comb += self.i.ready.eq(1)
@@ -124,28 +130,31 @@ class Cordic(wiring.Component):
                     with m.If(request.rotate):
                         m.next = "FOLD"
                     with m.Else():
-                        m.next = "MAGNITUDE"
+                        m.next = "OPPOSITE"
+
+            with m.State("OPPOSITE"):
+                m.next = "MAGNITUDE"
 
             with m.State("MAGNITUDE"):
                 # The OR of the two magnitudes is as long as the larger one.
-                m.d.sync += magnitude.eq(abs(wide_x) | abs(wide_y))
-                m.next = "ZERO"
+                m.d.sync += magnitude.eq(Mux(wide_x < 0, minus_x, wide_x) | Mux(wide_y < 0, minus_y, wide_y))
+                m.next = "LENGTH"
 
-            with m.State("ZERO"):
-                m.d.sync += zero.eq(magnitude == 0)
-                with m.If(magnitude == 0):
-                    m.next = "DONE"
-                with m.Else():
-                    m.next = "NORMALISE"
+            with m.State("LENGTH"):
+                m.d.sync += [normal.eq(magnitude[-1]), far.eq(magnitude[-8:] == 0), zero.eq(magnitude == 0)]
+                m.next = "NORMALISE"
 
             with m.State("NORMALISE"):
-                with m.If(magnitude[-1]):
+                m.next = "LENGTH"
+                with m.If(normal):
                     m.d.sync += [x.eq(wide_x >> _DROP_BITS), y.eq(wide_y >> _DROP_BITS)]
                     m.next = "FOLD"
-                with m.Elif(magnitude[-8:] == 0):
+                with m.Elif(far):
                     m.d.sync += [v.eq(v << 8) for v in (magnitude, wide_x, wide_y)]
                 with m.Else():
                     m.d.sync += [v.eq(v << 1) for v in (magnitude, wide_x, wide_y)]
+                with m.If(zero):
+                    m.next = "DONE"
 
             with m.State("FOLD"):
                 # Into the right half plane: half a turn is the top bit of z, whichever way it is added.
@@ -153,24 +162,30 @@ class Cordic(wiring.Component):
                     m.d.sync += [x.eq(-x), y.eq(-y), z[-1].eq(~z[-1])]
                 m.next = "SHIFT"
 
-            # A stage takes two clocks, as a barrel shift and an adder in one would not meet the clock. What is to be
-            # subtracted is inverted and gets a carry.
+            # A stage takes three clocks: a barrel shift in two parts, and the sums. What is to be subtracted is inverted and gets
+            # a carry.
             with m.State("SHIFT"):
-                anticlockwise = Signal()
-                m.d.comb += anticlockwise.eq(Mux(rotate, ~z[-1], y[-1]))
                 m.d.sync += [
-                    term_x.eq((y >> stage) ^ anticlockwise.replicate(WORK_BITS)),
-                    term_y.eq((x >> stage) ^ (~anticlockwise).replicate(WORK_BITS)),
-                    term_z.eq(atan[stage] ^ anticlockwise.replicate(fixed.CORDIC_ANGLE_BITS)),
-                    subtract.eq(anticlockwise),
+                    term_x.eq(y >> stage[:2]),
+                    term_y.eq(x >> stage[:2]),
+                    term_z.eq(atan[stage]),
+                    anticlockwise.eq(Mux(rotate, ~z[-1], y[-1])),
+                ]
+                m.next = "SHIFT-FAR"
+
+            with m.State("SHIFT-FAR"):
+                m.d.sync += [
+                    term_x.eq((term_x >> (stage[2:] << 2)) ^ anticlockwise.replicate(WORK_BITS)),
+                    term_y.eq((term_y >> (stage[2:] << 2)) ^ (~anticlockwise).replicate(WORK_BITS)),
+                    term_z.eq(term_z ^ anticlockwise.replicate(fixed.CORDIC_ANGLE_BITS)),
                 ]
                 m.next = "ADD"
 
             with m.State("ADD"):
                 m.d.sync += [
-                    x.eq(with_carry(x, term_x, subtract)),
-                    y.eq(with_carry(y, term_y, ~subtract)),
-                    z.eq(with_carry(z, term_z, subtract)),
+                    x.eq(with_carry(x, term_x, anticlockwise)),
+                    y.eq(with_carry(y, term_y, ~anticlockwise)),
+                    z.eq(with_carry(z, term_z, anticlockwise)),
                     stage.eq(stage + 1),
                 ]
                 with m.If(stage == fixed.CORDIC_STAGES - 1):

@@ -1,6 +1,6 @@
 """Four-phase reference counts of a band, window by window."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal, signed
+from amaranth.hdl import C, Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -42,9 +42,9 @@ class ReferenceCounts(wiring.Component):
     o_total : Out(20)
         N of the window closed last.
     o_idle : Out(1)
-        No click is on its way into a count.
+        No click is on its way into a count, and no close to the outputs.
 
-    Latency: a click counts 2 clocks after it came in; outputs follow i_close by `latency` = 1 clock. Throughput: one click
+    Latency: a click counts 2 clocks after it came in; outputs follow i_close by `latency` = 2 clocks. Throughput: one click
     per clock. Overflow: D_k saturates at +-COUNT_MAX, N at TOTAL_MAX. No run input: its clock domain's reset clears it.
     """
 
@@ -67,7 +67,7 @@ class ReferenceCounts(wiring.Component):
     @property
     def latency(self) -> int:
         """Clocks from i_close to the outputs."""
-        return 1
+        return 2
 
     def elaborate(self, platform) -> Module:
         m = Module()
@@ -76,7 +76,7 @@ class ReferenceCounts(wiring.Component):
         ]
         totals = [Signal(fixed.COUNT_BITS, name=f"bank{bank}_total") for bank in range(2)]
 
-        # One strobe per counter, so that each one's adder and limit lie beside it.
+        # Strobes of each counter's own, so that its adder and limit lie beside it.
         click = self.i
         counts = Signal()
         m.d.comb += counts.eq(
@@ -86,30 +86,38 @@ class ReferenceCounts(wiring.Component):
             & (click.channel[1:] == self._band)
             & (click.slot_class[2:] == SlotClass.REF0 >> 2)
         )
-        hits = [Signal(4, name=f"bank{bank}_hit") for bank in range(2)]
-        right = Signal()
-        for bank, hit in enumerate(hits):
-            step = click.slot_class[:2]  # REF0 is a multiple of four
-            m.d.sync += hit.eq(Mux(counts & (click.window[0] == bank), 1 << step, 0))
-        with m.If(self.i_valid):
-            m.d.sync += right.eq(click.channel[0] ^ self.i_swap)
-
-        for hit, bank_differences, total in zip(hits, differences, totals, strict=True):
+        right = click.channel[0] ^ self.i_swap
+        hits = [Signal(name=f"bank{bank}_hit") for bank in range(2)]
+        closes = [Signal(name=f"bank{bank}_closes") for bank in range(2)]
+        for bank, (hit, close, bank_differences, total) in enumerate(
+            zip(hits, closes, differences, totals, strict=True)
+        ):
+            hits_bank = counts & (click.window[0] == bank)
+            m.d.sync += [hit.eq(hits_bank), close.eq(self.i_close & (self.i_bank == bank))]
             for k, difference in enumerate(bank_differences):
-                with m.If(hit[k] & (difference != Mux(right, -fixed.COUNT_MAX, fixed.COUNT_MAX))):
-                    m.d.sync += difference.eq(difference + Mux(right, -1, 1))
-            with m.If(hit.any() & (total != fixed.TOTAL_MAX)):
-                m.d.sync += total.eq(total + 1)
-
-        with m.If(self.i_close), m.Switch(self.i_bank):
-            for place, (d, total) in enumerate(zip(differences, totals, strict=True)):
-                with m.Case(place):
-                    m.d.sync += [
-                        self.o_cosine.eq(d[0] - d[2]),
-                        self.o_sine.eq(d[3] - d[1]),
-                        self.o_total.eq(total),
-                        total.eq(0),
-                        *(difference.eq(0) for difference in d),
-                    ]
-        m.d.comb += self.o_idle.eq(~self.i_valid & ~Cat(hits).any())
+                up, down = Signal(name=f"bank{bank}_up{k}"), Signal(name=f"bank{bank}_down{k}")
+                hits_step = hits_bank & (click.slot_class[:2] == k)  # REF0 is a multiple of four
+                m.d.sync += [up.eq(hits_step & ~right), down.eq(hits_step & right)]
+                _count(m, difference, up=up, down=down, clear=close, limit=fixed.COUNT_MAX)
+            _count(m, total, up=hit, down=C(0, 1), clear=close, limit=fixed.TOTAL_MAX)
+            with m.If(close):
+                d = bank_differences
+                m.d.sync += [self.o_cosine.eq(d[0] - d[2]), self.o_sine.eq(d[3] - d[1]), self.o_total.eq(total)]
+        m.d.comb += self.o_idle.eq(~(self.i_valid | self.i_close | Cat(*hits, *closes).any()))
         return m
+
+
+def _count(m: Module, value: Signal, *, up: Value, down: Value, clear: Value, limit: int) -> None:
+    """``value`` one up or down, or to zero, within +-limit.
+
+    That it stands at a limit is a register, so that the comparison is not in the way of the step.
+    """
+    top, bottom = Signal(name=f"{value.name}_top"), Signal(name=f"{value.name}_bottom")
+    with m.If(clear):
+        m.d.sync += [value.eq(0), top.eq(0), bottom.eq(0)]
+    with m.Elif((up & ~top) | (down & ~bottom)):
+        m.d.sync += [
+            value.eq(value + Mux(down, -1, 1)),
+            top.eq(up & (value == limit - 1)),
+            bottom.eq(down & (value == 1 - limit)),
+        ]

@@ -114,8 +114,10 @@ class PhaseSequence(wiring.Component):
             self.o_dwindow.d_valid.eq(d_valid),
         ]
 
+        counted_q = Signal()
+        m.d.sync += counted_q.eq(counts_q.o_cosine.any() | counts_q.o_sine.any())
         waiting = Signal()
-        m.d.comb += self.o_idle.eq(waiting & ~self.i_close & counts_q.o_idle & counts_r.o_idle)
+        m.d.comb += self.o_idle.eq(waiting & counts_q.o_idle & counts_r.o_idle)
         with m.FSM():
             with m.State("WAIT"):
                 m.d.comb += waiting.eq(1)
@@ -125,7 +127,12 @@ class PhaseSequence(wiring.Component):
                         dwindow.eq(self.i_anchor.dwindow),
                         ends_dwindow.eq(self.i_anchor.dwindow_window == 0),
                     ]
-                    m.next = "REFERENCE"
+                    m.next = "COUNTED"
+
+            with m.State("COUNTED"):
+                # The anchor has just left the window, and the d-window if it lies in the first window of the next.
+                m.d.sync += [window.eq(window - 1), dwindow.eq(dwindow - ends_dwindow)]
+                m.next = "REFERENCE"
 
             with m.State("REFERENCE"):
                 m.d.comb += [
@@ -133,8 +140,6 @@ class PhaseSequence(wiring.Component):
                     request.y.eq(counts_r.o_sine),
                     cordic.i.valid.eq(1),
                 ]
-                # The anchor has just left the window, and the d-window if it lies in the first window of the next.
-                m.d.sync += [window.eq(window - 1), dwindow.eq(dwindow - ends_dwindow)]
                 m.next = "ESTIMATE"
 
             with m.State("ESTIMATE"):
@@ -159,7 +164,7 @@ class PhaseSequence(wiring.Component):
                 m.d.comb += scaler.o.ready.eq(1)
                 with m.If(scaler.o.valid):
                     m.d.sync += psi_rq.eq(scaler.o.payload)
-                    with m.If(r_valid & (counts_q.o_cosine.any() | counts_q.o_sine.any())):
+                    with m.If(r_valid & counted_q):
                         m.next = "DEROTATE"
                     with m.Else():
                         m.next = "RECORD"
@@ -261,7 +266,7 @@ class PhaseTracker(wiring.Component):
     @property
     def latency(self) -> int:
         """Most clocks from i_close to a valid record: three CORDIC runs, a product and the steps between."""
-        return 2 * VECTORING_LATENCY + ROTATION_LATENCY + SCALING_LATENCY + 10
+        return 2 * VECTORING_LATENCY + ROTATION_LATENCY + SCALING_LATENCY + 11
 
     def elaborate(self, platform) -> Module:
         m = Module()

@@ -12,11 +12,22 @@ DELAY_BITS = 22
 DEAD_TIME_BITS = 32
 
 
-def _within(time: Value, start: Value, end: Value) -> Value:
-    """``time`` is in [start, end) modulo its range; the bit of ``end`` above that range says that the interval passes zero."""
-    after_start = time >= start
-    before_end = time < end[:-1]
-    return Mux(end[-1], after_start | before_end, after_start & before_end)
+class _Within:
+    """Whether ``time`` is in [start, end) modulo its range, in two clocks: comparisons, then what follows from them."""
+
+    def __init__(self, m: Module, name: str, time: Value, start: Value, end: Value):
+        """The bit of ``end`` above the range of ``time`` says that the interval passes zero."""
+        self._after_start, self._before_end = Signal(name=f"{name}_after"), Signal(name=f"{name}_before")
+        self._passes_zero = Signal(name=f"{name}_passes_zero")
+        m.d.sync += [
+            self._after_start.eq(time >= start),
+            self._before_end.eq(time < end[:-1]),
+            self._passes_zero.eq(end[-1]),
+        ]
+
+    def __call__(self) -> Value:
+        """A clock after ``time``."""
+        return Mux(self._passes_zero, self._after_start | self._before_end, self._after_start & self._before_end)
 
 
 class Channel(wiring.Component):
@@ -38,13 +49,15 @@ class Channel(wiring.Component):
         A dead time acts two clocks after it changes. A change of delay can put two tags out of order.
     o_valid, o_time, o_pending, i_take : head of the queue, as in `TagQueue`
     o_seen, o_dead, o_dropped, o_queued : 1
-        Strobes two clocks after the edge: seen, and exactly one of the others.
+        Strobes three clocks after the edge: seen, and exactly one of the others.
     o_idle : 1
         No edge inside, queue empty and no strobe.
 
-    Latency: 2 clocks to the front of an empty queue. Throughput: one edge per clock.
+    Latency: `latency` = 4 clocks to the head of an empty queue. Throughput: one edge per clock.
     Overflow: a full queue drops the edge, which still starts the dead time.
     """
+
+    latency = 4
 
     def __init__(
         self,
@@ -93,44 +106,49 @@ class Channel(wiring.Component):
         time = Signal(self._time_bits)
         m.d.comb += time.eq(Cat(self.i_fine, self.i_clock))
 
-        # First clock: the edge, what becomes of it, and whether it is dead after the last accepted edge and after the edge just
+        # First clock: the edge, what becomes of it, and where it lies after the last accepted edge and after the edge just
         # before it, of which it is not known yet whether it was accepted.
         edge, edge_time, edge_end = Signal(), Signal(self._time_bits), Signal(self._time_bits + 1)
-        tag_time = Signal(self._time_bits)
-        dead_after_last, dead_after_edge = Signal(), Signal()
+        edge_tag = Signal(self._time_bits)
+        any_last = Signal()
         m.d.sync += [
             edge.eq(self.i_valid & self.i_enable),
             edge_time.eq(time),
             edge_end.eq(time + self.i_dead_time),
-            tag_time.eq(time + self.i_delay),
-            dead_after_last.eq(self.any_last & _within(time, self.last, self.end)),
-            dead_after_edge.eq(_within(time, edge_time, edge_end)),
+            edge_tag.eq(time + self.i_delay),
+            any_last.eq(self.any_last),
         ]
+        within_last = _Within(m, "last", time, self.last, self.end)
+        within_edge = _Within(m, "edge", time, edge_time, edge_end)
 
         # Second clock: the decision.
-        accepted, accepted_before = Signal(), Signal()
-        dead = Mux(accepted_before, dead_after_edge, dead_after_last)
+        decided, accepted, was_accepted = Signal(), Signal(), Signal()
+        tag_time = Signal(self._time_bits)
+        dead = Mux(was_accepted, within_edge(), any_last & within_last())
         m.d.comb += accepted.eq(edge & ~dead)
         m.d.sync += [
-            accepted_before.eq(accepted),
+            decided.eq(edge),
+            was_accepted.eq(accepted),
+            tag_time.eq(edge_tag),
             self.end.eq(Mux(accepted, edge_end, self.last + self.i_dead_time)),
         ]
         with m.If(accepted):
             m.d.sync += [self.last.eq(edge_time), self.any_last.eq(1)]
 
+        # Third clock: the queue.
         m.d.comb += [
-            queue.i_push.eq(accepted & ~queue.o_full),
+            queue.i_push.eq(was_accepted & ~queue.o_full),
             queue.i_data.eq(tag_time),
             queue.i_pop.eq(self.i_take),
             self.o_valid.eq(queue.o_valid),
             self.o_time.eq(queue.o_head),
             self.o_pending.eq(queue.o_pending),
-            self.o_idle.eq((queue.o_level == 0) & ~edge & ~self.o_seen),
+            self.o_idle.eq((queue.o_level == 0) & ~edge & ~decided & ~self.o_seen),
         ]
         m.d.sync += [
-            self.o_seen.eq(edge),
-            self.o_dead.eq(edge & dead),
-            self.o_dropped.eq(accepted & queue.o_full),
-            self.o_queued.eq(accepted & ~queue.o_full),
+            self.o_seen.eq(decided),
+            self.o_dead.eq(decided & ~was_accepted),
+            self.o_dropped.eq(was_accepted & queue.o_full),
+            self.o_queued.eq(was_accepted & ~queue.o_full),
         ]
         return m

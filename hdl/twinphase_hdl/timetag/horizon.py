@@ -6,10 +6,10 @@ from amaranth.lib.wiring import In, Out
 
 
 class Horizon(wiring.Component):
-    """``o_horizon = clock * 8192 + min(delay of enabled channels)``, modulo 2^order_bits: the horizon of the next clock.
+    """``o_horizon = (clock - 2) * 8192 + min(delay of enabled channels)``, modulo 2^order_bits: the horizon of the next clock.
 
-    ``clock`` is the count that edges presented in this clock belong to. In the next clock, edges of earlier clocks are in
-    a queue (a channel's latency is 2), so no tag that is still to come is below this. With no channel enabled none is to
+    ``clock`` is the count that edges presented in this clock belong to. In the next clock, edges of all clocks before ``clock - 2``
+    are in a queue (a channel's latency is 4), so no tag that is still to come is below this. With no channel enabled none is to
     come: the largest delay stands in.
 
     The sum is made a clock before. In the first clock after the count was loaded it follows the old count: too low after
@@ -57,9 +57,9 @@ class Horizon(wiring.Component):
         while len(level) > 1:
             pairs = [level[i : i + 2] for i in range(0, len(level), 2)]
             level = [register(Mux(pair[0] < pair[-1], pair[0], pair[-1])) for pair in pairs]
-        next_least = Signal(signed(max(self._delay_bits, self._fine_bits + 2) + 1))
+        least = Signal(signed(max(self._delay_bits, self._fine_bits + 1) + 1))
         m.d.sync += [
-            next_least.eq(level[0] + (1 << self._fine_bits)),
-            self.o_horizon.eq(Cat(Const(0, self._fine_bits), self.i_clock) + next_least),
+            least.eq(level[0] - (1 << self._fine_bits)),
+            self.o_horizon.eq(Cat(Const(0, self._fine_bits), self.i_clock) + least),
         ]
         return m

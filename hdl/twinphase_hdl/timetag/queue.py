@@ -1,4 +1,4 @@
-"""A channel's queue: block RAM with its oldest entries in a few words of LUT RAM."""
+"""A channel's queue: block RAM with its next entries in a few words of LUT RAM and the oldest in a register."""
 
 from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import memory, wiring
@@ -9,10 +9,11 @@ FRONT_DEPTH = 8
 
 
 class TagQueue(wiring.Component):
-    """First in, first out, ``depth`` entries in all, the oldest of them in the front: a short queue of LUT RAM, read at once.
+    """First in, first out, ``depth`` entries in all: the oldest in a register, the head; some in the front, a short queue of LUT
+    RAM that is read at once; the rest in block RAM.
 
-    An entry pushed into a queue whose entries are all in the front goes there directly, so that an empty queue has it in the
-    next clock. Others pass the block RAM, its output and a register. They are fetched ahead, as far as the front has room left for what
+    An entry pushed when none waits behind the front goes there directly, so that an empty queue has it as its head two clocks
+    later. Others pass the block RAM, its output and a register. They are fetched ahead, as far as the front has room left for what
     is under way; both are counted in registers, so that ``i_pop``, which comes late in the clock, moves little.
 
     Parameters
@@ -30,12 +31,12 @@ class TagQueue(wiring.Component):
     o_valid, o_head : 1, width
         Oldest entry.
     o_pending : 1
-        There is no head but an entry comes in this clock or is on its way to the front (three clocks at most).
+        There is no head but an entry comes in this clock or is on its way (four clocks at most).
     i_pop : 1
         Takes the head; only with ``o_valid``.
     o_level : 0 .. depth
 
-    Latency: 1 clock through an empty queue. Throughput: one push and one pop per clock.
+    Latency: 2 clocks through an empty queue. Throughput: one push and one pop per clock.
     """
 
     def __init__(self, *, width: int, depth: int, front_depth: int = FRONT_DEPTH):
@@ -63,6 +64,7 @@ class TagQueue(wiring.Component):
         self.read_count = Signal(range(2 * depth))
         self.front_write_count = Signal(range(2 * front_depth))
         self.front_read_count = Signal(range(2 * front_depth))
+        self.front_valid = Signal()  # front_write_count != front_read_count
         self.claimed = Signal(range(front_depth + 1))  # entries in the front or on their way to it
         self.unread = Signal()  # write_count != read_count
         self.loaded = Signal()  # the memory's output is an entry
@@ -80,6 +82,7 @@ class TagQueue(wiring.Component):
         behind = Signal()
         straight = Signal()
         arriving = Signal()
+        advance = Signal()  # the front's oldest entry becomes the head
         last = Signal()
         last_unread = Signal()
         m.d.comb += [
@@ -87,10 +90,11 @@ class TagQueue(wiring.Component):
             behind.eq(self.unread | self.loaded | self.staged),
             straight.eq(self.i_push & room & ~behind),
             arriving.eq(straight | self.staged),
+            advance.eq(self.front_valid & (~self.o_valid | self.i_pop)),
             last.eq((self.front_write_count - self.front_read_count)[: len(self.front_write_count)] == 1),
             last_unread.eq((self.write_count - self.read_count)[: len(self.write_count)] == 1),
             self.o_full.eq(self.o_level[-1]),
-            self.o_pending.eq(~self.o_valid & (behind | self.i_push)),
+            self.o_pending.eq(~self.o_valid & (self.front_valid | behind | self.i_push)),
             write.addr.eq(self.write_count),
             write.data.eq(self.i_data),
             write.en.eq(self.i_push & ~straight),
@@ -100,22 +104,25 @@ class TagQueue(wiring.Component):
             front_write.data.eq(Mux(self.staged, self.stage, self.i_data)),
             front_write.en.eq(arriving),
             front_read.addr.eq(self.front_read_count),
-            self.o_head.eq(front_read.data),
         ]
         m.d.sync += [
             self.unread.eq(write.en | (self.unread & ~(read.en & last_unread))),
-            self.claimed.eq(self.claimed + (read.en | straight) - self.i_pop),
+            self.claimed.eq(self.claimed + (read.en | straight) - advance),
             self.loaded.eq(read.en),
             self.staged.eq(self.loaded),
             self.stage.eq(read.data),
-            self.o_valid.eq(arriving | (self.o_valid & ~(self.i_pop & last))),
-            self.o_level.eq(self.o_level + self.i_push - self.i_pop),
+            self.front_valid.eq(arriving | (self.front_valid & ~(advance & last))),
+            self.o_valid.eq(self.front_valid | (self.o_valid & ~self.i_pop)),
         ]
+        with m.If(advance):
+            m.d.sync += self.o_head.eq(front_read.data)
+        with m.If(self.i_push ^ self.i_pop):
+            m.d.sync += self.o_level.eq(self.o_level + Mux(self.i_push, 1, -1))
         for moves, count in (
             (write.en, self.write_count),
             (read.en, self.read_count),
             (arriving, self.front_write_count),
-            (self.i_pop, self.front_read_count),
+            (advance, self.front_read_count),
         ):
             with m.If(moves):
                 m.d.sync += count.eq(count + 1)

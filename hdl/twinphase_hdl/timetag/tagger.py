@@ -46,9 +46,12 @@ class Tagger(wiring.Component):
     o_idle : 1
         No edge or tag is inside or at the output, and no counter is about to change.
 
-    Latency: 4 clocks from an edge to its tag if no tag with a smaller time can come, otherwise when the horizon has passed
+    Latency: `latency` = 6 clocks from an edge to its tag if no tag with a smaller time can come, otherwise when the horizon has passed
     it. Throughput: one tag per clock.
     """
+
+    latency = Channel.latency + 2
+    """Channel and merge."""
 
     def __init__(
         self,

@@ -86,18 +86,19 @@ def test_order_dead_time_and_accounts(seed: int) -> None:
     simulate(dut, bench)
 
 
-def test_latency_is_four_clocks_with_equal_delays() -> None:
+def test_latency_with_equal_delays() -> None:
     dut = Tagger()
+    assert dut.latency == 6
 
     async def bench(ctx):
         ctx.set(dut.i_enable, 15)
         clock = 5
-        for step in range(16):
+        for step in range(18):
             ctx.set(dut.i_clock, clock + step)
             ctx.set(dut.i.valid, 2 if step == 10 else 0)
             ctx.set(dut.i.fine[1], 8191)
-            assert ctx.get(dut.o.valid) == (step == 14)
-            assert ctx.get(dut.o_idle) == (step not in (11, 12, 13, 14))
+            assert ctx.get(dut.o.valid) == (step == 10 + dut.latency)
+            assert ctx.get(dut.o_idle) == (step not in range(11, 11 + dut.latency))
             await ctx.tick()
         assert ctx.get(dut.o.payload.time) == (clock + 10) << 13 | 8191
 
@@ -154,7 +155,7 @@ def test_dead_time_is_modular() -> None:
                 ctx.set(dut.i_valid, 0)
                 for _ in range(wait):
                     await ctx.tick()
-            await ctx.tick()
+            await ctx.tick().repeat(2)
             assert ctx.get(dut.o_dead) == dead, (first, second, dead_time, pause)
 
         simulate(dut, bench)

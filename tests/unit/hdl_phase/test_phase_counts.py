@@ -33,12 +33,13 @@ def test_counts_two_windows_at_once(band, swap):
             await send(ctx, click(first + 1, SlotClass.REF2, w + 1), True, counts)
             ctx.set(dut.i_close, 0)
             closed = counts.pop(w)
-            assert (ctx.get(dut.o_cosine), ctx.get(dut.o_sine)) == closed.vector
-            assert ctx.get(dut.o_total) == closed.total
-            assert not ctx.get(dut.o_idle)
             counts[w + 2] = Counts()
             ctx.set(dut.i_valid, 0)
-            await ctx.tick().repeat(2)
+            assert not ctx.get(dut.o_idle)
+            await ctx.tick().repeat(dut.latency - 1)
+            assert (ctx.get(dut.o_cosine), ctx.get(dut.o_sine)) == closed.vector
+            assert ctx.get(dut.o_total) == closed.total
+            await ctx.tick()
             assert ctx.get(dut.o_idle)
 
     async def send(ctx, c, valid, counts):
@@ -71,7 +72,7 @@ def test_saturates():
         ctx.set(dut.i_valid, 0)
         await ctx.tick().repeat(2)
         ctx.set(dut.i_close, 1)
-        await ctx.tick()
+        await ctx.tick().repeat(dut.latency)
         expected = Counts()
         expected.add(0, 0, COUNT_MAX + 5)
         expected.add(2, 1, COUNT_MAX + 5)
