@@ -12,6 +12,7 @@ from bench_phase import assert_records, records
 from bench_tagger import edge_vectors
 from frames import grid_word
 from streams import start_clock
+from twinphase_hdl.timetag.channel import Channel
 from twinphase_hdl.types import Anchor, Herald, Tag
 from twinphase_sim.model.server import run_server
 from twinphase_sim.model.sift.herald import herald_records
@@ -120,11 +121,13 @@ async def run_case(dut: Any, rng: np.random.Generator, case: Case, windows: int)
     assert int(dut.server__o_clock.value) == (first + total - 1) % (1 << CLOCK_BITS)
     assert not int(dut.server__o_lost.value)
 
-    # Which accepted edges found the queue full is observed: the counter's step shows four clocks after the edge.
+    # Which accepted edges found the queue full is observed: the counter's step shows a channel's latency after the edge.
     room, all_edges, all_channels = {}, [], []
     for channel in range(4):
         absolute = ((edges[channel].astype(object) + first * TICKS) % (1 << 64)).astype(np.uint64)
-        full = np.array([k - 3 for k, mask in caught["server__o_dropped"] if mask >> channel & 1], dtype=np.int64)
+        full = np.array(
+            [k - Channel.latency for k, mask in caught["server__o_dropped"] if mask >> channel & 1], dtype=np.int64
+        )
         at = edges[channel][accept_edges(absolute, case.deads[channel])] // TICKS
         assert np.isin(full, at).all(), "a drop without an accepted edge"
         room[channel] = ~np.isin(at, full)

@@ -256,7 +256,9 @@ async def tagger(dut: Any) -> None:
             leave = np.array([k for k, _ in caught["small__o__payload"]])
             assert leave.size == at_edges.size
             ties = 3
-            assert (leave - at_edges <= Tagger.latency + ties).all(), "a tag without contention waited for more than ties"
+            assert (leave - at_edges <= Tagger.latency + ties).all(), (
+                "a tag without contention waited for more than ties"
+            )
 
 
 @cocotb.test()

@@ -125,16 +125,21 @@ class HeraldFinder(wiring.Component):
         held, holding, more = Signal(_Pulse), Signal(), Signal()
         period_clocks = self.i_period[frame.PERIOD_FRACTION_BITS + units.FRACTION_BITS :]
         clocks_left = Signal(8)
+        over = Signal()
+        """clocks_left == 0."""
         finish = Signal()
-        m.d.comb += finish.eq(holding & Mux(arrived, ~same, clocks_left == 0))
+        m.d.comb += finish.eq(holding & Mux(arrived, ~same, over))
         with m.If(arrived & holding & same):
             m.d.sync += more.eq(1)
         with m.Elif(arrived):
-            m.d.sync += [held.eq(latest), holding.eq(1), more.eq(0), clocks_left.eq((period_clocks << 3) + 32)]
+            m.d.sync += [
+                *(held.eq(latest), holding.eq(1), more.eq(0)),
+                *(clocks_left.eq((period_clocks << 3) + 32), over.eq(0)),
+            ]
         with m.Elif(finish):
             m.d.sync += holding.eq(0)
-        with m.If(holding & (clocks_left != 0) & ~(arrived & ~same)):
-            m.d.sync += clocks_left.eq(clocks_left - 1)
+        with m.If(holding & ~over & ~(arrived & ~same)):
+            m.d.sync += [clocks_left.eq(clocks_left - 1), over.eq(clocks_left == 1)]
 
         # 4: judge it, and take a number only if both queues have room.
         pulse, judged, multiple = Signal(_Pulse), Signal(), Signal()

@@ -111,7 +111,8 @@ class PsiJoin(wiring.Component):
         summed, psi_r, psi_d = Signal(), Signal(_RingPhase), Signal(_RingPhase)
         head_moves, fetch_ready, sum_ready, out_ready = Signal(), Signal(), Signal(), Signal()
         m.d.comb += [
-            out_ready.eq(~self.o.valid | self.o.ready),
+            # Who takes records says so late in the clock; one per two clocks leave anyway, as the head moves no faster.
+            out_ready.eq(~self.o.valid),
             sum_ready.eq(~summed | out_ready),
             fetch_ready.eq(~fetched | sum_ready),
         ]
@@ -156,6 +157,8 @@ class PsiJoin(wiring.Component):
             psi_q.eq(psi_r.psi + psi_d.psi),
             flags.eq(Mux(psi_r.valid, packets.FLAG_R_VALID, 0) | Mux(psi_d.valid, packets.FLAG_D_VALID, 0)),
         ]
+        with m.If(self.o.valid & self.o.ready):
+            m.d.sync += self.o.valid.eq(0)
         with m.If(out_ready):
             m.d.sync += self.o.valid.eq(summed)
             with m.If(summed):
