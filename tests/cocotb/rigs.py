@@ -9,6 +9,7 @@ from amaranth.lib.wiring import In, Out
 from runner import Shelf
 from twinphase_hdl.core.divide import ConstantDivide
 from twinphase_hdl.core.framer import Framer
+from twinphase_hdl.core.queue import Queue
 from twinphase_hdl.core.timebase import Timebase
 from twinphase_hdl.phase.cordic import Cordic
 from twinphase_hdl.phase.counts import ReferenceCounts
@@ -19,7 +20,6 @@ from twinphase_hdl.sift.join import PsiJoin
 from twinphase_hdl.timetag.channel import Channel
 from twinphase_hdl.timetag.frontend import DdrFrontEnd, SimulationFrontEnd
 from twinphase_hdl.timetag.merge import Merge
-from twinphase_hdl.timetag.queue import TagQueue
 from twinphase_hdl.timetag.tagger import Tagger
 from twinphase_hdl.types import Anchor, GridConfig, Herald, Tag, record_words
 from twinphase_spec import fixed, frame, units
@@ -97,7 +97,7 @@ class MergeRig(wiring.Component):
         m = Module()
         m.submodules.merge = merge = Merge(channels=self._channels)
         for i in range(self._channels):
-            queue = TagQueue(width=units.TIME_BITS, depth=self._depth)
+            queue = Queue(width=units.TIME_BITS, depth=self._depth)
             m.submodules[f"queue_{i}"] = queue
             m.d.comb += [
                 queue.i_push.eq(self.i_push[i] & ~queue.o_full),

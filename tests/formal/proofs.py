@@ -1,6 +1,6 @@
 """Three proofs that add up to: the tagger loses, duplicates, changes and reorders nothing.
 
-* `QueueProof`: what is pushed into a `TagQueue` comes out once, unchanged, in order, and is its head within four clocks of being
+* `QueueProof`: what is pushed into a `Queue` comes out once, unchanged, in order, and is its head within four clocks of being
   the oldest.
 * `ChannelProof`: what a `Channel` pushes has the time ``t0 + delay``, which is not below the `Horizon` of that clock, and each
   edge is either dead, by the contract's formula, or dropped by a full queue, or pushed.
@@ -15,10 +15,10 @@ from amaranth.hdl import Assert, Assume, Cat, Const, Module, Mux, Signal, Value,
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In
 
+from twinphase_hdl.core.queue import Queue
 from twinphase_hdl.timetag.channel import Channel
 from twinphase_hdl.timetag.horizon import Horizon
 from twinphase_hdl.timetag.merge import Merge
-from twinphase_hdl.timetag.queue import TagQueue
 
 
 class QueueProof(wiring.Component):
@@ -34,7 +34,7 @@ class QueueProof(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.queue = queue = TagQueue(width=len(self.data), depth=self.DEPTH, front_depth=self.FRONT_DEPTH)
+        m.submodules.queue = queue = Queue(width=len(self.data), depth=self.DEPTH, front_depth=self.FRONT_DEPTH)
         peek = queue.memory.read_port(domain="comb")
         peek_front = queue.front.read_port(domain="comb")
         m.d.comb += [

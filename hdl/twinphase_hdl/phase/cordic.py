@@ -97,7 +97,7 @@ class Cordic(wiring.Component):
         zero = Signal()
         term_x, term_y = Signal(signed(WORK_BITS)), Signal(signed(WORK_BITS))
         term_z = Signal(fixed.CORDIC_ANGLE_BITS)
-        anticlockwise = Signal()
+        anticlockwise, clockwise = Signal(), Signal()
         stage = Signal(range(fixed.CORDIC_STAGES))
         atan = Array(Const(a, fixed.CORDIC_ANGLE_BITS) for a in fixed.CORDIC_ATAN)
 
@@ -165,18 +165,17 @@ class Cordic(wiring.Component):
             # A stage takes three clocks: a barrel shift in two parts, and the sums. What is to be subtracted is inverted and gets
             # a carry.
             with m.State("SHIFT"):
+                turns_up = Mux(rotate, ~z[-1], y[-1])
                 m.d.sync += [
-                    term_x.eq(y >> stage[:2]),
-                    term_y.eq(x >> stage[:2]),
-                    term_z.eq(atan[stage]),
-                    anticlockwise.eq(Mux(rotate, ~z[-1], y[-1])),
+                    *(term_x.eq(y >> stage[:2]), term_y.eq(x >> stage[:2]), term_z.eq(atan[stage])),
+                    *(anticlockwise.eq(turns_up), clockwise.eq(~turns_up)),
                 ]
                 m.next = "SHIFT-FAR"
 
             with m.State("SHIFT-FAR"):
                 m.d.sync += [
                     term_x.eq((term_x >> (stage[2:] << 2)) ^ anticlockwise.replicate(WORK_BITS)),
-                    term_y.eq((term_y >> (stage[2:] << 2)) ^ (~anticlockwise).replicate(WORK_BITS)),
+                    term_y.eq((term_y >> (stage[2:] << 2)) ^ clockwise.replicate(WORK_BITS)),
                     term_z.eq(term_z ^ anticlockwise.replicate(fixed.CORDIC_ANGLE_BITS)),
                 ]
                 m.next = "ADD"
@@ -184,7 +183,7 @@ class Cordic(wiring.Component):
             with m.State("ADD"):
                 m.d.sync += [
                     x.eq(with_carry(x, term_x, anticlockwise)),
-                    y.eq(with_carry(y, term_y, ~anticlockwise)),
+                    y.eq(with_carry(y, term_y, clockwise)),
                     z.eq(with_carry(z, term_z, anticlockwise)),
                     stage.eq(stage + 1),
                 ]

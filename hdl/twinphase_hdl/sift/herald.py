@@ -2,9 +2,9 @@
 
 from amaranth.hdl import C, Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
-from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
 
+from twinphase_hdl.core.queue import Queue
 from twinphase_hdl.types import Click, Herald
 from twinphase_spec import frame, units
 from twinphase_spec.frame import SlotClass
@@ -45,7 +45,8 @@ class HeraldFinder(wiring.Component):
     Parameters
     ----------
     queue_heralds : int
-        Heralds that may wait for ``o`` (2 or more). Bursts run at up to one herald per clock, a record takes the packer three.
+        Heralds that may wait for ``o`` (a power of two from 4). Bursts run at up to one herald per clock, a record takes the packer
+        three.
 
     Members
     -------
@@ -67,7 +68,8 @@ class HeraldFinder(wiring.Component):
     o_idle : Out(1)
 
     Latency: hold time + `latency` clocks from a click to its strobe, less if a later pulse clicks before; 3 more to ``o``.
-    Throughput: one click, and one herald, per clock. Overflow: counted by o_unjoined; such a pulse takes no number.
+    Throughput: one click, and one herald, per clock; one per two clocks leaves. Overflow: counted by o_unjoined; such a pulse takes no
+    number.
     """
 
     i_run: In(1)
@@ -85,8 +87,8 @@ class HeraldFinder(wiring.Component):
     o_idle: Out(1)
 
     def __init__(self, *, queue_heralds: int = 512) -> None:
-        if queue_heralds < 2:
-            raise ValueError(f"HeraldFinder: queue_heralds is {queue_heralds}; allowed: 2 or more")
+        if queue_heralds < 4 or queue_heralds & (queue_heralds - 1):
+            raise ValueError(f"HeraldFinder: queue_heralds is {queue_heralds}; allowed: a power of two from 4")
         self._queue_heralds = queue_heralds
         super().__init__()
 
@@ -148,8 +150,8 @@ class HeraldFinder(wiring.Component):
             m.d.sync += [pulse.eq(held), multiple.eq(more)]
         number = Signal(32)
         herald = Signal(Herald)
-        m.submodules.queue = queue = SyncFIFOBuffered(width=Herald.as_shape().size, depth=self._queue_heralds)
-        room = queue.w_rdy & ~self.i_pending_full
+        m.submodules.queue = queue = Queue(width=Herald.as_shape().size, depth=self._queue_heralds)
+        room = ~(queue.o_full | self.i_pending_full)
         m.d.comb += [
             herald.number.eq(number),
             herald.pulse.eq(pulse.pulse),
@@ -159,21 +161,23 @@ class HeraldFinder(wiring.Component):
             self.o_unjoined.eq(judged & ~multiple & ~room),
             self.o_pending.eq(pulse.pending),
             self.o_pending_valid.eq(self.o_heralds),
-            queue.w_data.eq(herald),
-            queue.w_en.eq(self.o_heralds),
+            queue.i_data.eq(herald),
+            queue.i_push.eq(self.o_heralds),
         ]
         with m.If(self.o_heralds):
             m.d.sync += number.eq(number + 1)
 
-        # 5: a register behind the block RAM, which answers late in the clock.
-        m.d.comb += queue.r_en.eq(~self.o.valid | self.o.ready)
-        with m.If(queue.r_en):
-            m.d.sync += [self.o.valid.eq(queue.r_rdy), self.o.payload.eq(queue.r_data)]
+        # 5: a register, as who takes heralds says so late in the clock.
+        m.d.comb += queue.i_pop.eq(queue.o_valid & ~self.o.valid)
+        with m.If(queue.i_pop):
+            m.d.sync += [self.o.valid.eq(1), self.o.payload.eq(queue.o_head)]
+        with m.Elif(self.o.ready):
+            m.d.sync += self.o.valid.eq(0)
 
         with m.If(~self.i_run):
             m.d.sync += [clicked.eq(0), arrived.eq(0), holding.eq(0), judged.eq(0), number.eq(0)]
         quiet = ~self.i_valid & ~clicked & ~arrived & ~holding & ~judged
-        m.d.comb += self.o_idle.eq(quiet & (queue.level == 0) & ~self.o.valid)
+        m.d.comb += self.o_idle.eq(quiet & (queue.o_level == 0) & ~self.o.valid)
         return m
 
 

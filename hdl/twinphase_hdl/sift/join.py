@@ -2,10 +2,10 @@
 
 from amaranth.hdl import Cat, Module, Mux, ResetInserter, Signal, Value
 from amaranth.lib import data, stream, wiring
-from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
+from twinphase_hdl.core.queue import Queue
 from twinphase_hdl.phase.tracker import DwindowPhase, WindowPhase
 from twinphase_hdl.sift.herald import RING_DWINDOW_BITS, RING_WINDOW_BITS, PendingHerald
 from twinphase_hdl.types import record_words
@@ -78,8 +78,8 @@ class PsiJoin(wiring.Component):
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        # One entry more than is ever used, so that the queue's own limit never refuses, and its memory has a round depth.
-        queue = SyncFIFOBuffered(width=PendingHerald.as_shape().size, depth=self._pending_heralds + 1)
+        depth = max(4, 1 << (self._pending_heralds - 1).bit_length())
+        queue = Queue(width=PendingHerald.as_shape().size, depth=depth)
         m.submodules.queue = ResetInserter(~self.i_run)(queue)
         m.submodules.windows = windows = Memory(shape=_RingPhase, depth=1 << RING_WINDOW_BITS, init=[])
         m.submodules.dwindows = dwindows = Memory(shape=_RingPhase, depth=KEPT_DWINDOWS + 1, init=[])
@@ -98,8 +98,8 @@ class PsiJoin(wiring.Component):
             dwindow_write.data.psi.eq(of_dwindow.psi_d),
             dwindow_write.data.valid.eq(of_dwindow.d_valid),
             dwindow_write.en.eq(self.i_dwindow_valid),
-            queue.w_data.eq(entering),
-            queue.w_en.eq(enters),
+            queue.i_data.eq(entering),
+            queue.i_push.eq(enters),
         ]
         m.d.sync += [entering.eq(self.i), enters.eq(self.i_valid)]
         with m.If(self.i_dwindow_valid):
@@ -124,11 +124,11 @@ class PsiJoin(wiring.Component):
             age.eq(open_dwindow - head.dwindow),
             closed.eq((age != 0) & ~age[-1]),
             head_moves.eq(head_closed & fetch_ready),
-            queue.r_en.eq(~head_valid | head_moves),
+            queue.i_pop.eq(queue.o_valid & (~head_valid | head_moves)),
         ]
         m.d.sync += [head_closed.eq(head_valid & closed & ~head_moves), head_kept.eq(age <= KEPT_DWINDOWS)]
-        with m.If(queue.r_en):
-            m.d.sync += [head_valid.eq(queue.r_rdy), head.eq(queue.r_data)]
+        with m.If(~head_valid | head_moves):
+            m.d.sync += [head_valid.eq(queue.o_valid), head.eq(queue.o_head)]
 
         # 2: both rings are read.
         m.d.comb += [
@@ -177,7 +177,7 @@ class PsiJoin(wiring.Component):
             ]
         m.d.comb += self.o_idle.eq(
             ~(self.i_valid | enters | self.i_window_valid | self.i_dwindow_valid)
-            & ~((queue.level != 0) & (~queue.r_rdy | ~head_valid))
+            & ~((queue.o_level != 0) & (~queue.o_valid | ~head_valid))
             & ~(head_valid & closed)
             & ~(fetched | summed | self.o.valid)
         )

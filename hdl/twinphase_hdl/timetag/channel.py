@@ -4,7 +4,7 @@ from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from twinphase_hdl.timetag.queue import TagQueue
+from twinphase_hdl.core.queue import Queue
 from twinphase_spec import units
 
 QUEUE_DEPTH = 512
@@ -47,7 +47,7 @@ class Channel(wiring.Component):
         Without it, edges do not exist.
     i_dead_time, i_delay : 32 and signed 22, ticks
         A dead time acts two clocks after it changes. A change of delay can put two tags out of order.
-    o_valid, o_time, o_pending, i_take : head of the queue, as in `TagQueue`
+    o_valid, o_time, o_pending, i_take : head of the queue, as in `Queue`
     o_seen, o_dead, o_dropped, o_queued : 1
         Strobes three clocks after the edge: seen, and exactly one of the others.
     o_idle : 1
@@ -97,7 +97,7 @@ class Channel(wiring.Component):
         self.last = Signal(time_bits)
         self.end = Signal(time_bits + 1)  # the top bit is set if the interval [last, end) passes zero
         self.any_last = Signal()
-        self.queue = TagQueue(width=time_bits, depth=depth)
+        self.queue = Queue(width=time_bits, depth=depth)
 
     def elaborate(self, platform):
         m = Module()

@@ -7,9 +7,9 @@ from operator import itemgetter
 import pytest
 from hdl_core_bench import simulate
 
+from twinphase_hdl.core.queue import Queue
 from twinphase_hdl.timetag.channel import Channel
 from twinphase_hdl.timetag.frontend import DdrFrontEnd, SimulationFrontEnd
-from twinphase_hdl.timetag.queue import TagQueue
 from twinphase_hdl.timetag.tagger import Tagger
 
 COUNTERS = ("seen", "dead", "dropped", "tags", "in_flight")
@@ -164,7 +164,7 @@ def test_dead_time_is_modular() -> None:
 @pytest.mark.parametrize("seed", range(3))
 def test_queue_is_a_queue(seed: int) -> None:
     rng = random.Random(seed)
-    dut = TagQueue(width=16, depth=16, front_depth=4)
+    dut = Queue(width=16, depth=16, front_depth=4)
 
     async def bench(ctx):
         model = []
@@ -218,7 +218,7 @@ def test_ddr_front_end() -> None:
 
 def test_bad_configuration() -> None:
     with pytest.raises(ValueError, match="depth is 6"):
-        TagQueue(width=8, depth=6)
+        Queue(width=8, depth=6)
     with pytest.raises(ValueError, match="channels is 0"):
         SimulationFrontEnd(channels=0)
     with pytest.raises(ValueError, match="frontend_latency is -1"):

@@ -1,4 +1,4 @@
-"""A channel's queue: block RAM with its next entries in a few words of LUT RAM and the oldest in a register."""
+"""A deep queue that is fast on both sides: block RAM, its next entries in a few words of LUT RAM, the oldest in a register."""
 
 from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import memory, wiring
@@ -8,7 +8,7 @@ FRONT_DEPTH = 8
 """Entries of LUT RAM. An entry taken is replaced from block RAM five clocks later, so that five would do for one per clock."""
 
 
-class TagQueue(wiring.Component):
+class Queue(wiring.Component):
     """First in, first out, ``depth`` entries in all: the oldest in a register, the head; some in the front, a short queue of LUT
     RAM that is read at once; the rest in block RAM.
 
@@ -41,9 +41,9 @@ class TagQueue(wiring.Component):
 
     def __init__(self, *, width: int, depth: int, front_depth: int = FRONT_DEPTH):
         if depth < 4 or depth & (depth - 1):
-            raise ValueError(f"TagQueue: depth is {depth}; allowed: a power of two from 4")
+            raise ValueError(f"Queue: depth is {depth}; allowed: a power of two from 4")
         if front_depth < 2 or front_depth & (front_depth - 1):
-            raise ValueError(f"TagQueue: front_depth is {front_depth}; allowed: a power of two from 2")
+            raise ValueError(f"Queue: front_depth is {front_depth}; allowed: a power of two from 2")
         super().__init__(
             {
                 "i_push": In(1),
