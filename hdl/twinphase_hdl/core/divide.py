@@ -1,11 +1,14 @@
 """Exact division by a divisor that hardly ever changes."""
 
 from functools import reduce
-from operator import or_
+from itertools import pairwise, product
+from operator import add, or_
 
-from amaranth.hdl import Module, Mux, Signal, Value
+from amaranth.hdl import C, Cat, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
+
+from twinphase_hdl.core.along import carried, delayed
 
 DSP_BITS = 18
 """Unsigned operand width of the multiplier blocks (ECP5 MULT18X18D)."""
@@ -14,6 +17,18 @@ DSP_BITS = 18
 def _pieces(value: Value) -> list[Value]:
     """``value`` cut into multiplier operands, lowest first."""
     return [value[low : low + DSP_BITS] for low in range(0, len(value), DSP_BITS)]
+
+
+def _rows(a_bits: int, b_bits: int) -> list[list[tuple[int, int]]]:
+    """Products of operands i of a and j of b, in as few rows as hold them without overlap: those of a row are joined, not added."""
+    rows: list[list[tuple[int, int]]] = []
+    pairs = product(range(-(-a_bits // DSP_BITS)), range(-(-b_bits // DSP_BITS)))
+    for pair in sorted(pairs, key=sum):
+        row = next((row for row in rows if sum(pair) - sum(row[-1]) >= 2), None)
+        if row is None:
+            rows.append(row := [])
+        row.append(pair)
+    return rows
 
 
 class ConstantDivide(wiring.Component):
@@ -38,12 +53,12 @@ class ConstantDivide(wiring.Component):
 
     Members
     -------
-    i_valid, i_x, i_add : dividend and addend. Registers of a stage only move for a valid element.
+    i_valid, i_x, i_add : dividend and addend. While ``i_x`` rests nothing moves, `latency` clocks later.
     i_d, i_reciprocal : divisor and R; constant while an element is inside and in the clock before it comes.
     o_valid, o_q, o_r : result.
 
-    Latency: `latency` clocks, 3 + 1 if the first product is wider than one multiplier + 1 if the second is. Throughput: one per
-    clock. Raises ValueError for bounds that no reciprocal of this width can serve.
+    Latency: `latency` clocks, 7 and one per addition that the products of the estimate need one after the other. Throughput: one
+    per clock. Raises ValueError for bounds that no reciprocal of this width can serve.
     Source: Granlund, Montgomery, "Division by invariant integers using multiplication", PLDI 1994.
     """
 
@@ -63,9 +78,8 @@ class ConstantDivide(wiring.Component):
         self.d_bits = d_max.bit_length()
         self.add_bits = q_bits if add_bits is None else add_bits
         reciprocal_bits = reciprocal_max.bit_length()
-        pieces = -(-(self.x_bits - self.skip_bits) // DSP_BITS) * -(-reciprocal_bits // DSP_BITS)
-        self._sums_estimate = pieces > 1
-        self._sums_product = self.d_bits > DSP_BITS
+        rows = len(_rows(self.x_bits - self.skip_bits, reciprocal_bits))
+        self._estimated = 2 + (rows - 1).bit_length()  # stage of the estimate
         super().__init__(
             {
                 "i_valid": In(1),
@@ -82,82 +96,62 @@ class ConstantDivide(wiring.Component):
     @property
     def latency(self) -> int:
         """Clocks from ``i_valid`` to ``o_valid``."""
-        return 3 + self._sums_estimate + self._sums_product
+        return self._estimated + 5
 
     def elaborate(self, platform):
         m = Module()
-        # Registers of their own, which can lie beside the multipliers.
-        divisor, reciprocal = Signal.like(self.i_d), Signal.like(self.i_reciprocal)
-        m.d.sync += [divisor.eq(self.i_d), reciprocal.eq(self.i_reciprocal)]
+        valids = [self.i_valid, *(Signal(name=f"valid_{stage}") for stage in range(1, self.latency + 1))]
+        m.d.sync += [after.eq(before) for before, after in pairwise(valids)]
 
-        bits = self.d_bits + 1  # x - q' d is below 2 d, so this many bits of it are enough
-        valid: Value = self.i_valid
-        x: Value = self.i_x[:bits]
-        add: Value = self.i_add
+        def register(value: Value, name: str) -> Signal:
+            after = Signal(len(value), name=name)
+            m.d.sync += after.eq(value)
+            return after
 
-        def step(**values: Value) -> list[Signal]:
-            """One pipeline stage: registers that take ``values`` when the element before them is valid."""
-            nonlocal valid
-            after = Signal(name="valid")
-            registers = [Signal.like(Value.cast(value), name=name) for name, value in values.items()]
-            m.d.sync += after.eq(valid)
-            with m.If(valid):
-                m.d.sync += [register.eq(value) for register, value in zip(registers, values.values(), strict=True)]
-            valid = after
-            return registers
+        def multiply(a: Value, b: Value, name: str) -> list[Value]:
+            """Rows of products, two clocks later, whose sum is ``a * b``.
 
-        # Estimate.
-        products: dict[str, Value] = {}
-        places: list[int] = []
-        for i, x_piece in enumerate(_pieces(self.i_x[self.skip_bits :])):
-            for j, r_piece in enumerate(_pieces(reciprocal)):
-                products[f"estimate_{i}{j}"] = x_piece * r_piece
-                places.append(DSP_BITS * (i + j))
-        x, add, *parts = step(x=x, add=add, **products)
-        fraction_bits = self.shift - self.skip_bits
-        if self._sums_estimate:
-            total = sum(part << place for part, place in zip(parts, places, strict=True))
-            x, add, q = step(x=x, add=add, q=total[fraction_bits : fraction_bits + self.q_bits])
-        else:
-            q = parts[0][fraction_bits : fraction_bits + self.q_bits]
-
-        # Its product with d, and both possible sums with i_add.
-        def cut(value: Value, name: str) -> Signal:
-            """``value`` modulo 2^bits."""
-            result = Signal(bits, name=name)
-            m.d.comb += result.eq(value)
-            return result
-
-        products, places = {}, []
-        for j, d_piece in enumerate(_pieces(divisor)):
-            products[f"product_{j}"] = q * d_piece
-            places.append(DSP_BITS * j)
-        x, x_less_d, low, high, *parts = step(
-            x=x,
-            x_less_d=cut(x - divisor, "x_less_d_next"),
-            low=(add + q)[: self.add_bits],
-            high=(add + q + 1)[: self.add_bits],
-            **products,
-        )
-
-        # Subtract it from x and from x - d, and choose.
-        even, odd = (
-            [part << place for part, place in zip(parts, places, strict=True) if place // DSP_BITS % 2 == parity]
-            for parity in (0, 1)
-        )
-        subtrahend = reduce(or_, even)  # products two places apart do not overlap: joined, not added
-        if self._sums_product:
-            x, x_less_d, subtrahend, low, high = step(
-                x=cut(x - subtrahend, "x_next"),
-                x_less_d=cut(x_less_d - subtrahend, "x_less_d_even"),
-                odd=reduce(or_, odd),
-                low=low,
-                high=high,
+            Multipliers are slow and far apart. Registers that feed nothing else and registers that take nothing else lie beside them.
+            """
+            a_pieces, b_pieces = (
+                [register(piece, f"{name}_{side}{i}") for i, piece in enumerate(_pieces(value))]
+                for side, value in (("a", a), ("b", b))
             )
-        rest = cut(x - subtrahend, "rest")
-        rest_less_d = cut(x_less_d - subtrahend, "rest_less_d")
+            products = {
+                (i, j): register(a_piece * b_piece, f"{name}_{i}{j}")
+                for (i, a_piece), (j, b_piece) in product(enumerate(a_pieces), enumerate(b_pieces))
+            }
+            return [
+                reduce(or_, (products[i, j] << DSP_BITS * (i + j) for i, j in row)) for row in _rows(len(a), len(b))
+            ]
+
+        # Estimate, with one addition per clock.
+        sums = multiply(self.i_x[self.skip_bits :], self.i_reciprocal, "estimate")
+        while len(sums) > 1:
+            sums = [register(reduce(add, sums[i : i + 2]), "sum") for i in range(0, len(sums), 2)]
+        fraction_bits = self.shift - self.skip_bits
+        q = sums[0][fraction_bits : fraction_bits + self.q_bits]
+
+        # Its product with d, which x and i_add wait for.
+        even, odd = [*multiply(q, self.i_d, "product"), C(0, 1)][:2]
+        stage = self._estimated + 2
+        bits = self.d_bits + 1  # x - q' d is below 2 d, so this many bits of it are enough
+        x_bits = min(bits, self.x_bits)
+        waited = carried(m, Cat(self.i_x[:x_bits], self.i_add), valids, 0, stage, "waited")
+        x, addend = waited[:x_bits], waited[x_bits:]
+        divisor = delayed(m, self.i_d, 2, "divisor")  # not the registers beside the multipliers
+
+        # Subtract it from x, then from x - d as well, and choose.
+        x_less_even = register((x - even)[:bits], "x_less_even")
+        rest = register((x_less_even - register(odd, "odd"))[:bits], "rest")
+        rest_less_d = register((x_less_even - register(odd + divisor, "odd_and_d"))[:bits], "rest_less_d")
+        low = register((addend + delayed(m, q, 2, "q"))[: self.add_bits], "low")
+        high = register((low + 1)[: self.add_bits], "high")
         # rest is in [0, 2 d): it is below d exactly if subtracting d makes it negative modulo 2^bits.
-        up = ~rest_less_d[-1]
-        r, q = step(r=Mux(up, rest_less_d, rest)[: self.d_bits], q=Mux(up, high, low))
-        m.d.comb += [self.o_valid.eq(valid), self.o_r.eq(r), self.o_q.eq(q)]
+        below = rest_less_d[-1]
+        m.d.comb += self.o_valid.eq(valids[-1])
+        m.d.sync += [
+            self.o_r.eq(Mux(below, rest, rest_less_d)),
+            self.o_q.eq(Mux(below, register(low, "low_again"), high)),
+        ]
         return m

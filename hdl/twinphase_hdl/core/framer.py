@@ -2,10 +2,11 @@
 
 from itertools import pairwise
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from twinphase_hdl.core.along import carried, delayed
 from twinphase_hdl.core.divide import ConstantDivide
 from twinphase_hdl.types import Anchor, Click, GridConfig, Tag
 from twinphase_spec import frame, units
@@ -16,26 +17,6 @@ _PULSES_AHEAD_BITS = 16
 _FRAMES_AHEAD_BITS = 13
 _LAG_BIT = frame.LAG_CLOCKS.bit_length() - 1
 _CLOCKS_AHEAD_BITS = frame.OFFSET_BITS - units.FRACTION_BITS
-
-
-class _Delays:
-    """Values carried along a pipeline; a stage's registers move only for a valid element.
-
-    Must not be called inside of an ``m.If``, which would be a condition on the registers as well.
-    """
-
-    def __init__(self, m: Module, valids: list[Signal]):
-        self._m = m
-        self._valids = valids
-
-    def __call__(self, value: Value, since: int, until: int, name: str) -> Value:
-        """``value``, which belongs to stage ``since``, in stage ``until``."""
-        for stage in range(since, until):
-            after = Signal.like(value, name=f"{name}_{stage + 1}")
-            with self._m.If(self._valids[stage]):
-                self._m.d.sync += after.eq(value)
-            value = after
-        return value
 
 
 class Framer(wiring.Component):
@@ -124,7 +105,7 @@ class Framer(wiring.Component):
     @property
     def _stages(self) -> tuple[int, int, int, int]:
         """Clocks after the tag at which x, pulse, place in the frame and slot are registers."""
-        x = 1
+        x = 2
         pulse = x + self._pulse_divide.latency
         place = pulse + self._frame_divide.latency
         return x, pulse, place, place + self._slot_divide.latency
@@ -144,70 +125,65 @@ class Framer(wiring.Component):
 
         valids = [self.i.valid, *(Signal(name=f"valid_{stage}") for stage in range(1, self.latency + 1))]
         m.d.sync += [after.eq(before) for before, after in pairwise(valids)]
-        delayed = _Delays(m, valids)
+        end = self.latency
 
-        # Distance from the anchor, and whether it is at or after the start.
-        resting = Signal()
+        # Distance of the clocks from the anchor's, and from the start. Only a tag moves these registers; what follows them comes to
+        # rest behind the last tag.
+        tag_clock = tag.time[units.FRACTION_BITS :]
         from_start = Signal(units.CLOCK_BITS)
         behind = Signal(_CLOCKS_AHEAD_BITS)
-        ahead = Signal(frame.OFFSET_BITS)
-        tag_clock = tag.time[units.FRACTION_BITS :]
-        tag_fine = tag.time[: units.FRACTION_BITS]
-        m.d.comb += [
-            resting.eq(~(anchor.pulse.any() | anchor.remainder.any())),
-            from_start.eq(tag_clock - config.start_clock),
-            # A tag is less than LAG_CLOCKS behind the clock and less than that ahead of it, so that adding LAG_CLOCKS to
-            # the difference is to invert one bit.
-            behind.eq(tag_clock - anchor.clock),
-            ahead.eq(
-                Cat(tag_fine, behind[:_LAG_BIT], ~behind[_LAG_BIT:]) + anchor.remainder[frame.PERIOD_FRACTION_BITS :]
-            ),
-        ]
-        x = Signal(frame.OFFSET_BITS + frame.PERIOD_FRACTION_BITS)
-        framed_x = Signal()
+        fine = Signal(units.FRACTION_BITS)
+        remainder = Signal(frame.PERIOD_BITS)
+        zeros = Signal(2)
+        framing = Signal()
+        frame_pulse = Signal(frame.FRAME_PULSE_BITS)
+        base = Signal(frame.PULSE_BITS)
+        last_window = Signal()
         with m.If(self.i.valid):
             m.d.sync += [
-                x.eq(
-                    Cat(
-                        anchor.remainder[: frame.PERIOD_FRACTION_BITS],
-                        Mux(resting, Cat(tag_fine, from_start[:_CLOCKS_AHEAD_BITS]), ahead),
-                    )
-                ),
-                framed_x.eq(self.i_framing & ~(resting & from_start[-1])),
+                from_start.eq(tag_clock - config.start_clock),
+                behind.eq(tag_clock - anchor.clock),
+                fine.eq(tag.time),
+                remainder.eq(anchor.remainder),
+                zeros.eq(Cat(anchor.pulse == 0, anchor.remainder == 0)),
+                framing.eq(self.i_framing),
+                frame_pulse.eq(anchor.frame_pulse),
+                base.eq(anchor.pulse - anchor.frame_pulse),
+                last_window.eq(anchor.dwindow_window + 1 == config.windows_per_dwindow),
             ]
 
-        # Pulse and position; l0 is added on the way.
-        frame_pulse = delayed(anchor.frame_pulse, 0, at_x, "frame_pulse")
+        # The distance itself. A resting anchor's remainder is zero. A tag is less than LAG_CLOCKS behind the clock and less than that
+        # ahead of it, so that adding LAG_CLOCKS to the difference is to invert one bit.
+        resting = zeros.all()
+        clocks = Mux(resting, from_start[:_CLOCKS_AHEAD_BITS], Cat(behind[:_LAG_BIT], ~behind[_LAG_BIT:]))
+        framed_x = framing & ~(resting & from_start[-1])
+        ahead = Signal(frame.OFFSET_BITS)
+        fraction = delayed(m, remainder[: frame.PERIOD_FRACTION_BITS], 1, "fraction")
+        m.d.sync += ahead.eq(Cat(fine, clocks) + remainder[frame.PERIOD_FRACTION_BITS :])
+
+        # Pulse and position; l0 is added on the way. n0 less l0 waits for l0 + x div P, of which n is the sum.
         m.d.comb += [
             pulse_divide.i_valid.eq(valids[at_x]),
-            pulse_divide.i_x.eq(x),
-            pulse_divide.i_add.eq(frame_pulse),
+            pulse_divide.i_x.eq(Cat(fraction, ahead)),
+            pulse_divide.i_add.eq(delayed(m, frame_pulse, at_x - 1, "frame_pulse")),
             pulse_divide.i_d.eq(config.period),
             pulse_divide.i_reciprocal.eq(config.pulse_reciprocal),
         ]
-        # n0 less l0 waits for l0 + x div P, of which n is the sum.
-        base = Signal(frame.PULSE_BITS)
-        with m.If(valids[0]):
-            m.d.sync += base.eq(anchor.pulse - anchor.frame_pulse)
-        base = delayed(base, 1, at_pulse, "base")
-        pulse = Signal(frame.PULSE_BITS)
-        with m.If(valids[at_pulse]):
-            m.d.sync += pulse.eq(base + pulse_divide.o_q)
         position = pulse_divide.o_r[frame.PERIOD_FRACTION_BITS :]
-        channel = delayed(tag.channel, 0, at_pulse, "channel")
-        band_r = channel[1]
+        band_r = delayed(m, tag.channel[1], at_pulse + 1, "band_r")
+        gates = ((self.i_gate_start_q, self.i_gate_stop_q), (self.i_gate_start_r, self.i_gate_stop_r))
+        in_gates = Signal(4)
         in_gate = Signal()
-        with m.If(valids[at_pulse]):
-            m.d.sync += in_gate.eq(
-                (position >= Mux(band_r, self.i_gate_start_r, self.i_gate_start_q))
-                & (position < Mux(band_r, self.i_gate_stop_r, self.i_gate_stop_q))
-            )
+        m.d.sync += [
+            in_gates.eq(Cat(Cat(position >= start, position < stop) for start, stop in gates)),
+            in_gate.eq(Mux(band_r, in_gates[2:].all(), in_gates[:2].all())),
+        ]
 
         # Place in the frame, and frames since the window's start.
         m.d.comb += [
             frame_divide.i_valid.eq(valids[at_pulse]),
             frame_divide.i_x.eq(pulse_divide.o_q),
-            frame_divide.i_add.eq(delayed(anchor.window_frame, 0, at_pulse, "window_frame")),
+            frame_divide.i_add.eq(carried(m, anchor.window_frame, valids, 0, at_pulse, "window_frame")),
             frame_divide.i_d.eq(config.frame_pulses),
             frame_divide.i_reciprocal.eq(config.frame_reciprocal),
             slot_divide.i_valid.eq(valids[at_place]),
@@ -215,30 +191,13 @@ class Framer(wiring.Component):
             slot_divide.i_d.eq(config.slot_pulses),
             slot_divide.i_reciprocal.eq(config.slot_reciprocal),
         ]
-
-        # Window and d-window while the slot is found. A window is longer than the anchor's lag: at most one ahead.
         next_window = Signal()
-        last_window = Signal()
-        window = Signal(frame.WINDOW_BITS)
-        dwindow = Signal(frame.WINDOW_BITS)
-        dwindow_window = delayed(anchor.dwindow_window, 0, at_place, "dwindow_window")
-        anchor_window = delayed(anchor.window, 0, at_place + 1, "anchor_window")
-        anchor_dwindow = delayed(anchor.dwindow, 0, at_place + 1, "anchor_dwindow")
-        with m.If(valids[at_place]):
-            m.d.sync += [
-                next_window.eq(frame_divide.o_q >= config.frames_per_window),
-                last_window.eq(dwindow_window + 1 == config.windows_per_dwindow),
-            ]
-        with m.If(valids[at_place + 1]):
-            m.d.sync += [
-                window.eq(anchor_window + next_window),
-                dwindow.eq(anchor_dwindow + (next_window & last_window)),
-            ]
+        m.d.sync += next_window.eq(frame_divide.o_q >= config.frames_per_window)
 
         # Classes. A memory's output goes straight into a register: its clock-to-output time is most of a clock. So the two
         # halves of the table are memories of their own, of a depth that needs no multiplexer behind the block RAMs.
-        half = delayed(slot_divide.o_q[-1:], at_slot, at_slot + 2, "half")
-        class_band_r = delayed(band_r, at_pulse, at_slot + 2, "class_band_r")
+        half = delayed(m, slot_divide.o_q[-1], 2, "half")
+        band_r = delayed(m, band_r, at_slot + 2 - (at_pulse + 1), "class_band_r")
         halves = []
         for i in range(2):
             table = memory.Memory(shape=8, depth=frame.TABLE_SLOTS // 2, init=[])
@@ -251,43 +210,49 @@ class Framer(wiring.Component):
                 read.addr.eq(slot_divide.o_q),
                 read.en.eq(valids[at_slot]),
             ]
-            halves.append(delayed(read.data, at_slot + 1, at_slot + 2, f"entry_{i}"))
+            halves.append(delayed(m, read.data, 1, f"entry_{i}"))
         entry = Mux(half, halves[1], halves[0])
         slot_class = Signal(4)
-        with m.If(valids[at_slot + 2]):
-            m.d.sync += slot_class.eq(Mux(class_band_r, entry[4:], entry[:4]))
+        m.d.sync += slot_class.eq(Mux(band_r, entry[4:], entry[:4]))
 
-        # One more register for everything that leaves: it goes to several rooms.
-        end = self.latency
-        framed = delayed(framed_x, at_x, end - 1, "framed")
-        gated = Signal()
-        counted = Signal()
+        # What waited for the class: n, and the windows of the anchor. A window is longer than the anchor's lag: at most one ahead.
+        def waited(value, since: int, name: str):
+            return carried(m, value, valids, since, end - 1, name)
+
+        anchor_windows = waited(Cat(anchor.window, anchor.dwindow, tag.channel), 0, "anchor_windows")
+        window, dwindow, channel = (
+            anchor_windows[: frame.WINDOW_BITS],
+            anchor_windows[frame.WINDOW_BITS : 2 * frame.WINDOW_BITS],
+            anchor_windows[2 * frame.WINDOW_BITS :],
+        )
+        start = waited(Cat(framed_x, last_window, base), 1, "base")
+        framed, last_window, base = start[0], start[1], start[2:]
+        pulse = waited(Cat(pulse_divide.o_q, position), at_pulse, "pulse")
+        pulses, position = pulse[: len(pulse_divide.o_q)], pulse[len(pulse_divide.o_q) :]
+        next_window = delayed(m, next_window, end - 1 - (at_place + 1), "next_window")
+        in_gate = delayed(m, in_gate, end - 1 - (at_pulse + 2), "in_gate")
+        band_r = delayed(m, band_r, 1, "out_band_r")
+
+        gated = framed & in_gate & (slot_class != frame.SlotClass.GUARD)
+        counted = valids[end - 1] & gated
         # REF0 .. REF3 are 4 .. 7.
         reference = slot_class[2:] == frame.SlotClass.REF0 >> 2
-        out_band_r = delayed(class_band_r, at_slot + 2, end - 1, "out_band_r")
-        signal = ~out_band_r & (slot_class == frame.SlotClass.SIG)
-        m.d.comb += [
-            gated.eq(
-                framed & delayed(in_gate, at_pulse + 1, end - 1, "in_gate") & (slot_class != frame.SlotClass.GUARD)
-            ),
-            counted.eq(valids[end - 1] & gated),
-            self.o_valid.eq(valids[end]),
-            self.o.channel.eq(delayed(channel, at_pulse, end, "channel")),
-            self.o.framed.eq(delayed(framed, end - 1, end, "framed_out")),
-            self.o.gated.eq(delayed(gated, end - 1, end, "gated_out")),
-            self.o.slot_class.eq(delayed(slot_class, end - 1, end, "slot_class_out")),
-            self.o.pulse.eq(delayed(pulse, at_pulse + 1, end, "pulse")),
-            self.o.position.eq(delayed(position, at_pulse, end, "position")),
-            self.o.window.eq(delayed(window, at_place + 2, end, "window_out")),
-            self.o.dwindow.eq(delayed(dwindow, at_place + 2, end, "dwindow_out")),
-            self.o_busy.eq(Cat(valids[1:]).any()),
-        ]
+        signal = ~band_r & (slot_class == frame.SlotClass.SIG)
+        m.d.comb += [self.o_valid.eq(valids[end]), self.o_busy.eq(Cat(valids[1:]).any())]
         m.d.sync += [
+            self.o.channel.eq(channel),
+            self.o.framed.eq(framed),
+            self.o.gated.eq(gated),
+            self.o.slot_class.eq(slot_class),
+            self.o.pulse.eq(base + pulses),
+            self.o.position.eq(position),
+            self.o.window.eq(window + next_window),
+            self.o.dwindow.eq(dwindow + (next_window & last_window)),
             self.o_unframed.eq(valids[end - 1] & ~framed),
             self.o_background.eq(valids[end - 1] & framed & ~gated),
             self.o_signal.eq(counted & signal),
-            self.o_reference_q.eq(counted & reference & ~out_band_r),
-            self.o_reference_r.eq(counted & reference & out_band_r),
+            self.o_reference_q.eq(counted & reference & ~band_r),
+            self.o_reference_r.eq(counted & reference & band_r),
             self.o_other.eq(counted & ~reference & ~signal),
         ]
         return m
