@@ -24,7 +24,7 @@ class Timebase(wiring.Component):
         remainder += 8192 mod P, less P and carry = 1 if that reaches P
         n, l      += 8192 div P + carry;  l less L on reaching L, which steps frame, window and d-window
 
-    The remainder is kept one clock ahead so that the carry into n and l is a register.
+    l is also kept one clock ahead and the remainder two, so that the carry into n and l and the end of a frame are registers.
 
     The frame starts if ``i_run`` is high in the clock whose count is START + LAG_CLOCKS; later it has been missed and stays
     at rest until ``i_run`` has been low and a new START is set. ``i_run`` low returns the position to zero at the next edge. "Before"
@@ -37,7 +37,7 @@ class Timebase(wiring.Component):
     Members
     -------
     i_config : GridConfig
-        Must be stable from three clocks before ``i_run`` rises until it has fallen.
+        Must be stable from five clocks before ``i_run`` rises until it has fallen.
     i_run : 1
         CONTROL bit 0.
     sim_load, sim_anchor : 1, Anchor
@@ -71,80 +71,107 @@ class Timebase(wiring.Component):
         m = Module()
         config, anchor, load, loaded = self.i_config, self.o_anchor, self.sim_load, self.sim_anchor
 
-        # Clock count, and where it stands relative to the start. Both flags describe the clock they are high in.
+        # Clock count, and where it stands relative to the start.
         start = Signal(units.CLOCK_BITS)  # START + LAG
-        start_less_1 = Signal(units.CLOCK_BITS)
         until_start = Signal()  # clock <= START + LAG
+        at_start = Signal()  # clock == START + LAG - 1
+        before_start = Signal()  # clock == START + LAG - 2
+        near_start = Signal(3)  # all: clock == START + LAG - 3; in thirds, as the comparison is wide
+        third = units.CLOCK_BITS // 3
+
+        def start_less(clocks: int) -> Value:
+            """START + LAG - clocks, less one if the clock count that it is compared with at an edge is the one before the edge."""
+            counted = Signal(units.CLOCK_BITS, name=f"start_less_{clocks + 1}")
+            m.d.sync += counted.eq(config.start_clock + (frame.LAG_CLOCKS - clocks - 1))
+            return Mux(load, start - clocks, counted)[: units.CLOCK_BITS]
+
+        compared = Mux(load, loaded.clock, anchor.clock)
+        differing = start_less(3) ^ compared
         m.d.sync += [
             start.eq(config.start_clock + frame.LAG_CLOCKS),
-            start_less_1.eq(config.start_clock + (frame.LAG_CLOCKS - 1)),
             anchor.clock.eq(Mux(load, loaded.clock, anchor.clock + 1)),
+            until_start.eq(~(start_less(0) - compared)[: units.CLOCK_BITS][-1]),
+            at_start.eq(Mux(load, loaded.clock == start - 1, before_start)),
+            before_start.eq(Mux(load, loaded.clock == start - 2, near_start.all())),
+            near_start.eq(Cat(differing[place : place + third] == 0 for place in range(0, units.CLOCK_BITS, third))),
         ]
-        # Both ask about the clock count after the edge.
-        ahead = Signal(units.CLOCK_BITS)
-        at_start = Signal()
-        m.d.comb += [
-            ahead.eq(Mux(load, start, start_less_1) - Mux(load, loaded.clock, anchor.clock)),
-            at_start.eq(Mux(load, start, start_less_1) == Mux(load, loaded.clock, anchor.clock)),
-        ]
-        m.d.sync += until_start.eq(~ahead[-1])
 
-        # Does the anchor move at the coming edge?
+        # Does the anchor move at the coming edge, and at the two after it?
         moved = Signal()  # it has moved before
         advance = Signal()
         moves_on = Signal()
+        moves_next = Signal()
+        moves_then = Signal()
         loaded_moved = (loaded.pulse | loaded.remainder).any()
         m.d.comb += [
             moves_on.eq(self.i_run & Mux(load, loaded_moved, advance)),
+            moves_next.eq(moves_on | Mux(load, loaded.clock == start, at_start)),
+            moves_then.eq(moves_next | Mux(load, loaded.clock == start - 1, before_start)),
             self.o_running.eq(self.i_run & advance),
             self.o_framing.eq(self.i_run & (moved | until_start)),
         ]
-        m.d.sync += [moved.eq(moves_on), advance.eq(moves_on | at_start)]
+        m.d.sync += [moved.eq(moves_on), advance.eq(moves_next)]
 
-        # Position in the pulse, one clock ahead of what is shown. Both sums start from the register; a position that is at rest is
-        # put in behind them, where it costs the least.
+        # Position in the pulse. The register that the sums start from is two clocks ahead of what is shown.
         step_less_period = Signal(frame.PERIOD_BITS + 1)
-        remainder_ahead = Signal(frame.PERIOD_BITS)
-        carry_ahead = Signal()
-        resting = Signal()
-        shown = Signal(frame.PERIOD_BITS)
-        stepped = Signal(frame.PERIOD_BITS)
-        wrapped = Signal(frame.PERIOD_BITS + 1)
+        remainder_next = Signal(frame.PERIOD_BITS)
+        remainder_then = Signal(frame.PERIOD_BITS)
+        carry = Signal()  # of the step at the coming edge
+        carry_next = Signal()
+
+        def step(remainder: Value, name: str) -> tuple[Value, Value]:
+            """Remainder and carry a clock later."""
+            stepped = Signal(frame.PERIOD_BITS, name=f"{name}_stepped")
+            wrapped = Signal(frame.PERIOD_BITS + 1, name=f"{name}_wrapped")
+            m.d.comb += [stepped.eq(remainder + config.step_remainder), wrapped.eq(remainder + step_less_period)]
+            return Mux(wrapped[-1], stepped, wrapped)[: frame.PERIOD_BITS], ~wrapped[-1]
+
+        loaded_next, loaded_carry = step(loaded.remainder, "loaded")
+        shown_next = Signal(frame.PERIOD_BITS)
+        shown_carry = Signal()
         m.d.comb += [
-            resting.eq(~(self.i_run & (load | advance))),
-            shown.eq(Mux(load, loaded.remainder, remainder_ahead)),
-            stepped.eq(shown + config.step_remainder),
-            wrapped.eq(shown + step_less_period),
+            shown_next.eq(Mux(load, Mux(moves_next, loaded_next, 0), remainder_then)),
+            shown_carry.eq(Mux(load, moves_next & loaded_carry, carry_next)),
         ]
+        following, following_carry = step(shown_next, "shown")
         m.d.sync += [
             step_less_period.eq(config.step_remainder - config.period),
-            anchor.remainder.eq(Mux(resting, 0, shown)),
-            carry_ahead.eq(~resting & ~wrapped[-1]),
-            remainder_ahead.eq(Mux(resting, config.step_remainder, Mux(wrapped[-1], stepped, wrapped))),
+            anchor.remainder.eq(Mux(load, loaded.remainder, remainder_next)),
+            remainder_next.eq(Mux(moves_next, shown_next, 0)),
+            carry.eq(shown_carry),
+            remainder_then.eq(Mux(moves_then, following, 0)),
+            carry_next.eq(moves_then & following_carry),
+        ]
+
+        # Place in the frame, one clock ahead.
+        step_less_frame = Signal(frame.FRAME_PULSE_BITS + 1)
+        frame_pulse_next = Signal(frame.FRAME_PULSE_BITS)
+        next_frame = Signal()  # the frame ends at the coming edge
+        shown = Signal(frame.FRAME_PULSE_BITS)
+        stepped = Signal(frame.FRAME_PULSE_BITS)
+        wrapped = Signal(frame.FRAME_PULSE_BITS + 1)
+        m.d.comb += [
+            shown.eq(Mux(load, loaded.frame_pulse, frame_pulse_next)),
+            stepped.eq(with_carry(shown, config.step_pulses, shown_carry)),
+            wrapped.eq(with_carry(Cat(shown, C(0, 1)), step_less_frame, shown_carry)),
+        ]
+        m.d.sync += [
+            step_less_frame.eq(config.step_pulses - config.frame_pulses),
+            anchor.frame_pulse.eq(shown),
+            frame_pulse_next.eq(Mux(moves_next, Mux(wrapped[-1], stepped, wrapped), 0)),
+            next_frame.eq(moves_next & ~wrapped[-1]),
         ]
 
         # Pulse, frame, window, d-window.
-        step_less_frame = Signal(frame.FRAME_PULSE_BITS + 1)
         frames_less_1 = Signal(frame.FRAMES_PER_WINDOW_BITS)
         windows_less_1 = Signal(frame.WINDOWS_PER_DWINDOW_BITS)
-        frame_pulse = Signal(frame.FRAME_PULSE_BITS)
-        frame_pulse_wrapped = Signal(frame.FRAME_PULSE_BITS + 1)
-        next_frame = Signal()
-        next_window = Signal()
-        next_dwindow = Signal()
         ends_window = Signal()  # a frame that ends here is its window's last
         ends_dwindow = Signal()  # ... and that window its d-window's
         last_frame = Signal()
         last_window = Signal()
-        m.d.comb += [
-            frame_pulse.eq(with_carry(anchor.frame_pulse, config.step_pulses, carry_ahead)),
-            frame_pulse_wrapped.eq(with_carry(Cat(anchor.frame_pulse, C(0, 1)), step_less_frame, carry_ahead)),
-            next_frame.eq(advance & ~frame_pulse_wrapped[-1]),
-            next_window.eq(next_frame & ends_window),
-            next_dwindow.eq(next_frame & ends_dwindow),
-        ]
+        next_window = next_frame & ends_window
+        next_dwindow = next_frame & ends_dwindow
         m.d.sync += [
-            step_less_frame.eq(config.step_pulses - config.frame_pulses),
             frames_less_1.eq(config.frames_per_window - 1),
             windows_less_1.eq(config.windows_per_dwindow - 1),
             # A clock late, in time: a frame lasts at least two clocks (16 pulses of 1024 ticks).
@@ -155,26 +182,12 @@ class Timebase(wiring.Component):
             last_frame.eq(Mux(load, loaded.window_frame, anchor.window_frame) == frames_less_1),
             last_window.eq(Mux(load, loaded.dwindow_window, anchor.dwindow_window) == windows_less_1),
         ]
-        with m.If(~self.i_run):
-            m.d.sync += Cat(
-                anchor.pulse,
-                anchor.frame_pulse,
-                anchor.frame,
-                anchor.window_frame,
-                anchor.window,
-                anchor.dwindow_window,
-                anchor.dwindow,
-            ).eq(0)
-        with m.Elif(load):
-            m.d.sync += [
-                anchor[name].eq(loaded[name])
-                for name in ("pulse", "frame_pulse", "frame", "window_frame", "window", "dwindow_window", "dwindow")
-            ]
-        with m.Elif(advance):
-            m.d.sync += [
-                anchor.pulse.eq(with_carry(anchor.pulse, config.step_pulses, carry_ahead)),
-                anchor.frame_pulse.eq(Mux(next_frame, frame_pulse_wrapped, frame_pulse)),
-            ]
+        counts = ("pulse", "frame", "window_frame", "window", "dwindow_window", "dwindow")
+        with m.If(load):
+            m.d.sync += [anchor[name].eq(loaded[name]) for name in counts]
+        with m.Else():
+            with m.If(advance):
+                m.d.sync += anchor.pulse.eq(with_carry(anchor.pulse, config.step_pulses, carry))
             with m.If(next_frame):
                 m.d.sync += [
                     anchor.frame.eq(anchor.frame + 1),
@@ -187,6 +200,9 @@ class Timebase(wiring.Component):
                 ]
             with m.If(next_dwindow):
                 m.d.sync += anchor.dwindow.eq(anchor.dwindow + 1)
+        # What is ahead needs no i_run here: it rests at zero until the frame starts.
+        with m.If(~self.i_run):
+            m.d.sync += [anchor[name].eq(0) for name in (*counts, "remainder", "frame_pulse")]
 
         # A clock is a window's first if the anchor is less than one clock into it.
         step_pulses, into = config.step_pulses, loaded.frame_pulse

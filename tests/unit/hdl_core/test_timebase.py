@@ -56,7 +56,7 @@ def test_equals_the_closed_form(seed: int) -> None:
         ctx.set(dut.i_run, 1)
         first = start + LAG_CLOCKS
         last_close = frame.close_clock(frame.windows_per_dwindow * 3 - 1)
-        places = [first - 3, first - 1, first, first + 1, first + rng.randrange(100_000)]
+        places = [first - 4, first - 3, first - 2, first - 1, first, first + 1, first + rng.randrange(100_000)]
         places += [frame.close_clock(w) + rng.randrange(-4, 2) for w in (0, 1, frame.windows_per_dwindow - 1)]
         places += [last_close - 1, last_close, last_close + 1, (1 << CLOCK_BITS) - 5]
         for place in places:
