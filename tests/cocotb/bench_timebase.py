@@ -83,7 +83,16 @@ async def anchor_everywhere(dut: Any) -> None:
         per = frame.windows_per_dwindow
         first = start + LAG_CLOCKS
         windows = [0, 1, per - 1, per, 5 * per - 1, (1 << 32) - 1, (per << 32) - 1, int(rng.integers(1 << 40))]
-        places = [first - 20, first - 3, first - 2, first - 1, first, first + 1, first + int(rng.integers(1 << 44)), (1 << 51) - 15]
+        places = [
+            first - 20,
+            first - 3,
+            first - 2,
+            first - 1,
+            first,
+            first + 1,
+            first + int(rng.integers(1 << 44)),
+            (1 << 51) - 15,
+        ]
         places += [frame.close_clock(window) - int(rng.integers(0, 12)) for window in windows]
         for ticks in ((frame.frame_pulses << 40) * frame.period_q32, frame.period_q32 << 56):  # frame and pulse wrap
             places.append(first + (ticks >> 45) - 8)
