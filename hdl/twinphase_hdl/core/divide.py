@@ -104,7 +104,7 @@ class ConstantDivide(wiring.Component):
         m.d.sync += [after.eq(before) for before, after in pairwise(valids)]
 
         def register(value: Value, name: str) -> Signal:
-            after = Signal(len(value), name=name)
+            after = Signal(len(value), name=name, reset_less=True)
             m.d.sync += after.eq(value)
             return after
 
