@@ -90,10 +90,11 @@ class PackerBench:
     def expected(self, clocks: list[int], first_record: int = 0, first_sequence: int = 0) -> list[bytes]:
         """Reference packets, replaying which records were admitted.
 
-        The first word of a record enters the buffer a clock after the record was taken. Only the clock of a close is
-        the gateware's own: a full packet closes when its last word is in, and so does one whose flush tick fell into a record.
+        The first word of a record enters the buffer two clocks after the record was taken, and a clock count acts there two
+        clocks late. Only the clock of a close is the gateware's own: a full packet closes when its last word is in, and so
+        does one whose flush tick fell into a record.
         """
-        entered = [cycle + 1 for cycle, _ in self.source.taken]
+        entered = [cycle for cycle, _ in self.source.taken]
         records = np.array(self.made[: len(entered)], "<u4").reshape(-1, self.words)
         kept = {int(n) for packet in self.packets() for n in payload_of(packet)[:: self.words]}
         lost = np.array([n not in kept for n in range(len(entered))], dtype=bool)

@@ -23,8 +23,9 @@ from twinphase_spec.packets import (
 MASK64 = (1 << 64) - 1
 PERIOD = 1 << T2_TIME_BITS
 FLUSH = 1 << FLUSH_BITS[Stream.TAG]
-LATENCY = 3
-"""Clocks from a tag to its first word at the packet buffer, when nothing waits (docstring of the encoder)."""
+LATENCY = 2
+"""Clocks from a tag to its first word at the packet buffer, when nothing waits (docstring of the encoder), less the two
+clocks after which a clock count acts there."""
 
 
 class TagBench:

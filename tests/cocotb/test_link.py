@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out
 
 from preset import Preset
 from runner import Shelf, build, run
-from twinphase_hdl.link import packer
+from twinphase_hdl.link import packer, sender
 from twinphase_hdl.link.arbiter import PacketArbiter
 from twinphase_hdl.link.crc import CrcAppender, CrcChecker
 from twinphase_hdl.link.link import NodeLink
@@ -134,7 +134,10 @@ class Deframer(wiring.Component):
 
 def shelf() -> Shelf:
     """All components of the room; depths are the smallest allowed, so that full buffers are soon reached."""
-    wrapped = {"sequence": FIRST_SEQUENCE, "accepted": FIRST_RECORD, "first_record": FIRST_RECORD}
+    wrapped = {
+        packer: {"accepted": FIRST_RECORD, "first_record": FIRST_RECORD},
+        sender: {"sequence": FIRST_SEQUENCE},
+    }
     return Shelf(
         {
             "tag": TagPacker(depth=512),
@@ -142,7 +145,7 @@ def shelf() -> Shelf:
             "phase": StreamPacker(Stream.PHASE),
             "sifted": StreamPacker(Stream.SIFTED, lossless=True),
             "peer": StreamPacker(Stream.PEER, lossless=True),
-            "psi": Preset(StreamPacker(Stream.PSI), {packer: wrapped}),
+            "psi": Preset(StreamPacker(Stream.PSI), wrapped),
             "arbiter": Arbiter(),
             "node": RegisterNode(),
             "framer": Framer(),

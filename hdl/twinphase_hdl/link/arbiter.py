@@ -1,10 +1,15 @@
 """Many packet streams onto one link."""
 
-from amaranth.hdl import Array, Module, Mux, Signal, Value
+from functools import reduce
+from operator import or_
+
+from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from twinphase_hdl.types import word_stream
+
+from .skid import Skid
 
 
 class PacketArbiter(wiring.Component):
@@ -18,8 +23,8 @@ class PacketArbiter(wiring.Component):
     o : Out(word_stream()) - registered; ``i[k].ready`` does not depend combinationally on ``o.ready``.
     o_idle : Out(1) - no packet is under way.
 
-    Latency: 2 clocks to the first word of a packet when idle. Throughput: a word per clock within a packet, one clock
-    between packets. Overflow: none, the inputs wait.
+    Latency: 4 clocks to the first word of a packet when idle. Throughput: a word per clock within a packet; between packets one
+    clock when another input has waited for two, up to three clocks otherwise. Overflow: none, the inputs wait.
     """
 
     def __init__(self, *, inputs: int):
@@ -30,44 +35,39 @@ class PacketArbiter(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        grant = Signal(range(self._inputs))
+        m.submodules.skid = skid = Skid()
+        wiring.connect(m, skid.o, wiring.flipped(self.o))
+        # One bit per input in each: every step of the arbitration has a clock of its own.
+        valid = Signal(self._inputs)
+        asking = Signal(self._inputs)
+        """A word waits that is not of the packet under way; an input that asks goes on asking until it is granted."""
+        choice = Signal(self._inputs)
+        """The next one to be granted, or none."""
         granted = Signal(self._inputs)
-        """One-hot ``grant`` while a packet is under way, so that ``ready`` is one gate behind registers."""
-        busy = Signal()
-        spare = Signal.like(self.o.payload)
-        spared = Signal()
-        """A word came in a clock in which the output turned out to be stuck."""
-        source = Array(self.i)[grant]
-        taken = Signal()
-        m.d.comb += taken.eq(busy & ~spared & source.valid)
+        """Whose packet is under way, if any."""
+        latest = Signal(self._inputs, init=1)
+        """Whose packet is or was under way."""
+        m.d.comb += valid.eq(Cat(port.valid for port in self.i))
+        m.d.sync += [asking.eq(valid & ~granted), choice.eq(0)]
         for k in range(self._inputs):
-            m.d.comb += self.i[k].ready.eq(granted[k] & ~spared)
-        with m.If(~self.o.valid | self.o.ready):
-            m.d.sync += [
-                self.o.valid.eq(taken | spared),
-                self.o.payload.eq(Mux(spared, Value.cast(spare), Value.cast(source.payload))),
-                spared.eq(0),
-            ]
-        with m.Else():
-            m.d.sync += spared.eq(spared | taken)
-        with m.If(~spared):
-            m.d.sync += spare.eq(source.payload)
+            for before in range(self._inputs):
+                # Input ``before`` was the latest one, and k is the first to ask among those behind it.
+                between = range(before + 1, before + 1 + (k - before - 1) % self._inputs)
+                ahead = Cat(asking[place % self._inputs] for place in between)
+                with m.If(latest[before] & asking[k] & ~granted[k] & ~ahead.any()):
+                    m.d.sync += choice[k].eq(1)
+        with m.If(~granted.any() & choice.any()):
+            m.d.sync += [granted.eq(choice), latest.eq(choice)]
 
-        following = Signal.like(grant)
-        anyone = Signal()
-        with m.Switch(grant):
-            for k in range(self._inputs):
-                with m.Case(k):
-                    # The last assignment that applies wins: the nearest input after k.
-                    for step in range(self._inputs, 0, -1):
-                        candidate = (k + step) % self._inputs
-                        with m.If(self.i[candidate].valid):
-                            m.d.comb += [following.eq(candidate), anyone.eq(1)]
-        with m.If(~busy):
-            m.d.sync += busy.eq(anyone)
-            with m.If(anyone):
-                m.d.sync += [grant.eq(following), granted.eq(1 << following)]
-        with m.Elif(taken & source.payload.last):
-            m.d.sync += [busy.eq(0), granted.eq(0)]
-        m.d.comb += self.o_idle.eq(~(busy | self.o.valid | anyone))
+        words = []
+        for k, port in enumerate(self.i):
+            m.d.comb += port.ready.eq(granted[k] & skid.i.ready)
+            word = Cat(port.valid, port.payload)
+            words.append(word & granted[k].replicate(len(word)))
+            with m.If(port.valid & port.ready & port.payload.last):
+                m.d.sync += granted[k].eq(0)
+        m.d.comb += [
+            Cat(skid.i.valid, skid.i.payload).eq(reduce(or_, words)),
+            self.o_idle.eq(~(Cat(valid, asking, choice, granted).any() | self.o.valid)),
+        ]
         return m

@@ -9,6 +9,7 @@ from twinphase_spec import packets
 from twinphase_spec.packets import RegisterOp, RegisterStatus, Stream
 
 from .registers import ADDRESS_BITS
+from .skid import Skid
 
 READ_AHEAD = 8
 """Words read from the bank before the link has taken them."""
@@ -53,6 +54,11 @@ class RegisterControl(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.ahead = ahead = fifo.SyncFIFOBuffered(width=32, depth=READ_AHEAD)
+        m.submodules.way_in = way_in = Skid()
+        m.submodules.way_out = way_out = Skid()
+        wiring.connect(m, wiring.flipped(self.i), way_in.i)
+        wiring.connect(m, way_out.o, wiring.flipped(self.o))
+        request, response = way_in.o, way_out.i
         request_id = Signal(32)
         operation = Signal(16)
         payload_words = Signal(16)
@@ -66,10 +72,12 @@ class RegisterControl(wiring.Component):
         count_good = Signal()
         length_good = Signal()
         repeated = Signal()
-        accepted = Signal()
         reads = Signal()
+        writes = Signal()
+        """The request is a good one, executed or repeated."""
         mapped = Signal()
-        executing = Signal()
+        waits = Signal()
+        """For a request."""
         next_address = Signal(ADDRESS_BITS + 1)
         left = Signal(range(packets.MAX_REGISTER_WORDS + 1))
         """Words of the response's payload still to be sent."""
@@ -84,7 +92,7 @@ class RegisterControl(wiring.Component):
                 request_id,
                 Cat(
                     Mux(reads, count[:16], 0),
-                    Const(0, 16) | Mux(accepted, RegisterStatus.OK, RegisterStatus.BAD_REQUEST),
+                    Const(0, 16) | Mux(reads | writes, RegisterStatus.OK, RegisterStatus.BAD_REQUEST),
                 ),
                 address,
                 count,
@@ -93,63 +101,56 @@ class RegisterControl(wiring.Component):
                 Const(0, 32),
             ]
         )
-        m.d.sync += self.o_write.eq(0)
+        # A request is seven words long at least: what follows from its header is there before its payload.
+        m.d.sync += [
+            count_good.eq((count != 0) & (count <= packets.MAX_REGISTER_WORDS)),
+            length_good.eq(count == payload_words),
+            repeated.eq(any_write & (request_id == last_write)),
+            mapped.eq(address[ADDRESS_BITS:] == 0),
+            reads.eq((operation == RegisterOp.READ) & count_good),
+            writes.eq((operation == RegisterOp.WRITE) & count_good & length_good),
+        ]
         m.d.comb += [ahead.w_data.eq(self.i_read_data), ahead.w_en.eq(under_way[-1])]
         m.d.sync += [under_way.eq(Cat(issue, under_way)), credit.eq(credit - issue + (ahead.r_en & ahead.r_rdy))]
+        m.d.sync += [self.o_write.eq(0), self.o_write_data.eq(request.payload.data), self.o_address.eq(next_address)]
         with m.FSM():
             with m.State("HEADER"):
-                m.d.comb += [self.i.ready.eq(1), self.o_idle.eq((index == 0) & ~self.i.valid)]
-                with m.If(self.i.valid):
-                    m.d.sync += [index.eq(index + 1), ended.eq(self.i.payload.last)]
+                m.d.comb += [request.ready.eq(1), waits.eq(index == 0)]
+                with m.If(request.valid):
+                    m.d.sync += [index.eq(index + 1), ended.eq(request.payload.last)]
                     with m.Switch(index):
                         with m.Case(0):
-                            m.d.sync += request_id.eq(self.i.payload.data)
+                            m.d.sync += request_id.eq(request.payload.data)
                         with m.Case(1):
-                            m.d.sync += Cat(payload_words, operation).eq(self.i.payload.data)
+                            m.d.sync += Cat(payload_words, operation).eq(request.payload.data)
                         with m.Case(2):
-                            m.d.sync += address.eq(self.i.payload.data)
+                            m.d.sync += address.eq(request.payload.data)
                         with m.Case(3):
-                            m.d.sync += count.eq(self.i.payload.data)
-                        with m.Case(4):
-                            m.d.sync += count_good.eq((count != 0) & (count <= packets.MAX_REGISTER_WORDS))
-                            m.d.sync += length_good.eq(count == payload_words)
-                            m.d.sync += repeated.eq(any_write & (request_id == last_write))
-                            m.d.sync += mapped.eq(address[ADDRESS_BITS:] == 0)
-                        with m.Case(5):
-                            m.d.sync += reads.eq((operation == RegisterOp.READ) & count_good)
-                            m.d.sync += executing.eq(
-                                (operation == RegisterOp.WRITE) & count_good & length_good & ~repeated
-                            )
-                            m.d.sync += accepted.eq(
-                                count_good
-                                & ((operation == RegisterOp.READ) | ((operation == RegisterOp.WRITE) & length_good))
-                            )
+                            m.d.sync += count.eq(request.payload.data)
                         with m.Case(6):
                             m.d.sync += [index.eq(0), next_address.eq(address[:ADDRESS_BITS])]
                             m.next = "PAYLOAD"
             with m.State("PAYLOAD"):
-                m.d.comb += self.i.ready.eq(~ended)
-                with m.If(self.i.valid & self.i.ready):
+                m.d.comb += request.ready.eq(~ended)
+                with m.If(request.valid & ~ended):
                     m.d.sync += [
-                        ended.eq(self.i.payload.last),
-                        self.o_write.eq(executing & mapped & ~next_address[-1]),
-                        self.o_write_data.eq(self.i.payload.data),
-                        self.o_address.eq(next_address),
+                        ended.eq(request.payload.last),
+                        self.o_write.eq(writes & ~repeated & mapped & ~next_address[-1]),
                         next_address.eq(next_address + 1),
                     ]
                 with m.If(ended):
-                    with m.If(executing):
+                    with m.If(writes):
                         m.d.sync += [last_write.eq(request_id), any_write.eq(1)]
                     m.d.sync += [left.eq(Mux(reads, count, 0)), to_issue.eq(Mux(reads, count, 0))]
                     m.d.sync += next_address.eq(address[:ADDRESS_BITS])
                     m.next = "RESPONSE"
             with m.State("RESPONSE"):
                 m.d.comb += [
-                    self.o.valid.eq(1),
-                    self.o.payload.data.eq(header[index]),
-                    self.o.payload.last.eq((index == packets.HEADER_WORDS - 1) & (left == 0)),
+                    response.valid.eq(1),
+                    response.payload.data.eq(header[index]),
+                    response.payload.last.eq((index == packets.HEADER_WORDS - 1) & (left == 0)),
                 ]
-                with m.If(self.o.ready):
+                with m.If(response.ready):
                     m.d.sync += index.eq(index + 1)
                     with m.If(index == packets.HEADER_WORDS - 1):
                         m.next = "HEADER"
@@ -157,12 +158,12 @@ class RegisterControl(wiring.Component):
                             m.next = "WORDS"
             with m.State("WORDS"):
                 m.d.comb += [
-                    self.o.valid.eq(ahead.r_rdy),
-                    self.o.payload.data.eq(ahead.r_data),
-                    self.o.payload.last.eq(left == 1),
-                    ahead.r_en.eq(self.o.ready),
+                    response.valid.eq(ahead.r_rdy),
+                    response.payload.data.eq(ahead.r_data),
+                    response.payload.last.eq(left == 1),
+                    ahead.r_en.eq(response.ready),
                 ]
-                with m.If(self.o.valid & self.o.ready):
+                with m.If(response.valid & response.ready):
                     m.d.sync += left.eq(left - 1)
                     with m.If(left == 1):
                         m.next = "HEADER"
@@ -171,12 +172,9 @@ class RegisterControl(wiring.Component):
         unmapped = Signal(self._bank_latency + 1)
         m.d.comb += issue.eq((to_issue != 0) & (credit != 0))
         with m.If(issue):
-            m.d.sync += [
-                self.o_address.eq(next_address),
-                next_address.eq(next_address + 1),
-                to_issue.eq(to_issue - 1),
-            ]
+            m.d.sync += [next_address.eq(next_address + 1), to_issue.eq(to_issue - 1)]
         m.d.sync += unmapped.eq(Cat(next_address[-1] | ~mapped, unmapped))
         with m.If(unmapped[-1]):
             m.d.comb += ahead.w_data.eq(0)
+        m.d.comb += self.o_idle.eq(waits & ~(self.i.valid | request.valid | self.o.valid))
         return m

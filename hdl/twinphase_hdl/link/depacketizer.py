@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -10,7 +10,10 @@ from twinphase_hdl.types import record_words, word_stream
 from twinphase_spec import packets
 from twinphase_spec.packets import Stream
 
-MAX_PACKET_WORDS = packets.HEADER_WORDS + packets.MAX_PAYLOAD_WORDS
+from .skid import Skid
+
+LATE_WORDS = 8
+"""Room that is kept for the words that come before ``ready`` has followed: four."""
 
 
 class Depacketizer(wiring.Component):
@@ -28,7 +31,7 @@ class Depacketizer(wiring.Component):
     o_dropped : Out(1) - strobe: a packet was dropped.
     o_idle : Out(1) - nothing changes before the next word.
 
-    Latency: 4 clocks from ``last`` to the first record word when idle. Throughput: a word per clock in; out a word per clock,
+    Latency: 6 clocks from ``last`` to the first record word when idle. Throughput: a word per clock in; out a word per clock,
     plus one per record and two per packet. Overflow: none, ``i`` waits while a consumer does (packets are handed on in order).
     """
 
@@ -56,62 +59,78 @@ class Depacketizer(wiring.Component):
         m = Module()
         # One bit more than the word, for `last`.
         m.submodules.ring = ring = memory.Memory(shape=33, depth=self._depth, init=[])
+        m.submodules.skid = skid = Skid()
         write, read = ring.write_port(), ring.read_port()
         # Pointers have one bit more than addresses, so that full and empty differ.
         written = Signal(len(write.addr) + 1)
         committed = Signal.like(written)
         fetched = Signal.like(written)
 
+        # A word is looked at in the clock in which it comes, and acts a clock later.
+        came = Signal()
+        word = Signal.like(self.i.payload)
+        magic = Signal()
+        """Magic and version are right."""
+        too_long = Signal()
+        known = (*self._streams, Stream.REGISTER_REQUEST)
+        streams = {number: Signal(name=f"is_{number.name.lower()}") for number in known}
+        used = Signal.like(written)
+        ready = Signal(init=1)
+        m.d.comb += self.i.ready.eq(ready)
+        m.d.sync += [
+            used.eq(written - fetched),
+            ready.eq(used < self._depth - LATE_WORDS),
+            came.eq(self.i.valid & ready),
+            word.eq(self.i.payload),
+            magic.eq(self.i.payload.data[8:] == packets.MAGIC << 8 | packets.VERSION),
+            too_long.eq(self.i.payload.data[:16] > packets.MAX_PAYLOAD_WORDS),
+            *(here.eq(self.i.payload.data[:8] == int(number)) for number, here in streams.items()),
+        ]
+
         # Writing: w0, w2 and the place of `last` decide.
-        index = Signal(range(MAX_PACKET_WORDS + 1))
-        last_index = Signal.like(index, init=packets.HEADER_WORDS - 1)  # never below, also before the first packet
-        bad = Signal()
+        place = Signal(packets.HEADER_WORDS + 1, init=1)
+        """One bit per word of the header, the last one for the payload."""
+        payload = place[packets.HEADER_WORDS]
+        left = Signal(9)
+        """Payload words that are still to come; flags of it follow."""
+        none_left = Signal()
+        one_left = Signal()
         record_length = Signal(2, init=1)
-        phase = Signal(2)
-        """Payload words into the current record."""
-        word = self.i.payload.data
-        transfer = Signal()
-        wrong_word = Signal()
+        record_left = Signal(2)
+        """Payload words that the current record lacks, but one."""
+        bad = Signal()
+        wrong_start = Signal()
         whole = Signal()
         m.d.comb += [
-            self.i.ready.eq((written ^ fetched) != self._depth),
-            transfer.eq(self.i.valid & self.i.ready),
-            write.en.eq(transfer & ~bad),
+            write.en.eq(came & ~bad),
             write.addr.eq(written[:-1]),
-            write.data.eq(self.i.payload.as_value()),
+            write.data.eq(word.as_value()),
+            wrong_start.eq(~(magic & Cat(streams.values()).any())),
             whole.eq(
-                ~bad & (index == last_index) & ((index == packets.HEADER_WORDS - 1) | (phase == record_length - 1))
+                ~bad & ((place[packets.HEADER_WORDS - 1] & none_left) | (payload & one_left & (record_left == 0)))
             ),
-            self.o_dropped.eq(transfer & self.i.payload.last & ~whole),
+            self.o_dropped.eq(came & word.last & ~whole),
         ]
-        with m.Switch(index):
-            with m.Case(0):
-                m.d.comb += wrong_word.eq(1)
-                for number in (*self._streams, Stream.REGISTER_REQUEST):
-                    with m.If(word == packets.MAGIC << 16 | packets.VERSION << 8 | int(number)):
-                        m.d.comb += wrong_word.eq(0)
-                        with m.If(transfer):
-                            m.d.sync += record_length.eq(packets.RECORD_WORDS.get(number, 1))
-            with m.Case(2):
-                m.d.comb += wrong_word.eq(word[:16] > packets.MAX_PAYLOAD_WORDS)
-                with m.If(transfer):
-                    m.d.sync += last_index.eq(word[:9] + (packets.HEADER_WORDS - 1))
-            with m.Case(MAX_PACKET_WORDS):
-                m.d.comb += wrong_word.eq(1)
-        with m.If(transfer):
-            with m.If((index < packets.HEADER_WORDS) | (phase == record_length - 1)):
-                m.d.sync += phase.eq(0)
+        with m.If(came):
+            with m.If(place[0]):
+                for number, here in streams.items():
+                    with m.If(here):
+                        m.d.sync += record_length.eq(packets.RECORD_WORDS.get(number, 1))
+            with m.If(place[2]):
+                m.d.sync += left.eq(word.data[:9])
+            with m.Elif(payload):
+                m.d.sync += [left.eq(left - 1), none_left.eq(left == 1), one_left.eq(left == 2)]
             with m.Else():
-                m.d.sync += phase.eq(phase + 1)
-            with m.If(self.i.payload.last):
-                # A header cut short never matches: last_index is that of a former packet, at least 7, but index is below 7.
-                m.d.sync += [index.eq(0), bad.eq(0), written.eq(Mux(whole, written + 1, committed))]
+                m.d.sync += [none_left.eq(left == 0), one_left.eq(left == 1)]
+            m.d.sync += record_left.eq(Mux(payload & (record_left != 0), record_left, record_length) - 1)
+            with m.If(word.last):
+                m.d.sync += [place.eq(1), bad.eq(0), written.eq(Mux(whole, written + 1, committed))]
                 with m.If(whole):
                     m.d.sync += committed.eq(written + 1)
             with m.Else():
                 m.d.sync += [
-                    index.eq(Mux(index == MAX_PACKET_WORDS, index, index + 1)),
-                    bad.eq(bad | wrong_word),
+                    place.eq(Cat(Const(0, 1), place[:-2], place[-2:].any())),
+                    bad.eq(bad | (place[0] & wrong_start) | (place[2] & too_long) | (payload & none_left)),
                     written.eq(written + ~bad),
                 ]
 
@@ -119,49 +138,63 @@ class Depacketizer(wiring.Component):
         advance = Signal()
         fetching = Signal()
         loaded = Signal()
-        held = Signal()
         current = Signal(33)
-        taken = Signal()
         m.d.comb += [
-            advance.eq(~held | taken),
+            advance.eq(skid.i.ready),
             fetching.eq(fetched != committed),
             read.en.eq(advance),
             read.addr.eq(fetched[:-1]),
+            skid.i.payload.eq(current),
         ]
+        held = Signal()
+        m.d.comb += skid.i.valid.eq(held)
         with m.If(advance):
             m.d.sync += [fetched.eq(fetched + fetching), loaded.eq(fetching), held.eq(loaded), current.eq(read.data)]
 
         # Routing.
-        word, last = current[:32], current[32]
-        place = Signal(range(packets.HEADER_WORDS + 1))
+        out = skid.o.payload
+        first = Signal()
+        """The word that waits is w0."""
+        behind = Signal(packets.HEADER_WORDS)
+        """As many bits are set as words of its packet have gone."""
         request_route = Signal()
+        requested = Signal()
+        """It belongs to a request and is not w0."""
         routes = {number: Signal(name=f"{number.name.lower()}_route") for number in self._streams}
         widest = max((packets.RECORD_WORDS[number] for number in self._streams), default=1)
         record = Signal(32 * widest)
-        filled = Signal(range(widest + 1))
+        filled = Signal(range(widest))
+        complete = Signal()
         offered = Signal()
         delivered = Signal()
+        taken = Signal()
         m.d.comb += [
-            self.request.valid.eq(held & request_route & (place != 0)),
-            self.request.payload.data.eq(word),
-            self.request.payload.last.eq(last),
-            taken.eq(held & Mux(request_route & (place != 0), self.request.ready, ~offered)),
+            first.eq(~behind[0]),
+            requested.eq(request_route & behind[0]),
+            self.request.valid.eq(skid.o.valid & requested),
+            self.request.payload.eq(out),
+            skid.o.ready.eq(Mux(requested, self.request.ready, ~offered)),
+            taken.eq(skid.o.valid & skid.o.ready),
         ]
         for number, route in routes.items():
             port = getattr(self, number.name.lower())
             words = packets.RECORD_WORDS[number]
-            with m.If(route & (filled == words)):
-                m.d.comb += [offered.eq(1), port.valid.eq(1), delivered.eq(port.ready)]
-            m.d.comb += port.payload.eq(record[32 * (widest - words) :])
+            m.d.comb += [port.valid.eq(offered & route), port.payload.eq(record[32 * (widest - words) :])]
+            with m.If(route):
+                m.d.comb += [complete.eq(filled == words - 1), delivered.eq(port.ready)]
         with m.If(delivered):
-            m.d.sync += filled.eq(0)
+            m.d.sync += offered.eq(0)
         with m.If(taken):
-            m.d.sync += place.eq(Mux(last, 0, Mux(place == packets.HEADER_WORDS, place, place + 1)))
-            with m.If(place == 0):
-                m.d.sync += request_route.eq(word[:8] == Stream.REGISTER_REQUEST)
+            m.d.sync += behind.eq(Mux(out.last, 0, Cat(1, behind)))
+            with m.If(first):
+                m.d.sync += request_route.eq(out.data[:8] == Stream.REGISTER_REQUEST)
                 for number, route in routes.items():
-                    m.d.sync += route.eq(word[:8] == int(number))
-            with m.If((place == packets.HEADER_WORDS) & ~request_route):
-                m.d.sync += [record.eq(Cat(record, word)[32:]), filled.eq(filled + 1)]
-        m.d.comb += self.o_idle.eq(~(fetching | loaded | held | offered))
+                    m.d.sync += route.eq(out.data[:8] == int(number))
+            with m.If(behind[-1] & ~request_route):
+                m.d.sync += [
+                    record.eq(Cat(record, out.data)[32:]),
+                    filled.eq(Mux(complete, 0, filled + 1)),
+                    offered.eq(complete),
+                ]
+        m.d.comb += self.o_idle.eq(~(came | fetching | loaded | held | skid.o.valid | offered))
         return m

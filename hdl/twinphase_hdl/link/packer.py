@@ -1,23 +1,16 @@
 """Records in, packets out: one per data stream of a node."""
 
-from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from twinphase_hdl.types import word_stream
 from twinphase_spec import packets, units
 
+from .sender import Descriptor, PacketSender
+
 QUEUED_PACKETS = 16
 """Closed packets that wait for the link, at most."""
-
-
-class Descriptor(data.Struct):
-    """What the header of a closed packet cannot take from elsewhere."""
-
-    words: 9
-    base_clock: units.CLOCK_BITS
-    lost: 64
-    first_record: 32
 
 
 class PacketBuffer(wiring.Component):
@@ -37,14 +30,15 @@ class PacketBuffer(wiring.Component):
     Members
     -------
     i : In(word_stream()) - record words, one per clock.
-    i_enable : In(1) - 0: records are taken and forgotten, neither accepted nor lost; no heartbeats.
-    i_clock : In(51) - clock count; it acts on the input of a clock later.
+    i_enable : In(1) - 0: records are taken and forgotten, neither accepted nor lost; no heartbeats. It acts on the records of a
+        clock later.
+    i_clock : In(51) - clock count; it acts on the input of two clocks later.
     i_base : In(51) - base of the open packet in clocks, used when it holds a record and ``own_base`` is set.
     i_refuse : In(1) - the record that starts in this clock is not to be admitted.
-    i_lost : In(1) - a record was lost before it reached this.
+    i_lost : In(2) - so many records were lost before they reached this.
     o : Out(word_stream()) - packets, ``last`` on the last word.
-    o_empty : Out(1) - a record admitted in this clock is the first of its packet.
-    o_admit : Out(1) - a record that starts in this clock is admitted.
+    o_empty : Out(1) - a record that starts in this clock is the first of its packet.
+    o_admit : Out(1) - a record that starts in this clock is admitted, unless ``i_refuse`` (``lossless``: in the next clock).
     o_idle : Out(1) - nothing changes before the next input word or tick.
 
     Latency: free. Throughput: a word per clock in; out a word per clock and one clock between packets. Overflow: above.
@@ -77,7 +71,7 @@ class PacketBuffer(wiring.Component):
                 "i_clock": In(units.CLOCK_BITS),
                 "i_base": In(units.CLOCK_BITS),
                 "i_refuse": In(1),
-                "i_lost": In(1),
+                "i_lost": In(2),
                 "o": Out(word_stream()),
                 "o_empty": Out(1),
                 "o_admit": Out(1),
@@ -92,197 +86,143 @@ class PacketBuffer(wiring.Component):
         m.submodules.queue = queue = memory.Memory(
             shape=Descriptor, depth=QUEUED_PACKETS, init=[], attrs={"ram_style": "distributed"}
         )
+        m.submodules.sender = sender = PacketSender(self._stream, depth=self._depth)
         write, read = ring.write_port(), ring.read_port()
         queue_write, queue_read = queue.write_port(), queue.read_port(domain="comb")
-        free = Signal(range(self._depth + 1), init=self._depth)
-        # Packets closed, described in the queue, and sent: one bit more than addresses, so that full and empty differ.
-        closes = Signal(len(queue_write.addr) + 1)
-        described = Signal.like(closes)
-        sent = Signal.like(closes)
 
-        # Input side: the open packet. Clock count and ticks are one clock late, as comparing takes one.
+        # Clock count and ticks are two clocks late, as comparing takes two. Every heartbeat tick is a flush tick.
+        flush_bits = packets.FLUSH_BITS[self._stream]
         clock = Signal(units.CLOCK_BITS)
-        flush = Signal()
+        former_clock = Signal(units.CLOCK_BITS)
+        zeros = Signal(3)
+        parts = self.i_clock[:8], self.i_clock[8:flush_bits], self.i_clock[flush_bits : packets.HEARTBEAT_BITS]
         heartbeat = Signal()
-        tick = Signal()
-        now_flush = self.i_clock[: packets.FLUSH_BITS[self._stream]] == 0
-        now_heartbeat = self.i_clock[: packets.HEARTBEAT_BITS] == 0
-        m.d.comb += tick.eq(now_flush | now_heartbeat)
-        m.d.sync += [clock.eq(self.i_clock), flush.eq(now_flush), heartbeat.eq(now_heartbeat)]
+        m.d.sync += [
+            clock.eq(self.i_clock),
+            former_clock.eq(clock),
+            zeros.eq(Cat(part == 0 for part in parts)),
+            heartbeat.eq(zeros.all()),
+        ]
 
-        count = Signal(range(packets.MAX_PAYLOAD_WORDS + 1))
+        # Limits are counted down below zero, so that the sign alone tells that one is reached.
+        limit = packets.MAX_PAYLOAD_WORDS - self._record_words
+        spare = Signal(signed(self._depth.bit_length()), init=self._depth - self._record_words)
+        """Free words of the buffer beyond those of a record."""
+        places = Signal(signed(packets.MAX_PAYLOAD_WORDS.bit_length()), init=limit)
+        """``limit`` less the words in the open packet: negative when another record might not fit."""
+        queued = Signal(range(QUEUED_PACKETS + 1))
+        """Closed packets that have not been sent; one that was sent counts for a clock more."""
+        enabled = Signal()
         filled = Signal()
-        """count != 0."""
-        full = Signal()
-        """Another record might not fit."""
-        accepted = Signal(32)
-        first_record = Signal(32)
+        """The open packet has a word."""
         inside = Signal()
         """In the middle of a record."""
         taking = Signal()
         """In the middle of a record that was admitted."""
         closed = Signal()
         """A packet was closed since the last heartbeat tick."""
-        late_flush = Signal()
-        """A flush tick fell into a record."""
-        may_close = Signal(init=1)
-        """Fewer than QUEUED_PACKETS closed packets wait; one that was sent counts for a clock more."""
+        due = Signal()
+        """A flush tick is there, or fell into the record that is being taken."""
+        full = places[-1]
+        may_close = ~queued[-1]
         close = Signal()
-        was_reading = Signal()
+        admit = Signal()
         transfer = Signal()
+        start = Signal()
+        """The first word of a record that is admitted."""
+        put = Signal()
         m.d.comb += [
-            close.eq(
-                ~taking
-                & may_close
-                & (full | ((flush | late_flush) & filled) | (heartbeat & self.i_enable & ~filled & ~closed))
-            ),
-            self.o_empty.eq(~filled | close),
-            self.o_admit.eq(self.i_enable & (free >= self._record_words) & (~full | close) & ~self.i_refuse),
-            self.i.ready.eq((inside | self.o_admit | ~self.i_enable) if self._lossless else 1),
+            close.eq(~taking & may_close & Mux(filled, full | due, heartbeat & self.i_enable & ~closed)),
+            self.o_empty.eq(~filled | (may_close & (full | due))),
+            self.o_admit.eq(enabled & ~spare[-1] & (~full | may_close)),
             transfer.eq(self.i.valid & self.i.ready),
-            write.data.eq(self.i.payload.data),
-            write.en.eq(transfer & Mux(inside, taking, self.o_admit)),
+            start.eq(transfer & ~inside & admit),
+            put.eq((transfer & taking) | start),
+        ]
+        if self._lossless:
+            # What was admitted a clock ago and not used up since is still admitted.
+            m.d.comb += self.i.ready.eq(inside | admit | ~enabled)
+            m.d.sync += admit.eq(self.o_admit & ~put)
+        else:
+            m.d.comb += [self.i.ready.eq(1), admit.eq(self.o_admit & ~self.i_refuse)]
+        m.d.sync += [
+            enabled.eq(self.i_enable),
+            filled.eq((filled & ~close) | put),
+            due.eq(zeros[:2].all() | (due & taking)),
         ]
         with m.If(transfer):
-            m.d.sync += [inside.eq(~self.i.payload.last), taking.eq(~self.i.payload.last & write.en)]
-            with m.If(~inside & self.o_admit):
-                m.d.sync += accepted.eq(accepted + 1)
-        with m.If(write.en):
-            m.d.sync += write.addr.eq(write.addr + 1)
-        queued = Signal.like(closes)
-        m.d.comb += queued.eq(closes - sent)
-        m.d.sync += [
-            may_close.eq(~((queued == QUEUED_PACKETS) | ((queued == QUEUED_PACKETS - 1) & close))),
-            filled.eq((filled & ~close) | write.en),
-            full.eq(~close & (full | (write.en & (count == packets.MAX_PAYLOAD_WORDS - self._record_words)))),
-            late_flush.eq((flush | late_flush) & taking),
-        ]
-        # Both counts move by an enable: what decides comes late in the clock, too late for a carry chain.
+            m.d.sync += [inside.eq(~self.i.payload.last), taking.eq(~self.i.payload.last & put)]
+        # Counts move by an enable: what decides comes late in the clock, too late for a carry chain.
         with m.If(close):
-            m.d.sync += count.eq(write.en)
-        with m.Elif(write.en):
-            m.d.sync += count.eq(count + 1)
-        with m.If(write.en ^ was_reading):
-            m.d.sync += free.eq(free + Mux(was_reading, 1, -1))
-        with m.If(close):
-            m.d.sync += [first_record.eq(accepted), closes.eq(closes + 1)]
+            m.d.sync += places.eq(limit - put)
+        with m.Elif(put):
+            m.d.sync += places.eq(places - 1)
+        made_room, left_queue = Signal(), Signal()
+        with m.If(put ^ made_room):
+            m.d.sync += spare.eq(spare + Mux(made_room, 1, -1))
+        with m.If(close ^ left_queue):
+            m.d.sync += queued.eq(queued + Mux(left_queue, -1, 1))
         with m.If(heartbeat):
             m.d.sync += closed.eq(0)
         with m.Elif(close):
             m.d.sync += closed.eq(1)
 
-        # Losses are added a clock late, and the descriptor is written a clock late: they agree.
+        # A word is written a clock later, long before its packet can be read.
+        m.d.sync += [write.en.eq(put), write.data.eq(self.i.payload.data)]
+        with m.If(write.en):
+            m.d.sync += write.addr.eq(write.addr + 1)
+
+        # Losses and records are counted a clock late, and the descriptor is written a clock late: they agree.
+        accepted = Signal(32)
+        first_record = Signal(32)
+        started = Signal()
         lost = Signal(64)
         losses = Signal(2)
         describe = Signal()
         m.d.sync += [
-            losses.eq(self.i_lost + (transfer & ~inside & self.i_enable & ~self.o_admit)),
+            started.eq(start),
+            losses.eq(Mux(enabled, self.i_lost + (transfer & ~inside & ~admit), 0)),
             describe.eq(close),
-            queue_write.data.words.eq(count),
-            queue_write.data.first_record.eq(first_record),
-            queue_write.data.base_clock.eq(clock),
+            queue_write.data.words.eq(limit - places),
+            queue_write.data.base_clock.eq(former_clock),
         ]
         if self._own_base:
             period_clock_bits = packets.T2_TIME_BITS - units.FRACTION_BITS
             m.d.sync += queue_write.data.base_clock.eq(
-                Mux(filled, self.i_base, clock[period_clock_bits:] << period_clock_bits)
+                Mux(filled, self.i_base, former_clock[period_clock_bits:] << period_clock_bits)
             )
-        m.d.comb += [queue_write.en.eq(describe), queue_write.addr.eq(described), queue_write.data.lost.eq(lost)]
+        m.d.comb += [
+            queue_write.en.eq(describe),
+            queue_write.data.lost.eq(lost),
+            queue_write.data.first_record.eq(first_record),
+        ]
         with m.If(losses != 0):
             m.d.sync += lost.eq(lost + losses)
+        with m.If(started):
+            m.d.sync += accepted.eq(accepted + 1)
+
+        # Packets described and sent: one bit more than addresses, so that full and empty differ.
+        described = Signal(len(queue_write.addr) + 1)
+        sent = Signal.like(described)
         with m.If(describe):
-            m.d.sync += described.eq(described + 1)
-
-        # Output side: header words of the oldest closed packet, then its payload.
-        head = queue_read.data
-        active = Signal()
-        index = Signal(range(packets.HEADER_WORDS + packets.MAX_PAYLOAD_WORDS))
-        sequence = Signal(32)
-        advance = Signal()
-        finish = Signal()
-        reading = Signal()
-        before_last = Signal.like(index)
-        in_payload = Signal()
-        """index >= HEADER_WORDS."""
-        at_last = Signal()
-        base_ticks = Cat(Const(0, units.FRACTION_BITS), head.base_clock)
-        header = Array(
-            [
-                packets.MAGIC << 16 | packets.VERSION << 8 | int(self._stream),
-                sequence,
-                head.words,
-                base_ticks[:32],
-                base_ticks[32:],
-                head.lost[:32],
-                head.lost[32:],
-                head.first_record,
-            ]
-        )
-        staged = Signal()
-        staged_header = Signal()
-        staged_last = Signal()
-        staged_word = Signal(32)
-        fetched = Signal()
-        fetched_last = Signal()
-        header_out = Signal()
-        header_word = Signal(32)
-        payload_word = Signal(32)
+            m.d.sync += [first_record.eq(accepted), described.eq(described + 1)]
+        with m.If(sender.o_sent):
+            m.d.sync += sent.eq(sent + 1)
         m.d.comb += [
-            advance.eq(~self.o.valid | self.o.ready),
-            reading.eq(active & advance & in_payload),
-            finish.eq(active & advance & at_last),
-            read.en.eq(advance),
+            queue_write.addr.eq(described),
             queue_read.addr.eq(sent),
+            sender.i_waiting.eq(described != sent),
+            sender.i_head.eq(queue_read.data),
+            sender.i_data.eq(read.data),
+            read.addr.eq(sender.o_address),
+            read.en.eq(sender.o_read),
         ]
-        with m.If(advance):
-            m.d.sync += [
-                staged.eq(active),
-                staged_header.eq(~in_payload),
-                staged_last.eq(at_last),
-                staged_word.eq(header[index[:3]]),
-                fetched.eq(staged),
-                fetched_last.eq(staged_last),
-                header_out.eq(staged_header),
-                header_word.eq(staged_word),
-                payload_word.eq(read.data),  # nothing between: block RAM answers late in the clock
-                self.o.valid.eq(fetched),
-                self.o.payload.last.eq(fetched_last),
-                self.o.payload.data.eq(Mux(header_out, header_word, payload_word)),
-            ]
-        with m.If(~active):
-            m.d.sync += [
-                active.eq(described != sent),
-                index.eq(0),
-                before_last.eq(head.words + (packets.HEADER_WORDS - 2)),
-                in_payload.eq(0),
-                at_last.eq(0),
-            ]
-        with m.Elif(advance):
-            m.d.sync += [
-                index.eq(index + 1),
-                in_payload.eq(in_payload | (index == packets.HEADER_WORDS - 1)),
-                at_last.eq(index == before_last),
-            ]
-        with m.If(reading):
-            m.d.sync += read.addr.eq(read.addr + 1)
-        with m.If(finish):
-            m.d.sync += [active.eq(0), sent.eq(sent + 1), sequence.eq(sequence + 1)]
-
+        wiring.connect(m, sender.o, wiring.flipped(self.o))
         # Room that a read makes is seen a clock late, which keeps the link's ready out of the input side.
-        m.d.sync += was_reading.eq(reading)
+        m.d.sync += [made_room.eq(sender.o_taken), left_queue.eq(sender.o_sent)]
+        ticking = (self.i_clock[:flush_bits] == 0) | zeros[:2].all()
         m.d.comb += self.o_idle.eq(
-            ~(
-                self.i.valid
-                | inside
-                | close
-                | tick
-                | late_flush
-                | active
-                | staged
-                | fetched
-                | self.o.valid
-                | (closes != sent)
-            )
+            sender.o_idle & ~(self.i.valid | inside | close | ticking | write.en | (queued != 0))
         )
         return m
 
@@ -329,12 +269,12 @@ class StreamPacker(wiring.Component):
         words = Signal(32 * self._record_words)
         left = Signal(range(self._record_words + 1))
         step = Signal()
-        m.d.comb += [
-            step.eq(~buffer.i.valid | buffer.i.ready),
-            # The room in a lossless buffer is known too late in the clock to be told to whoever sends.
-            self.i.ready.eq((left == 0) if self._lossless else (left == 0) | ((left == 1) & step)),
-            self.o_idle.eq(buffer.o_idle & (left == 0) & ~self.i.valid),
-        ]
+        m.d.comb += self.o_idle.eq(buffer.o_idle & (left == 0) & ~self.i.valid)
+        if self._lossless:
+            # Whether the buffer takes a word is known too late in the clock to be told to whoever sends.
+            m.d.comb += [step.eq(~buffer.i.valid | buffer.i.ready), self.i.ready.eq(left == 0)]
+        else:
+            m.d.comb += [step.eq(1), self.i.ready.eq(left <= 1)]
         with m.If(step):
             m.d.sync += [
                 buffer.i.valid.eq(left != 0),
@@ -344,5 +284,5 @@ class StreamPacker(wiring.Component):
         with m.If(self.i.valid & self.i.ready):
             m.d.sync += [words.eq(self.i.payload.as_value()), left.eq(self._record_words)]
         with m.Elif((left != 0) & step):
-            m.d.sync += [words.eq(words >> 32), left.eq(left - 1)]
+            m.d.sync += [words.eq(Cat(words[32:], words[-32:])), left.eq(left - 1)]
         return m

@@ -1,6 +1,9 @@
 """The register map as hardware."""
 
-from amaranth.hdl import Module, Signal, signed, unsigned
+from functools import reduce
+from operator import or_
+
+from amaranth.hdl import Array, Const, Module, Mux, Signal, signed, unsigned
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
@@ -29,10 +32,10 @@ class RegisterBank(wiring.Component):
         not read it back (its read port belongs to the node): it reads 0.
     o_<memory>_address : Out; i_<memory>_data : In - RO memory: data one clock after the address.
 
-    Latency: 3 clocks (read). Throughput: a read or a write per clock.
+    Latency: 4 clocks (read). Throughput: a read or a write per clock.
     """
 
-    latency = 3
+    latency = 4
 
     def __init__(
         self,
@@ -76,29 +79,35 @@ class RegisterBank(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         address = Signal(ADDRESS_BITS)
-        word = Signal(32)
         m.d.sync += address.eq(self.i_address)
+        later_address = Signal(GROUP_BITS)
+        m.d.sync += later_address.eq(address)
 
-        # Reading takes two clocks of small choices: first within each group of 16 words, then among the groups.
+        # Reading takes three clocks of small choices: among four words, among the fours of a group, among the groups.
         words = {}
         for register in self._map.registers:
             if register.access is not Access.W1:
                 value = self._value(register)
                 words |= {register.address + half: value[32 * half : 32 * half + 32] for half in range(register.words)}
-        later_address = Signal(ADDRESS_BITS)
-        m.d.sync += later_address.eq(address)
-        groups = {number: Signal(32, name=f"group_{number}") for number in sorted({a // GROUP_WORDS for a in words})}
-        for number, group in groups.items():
-            m.d.sync += group.eq(0)
-            with m.Switch(address[:GROUP_BITS]):
-                for a in words:
-                    if a // GROUP_WORDS == number:
-                        with m.Case(a % GROUP_WORDS):
-                            m.d.sync += group.eq(words[a])
-        with m.Switch(later_address[GROUP_BITS:]):
-            for number, group in groups.items():
-                with m.Case(number):
-                    m.d.comb += word.eq(group)
+        here, later_here, read = {}, {}, {}
+        """By group: whether ``address`` is in it; the same a clock later; its word, 0 if it is not the group that is read."""
+        for number in sorted({register.address // GROUP_WORDS for register in self._map.registers}):
+            here[number], later_here[number] = Signal(name=f"in_{number}"), Signal(name=f"later_in_{number}")
+            read[number] = Signal(32, name=f"group_{number}")
+            m.d.sync += [
+                here[number].eq(self.i_address[GROUP_BITS:] == number),
+                later_here[number].eq(here[number]),
+                read[number].eq(0),
+            ]
+            for four in range(GROUP_WORDS // 4):
+                first = number * GROUP_WORDS + 4 * four
+                if not words.keys() & {*range(first, first + 4)}:
+                    continue
+                word = Signal(32, name=f"four_{number}_{four}")
+                m.d.sync += word.eq(Array(words.get(a, Const(0, 32)) for a in range(first, first + 4))[address[:2]])
+                with m.If(later_here[number] & (later_address[2:] == four)):
+                    m.d.sync += read[number].eq(word)
+
         # A write is decoded into one register per target word, so that only its own strobe and the data travel to it.
         written, data = Signal(), Signal(32)
         write_data = Signal(32)
@@ -106,39 +115,39 @@ class RegisterBank(wiring.Component):
         for register in self._map.registers:
             name = register.name.lower()
             for half in range(register.words if register.access in (Access.RW, Access.W1) else 0):
-                here = Signal(name=f"{name}_{half}_written")
-                m.d.sync += here.eq(written & (address == register.address + half))
+                number, place = divmod(register.address + half, GROUP_WORDS)
+                strobe = Signal(name=f"{name}_{half}_written")
+                m.d.sync += strobe.eq(written & here[number] & (address[:GROUP_BITS] == place))
                 if register.access is Access.W1:
-                    m.d.sync += getattr(self, f"o_{name}").eq(here & write_data[0])
+                    m.d.sync += getattr(self, f"o_{name}").eq(strobe & write_data[0])
                 else:
                     target = getattr(self, f"o_{name}").as_unsigned()
-                    with m.If(here):
+                    with m.If(strobe):
                         m.d.sync += target[32 * half : 32 * half + 32].eq(write_data)
 
-        m.d.sync += self.o_read_data.eq(word)
         for entry in self._map.memories:
             name = entry.name.lower()
             bits = ceil_log2(entry.words)
             if entry.words != 1 << bits or entry.address % entry.words:
                 raise ValueError(f"registers: memory {entry.name} must be a power of 2 long and aligned to its length")
             port = getattr(self, f"o_{name}_address")
+            inside = Signal(name=f"in_{name}")
+            m.d.sync += inside.eq(self.i_address[bits:] == entry.address >> bits)
             if entry.access is Access.RW:
-                m.d.sync += [
-                    port.eq(address),
-                    getattr(self, f"o_{name}_write").eq(written & (address[bits:] == entry.address >> bits)),
-                ]
+                m.d.sync += [port.eq(address), getattr(self, f"o_{name}_write").eq(written & inside)]
                 m.d.comb += getattr(self, f"o_{name}_data").eq(write_data)
             else:
-                # Block RAM is slow: its data gets a register of its own.
-                entry_word = Signal(entry.width, name=f"{name}_word")
-                chosen = Signal(name=f"{name}_chosen")
-                m.d.comb += port.eq(self.i_address[:bits])
+                # Block RAM is slow: its data gets a register of its own, and is chosen among all that is read a clock later.
+                word = Signal(entry.width, name=f"{name}_word")
+                later_inside, chosen = Signal(name=f"later_in_{name}"), Signal(name=f"{name}_chosen")
+                m.d.comb += port.eq(address)
                 m.d.sync += [
-                    entry_word.eq(getattr(self, f"i_{name}_data")),
-                    chosen.eq(address[bits:] == entry.address >> bits),
+                    word.eq(getattr(self, f"i_{name}_data")),
+                    later_inside.eq(inside),
+                    chosen.eq(later_inside),
                 ]
-                with m.If(chosen):
-                    m.d.sync += self.o_read_data.eq(entry_word)
+                read[name] = Mux(chosen, word, 0)
+        m.d.sync += self.o_read_data.eq(reduce(or_, read.values()))
         return m
 
     def _value(self, register: Register):

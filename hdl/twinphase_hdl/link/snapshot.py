@@ -56,10 +56,13 @@ class Snapshot(wiring.Component):
         write, read = store.write_port(), store.read_port()
         m.d.comb += [read.addr.eq(self.i_address), self.o_data.eq(read.data)]
 
-        tick = Signal()
+        # Comparing the clock count takes two clocks: a half of the bits each, then both.
+        ticks = self.i_clock[: packets.STATUS_BITS]
+        half = packets.STATUS_BITS // 2
+        zeros = Signal(2)
         ticked = Signal()
-        m.d.comb += tick.eq((self.i_clock[: packets.STATUS_BITS] == 0) & self.i_status_enable)
-        m.d.sync += ticked.eq(tick)
+        m.d.comb += ticked.eq(zeros.all() & self.i_status_enable)
+        m.d.sync += zeros.eq(Cat(ticks[:half] == 0, ticks[half:] == 0))
 
         shadow = Signal(64 * self._counters)
         left = Signal(range(2 * self._counters + 1))
@@ -71,6 +74,7 @@ class Snapshot(wiring.Component):
         snapshot_due = Signal()
         start = Signal()
         step = Signal()
+        asked = Signal()
         m.d.comb += [
             start.eq(~latch & ~copying & (status_due | snapshot_due)),
             self.status.valid.eq(copying & sending),
@@ -79,7 +83,8 @@ class Snapshot(wiring.Component):
             step.eq(copying & (self.status.ready | ~sending)),
             write.en.eq(step),
             write.data.eq(shadow[:32]),
-            self.o_idle.eq(~(tick | ticked | self.i_snapshot | status_due | snapshot_due | latch | copying)),
+            asked.eq(((ticks == 0) & self.i_status_enable) | ticked | self.i_snapshot),
+            self.o_idle.eq(~(asked | status_due | snapshot_due | latch | copying)),
         ]
         m.d.sync += [
             status_due.eq(ticked | (status_due & ~start)),

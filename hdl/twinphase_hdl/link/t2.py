@@ -1,7 +1,7 @@
 """Tags in, packets of PicoQuant T2 words out."""
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal
-from amaranth.lib import fifo, stream, wiring
+from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from twinphase_hdl.types import CHANNEL_BITS, Tag, word_stream
@@ -15,6 +15,19 @@ PERIOD_CLOCK_BITS = packets.T2_TIME_BITS - units.FRACTION_BITS
 """A T2 period is 2^12 clocks."""
 TAG_WORDS = 2
 """Words of a tag with its overflow word, at most."""
+
+
+class Waiting(data.Struct):
+    """A tag in the encoder's queue, and how far its period is from that of the tag before it."""
+
+    time: packets.T2_TIME_BITS
+    period: PERIOD_BITS
+    channel: CHANNEL_BITS
+    distance: packets.T2_TIME_BITS
+    later: 1
+    """The distance is not 0 and fits into an overflow word ..."""
+    beyond: 1
+    """... or does not fit."""
 
 
 class T2Encoder(wiring.Component):
@@ -32,11 +45,12 @@ class T2Encoder(wiring.Component):
     o : Out(word_stream()) - record words to the packet buffer.
     o_base : Out(51) - base of its open packet in clocks (a multiple of 2^12).
     o_refuse : Out(1) - to the packet buffer: the tag is out of reach.
-    o_lost : Out(1) - strobe: a tag found the queue full.
+    o_lost : Out(2) - so many tags were lost in this clock without being offered to the buffer.
     o_idle : Out(1) - no tag is held.
 
-    Latency: 4 clocks when nothing waits. Throughput: a tag per clock, an overflow word takes a clock more; QUEUE_TAGS tags wait
-    for it. Overflow: ``o_lost``. Source: PicoQuant, T2 record format of HydraHarp V2 and MultiHarp.
+    Latency: 4 clocks when nothing waits. Throughput: a tag per clock; an overflow word takes a clock more, and so do (two) the
+    first tag that finds room after one that was lost. QUEUE_TAGS tags wait meanwhile. Overflow: ``o_lost``. Source:
+    PicoQuant, T2 record format of HydraHarp V2 and MultiHarp.
     """
 
     QUEUE_TAGS = 16
@@ -50,102 +64,119 @@ class T2Encoder(wiring.Component):
                 "o": Out(word_stream()),
                 "o_base": Out(units.CLOCK_BITS),
                 "o_refuse": Out(1),
-                "o_lost": Out(1),
+                "o_lost": Out(2),
                 "o_idle": Out(1),
             }
         )
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.queue = queue = fifo.SyncFIFOBuffered(width=units.TIME_BITS + CHANNEL_BITS, depth=self.QUEUE_TAGS)
-        waiting = Signal(Tag)
-        following = Signal(Tag)
-        follows = Signal()
-        spare = Signal(Tag)
-        spared = Signal()
-        """A tag left the queue before ``following`` was free, so that reading the queue need not know whether it is."""
+        # Sixteen entries belong into LUT RAM, one more waits in registers.
+        m.submodules.queue = queue = memory.Memory(
+            shape=Waiting, depth=self.QUEUE_TAGS, init=[], attrs={"ram_style": "distributed"}
+        )
+        write, read = queue.write_port(), queue.read_port(domain="comb")
+        # Tags taken into the queue's way in, written, and read: one bit more than addresses, so that full and empty differ.
+        entered = Signal(len(write.addr) + 1)
+        written = Signal.like(entered)
+        fetched = Signal.like(entered)
+
+        # Way in: distances from tag to tag, as if none were lost behind the queue.
+        room = Signal(init=1)
+        """A clock old: two places are kept for the tag of a clock ago and that of now."""
+        enter = Signal()
+        came = Signal(2)
+        tag = Signal(Tag)
+        gap = Signal(PERIOD_BITS)
+        m.d.comb += [
+            enter.eq(self.i.valid & room),
+            write.en.eq(came[1]),
+            write.addr.eq(written),
+        ]
+        m.d.sync += [
+            room.eq((entered - fetched)[: len(entered)] < self.QUEUE_TAGS - 1),
+            came.eq(Cat(enter, came)),
+            write.data.time.eq(tag.time),
+            write.data.period.eq(tag.time[packets.T2_TIME_BITS :]),
+            write.data.channel.eq(tag.channel),
+            *_reach(write.data, gap),
+        ]
+        with m.If(enter):
+            m.d.sync += [
+                tag.eq(self.i.payload),
+                gap.eq((self.i.payload.time >> packets.T2_TIME_BITS) - (tag.time >> packets.T2_TIME_BITS)),
+                entered.eq(entered + 1),
+            ]
+        with m.If(came[1]):
+            m.d.sync += written.eq(written + 1)
+
+        # Way out: the held tag's words.
         held = Signal()
-        tag_time = Signal(packets.T2_TIME_BITS)
-        channel = Signal(CHANNEL_BITS)
-        period = Signal(PERIOD_BITS)
+        current = Signal(Waiting)
+        second = Signal()
+        """The held tag's overflow word is out."""
+        unsure = Signal()
+        """The tag before the held one was lost: its distance is that from the packet's last tag, to be measured first."""
+        measured = Signal()
         last_period = Signal(PERIOD_BITS)
         base = Signal(PERIOD_BITS)
-        paid = Signal()
-        """The held tag's overflow word is out."""
-        current = Signal()
-        """The held tag's period is that of the packet's last tag; still right when it has left."""
-        stays_current = Signal()
-        apart = Signal()
-        """The held tag's distance from the packet's last tag is not 0 ..."""
-        near = Signal()
-        """... and below 2^25."""
-        distance = Signal(packets.T2_TIME_BITS)
-        later = Signal()
-        leave = Signal()
+        from_last = Signal(PERIOD_BITS)
+        overflow = Signal()
         proceed = Signal()
+        lost = Signal()
+        waits = Signal()
         m.d.comb += [
-            queue.w_data.eq(self.i.payload),
-            queue.w_en.eq(self.i.valid),
-            self.o_lost.eq(self.i.valid & ~queue.w_rdy),
-            waiting.eq(queue.r_data),
-            queue.r_en.eq(~spared),
-            proceed.eq(~held | leave),
-            later.eq(apart & ~paid & ~self.i_empty),
-            self.o_refuse.eq(later & ~near),
-            self.o.valid.eq(held),
-            self.o.payload.last.eq(~(later & near)),
+            read.addr.eq(fetched),
+            waits.eq(written != fetched),
+            overflow.eq(current.later & ~self.i_empty),
+            self.o.valid.eq(held & ~unsure),
+            self.o.payload.last.eq(~(overflow & self.i_admit)),  # a record that is lost has one word
             self.o.payload.data.eq(
                 Mux(
-                    later,
-                    Cat(distance, Const(packets.T2_OVERFLOW_CHANNEL, CHANNEL_BITS), Const(1, 1)),
-                    Cat(tag_time, channel, Const(0, 1)),
+                    overflow,
+                    Cat(current.distance, Const(packets.T2_OVERFLOW_CHANNEL, CHANNEL_BITS), Const(1, 1)),
+                    Cat(current.time, current.channel, Const(0, 1)),
                 )
             ),
-            leave.eq(self.o.ready & self.o.payload.last),
-            stays_current.eq(Mux(held & self.o.ready & ~paid, self.i_admit, current)),
+            self.o_refuse.eq(current.beyond & ~self.i_empty),
+            proceed.eq(~held | ~self.i_admit | ~(unsure | overflow)),
+            lost.eq(held & ~second & (~self.i_admit | (self.o_refuse & ~unsure))),
+            self.o_lost.eq((self.i.valid & ~room) + (held & unsure & ~self.i_admit)),
             self.o_base.eq(base << PERIOD_CLOCK_BITS),
-            self.o_idle.eq(~(self.i.valid | held | follows | spared | queue.r_rdy)),
+            self.o_idle.eq(~(self.i.valid | came.any() | waits | held)),
         ]
-        m.d.sync += current.eq(stays_current)
-        with m.If(held & self.o.ready):
-            # A record that is not admitted leaves the packet as it was.
-            m.d.sync += paid.eq(~self.o.payload.last)
-            with m.If(self.i_admit & ~paid):
-                m.d.sync += last_period.eq(period)
-            with m.If(self.i_empty & ~paid):
-                m.d.sync += base.eq(period)
-        with m.If(~spared):
-            m.d.sync += spare.eq(waiting)
-        with m.If(~follows | proceed):
-            m.d.sync += [
-                follows.eq(spared | queue.r_rdy),
-                following.eq(Mux(spared, spare, waiting)),
-                spared.eq(0),
-            ]
-        with m.Elif(queue.r_rdy):
-            m.d.sync += spared.eq(1)
+        m.d.sync += from_last.eq(current.period - last_period)
         with m.If(proceed):
-            # Whether the held tag becomes the packet's last one is known late, so both distances are there.
-            next_period = following.time[packets.T2_TIME_BITS :]
-            from_held = Signal(PERIOD_BITS)
-            from_last = Signal(PERIOD_BITS)
-            m.d.comb += [from_held.eq(next_period - period), from_last.eq(next_period - last_period)]
             m.d.sync += [
-                held.eq(follows),
-                tag_time.eq(following.time[: packets.T2_TIME_BITS]),
-                channel.eq(following.channel),
-                apart.eq(Mux(stays_current, next_period != period, next_period != last_period)),
-                near.eq(
-                    Mux(stays_current, from_held[packets.T2_TIME_BITS :] == 0, from_last[packets.T2_TIME_BITS :] == 0)
-                ),
-                distance.eq(Mux(stays_current, from_held, from_last)),
+                held.eq(waits),
+                fetched.eq(fetched + waits),
+                current.eq(read.data),
+                second.eq(0),
+                measured.eq(0),
+                unsure.eq(unsure | lost),
             ]
-            with m.If(follows):
-                m.d.sync += [
-                    period.eq(next_period),
-                    current.eq(stays_current & (next_period == period)),
-                ]
+        with m.Elif(unsure):
+            m.d.sync += measured.eq(1)
+            with m.If(measured):
+                m.d.sync += [unsure.eq(0), *_reach(current, from_last)]
+        with m.Else():
+            m.d.sync += [second.eq(1), current.later.eq(0)]
+        with m.If(self.o.valid & self.i_admit & ~self.o_refuse):
+            m.d.sync += last_period.eq(current.period)
+        with m.If(self.i_empty & ~second):
+            # Also without a tag: whichever enters the empty packet has set it last.
+            m.d.sync += base.eq(current.period)
         return m
+
+
+def _reach(entry, gap) -> tuple:
+    """Assignments of the fields of ``entry`` that tell how far its tag is, from the difference ``gap`` of periods."""
+    near = gap[packets.T2_TIME_BITS :] == 0
+    return (
+        entry.distance.eq(gap[: packets.T2_TIME_BITS]),
+        entry.later.eq(near & gap[: packets.T2_TIME_BITS].any()),
+        entry.beyond.eq(~near),
+    )
 
 
 class TagPacker(wiring.Component):
@@ -183,7 +214,7 @@ class TagPacker(wiring.Component):
             encoder.i_admit.eq(buffer.o_admit),
             buffer.i_base.eq(encoder.o_base),
             buffer.i_refuse.eq(encoder.o_refuse),
-            buffer.i_lost.eq(encoder.o_lost & self.i_enable),
+            buffer.i_lost.eq(encoder.o_lost),
             buffer.i_enable.eq(self.i_enable),
             buffer.i_clock.eq(self.i_clock),
             self.o_idle.eq(buffer.o_idle & encoder.o_idle),

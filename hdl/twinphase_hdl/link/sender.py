@@ -1,0 +1,129 @@
+"""Closed packets out: header words, then the payload from a buffer."""
+
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from twinphase_hdl.types import word_stream
+from twinphase_spec import packets, units
+
+from .skid import Skid
+
+
+class Descriptor(data.Struct):
+    """What the header of a closed packet cannot take from elsewhere."""
+
+    words: 9
+    base_clock: units.CLOCK_BITS
+    lost: 64
+    first_record: 32
+
+
+class PacketSender(wiring.Component):
+    """Sends packets of one stream whose payloads lie one behind the other in a memory of ``depth`` words.
+
+    Members
+    -------
+    i_waiting : In(1) - a closed packet is there, and ``i_head`` describes the oldest one.
+    i_head : In(Descriptor)
+    o_sent : Out(1) - strobe: the oldest packet is done with; ``i_waiting`` and ``i_head`` tell of the next one a clock later.
+    o_address, o_read : Out, Out(1) - read port of the memory: ``i_data`` is the word a clock after ``o_read``.
+    o_taken : Out(1) - strobe: the word at ``o_address`` is taken.
+    i_data : In(32)
+    o : Out(word_stream()) - packets, ``last`` on the last word.
+    o_idle : Out(1) - no packet is under way.
+
+    Latency: 4 clocks to the first word. Throughput: a word per clock, one clock between packets. Overflow: none.
+    """
+
+    def __init__(self, stream_number: packets.Stream, *, depth: int):
+        self._stream = stream_number
+        super().__init__(
+            {
+                "i_waiting": In(1),
+                "i_head": In(Descriptor),
+                "o_sent": Out(1),
+                "o_address": Out(range(depth)),
+                "o_read": Out(1),
+                "o_taken": Out(1),
+                "i_data": In(32),
+                "o": Out(word_stream()),
+                "o_idle": Out(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.skid = skid = Skid()
+        wiring.connect(m, skid.o, wiring.flipped(self.o))
+        active = Signal()
+        index = Signal(range(packets.HEADER_WORDS + packets.MAX_PAYLOAD_WORDS))
+        sequence = Signal(32)
+        before_last = Signal.like(index)
+        in_payload = Signal()
+        """index >= HEADER_WORDS."""
+        at_last = Signal()
+        advance = Signal()
+        base_ticks = Cat(Const(0, units.FRACTION_BITS), self.i_head.base_clock)
+        header = Array(
+            [
+                packets.MAGIC << 16 | packets.VERSION << 8 | int(self._stream),
+                sequence,
+                self.i_head.words,
+                base_ticks[:32],
+                base_ticks[32:],
+                self.i_head.lost[:32],
+                self.i_head.lost[32:],
+                self.i_head.first_record,
+            ]
+        )
+        staged = Signal()
+        staged_header = Signal()
+        staged_last = Signal()
+        staged_word = Signal(32)
+        fetched = Signal()
+        fetched_header = Signal()
+        fetched_last = Signal()
+        header_word = Signal(32)
+        payload_word = Signal(32)
+        m.d.comb += [
+            advance.eq(skid.i.ready),
+            self.o_read.eq(advance),
+            self.o_taken.eq(active & advance & in_payload),
+            self.o_sent.eq(active & advance & at_last),
+            skid.i.valid.eq(fetched),
+            skid.i.payload.last.eq(fetched_last),
+            skid.i.payload.data.eq(Mux(fetched_header, header_word, payload_word)),
+            self.o_idle.eq(~(active | staged | fetched | self.o.valid)),
+        ]
+        with m.If(advance):
+            m.d.sync += [
+                staged.eq(active),
+                staged_header.eq(~in_payload),
+                staged_last.eq(at_last),
+                staged_word.eq(header[index[:3]]),
+                fetched.eq(staged),
+                fetched_header.eq(staged_header),
+                fetched_last.eq(staged_last),
+                header_word.eq(staged_word),
+                payload_word.eq(self.i_data),  # nothing between: block RAM answers late in the clock
+            ]
+        with m.If(~active):
+            m.d.sync += [
+                active.eq(self.i_waiting),
+                index.eq(0),
+                before_last.eq(self.i_head.words + (packets.HEADER_WORDS - 2)),
+                in_payload.eq(0),
+                at_last.eq(0),
+            ]
+        with m.Elif(advance):
+            m.d.sync += [
+                index.eq(index + 1),
+                in_payload.eq(in_payload | (index == packets.HEADER_WORDS - 1)),
+                at_last.eq(index == before_last),
+            ]
+        with m.If(self.o_taken):
+            m.d.sync += self.o_address.eq(self.o_address + 1)
+        with m.If(self.o_sent):
+            m.d.sync += [active.eq(0), sequence.eq(sequence + 1)]
+        return m
