@@ -25,6 +25,10 @@ DROP_READ_BEFORE_WRITE = "setparam -set COLLISION_X_MASK 1'1 t:$memrd_v2 r:COLLI
 alone costs the 125 MHz at speed grade 6. No memory of the nodes uses such a word: queues and rings never read the place that
 they write, tables are written while the frame is stopped, and a snapshot is read after its count has gone up."""
 
+PURGE_BEFORE_LUTS = "synth_ecp5 -run begin:map_luts -top {top}; opt_clean -purge"
+"""What comes before ``synth_ecp5 -run map_luts:``. Without the purge, ABC9 of Yosys 0.70 stops at unused wires of some designs."""
+MAP_LUTS = "-run map_luts:"
+
 
 class BuildError(TwinphaseError):
     """A tool is missing or failed; the text says which and where its log is."""
@@ -64,7 +68,8 @@ def build(
     board = find_board(board_name)
     environment = build_environment()
     options = {
-        "script_after_read": DROP_READ_BEFORE_WRITE,
+        "script_after_read": f"{DROP_READ_BEFORE_WRITE}; {PURGE_BEFORE_LUTS.format(top=NAME)}",
+        "synth_opts": [MAP_LUTS],
         "nextpnr_opts": ["--report", f"{NAME}.report.json", "--seed", str(seed)],
     }
     os.environ["AMARANTH_ENV_TRELLIS"] = ""

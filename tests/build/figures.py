@@ -19,17 +19,16 @@ from amaranth.lib import wiring
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "cocotb"))
 from runner import ports_of
-from twinphase_firmware.build import DROP_READ_BEFORE_WRITE, build_environment
+from twinphase_firmware.build import DROP_READ_BEFORE_WRITE, MAP_LUTS, PURGE_BEFORE_LUTS, build_environment
 from twinphase_firmware.manifest import read_clocks, read_utilisation
 
 RECORD = Path(__file__).with_name("figures.json")
 DEVICE = ("--25k", "--speed", "6", "--package", "CABGA381")
 CLOCK_MHZ = 125
 SYNTHESIS = (
-    f"read_rtlil unit.il; {DROP_READ_BEFORE_WRITE}; synth_ecp5 -run begin:map_luts -top unit; opt_clean -purge; "
-    "synth_ecp5 -run map_luts: -top unit -json unit.json"
+    f"read_rtlil unit.il; {DROP_READ_BEFORE_WRITE}; {PURGE_BEFORE_LUTS.format(top='unit')}; "
+    f"synth_ecp5 {MAP_LUTS} -top unit -json unit.json"
 )
-"""The purge before technology mapping: without it ABC9 of Yosys 0.70 stops at unused wires of some units."""
 
 
 def units() -> dict[str, Callable[[], wiring.Component]]:
