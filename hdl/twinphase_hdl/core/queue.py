@@ -107,7 +107,6 @@ class Queue(wiring.Component):
         ]
         m.d.sync += [
             self.unread.eq(write.en | (self.unread & ~(read.en & last_unread))),
-            self.claimed.eq(self.claimed + (read.en | straight) - advance),
             self.loaded.eq(read.en),
             self.staged.eq(self.loaded),
             self.stage.eq(read.data),
@@ -116,6 +115,10 @@ class Queue(wiring.Component):
         ]
         with m.If(advance):
             m.d.sync += self.o_head.eq(front_read.data)
+        # Counts move by an enable: that something leaves is known late in the clock, too late for a carry chain.
+        claims = read.en | straight
+        with m.If(claims ^ advance):
+            m.d.sync += self.claimed.eq(self.claimed + Mux(claims, 1, -1))
         with m.If(self.i_push ^ self.i_pop):
             m.d.sync += self.o_level.eq(self.o_level + Mux(self.i_push, 1, -1))
         for moves, count in (

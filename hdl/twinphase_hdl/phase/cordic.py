@@ -14,8 +14,8 @@ ROTATE_BITS = fixed.COUNT_BITS + 1 + fixed.DEROTATE_SHIFT
 WORK_BITS = ROTATE_BITS + 2
 """Signed width inside and of a rotated vector: |(x, y)| grows by at most sqrt(2) * 1.6468 = 2.33 < 4."""
 
-ROTATION_LATENCY = 2 + 3 * fixed.CORDIC_STAGES
-"""Clocks from request to result of a rotation: request, fold and three per stage."""
+ROTATION_LATENCY = 3 + 3 * fixed.CORDIC_STAGES
+"""Clocks from request to result of a rotation: request, two to fold and three per stage."""
 VECTORING_LATENCY = 2 + 2 * (5 + 7 + 1) + ROTATION_LATENCY
 """Most clocks from request to result of vectoring: two for the magnitude, two for each of up to 5 + 7 shifts and to load, then as
 a rotation."""
@@ -97,6 +97,7 @@ class Cordic(wiring.Component):
         zero = Signal()
         term_x, term_y = Signal(signed(WORK_BITS)), Signal(signed(WORK_BITS))
         term_z = Signal(fixed.CORDIC_ANGLE_BITS)
+        left_half = Signal()
         anticlockwise, clockwise = Signal(), Signal()
         stage = Signal(range(fixed.CORDIC_STAGES))
         atan = Array(Const(a, fixed.CORDIC_ANGLE_BITS) for a in fixed.CORDIC_ATAN)
@@ -128,7 +129,7 @@ class Cordic(wiring.Component):
                         z.eq(Mux(request.rotate, Cat(C(0, drop), request.angle), 0)),
                     ]
                     with m.If(request.rotate):
-                        m.next = "FOLD"
+                        m.next = "SIDE"
                     with m.Else():
                         m.next = "OPPOSITE"
 
@@ -148,7 +149,7 @@ class Cordic(wiring.Component):
                 m.next = "LENGTH"
                 with m.If(normal):
                     m.d.sync += [x.eq(wide_x >> _DROP_BITS), y.eq(wide_y >> _DROP_BITS)]
-                    m.next = "FOLD"
+                    m.next = "SIDE"
                 with m.Elif(far):
                     m.d.sync += [v.eq(v << 8) for v in (magnitude, wide_x, wide_y)]
                 with m.Else():
@@ -156,9 +157,13 @@ class Cordic(wiring.Component):
                 with m.If(zero):
                     m.next = "DONE"
 
+            with m.State("SIDE"):
+                m.d.sync += left_half.eq(Mux(rotate, z[-1] ^ z[-2], x < 0))
+                m.next = "FOLD"
+
             with m.State("FOLD"):
                 # Into the right half plane: half a turn is the top bit of z, whichever way it is added.
-                with m.If(Mux(rotate, z[-1] ^ z[-2], x < 0)):
+                with m.If(left_half):
                     m.d.sync += [x.eq(-x), y.eq(-y), z[-1].eq(~z[-1])]
                 m.next = "SHIFT"
 

@@ -1,6 +1,6 @@
 """From the edges of a front end to one ordered stream of tags, every edge accounted for."""
 
-from amaranth.hdl import Const, Module, Signal, Value, signed
+from amaranth.hdl import Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -155,7 +155,8 @@ class Tagger(wiring.Component):
                 left.eq(self.o.valid & (self.o.payload.channel == Const(i))),
                 self.o_in_flight[i].eq(in_flight),
             ]
-            m.d.sync += in_flight.eq(in_flight + channel.o_queued - left)
+            with m.If(channel.o_queued ^ left):
+                m.d.sync += in_flight.eq(in_flight + Mux(left, -1, 1))
             for strobe, counter in (
                 (channel.o_seen, self.o_seen),
                 (channel.o_dead, self.o_dead),
