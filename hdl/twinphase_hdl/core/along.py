@@ -1,8 +1,9 @@
 """What goes along with the elements of a pipeline."""
 
 from collections.abc import Sequence
+from itertools import accumulate, pairwise
 
-from amaranth.hdl import Module, Signal, Value
+from amaranth.hdl import Cat, Module, Signal, Value
 from amaranth.lib import memory
 
 LUT_RAM_DEPTH = 16
@@ -18,8 +19,10 @@ def delayed(m: Module, value: Value, clocks: int, name: str) -> Value:
     return value
 
 
-def carried(m: Module, value: Value, valids: Sequence[Value], since: int, until: int, name: str) -> Value:
-    """``value``, which belongs to stage ``since``, in stage ``until``; ``valids[k]``: an element is in stage k.
+def carried(
+    m: Module, values: Sequence[Value], valids: Sequence[Value], since: int, until: int, name: str
+) -> list[Value]:
+    """``values``, which belong to stage ``since``, in stage ``until``; ``valids[k]``: an element is in stage k.
 
     The elements stay in order, so that a ring of LUT RAM holds their values, written at ``since`` and read a clock before ``until``
     into a register; it moves only for elements. A bit costs a register and 1.5 LUT (4 beyond 16 stages), not a register per stage.
@@ -29,12 +32,13 @@ def carried(m: Module, value: Value, valids: Sequence[Value], since: int, until:
         raise ValueError(f"carried: {name} goes along for {until - since} stages; allowed: 2 to {2 * LUT_RAM_DEPTH}")
     # Deeper than what is in it at once: the place being written is never read.
     depth = LUT_RAM_DEPTH if until - since <= LUT_RAM_DEPTH else 2 * LUT_RAM_DEPTH
-    ring = memory.Memory(shape=len(value), depth=depth, init=[], attrs={"ram_style": "distributed"})
+    ring = memory.Memory(shape=len(Cat(values)), depth=depth, init=[], attrs={"ram_style": "distributed"})
     m.submodules[f"{name}_ring"] = ring
     write, read = ring.write_port(), ring.read_port()
-    m.d.comb += [write.data.eq(value), write.en.eq(valids[since])]
+    m.d.comb += [write.data.eq(Cat(values)), write.en.eq(valids[since])]
     for port, valid in ((write, valids[since]), (read, valids[until - 1])):
         place = Signal(range(depth), name=f"{name}_place")
         m.d.comb += port.addr.eq(place)
         m.d.sync += place.eq(place + valid)
-    return read.data
+    ends = list(accumulate(map(len, values), initial=0))
+    return [read.data[low:high] for low, high in pairwise(ends)]

@@ -4,7 +4,7 @@ from functools import reduce
 from itertools import pairwise, product
 from operator import add, or_
 
-from amaranth.hdl import C, Cat, Module, Mux, Signal, Value
+from amaranth.hdl import C, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -136,9 +136,7 @@ class ConstantDivide(wiring.Component):
         even, odd = [*multiply(q, self.i_d, "product"), C(0, 1)][:2]
         stage = self._estimated + 2
         bits = self.d_bits + 1  # x - q' d is below 2 d, so this many bits of it are enough
-        x_bits = min(bits, self.x_bits)
-        waited = carried(m, Cat(self.i_x[:x_bits], self.i_add), valids, 0, stage, "waited")
-        x, addend = waited[:x_bits], waited[x_bits:]
+        x, addend = carried(m, (self.i_x[:bits], self.i_add), valids, 0, stage, "waited")
         divisor = delayed(m, self.i_d, 2, "divisor")  # not the registers beside the multipliers
 
         # Subtract it from x, then from x - d as well, and choose.

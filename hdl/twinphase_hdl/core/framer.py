@@ -180,10 +180,11 @@ class Framer(wiring.Component):
         ]
 
         # Place in the frame, and frames since the window's start.
+        [window_frame] = carried(m, [anchor.window_frame], valids, 0, at_pulse, "window_frame")
         m.d.comb += [
             frame_divide.i_valid.eq(valids[at_pulse]),
             frame_divide.i_x.eq(pulse_divide.o_q),
-            frame_divide.i_add.eq(carried(m, anchor.window_frame, valids, 0, at_pulse, "window_frame")),
+            frame_divide.i_add.eq(window_frame),
             frame_divide.i_d.eq(config.frame_pulses),
             frame_divide.i_reciprocal.eq(config.frame_reciprocal),
             slot_divide.i_valid.eq(valids[at_place]),
@@ -216,25 +217,18 @@ class Framer(wiring.Component):
         m.d.sync += slot_class.eq(Mux(band_r, entry[4:], entry[:4]))
 
         # What waited for the class: n, and the windows of the anchor. A window is longer than the anchor's lag: at most one ahead.
-        def waited(value, since: int, name: str):
-            return carried(m, value, valids, since, end - 1, name)
-
-        anchor_windows = waited(Cat(anchor.window, anchor.dwindow, tag.channel), 0, "anchor_windows")
-        window, dwindow, channel = (
-            anchor_windows[: frame.WINDOW_BITS],
-            anchor_windows[frame.WINDOW_BITS : 2 * frame.WINDOW_BITS],
-            anchor_windows[2 * frame.WINDOW_BITS :],
-        )
-        start = waited(Cat(framed_x, last_window, base), 1, "base")
-        framed, last_window, base = start[0], start[1], start[2:]
-        pulse = waited(Cat(pulse_divide.o_q, position), at_pulse, "pulse")
-        pulses, position = pulse[: len(pulse_divide.o_q)], pulse[len(pulse_divide.o_q) :]
-        next_window = delayed(m, next_window, end - 1 - (at_place + 1), "next_window")
-        in_gate = delayed(m, in_gate, end - 1 - (at_pulse + 2), "in_gate")
+        last = end - 1
+        anchor_windows = (anchor.window, anchor.dwindow, tag.channel)
+        window, dwindow, channel = carried(m, anchor_windows, valids, 0, last, "anchor_windows")
+        framed, last_window, base = carried(m, (framed_x, last_window, base), valids, 1, last, "base")
+        pulses, position = carried(m, (pulse_divide.o_q, position), valids, at_pulse, last, "pulse")
+        next_window = delayed(m, next_window, last - (at_place + 1), "next_window")
+        in_gate = delayed(m, in_gate, last - (at_pulse + 2), "in_gate")
         band_r = delayed(m, band_r, 1, "out_band_r")
 
+        # Registers again, as it leaves for several rooms.
         gated = framed & in_gate & (slot_class != frame.SlotClass.GUARD)
-        counted = valids[end - 1] & gated
+        counted = valids[last] & gated
         # REF0 .. REF3 are 4 .. 7.
         reference = slot_class[2:] == frame.SlotClass.REF0 >> 2
         signal = ~band_r & (slot_class == frame.SlotClass.SIG)
@@ -248,8 +242,8 @@ class Framer(wiring.Component):
             self.o.position.eq(position),
             self.o.window.eq(window + next_window),
             self.o.dwindow.eq(dwindow + (next_window & last_window)),
-            self.o_unframed.eq(valids[end - 1] & ~framed),
-            self.o_background.eq(valids[end - 1] & framed & ~gated),
+            self.o_unframed.eq(valids[last] & ~framed),
+            self.o_background.eq(valids[last] & framed & ~gated),
             self.o_signal.eq(counted & signal),
             self.o_reference_q.eq(counted & reference & ~band_r),
             self.o_reference_r.eq(counted & reference & band_r),

@@ -1,6 +1,6 @@
 """The client's emitter: modulator codes of every pulse, from the anchor, the frame table and the symbols."""
 
-from amaranth.hdl import C, Cat, Module, Mux, Signal, Value, ValueLike
+from amaranth.hdl import C, Cat, Module, Mux, Signal, ValueLike
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -8,6 +8,7 @@ from twinphase_spec.frame import FRAME_PULSE_BITS, PULSE_BITS, SLOT_PULSES_BITS,
 from twinphase_spec.registers import CLIENT_LANES, CLIENT_TABLE_ENTRIES
 from twinphase_spec.symbols import CODE_BITS, LEVEL_BITS, PHASE_CODE_BITS, Level
 
+from ..core.along import delayed
 from ..core.divide import ConstantDivide
 from ..types import Anchor, GridConfig
 from .columns import ColumnMemory
@@ -93,13 +94,6 @@ class Emitter(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
 
-        def delay(value: Value, clocks: int, name: str) -> Value:
-            for i in range(clocks):
-                following = Signal(len(value), name=f"{name}{i}")
-                m.d.sync += following.eq(value)
-                value = following
-            return value
-
         # Table entry; a path that is shorter than the pipeline starts later.
         m.submodules.divide = divide = self._divide
         halves = [ColumnMemory(shape=32, depth=CLIENT_TABLE_ENTRIES) for _ in range(2)]
@@ -107,8 +101,8 @@ class Emitter(wiring.Component):
         entry = Signal(8 * CLIENT_LANES)
         entry_wait = self.latency - 1 - divide.latency - TABLE_READ_CLOCKS
         m.d.comb += [
-            divide.i_valid.eq(delay(self.i_framing, entry_wait, "framing_in")),
-            divide.i_x.eq(delay(self.i_anchor.frame_pulse, entry_wait, "frame_pulse")),
+            divide.i_valid.eq(delayed(m, self.i_framing, entry_wait, "framing_in")),
+            divide.i_x.eq(delayed(m, self.i_anchor.frame_pulse, entry_wait, "frame_pulse")),
             divide.i_d.eq(self.i_grid.slot_pulses),
             divide.i_reciprocal.eq(self.i_grid.slot_reciprocal),
         ]
@@ -123,12 +117,12 @@ class Emitter(wiring.Component):
         m.d.sync += entry.eq(Cat(half.o_data for half in halves))
 
         # Symbols, one generator per lane.
-        pulse = delay(self.i_anchor.pulse, self.latency - 1 - SymbolGenerator.latency, "early_pulse")
+        pulse = delayed(m, self.i_anchor.pulse, self.latency - 1 - SymbolGenerator.latency, "early_pulse")
         lane_bits = self._lanes.bit_length() - 1
-        framing = delay(self.i_framing, self.latency - 1, "framing")
+        framing = delayed(m, self.i_framing, self.latency - 1, "framing")
         m.d.sync += [
             self.o_valid.eq(framing),
-            self.o_pulse.eq(delay(self.i_anchor.pulse, self.latency - 1, "pulse")),
+            self.o_pulse.eq(delayed(m, self.i_anchor.pulse, self.latency - 1, "pulse")),
         ]
         for lane in range(self._lanes):
             m.submodules[f"symbols{lane}"] = generator = SymbolGenerator()
