@@ -11,7 +11,10 @@ LUT_RAM_DEPTH = 16
 
 
 def delayed(m: Module, value: Value, clocks: int, name: str) -> Value:
-    """``value``, ``clocks`` clocks later: registers that always move, so that nothing ties them to a place."""
+    """``value``, ``clocks`` clocks later: registers that always move, so that nothing ties them to a place.
+
+    Neither this nor `carried` may be called inside of an ``m.If``.
+    """
     for clock in range(1, clocks + 1):
         later = Signal.like(value, name=f"{name}_{clock}")
         m.d.sync += later.eq(value)
@@ -39,6 +42,7 @@ def carried(
     for port, valid in ((write, valids[since]), (read, valids[until - 1])):
         place = Signal(range(depth), name=f"{name}_place")
         m.d.comb += port.addr.eq(place)
-        m.d.sync += place.eq(place + valid)
+        with m.If(valid):
+            m.d.sync += place.eq(place + 1)
     ends = list(accumulate(map(len, values), initial=0))
     return [read.data[low:high] for low, high in pairwise(ends)]

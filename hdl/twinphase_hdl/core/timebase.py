@@ -165,20 +165,14 @@ class Timebase(wiring.Component):
         # Pulse, frame, window, d-window.
         frames_less_1 = Signal(frame.FRAMES_PER_WINDOW_BITS)
         windows_less_1 = Signal(frame.WINDOWS_PER_DWINDOW_BITS)
-        ends_window = Signal()  # a frame that ends here is its window's last
-        ends_dwindow = Signal()  # ... and that window its d-window's
-        last_frame = Signal()
-        last_window = Signal()
-        next_window = next_frame & ends_window
-        next_dwindow = next_frame & ends_dwindow
+        last_frame = Signal()  # a frame that ends here is its window's last
+        last_window = Signal()  # a window that ends here is its d-window's last
+        next_window = next_frame & last_frame
+        next_dwindow = next_window & last_window
         m.d.sync += [
             frames_less_1.eq(config.frames_per_window - 1),
             windows_less_1.eq(config.windows_per_dwindow - 1),
             # A clock late, in time: a frame lasts at least two clocks (16 pulses of 1024 ticks).
-            ends_window.eq(last_frame),
-            ends_dwindow.eq(last_frame & last_window),
-        ]
-        m.d.comb += [
             last_frame.eq(Mux(load, loaded.window_frame, anchor.window_frame) == frames_less_1),
             last_window.eq(Mux(load, loaded.dwindow_window, anchor.dwindow_window) == windows_less_1),
         ]
@@ -191,12 +185,12 @@ class Timebase(wiring.Component):
             with m.If(next_frame):
                 m.d.sync += [
                     anchor.frame.eq(anchor.frame + 1),
-                    anchor.window_frame.eq(Mux(ends_window, 0, anchor.window_frame + 1)),
+                    anchor.window_frame.eq(Mux(last_frame, 0, anchor.window_frame + 1)),
                 ]
             with m.If(next_window):
                 m.d.sync += [
                     anchor.window.eq(anchor.window + 1),
-                    anchor.dwindow_window.eq(Mux(ends_dwindow, 0, anchor.dwindow_window + 1)),
+                    anchor.dwindow_window.eq(Mux(last_window, 0, anchor.dwindow_window + 1)),
                 ]
             with m.If(next_dwindow):
                 m.d.sync += anchor.dwindow.eq(anchor.dwindow + 1)
