@@ -53,7 +53,7 @@ class RegisterControl(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.ahead = ahead = fifo.SyncFIFOBuffered(width=32, depth=READ_AHEAD)
+        m.submodules.ahead = ahead = fifo.SyncFIFO(width=32, depth=READ_AHEAD)
         m.submodules.way_in = way_in = Skid()
         m.submodules.way_out = way_out = Skid()
         wiring.connect(m, wiring.flipped(self.i), way_in.i)
@@ -111,7 +111,9 @@ class RegisterControl(wiring.Component):
             writes.eq((operation == RegisterOp.WRITE) & count_good & length_good),
         ]
         m.d.comb += [ahead.w_data.eq(self.i_read_data), ahead.w_en.eq(under_way[-1])]
-        m.d.sync += [under_way.eq(Cat(issue, under_way)), credit.eq(credit - issue + (ahead.r_en & ahead.r_rdy))]
+        m.d.sync += under_way.eq(Cat(issue, under_way))
+        with m.If(issue ^ (ahead.r_en & ahead.r_rdy)):
+            m.d.sync += credit.eq(credit + Mux(issue, -1, 1))
         m.d.sync += [self.o_write.eq(0), self.o_write_data.eq(request.payload.data), self.o_address.eq(next_address)]
         with m.FSM():
             with m.State("HEADER"):

@@ -1,6 +1,6 @@
 """Packets as bytes with a CRC-32 behind them, and back once it has proven right."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal, signed
 from amaranth.lib import memory, stream, wiring
 from amaranth.lib.crc import catalog
 from amaranth.lib.wiring import In, Out
@@ -50,14 +50,14 @@ class CrcAppender(wiring.Component):
             crc.data.eq(byte),
             crc.valid.eq(counted),
         ]
-        m.d.sync += [counted.eq(done & ~closing), byte.eq(word[:8])]
+        m.d.sync += [counted.eq(done & ~closing), byte.eq(word[:8]), crc.start.eq(0)]
         with m.If(left != 0), m.If(done):
             m.d.sync += [word.eq(word >> 8), left.eq(left - 1)]
         with m.Elif(last & ~closing), m.If(~counted):
             m.d.sync += [word.eq(crc.crc), left.eq(4), closing.eq(1)]
         with m.Else():
-            m.d.comb += [self.i.ready.eq(1), crc.start.eq(last)]
-            m.d.sync += [last.eq(0), closing.eq(0)]
+            m.d.comb += self.i.ready.eq(1)
+            m.d.sync += [crc.start.eq(last), last.eq(0), closing.eq(0)]
             with m.If(self.i.valid):
                 m.d.sync += [word.eq(self.i.payload.data), last.eq(self.i.payload.last), left.eq(4)]
         return m
@@ -103,7 +103,10 @@ class CrcChecker(wiring.Component):
         newest = Signal(32)
         older = Signal(32)
         bytes_in = Signal(2)
-        words_in = Signal(range(MAX_PACKET_WORDS + 2))
+        holds = Signal(2)
+        """As many bits are set as of ``newest`` and ``older`` hold a word of the frame."""
+        places = Signal(signed(MAX_PACKET_WORDS.bit_length() + 1), init=MAX_PACKET_WORDS)
+        """Words that a packet may still have: negative when it has its most and the checksum."""
         bad = Signal()
         full = Signal()
         # The checksum takes a byte at once, all else a clock later: whether it is right is known then.
@@ -121,10 +124,10 @@ class CrcChecker(wiring.Component):
             crc.valid.eq(self.i.valid & ~self.i.payload.last),
             crc.start.eq(self.i.valid & self.i.payload.last),
             whole.eq(byte & (bytes_in == 3)),
-            good.eq(matches & (bytes_in == 0) & (words_in >= 2) & ~bad & ~full),
+            good.eq(matches & (bytes_in == 0) & holds[1] & ~bad & ~full),
             write.addr.eq(written[:-1]),
             write.data.eq(Cat(older, end)),
-            write.en.eq((whole & (words_in >= 2) & ~full) | (end & good)),
+            write.en.eq((whole & holds[1] & ~full) | (end & good)),
         ]
         m.d.comb += word.eq(Cat(shifting[8:], frame_byte.data))
         m.d.sync += [
@@ -137,27 +140,27 @@ class CrcChecker(wiring.Component):
         with m.If(byte):
             m.d.sync += [shifting.eq(word), bytes_in.eq(bytes_in + 1), touched.eq(1)]
         with m.If(whole):
-            m.d.sync += [older.eq(newest), newest.eq(word)]
-            with m.If(words_in >= 2):
-                m.d.sync += bad.eq(bad | full | (words_in == MAX_PACKET_WORDS + 1))
-            with m.If(words_in != MAX_PACKET_WORDS + 1):
-                m.d.sync += words_in.eq(words_in + 1)
+            m.d.sync += [older.eq(newest), newest.eq(word), holds.eq(Cat(1, holds)), places.eq(places - 1)]
+            m.d.sync += bad.eq(bad | (holds[1] & (full | places[-1])))
         with m.If(end):
-            m.d.sync += [bytes_in.eq(0), words_in.eq(0), bad.eq(0), touched.eq(0)]
+            m.d.sync += [bytes_in.eq(0), holds.eq(0), places.eq(MAX_PACKET_WORDS), bad.eq(0), touched.eq(0)]
             m.d.sync += written.eq(Mux(good, written + 1, committed))
             with m.If(good):
                 m.d.sync += committed.eq(written + 1)
         with m.Elif(write.en & ~bad):
             m.d.sync += written.eq(written + 1)
 
+        fetching = Signal()
         loaded = Signal()
         advance = Signal()
-        m.d.comb += [advance.eq(~self.o.valid | self.o.ready), read.en.eq(advance), read.addr.eq(fetched[:-1])]
+        m.d.comb += [
+            fetching.eq(fetched != committed),
+            advance.eq(~self.o.valid | self.o.ready),
+            read.en.eq(advance),
+            read.addr.eq(fetched[:-1]),
+        ]
         with m.If(advance):
-            m.d.sync += [
-                fetched.eq(fetched + (fetched != committed)),
-                loaded.eq(fetched != committed),
-                self.o.valid.eq(loaded),
-                self.o.payload.eq(read.data),
-            ]
+            m.d.sync += [loaded.eq(fetching), self.o.valid.eq(loaded), self.o.payload.eq(read.data)]
+        with m.If(advance & fetching):
+            m.d.sync += fetched.eq(fetched + 1)
         return m

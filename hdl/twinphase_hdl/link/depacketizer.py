@@ -149,7 +149,9 @@ class Depacketizer(wiring.Component):
         held = Signal()
         m.d.comb += skid.i.valid.eq(held)
         with m.If(advance):
-            m.d.sync += [fetched.eq(fetched + fetching), loaded.eq(fetching), held.eq(loaded), current.eq(read.data)]
+            m.d.sync += [loaded.eq(fetching), held.eq(loaded), current.eq(read.data)]
+        with m.If(advance & fetching):
+            m.d.sync += fetched.eq(fetched + 1)
 
         # Routing.
         out = skid.o.payload

@@ -34,9 +34,10 @@ class PacketBuffer(wiring.Component):
         clock later.
     i_clock : In(51) - clock count; it acts on the input of two clocks later.
     i_base : In(51) - base of the open packet in clocks, used when it holds a record and ``own_base`` is set.
-    i_refuse : In(1) - the record that starts in this clock is not to be admitted.
+    i_refuse : In(1) - the record that starts in this clock is not to be admitted; 0 within a record.
     i_lost : In(2) - so many records were lost before they reached this.
     o : Out(word_stream()) - packets, ``last`` on the last word.
+    o_filled : Out(1) - the open packet has a word.
     o_empty : Out(1) - a record that starts in this clock is the first of its packet.
     o_admit : Out(1) - a record that starts in this clock is admitted, unless ``i_refuse`` (``lossless``: in the next clock).
     o_idle : Out(1) - nothing changes before the next input word or tick.
@@ -73,6 +74,7 @@ class PacketBuffer(wiring.Component):
                 "i_refuse": In(1),
                 "i_lost": In(2),
                 "o": Out(word_stream()),
+                "o_filled": Out(1),
                 "o_empty": Out(1),
                 "o_admit": Out(1),
                 "o_idle": Out(1),
@@ -129,22 +131,23 @@ class PacketBuffer(wiring.Component):
         admit = Signal()
         transfer = Signal()
         start = Signal()
-        """The first word of a record that is admitted."""
+        """A first word would be that of a record that is admitted."""
         put = Signal()
         m.d.comb += [
             close.eq(~taking & may_close & Mux(filled, full | due, heartbeat & self.i_enable & ~closed)),
+            self.o_filled.eq(filled),
             self.o_empty.eq(~filled | (may_close & (full | due))),
             self.o_admit.eq(enabled & ~spare[-1] & (~full | may_close)),
             transfer.eq(self.i.valid & self.i.ready),
-            start.eq(transfer & ~inside & admit),
-            put.eq((transfer & taking) | start),
+            start.eq(~inside & admit),
+            put.eq(transfer & ~self.i_refuse & (taking | start)),
         ]
         if self._lossless:
             # What was admitted a clock ago and not used up since is still admitted.
             m.d.comb += self.i.ready.eq(inside | admit | ~enabled)
             m.d.sync += admit.eq(self.o_admit & ~put)
         else:
-            m.d.comb += [self.i.ready.eq(1), admit.eq(self.o_admit & ~self.i_refuse)]
+            m.d.comb += [self.i.ready.eq(1), admit.eq(self.o_admit)]
         m.d.sync += [
             enabled.eq(self.i_enable),
             filled.eq((filled & ~close) | put),
@@ -180,8 +183,8 @@ class PacketBuffer(wiring.Component):
         losses = Signal(2)
         describe = Signal()
         m.d.sync += [
-            started.eq(start),
-            losses.eq(Mux(enabled, self.i_lost + (transfer & ~inside & ~admit), 0)),
+            started.eq(put & ~inside),
+            losses.eq(Mux(enabled, self.i_lost + (transfer & ~inside & ~put), 0)),
             describe.eq(close),
             queue_write.data.words.eq(limit - places),
             queue_write.data.base_clock.eq(former_clock),
@@ -267,22 +270,24 @@ class StreamPacker(wiring.Component):
         m.d.comb += [buffer.i_enable.eq(self.i_enable), buffer.i_clock.eq(self.i_clock)]
 
         words = Signal(32 * self._record_words)
-        left = Signal(range(self._record_words + 1))
+        left = Signal(self._record_words)
+        """As many bits are set as words are left: that there is one, or more than one, is a bit."""
+        any_left, more_left = left[0], left[1:2].any()
         step = Signal()
-        m.d.comb += self.o_idle.eq(buffer.o_idle & (left == 0) & ~self.i.valid)
+        m.d.comb += self.o_idle.eq(buffer.o_idle & ~any_left & ~self.i.valid)
         if self._lossless:
             # Whether the buffer takes a word is known too late in the clock to be told to whoever sends.
-            m.d.comb += [step.eq(~buffer.i.valid | buffer.i.ready), self.i.ready.eq(left == 0)]
+            m.d.comb += [step.eq(~buffer.i.valid | buffer.i.ready), self.i.ready.eq(~any_left)]
         else:
-            m.d.comb += [step.eq(1), self.i.ready.eq(left <= 1)]
+            m.d.comb += [step.eq(1), self.i.ready.eq(~more_left)]
         with m.If(step):
             m.d.sync += [
-                buffer.i.valid.eq(left != 0),
+                buffer.i.valid.eq(any_left),
                 buffer.i.payload.data.eq(words[:32]),
-                buffer.i.payload.last.eq(left == 1),
+                buffer.i.payload.last.eq(~more_left),
             ]
         with m.If(self.i.valid & self.i.ready):
-            m.d.sync += [words.eq(self.i.payload.as_value()), left.eq(self._record_words)]
-        with m.Elif((left != 0) & step):
-            m.d.sync += [words.eq(Cat(words[32:], words[-32:])), left.eq(left - 1)]
+            m.d.sync += [words.eq(self.i.payload.as_value()), left.eq(~0)]
+        with m.Elif(step):
+            m.d.sync += [words.eq(Cat(words[32:], words[-32:])), left.eq(left >> 1)]
         return m

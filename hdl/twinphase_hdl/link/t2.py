@@ -36,12 +36,13 @@ class T2Encoder(wiring.Component):
     A tag's period is ``p = time >> 25``. The first tag of a packet sets the packet's base, ``p << 25``; a later one with
     ``d = p - (period of the packet's last tag) > 0`` is preceded by one overflow word of ``d``.
     Both form one record, admitted or lost whole. ``d`` is at most 2^25 - 1, as a packet is flushed every 32 periods; a tag
-    for which it is not (the link stood still for 1100 s, or time was set back) is lost.
+    for which it is not (the link stood still for 1100 s, or time was set back) is lost, also when the packet closes in the
+    very clock in which it comes.
 
     Members
     -------
     i : In(stream of Tag, always ready) - in the order of their times.
-    i_empty, i_admit : In(1) - ``o_empty`` and ``o_admit`` of the packet buffer.
+    i_filled, i_empty, i_admit : In(1) - ``o_filled``, ``o_empty`` and ``o_admit`` of the packet buffer.
     o : Out(word_stream()) - record words to the packet buffer.
     o_base : Out(51) - base of its open packet in clocks (a multiple of 2^12).
     o_refuse : Out(1) - to the packet buffer: the tag is out of reach.
@@ -59,6 +60,7 @@ class T2Encoder(wiring.Component):
         super().__init__(
             {
                 "i": In(stream.Signature(Tag, always_ready=True)),
+                "i_filled": In(1),
                 "i_empty": In(1),
                 "i_admit": In(1),
                 "o": Out(word_stream()),
@@ -138,7 +140,7 @@ class T2Encoder(wiring.Component):
                     Cat(current.time, current.channel, Const(0, 1)),
                 )
             ),
-            self.o_refuse.eq(current.beyond & ~self.i_empty),
+            self.o_refuse.eq(current.beyond & self.i_filled),
             proceed.eq(~held | ~self.i_admit | ~(unsure | overflow)),
             lost.eq(held & ~second & (~self.i_admit | (self.o_refuse & ~unsure))),
             self.o_lost.eq((self.i.valid & ~room) + (held & unsure & ~self.i_admit)),
@@ -210,6 +212,7 @@ class TagPacker(wiring.Component):
         wiring.connect(m, encoder.o, buffer.i)
         wiring.connect(m, buffer.o, wiring.flipped(self.o))
         m.d.comb += [
+            encoder.i_filled.eq(buffer.o_filled),
             encoder.i_empty.eq(buffer.o_empty),
             encoder.i_admit.eq(buffer.o_admit),
             buffer.i_base.eq(encoder.o_base),
