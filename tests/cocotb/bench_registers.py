@@ -10,6 +10,7 @@ import cocotb
 
 from bench_packer import LAST, header_of, packets_of, payload_of
 from link_client import CELLS, COUNTERS, MASK32, RECEIVED, TABLE, Node, compare, words
+from twinphase_hdl.link.snapshot import Snapshot
 from twinphase_spec.packets import (
     HEADER_WORDS,
     MAGIC,
@@ -230,6 +231,7 @@ async def test_status_records(dut: Any) -> None:
     draw = random.Random(4)
     node = Node(dut, clock=(4 << STATUS_BITS) - 300)
     history: dict[int, int] = {}
+    copy_clocks = Snapshot(counters=len(CLIENT.counters)).copy_clocks
 
     def change(cycle: int) -> None:
         value = node.clock | sum(draw.getrandbits(64) << 64 * k for k in range(1, len(CLIENT.counters)))
@@ -246,7 +248,7 @@ async def test_status_records(dut: Any) -> None:
         node.clock = tick - ahead - 30
         await node.loop.step(30)
         node.rx.send(words(Stream.REGISTER_REQUEST, [1], sequence=100 + k, flags=RegisterOp.WRITE, w3=snapshot, w4=1))
-        await node.loop.step(ahead + 120)
+        await node.loop.step(ahead + 2 * copy_clocks + 60)
         # The next flush tick sends the record.
         node.clock = tick + (1 << 13) - 2
         await node.loop.step(80)
@@ -260,7 +262,7 @@ async def test_status_records(dut: Any) -> None:
         clock = value & (1 << 64) - 1
         late = clock - (4 + k << STATUS_BITS)
         assert value == history[clock]
-        assert 3 <= late <= 2 * len(CLIENT.counters) + 5, f"status {k} is {late} clocks late"
+        assert 3 <= late <= 3 + copy_clocks + 2, f"status {k} is {late} clocks late"
         held_up += late > 3
         assert int(header_of(packet)["base_ticks"]) >> FRACTION_BITS == (4 + k << STATUS_BITS) + (1 << 13)
     assert 0 < held_up < 14, "no snapshot was under way at a tick"

@@ -1,6 +1,9 @@
 """Clock and counters of one instant, for the COUNTERS memory and the STATUS stream."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from functools import reduce
+from operator import or_
+
+from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -8,10 +11,13 @@ from twinphase_hdl.types import word_stream
 from twinphase_spec import packets, units
 
 MEMORY_WORDS = 128
+GROUP_WORDS = 8
+CHOICE_CLOCKS = 3
+"""From a word's turn to the word, the turn's own register counted."""
 
 
 class Snapshot(wiring.Component):
-    """Latches all counters at one clock and copies them, a word per clock, to memory (and to the link).
+    """Latches all counters at one clock and copies them, a word in three clocks, to memory (and to the link).
 
     A snapshot is due when ``i_snapshot`` is high, and when ``i_clock mod 2^STATUS_BITS = 0`` with ``i_status_enable``; this one is
     also sent as a STATUS record. Both at once share one snapshot. One that becomes due during a copy is taken after it.
@@ -27,8 +33,8 @@ class Snapshot(wiring.Component):
     status : Out(word_stream()) - record words for a `PacketBuffer`; waits when that is not ready.
     o_idle : Out(1) - no snapshot is due or being copied.
 
-    Latency: the latched values are those of three clocks after the tick, two after ``i_snapshot``; a copy takes 2 clocks per
-    counter and 3.
+    Latency: the latched values are those of three clocks after the tick, two after ``i_snapshot``; a copy takes
+    `copy_clocks`, more if ``status`` waits.
     Throughput: one copy at a time. Overflow: two equal requests during one copy become one.
     """
 
@@ -50,6 +56,11 @@ class Snapshot(wiring.Component):
             }
         )
 
+    @property
+    def copy_clocks(self) -> int:
+        """Clocks from the latch to the last word, at least: two words per counter."""
+        return CHOICE_CLOCKS * 2 * self._counters + 1
+
     def elaborate(self, platform):
         m = Module()
         m.submodules.store = store = memory.Memory(shape=32, depth=MEMORY_WORDS, init=[])
@@ -64,11 +75,27 @@ class Snapshot(wiring.Component):
         m.d.comb += ticked.eq(zeros.all() & self.i_status_enable)
         m.d.sync += zeros.eq(Cat(ticks[:half] == 0, ticks[half:] == 0))
 
-        shadow = Signal(64 * self._counters)
-        left = Signal(range(2 * self._counters + 1))
-        # Registers, each of which moves the thousands of flip-flops of the shadow by itself: what decides about them is a clock old.
+        # The shadow of thousands of flip-flops takes the counters and is otherwise at rest. One word at a time has its turn; it
+        # comes out in two clocks, first of its group and then of all groups.
+        shadow = [Signal(64, name=f"shadow_{k}") for k in range(self._counters)]
         latch = Signal()
+        with m.If(latch):
+            m.d.sync += Cat(shadow).eq(Cat(self.i_counters))
+        words = [counter[low : low + 32] for counter in shadow for low in (0, 32)]
+        turn = Signal(len(words))
+        index = Signal(write.addr.shape())
+        groups = []
+        for first in range(0, len(words), GROUP_WORDS):
+            group = Signal(32, name=f"group_{first}")
+            members = zip(words[first : first + GROUP_WORDS], turn[first : first + GROUP_WORDS], strict=True)
+            m.d.sync += group.eq(reduce(or_, (word & its_turn.replicate(32) for word, its_turn in members)))
+            groups.append(group)
+        word = Signal(32)
+        m.d.sync += word.eq(reduce(or_, groups))
+
         copying = Signal()
+        chosen = Signal(CHOICE_CLOCKS)
+        """Highest bit: ``word`` is that of the turn."""
         sending = Signal()
         status_due = Signal()
         snapshot_due = Signal()
@@ -77,12 +104,13 @@ class Snapshot(wiring.Component):
         asked = Signal()
         m.d.comb += [
             start.eq(~latch & ~copying & (status_due | snapshot_due)),
-            self.status.valid.eq(copying & sending),
-            self.status.payload.data.eq(shadow[:32]),
-            self.status.payload.last.eq(left == 1),
-            step.eq(copying & (self.status.ready | ~sending)),
+            self.status.valid.eq(chosen[-1] & sending),
+            self.status.payload.data.eq(word),
+            self.status.payload.last.eq(turn[-1]),
+            step.eq(chosen[-1] & (self.status.ready | ~sending)),
             write.en.eq(step),
-            write.data.eq(shadow[:32]),
+            write.addr.eq(index),
+            write.data.eq(word),
             asked.eq(((ticks == 0) & self.i_status_enable) | ticked | self.i_snapshot),
             self.o_idle.eq(~(asked | status_due | snapshot_due | latch | copying)),
         ]
@@ -93,12 +121,12 @@ class Snapshot(wiring.Component):
         ]
         with m.If(start):
             m.d.sync += sending.eq(status_due)
-        with m.If(latch | step):
-            m.d.sync += shadow.eq(Mux(latch, Cat(*self.i_counters), shadow >> 32))
         with m.If(latch):
-            m.d.sync += [copying.eq(1), left.eq(2 * self._counters), write.addr.eq(0)]
-        with m.Elif(step):
-            m.d.sync += [left.eq(left - 1), write.addr.eq(write.addr + 1)]
-            with m.If(left == 1):
+            m.d.sync += [copying.eq(1), turn.eq(1), index.eq(0)]
+        with m.If(step):
+            m.d.sync += [turn.eq(turn << 1), index.eq(index + 1)]
+            with m.If(turn[-1]):
                 m.d.sync += [copying.eq(0), self.o_snapshot_count.eq(self.o_snapshot_count + 1)]
+        with m.If(~chosen[-1] | step):
+            m.d.sync += chosen.eq(Cat(latch | (step & ~turn[-1]), chosen))
         return m

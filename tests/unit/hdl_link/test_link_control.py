@@ -249,7 +249,7 @@ def test_snapshot_latches_all_counters_at_one_clock():
 
     async def bench(context):
         context.set(dut.i_status_enable, 1)
-        for clock in range(tick - 10, tick + 60):
+        for clock in range(tick - 10, tick + 2 * dut.copy_clocks + 10):
             context.set(dut.i_clock, clock)
             for k in range(5):
                 context.set(dut.i_counters[k], clock * (k + 1) << 20)
