@@ -171,12 +171,13 @@ class Framer(wiring.Component):
         ]
         position = pulse_divide.o_r[frame.PERIOD_FRACTION_BITS :]
         band_r = delayed(m, tag.channel[1], at_pulse + 1, "band_r")
+        framed = delayed(m, framed_x, at_pulse, "framed_x")
         gates = ((self.i_gate_start_q, self.i_gate_stop_q), (self.i_gate_start_r, self.i_gate_stop_r))
         in_gates = Signal(4)
-        in_gate = Signal()
+        in_gate = Signal()  # there is a tag, framed and in the gate of its band
         m.d.sync += [
             in_gates.eq(Cat(Cat(position >= start, position < stop) for start, stop in gates)),
-            in_gate.eq(Mux(band_r, in_gates[2:].all(), in_gates[:2].all())),
+            in_gate.eq(valids[at_pulse + 1] & framed & Mux(band_r, in_gates[2:].all(), in_gates[:2].all())),
         ]
 
         # Place in the frame, and frames since the window's start.
@@ -220,15 +221,15 @@ class Framer(wiring.Component):
         last = end - 1
         anchor_windows = (anchor.window, anchor.dwindow, tag.channel)
         window, dwindow, channel = carried(m, anchor_windows, valids, 0, last, "anchor_windows")
-        framed, last_window, base = carried(m, (framed_x, last_window, base), valids, 1, last, "base")
+        last_window, base = carried(m, (last_window, base), valids, 1, last, "base")
         pulses, position = carried(m, (pulse_divide.o_q, position), valids, at_pulse, last, "pulse")
         next_window = delayed(m, next_window, last - (at_place + 1), "next_window")
+        framed = delayed(m, framed, last - (at_pulse + 1), "framed")
         in_gate = delayed(m, in_gate, last - (at_pulse + 2), "in_gate")
         band_r = delayed(m, band_r, 1, "out_band_r")
 
         # Registers again, as it leaves for several rooms.
-        gated = framed & in_gate & (slot_class != frame.SlotClass.GUARD)
-        counted = valids[last] & gated
+        gated = in_gate & (slot_class != frame.SlotClass.GUARD)
         # REF0 .. REF3 are 4 .. 7.
         reference = slot_class[2:] == frame.SlotClass.REF0 >> 2
         signal = ~band_r & (slot_class == frame.SlotClass.SIG)
@@ -244,9 +245,9 @@ class Framer(wiring.Component):
             self.o.dwindow.eq(dwindow + (next_window & last_window)),
             self.o_unframed.eq(valids[last] & ~framed),
             self.o_background.eq(valids[last] & framed & ~gated),
-            self.o_signal.eq(counted & signal),
-            self.o_reference_q.eq(counted & reference & ~band_r),
-            self.o_reference_r.eq(counted & reference & band_r),
-            self.o_other.eq(counted & ~reference & ~signal),
+            self.o_signal.eq(gated & signal),
+            self.o_reference_q.eq(gated & reference & ~band_r),
+            self.o_reference_r.eq(gated & reference & band_r),
+            self.o_other.eq(gated & ~reference & ~signal),
         ]
         return m
