@@ -180,11 +180,13 @@ class PacketBuffer(wiring.Component):
         first_record = Signal(32)
         started = Signal()
         lost = Signal(64)
-        losses = Signal(2)
+        lost_here = Signal()
+        lost_before = Signal(2)
         describe = Signal()
         m.d.sync += [
             started.eq(put & ~inside),
-            losses.eq(Mux(enabled, self.i_lost + (transfer & ~inside & ~put), 0)),
+            lost_here.eq(enabled & transfer & ~inside & ~put),
+            lost_before.eq(Mux(enabled, self.i_lost, 0)),
             describe.eq(close),
             queue_write.data.words.eq(limit - places),
             queue_write.data.base_clock.eq(former_clock),
@@ -199,8 +201,8 @@ class PacketBuffer(wiring.Component):
             queue_write.data.lost.eq(lost),
             queue_write.data.first_record.eq(first_record),
         ]
-        with m.If(losses != 0):
-            m.d.sync += lost.eq(lost + losses)
+        with m.If(lost_here | lost_before.any()):
+            m.d.sync += lost.eq(lost + (lost_before + lost_here)[:2])
         with m.If(started):
             m.d.sync += accepted.eq(accepted + 1)
 

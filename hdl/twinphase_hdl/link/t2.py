@@ -18,16 +18,21 @@ TAG_WORDS = 2
 
 
 class Waiting(data.Struct):
-    """A tag in the encoder's queue, and how far its period is from that of the tag before it."""
+    """A tag in the encoder's queue, and how many periods it is behind the tag before it."""
 
     time: packets.T2_TIME_BITS
     period: PERIOD_BITS
     channel: CHANNEL_BITS
     distance: packets.T2_TIME_BITS
+
+
+class Reach(data.Struct):
+    """What a distance means to a packet that has a tag."""
+
     later: 1
-    """The distance is not 0 and fits into an overflow word ..."""
+    """It takes an overflow word ..."""
     beyond: 1
-    """... or does not fit."""
+    """... or is too far for one."""
 
 
 class T2Encoder(wiring.Component):
@@ -49,9 +54,9 @@ class T2Encoder(wiring.Component):
     o_lost : Out(2) - so many tags were lost in this clock without being offered to the buffer.
     o_idle : Out(1) - no tag is held.
 
-    Latency: 4 clocks when nothing waits. Throughput: a tag per clock; an overflow word takes a clock more, and so do (two) the
-    first tag that finds room after one that was lost. QUEUE_TAGS tags wait meanwhile. Overflow: ``o_lost``. Source:
-    PicoQuant, T2 record format of HydraHarp V2 and MultiHarp.
+    Latency: 4 clocks when nothing waits. Throughput: a tag per clock; an overflow word takes a clock more, the first tag that
+    finds room after one that was lost takes three. QUEUE_TAGS tags wait meanwhile. Overflow: ``o_lost``. Source: PicoQuant,
+    T2 record format of HydraHarp V2 and MultiHarp.
     """
 
     QUEUE_TAGS = 16
@@ -73,19 +78,20 @@ class T2Encoder(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        # Sixteen entries belong into LUT RAM, one more waits in registers.
-        m.submodules.queue = queue = memory.Memory(
-            shape=Waiting, depth=self.QUEUE_TAGS, init=[], attrs={"ram_style": "distributed"}
-        )
+        # Sixteen entries belong into LUT RAM. What decides is read a tag ahead of the rest, and goes into registers.
+        distributed = {"ram_style": "distributed"}
+        m.submodules.queue = queue = memory.Memory(shape=Waiting, depth=self.QUEUE_TAGS, init=[], attrs=distributed)
+        m.submodules.reaches = reaches = memory.Memory(shape=Reach, depth=self.QUEUE_TAGS, init=[], attrs=distributed)
         write, read = queue.write_port(), queue.read_port(domain="comb")
-        # Tags taken into the queue's way in, written, and read: one bit more than addresses, so that full and empty differ.
+        reach_write, reach_read = reaches.write_port(), reaches.read_port(domain="comb")
+        # Tags taken into the queue's way in, written, and held: one bit more than addresses, so that full and empty differ.
         entered = Signal(len(write.addr) + 1)
         written = Signal.like(entered)
         fetched = Signal.like(entered)
 
         # Way in: distances from tag to tag, as if none were lost behind the queue.
         room = Signal(init=1)
-        """A clock old: two places are kept for the tag of a clock ago and that of now."""
+        """There is a place beside the held tag's. That one has left is seen a clock late."""
         enter = Signal()
         came = Signal(2)
         tag = Signal(Tag)
@@ -94,14 +100,17 @@ class T2Encoder(wiring.Component):
             enter.eq(self.i.valid & room),
             write.en.eq(came[1]),
             write.addr.eq(written),
+            reach_write.en.eq(came[1]),
+            reach_write.addr.eq(written),
         ]
         m.d.sync += [
-            room.eq((entered - fetched)[: len(entered)] < self.QUEUE_TAGS - 1),
+            room.eq((entered - fetched + enter)[: len(entered)] < self.QUEUE_TAGS - 1),
             came.eq(Cat(enter, came)),
             write.data.time.eq(tag.time),
             write.data.period.eq(tag.time[packets.T2_TIME_BITS :]),
             write.data.channel.eq(tag.channel),
-            *_reach(write.data, gap),
+            write.data.distance.eq(gap),
+            *_reach(reach_write.data, gap),
         ]
         with m.If(enter):
             m.d.sync += [
@@ -114,55 +123,64 @@ class T2Encoder(wiring.Component):
 
         # Way out: the held tag's words.
         held = Signal()
-        current = Signal(Waiting)
+        place = Signal(range(self.QUEUE_TAGS))
+        """The held tag's in the queue."""
+        current = read.data
+        reach = Signal(Reach)
         second = Signal()
         """The held tag's overflow word is out."""
         unsure = Signal()
-        """The tag before the held one was lost: its distance is that from the packet's last tag, to be measured first."""
-        measured = Signal()
+        """The tag before the held one was lost: how far the packet's last tag is must be found out first."""
+        measured = Signal(3)
+        """Steps of that: the difference of periods, what it means, and that ``reach`` tells of it."""
         last_period = Signal(PERIOD_BITS)
         base = Signal(PERIOD_BITS)
         from_last = Signal(PERIOD_BITS)
+        last_reach = Signal(Reach)
+        distance = Signal(packets.T2_TIME_BITS)
         overflow = Signal()
         proceed = Signal()
         lost = Signal()
         waits = Signal()
         m.d.comb += [
-            read.addr.eq(fetched),
+            read.addr.eq(place),
+            reach_read.addr.eq(fetched),
             waits.eq(written != fetched),
-            overflow.eq(current.later & ~self.i_empty),
+            overflow.eq(reach.later & ~self.i_empty),
+            distance.eq(Mux(measured[2], from_last, current.distance)),
             self.o.valid.eq(held & ~unsure),
             self.o.payload.last.eq(~(overflow & self.i_admit)),  # a record that is lost has one word
             self.o.payload.data.eq(
                 Mux(
                     overflow,
-                    Cat(current.distance, Const(packets.T2_OVERFLOW_CHANNEL, CHANNEL_BITS), Const(1, 1)),
+                    Cat(distance, Const(packets.T2_OVERFLOW_CHANNEL, CHANNEL_BITS), Const(1, 1)),
                     Cat(current.time, current.channel, Const(0, 1)),
                 )
             ),
-            self.o_refuse.eq(current.beyond & self.i_filled),
+            self.o_refuse.eq(reach.beyond & self.i_filled),
             proceed.eq(~held | ~self.i_admit | ~(unsure | overflow)),
             lost.eq(held & ~second & (~self.i_admit | (self.o_refuse & ~unsure))),
             self.o_lost.eq((self.i.valid & ~room) + (held & unsure & ~self.i_admit)),
             self.o_base.eq(base << PERIOD_CLOCK_BITS),
             self.o_idle.eq(~(self.i.valid | came.any() | waits | held)),
         ]
-        m.d.sync += from_last.eq(current.period - last_period)
+        m.d.sync += [from_last.eq(current.period - last_period), *_reach(last_reach, from_last)]
         with m.If(proceed):
             m.d.sync += [
                 held.eq(waits),
                 fetched.eq(fetched + waits),
-                current.eq(read.data),
+                place.eq(fetched),
+                reach.eq(reach_read.data),
                 second.eq(0),
                 measured.eq(0),
                 unsure.eq(unsure | lost),
             ]
         with m.Elif(unsure):
-            m.d.sync += measured.eq(1)
-            with m.If(measured):
-                m.d.sync += [unsure.eq(0), *_reach(current, from_last)]
+            m.d.sync += measured.eq(Cat(1, measured))
+            with m.If(measured[1]):
+                m.d.sync += [unsure.eq(0), reach.eq(last_reach)]
         with m.Else():
-            m.d.sync += [second.eq(1), current.later.eq(0)]
+            m.d.sync += [second.eq(1), reach.later.eq(0)]
         with m.If(self.o.valid & self.i_admit & ~self.o_refuse):
             m.d.sync += last_period.eq(current.period)
         with m.If(self.i_empty & ~second):
@@ -171,14 +189,10 @@ class T2Encoder(wiring.Component):
         return m
 
 
-def _reach(entry, gap) -> tuple:
-    """Assignments of the fields of ``entry`` that tell how far its tag is, from the difference ``gap`` of periods."""
-    near = gap[packets.T2_TIME_BITS :] == 0
-    return (
-        entry.distance.eq(gap[: packets.T2_TIME_BITS]),
-        entry.later.eq(near & gap[: packets.T2_TIME_BITS].any()),
-        entry.beyond.eq(~near),
-    )
+def _reach(reach, gap) -> tuple:
+    """Assignments of the fields of ``reach`` for a difference ``gap`` of periods."""
+    beyond = gap[packets.T2_TIME_BITS :].any()
+    return reach.later.eq(~beyond & gap[: packets.T2_TIME_BITS].any()), reach.beyond.eq(beyond)
 
 
 class TagPacker(wiring.Component):
