@@ -1,6 +1,6 @@
 """Tags in, packets of PicoQuant T2 words out."""
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -84,14 +84,15 @@ class T2Encoder(wiring.Component):
         m.submodules.reaches = reaches = memory.Memory(shape=Reach, depth=self.QUEUE_TAGS, init=[], attrs=distributed)
         write, read = queue.write_port(), queue.read_port(domain="comb")
         reach_write, reach_read = reaches.write_port(), reaches.read_port(domain="comb")
-        # Tags taken into the queue's way in, written, and held: one bit more than addresses, so that full and empty differ.
-        entered = Signal(len(write.addr) + 1)
-        written = Signal.like(entered)
-        fetched = Signal.like(entered)
+        # Tags written and held: one bit more than addresses, so that full and empty differ.
+        written = Signal(len(write.addr) + 1)
+        fetched = Signal.like(written)
 
         # Way in: distances from tag to tag, as if none were lost behind the queue.
-        room = Signal(init=1)
-        """There is a place beside the held tag's. That one has left is seen a clock late."""
+        places = Signal(signed(len(written)), init=self.QUEUE_TAGS - 2)
+        """Free ones but one, beside the held tag's: negative when there is none. One that comes free is seen a clock late."""
+        made_place = Signal()
+        room = ~places[-1]
         enter = Signal()
         came = Signal(2)
         tag = Signal(Tag)
@@ -104,7 +105,6 @@ class T2Encoder(wiring.Component):
             reach_write.addr.eq(written),
         ]
         m.d.sync += [
-            room.eq((entered - fetched + enter)[: len(entered)] < self.QUEUE_TAGS - 1),
             came.eq(Cat(enter, came)),
             write.data.time.eq(tag.time),
             write.data.period.eq(tag.time[packets.T2_TIME_BITS :]),
@@ -116,8 +116,9 @@ class T2Encoder(wiring.Component):
             m.d.sync += [
                 tag.eq(self.i.payload),
                 gap.eq((self.i.payload.time >> packets.T2_TIME_BITS) - (tag.time >> packets.T2_TIME_BITS)),
-                entered.eq(entered + 1),
             ]
+        with m.If(enter ^ made_place):
+            m.d.sync += places.eq(places + Mux(made_place, 1, -1))
         with m.If(came[1]):
             m.d.sync += written.eq(written + 1)
 
@@ -164,7 +165,11 @@ class T2Encoder(wiring.Component):
             self.o_base.eq(base << PERIOD_CLOCK_BITS),
             self.o_idle.eq(~(self.i.valid | came.any() | waits | held)),
         ]
-        m.d.sync += [from_last.eq(current.period - last_period), *_reach(last_reach, from_last)]
+        m.d.sync += [
+            made_place.eq(proceed & waits),
+            from_last.eq(current.period - last_period),
+            *_reach(last_reach, from_last),
+        ]
         with m.If(proceed):
             m.d.sync += [
                 held.eq(waits),
