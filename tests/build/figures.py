@@ -32,10 +32,11 @@ SYNTHESIS = (
 
 
 def units() -> dict[str, Callable[[], wiring.Component]]:
-    """Name and maker of every unit whose figures are kept. Not yet: tag packer (123 MHz), block sifter."""
+    """Name and maker of every unit whose figures are kept. Not yet: block sifter."""
     from twinphase_hdl.core.framer import Framer
     from twinphase_hdl.core.timebase import Timebase
     from twinphase_hdl.link.snapshot import Snapshot
+    from twinphase_hdl.link.t2 import TagPacker
     from twinphase_hdl.phase.cordic import Cordic
     from twinphase_hdl.phase.tracker import PhaseTracker
     from twinphase_hdl.sift.emitter import Emitter
@@ -48,6 +49,7 @@ def units() -> dict[str, Callable[[], wiring.Component]]:
         "core.framer": Framer,
         "core.timebase": Timebase,
         "link.snapshot": lambda: Snapshot(counters=len(SERVER.counters)),
+        "link.tag_packer": TagPacker,
         "phase.cordic": Cordic,
         "phase.tracker": PhaseTracker,
         "sift.emitter": Emitter,
