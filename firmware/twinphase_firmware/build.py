@@ -13,6 +13,7 @@ from typing import Any
 
 from twinphase.errors import TwinphaseError
 
+from . import pack
 from .boards import find_board
 from .manifest import check_log, make_manifest, tool_versions, write_manifest
 
@@ -36,7 +37,7 @@ class BuildError(TwinphaseError):
 
 def build_environment() -> dict[str, str]:
     """Environment of the tools: the YoWASP commands beside this Python, or from PATH. Raises `BuildError`."""
-    environment = {**os.environ, "AMARANTH_ENV_TRELLIS": ""}
+    environment = {**os.environ, "AMARANTH_ENV_TRELLIS": "", "PYTHON": sys.executable}
     for variable, tool in _TOOLS.items():
         beside = Path(sys.executable).parent / tool
         found = str(beside) if beside.exists() else shutil.which(tool)
@@ -44,6 +45,18 @@ def build_environment() -> dict[str, str]:
             raise BuildError(f"{tool} is missing: pip install 'twinphase[build]'")
         environment[variable] = found
     return environment
+
+
+def pack_before_placement(plan: Any) -> None:
+    """Lets the plan's script run `pack` between synthesis and placement. BuildError if the script has no such place."""
+    name, script = f"build_{NAME}.sh", Path(pack.__file__).name
+    plan.files[script] = Path(pack.__file__).read_text()
+    before, call, after = plan.files[name].partition('"$NEXTPNR_ECP5"')
+    if not call:
+        raise BuildError(
+            f"{name} of this Amaranth does not call nextpnr as expected; install the version that pyproject.toml names"
+        )
+    plan.files[name] = f'{before}"$PYTHON" {script} {NAME}.json\n{call}{after}'
 
 
 def source_hash(plan: Any) -> int:
@@ -75,7 +88,9 @@ def build(
     os.environ["AMARANTH_ENV_TRELLIS"] = ""
 
     def plan_with(build_hash: int) -> Any:
-        return board.prepare().prepare(make_top(node, board, build_hash=build_hash), NAME, **options)
+        plan = board.prepare().prepare(make_top(node, board, build_hash=build_hash), NAME, **options)
+        pack_before_placement(plan)
+        return plan
 
     build_hash = source_hash(plan_with(0))
     plan = plan_with(build_hash)

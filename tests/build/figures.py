@@ -19,6 +19,7 @@ from amaranth.lib import wiring
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "cocotb"))
 from runner import ports_of
+from twinphase_firmware import pack
 from twinphase_firmware.build import DROP_READ_BEFORE_WRITE, MAP_LUTS, PURGE_BEFORE_LUTS, build_environment
 from twinphase_firmware.manifest import read_clocks, read_utilisation
 
@@ -79,6 +80,7 @@ def measure(text: str) -> dict[str, float]:
         (work / "unit.il").write_text(text)
         for command in (
             [environment["YOSYS"], "-q", "-p", SYNTHESIS],
+            [sys.executable, pack.__file__, "unit.json"],
             [
                 *(environment["NEXTPNR_ECP5"], "--quiet", *DEVICE, "--out-of-context", "--json", "unit.json"),
                 *("--freq", str(CLOCK_MHZ), "--report", "report.json", "--seed", "1"),

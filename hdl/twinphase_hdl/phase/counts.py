@@ -44,7 +44,7 @@ class ReferenceCounts(wiring.Component):
     o_idle : Out(1)
         No click is on its way into a count, and no close to the outputs.
 
-    Latency: a click counts 2 clocks after it came in; outputs follow i_close by `latency` = 2 clocks. Throughput: one click
+    Latency: a click counts 3 clocks after it came in; outputs follow i_close by `latency` = 2 clocks. Throughput: one click
     per clock. Overflow: D_k saturates at +-COUNT_MAX, N at TOTAL_MAX. No run input: its clock domain's reset clears it.
     """
 
@@ -76,34 +76,41 @@ class ReferenceCounts(wiring.Component):
         ]
         totals = [Signal(fixed.COUNT_BITS, name=f"bank{bank}_total") for bank in range(2)]
 
-        # Strobes of each counter's own, so that its adder and limit lie beside it.
+        # First clock: whether the click counts, and where. Clicks come from far away.
         click = self.i
-        counts = Signal()
-        m.d.comb += counts.eq(
-            self.i_valid
-            & click.framed
-            & click.gated
-            & (click.channel[1:] == self._band)
-            & (click.slot_class[2:] == SlotClass.REF0 >> 2)
-        )
-        right = click.channel[0] ^ self.i_swap
+        counts, right = Signal(), Signal()
+        bank_of_click, step_of_click = Signal(), Signal(2)
+        m.d.sync += [
+            counts.eq(
+                self.i_valid
+                & click.framed
+                & click.gated
+                & (click.channel[1:] == self._band)
+                & (click.slot_class[2:] == SlotClass.REF0 >> 2)
+            ),
+            right.eq(click.channel[0] ^ self.i_swap),
+            bank_of_click.eq(click.window[0]),
+            step_of_click.eq(click.slot_class[:2]),  # REF0 is a multiple of four
+        ]
+
+        # Second clock: strobes of each counter's own, so that its adder and limit lie beside it.
         hits = [Signal(name=f"bank{bank}_hit") for bank in range(2)]
         closes = [Signal(name=f"bank{bank}_closes") for bank in range(2)]
         for bank, (hit, close, bank_differences, total) in enumerate(
             zip(hits, closes, differences, totals, strict=True)
         ):
-            hits_bank = counts & (click.window[0] == bank)
+            hits_bank = counts & (bank_of_click == bank)
             m.d.sync += [hit.eq(hits_bank), close.eq(self.i_close & (self.i_bank == bank))]
             for k, difference in enumerate(bank_differences):
                 up, down = Signal(name=f"bank{bank}_up{k}"), Signal(name=f"bank{bank}_down{k}")
-                hits_step = hits_bank & (click.slot_class[:2] == k)  # REF0 is a multiple of four
+                hits_step = hits_bank & (step_of_click == k)
                 m.d.sync += [up.eq(hits_step & ~right), down.eq(hits_step & right)]
                 _count(m, difference, up=up, down=down, clear=close, limit=fixed.COUNT_MAX)
             _count(m, total, up=hit, down=C(0, 1), clear=close, limit=fixed.TOTAL_MAX)
             with m.If(close):
                 d = bank_differences
                 m.d.sync += [self.o_cosine.eq(d[0] - d[2]), self.o_sine.eq(d[3] - d[1]), self.o_total.eq(total)]
-        m.d.comb += self.o_idle.eq(~(self.i_valid | self.i_close | Cat(*hits, *closes).any()))
+        m.d.comb += self.o_idle.eq(~(self.i_valid | self.i_close | counts | Cat(*hits, *closes).any()))
         return m
 
 

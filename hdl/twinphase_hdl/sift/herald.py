@@ -11,8 +11,9 @@ from twinphase_spec.frame import SlotClass
 
 RING_WINDOW_BITS = 10
 """Low bits of a window that a waiting herald keeps: eight of the longest d-windows, one block RAM of phases."""
-RING_DWINDOW_BITS = 8
-"""Low bits of a d-window that a waiting herald keeps."""
+RING_DWINDOW_BITS = 10
+"""Low bits of a d-window that a waiting herald keeps. With those of a window 20 bits: 4096 heralds are five block RAMs of four bits
+each, with no multiplexer behind them."""
 
 
 class PendingHerald(data.Struct):
@@ -94,28 +95,29 @@ class HeraldFinder(wiring.Component):
 
     @property
     def latency(self) -> int:
-        """Clocks from a click to its strobe beyond the hold time: picked, compared, held, judged."""
-        return 4
+        """Clocks from a click to its strobe beyond the hold time: taken, picked, compared, held, judged."""
+        return 5
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        # 1: pick the clicks that count.
+        # 1: take them, as they come from far away, and pick those that count.
         source = self.i
+        taken, kept, is_signal = Signal(_Pulse), Signal(), Signal()
         click, clicked = Signal(_Pulse), Signal()
-        m.d.sync += clicked.eq(
-            self.i_valid
-            & source.framed
-            & source.gated
-            & (source.slot_class == SlotClass.SIG)
-            & (source.channel[1:] == 0)
-        )
+        m.d.sync += [
+            kept.eq(self.i_valid & source.framed & source.gated),
+            is_signal.eq((source.slot_class == SlotClass.SIG) & (source.channel[1:] == 0)),
+            clicked.eq(kept & is_signal),
+        ]
         with m.If(self.i_valid):
             m.d.sync += [
-                click.pulse.eq(source.pulse),
-                click.detector.eq(source.channel[0] ^ self.i_swap),
-                click.pending.window.eq(source.window),
-                click.pending.dwindow.eq(source.dwindow),
+                taken.pulse.eq(source.pulse),
+                taken.detector.eq(source.channel[0] ^ self.i_swap),
+                taken.pending.window.eq(source.window),
+                taken.pending.dwindow.eq(source.dwindow),
             ]
+        with m.If(kept):
+            m.d.sync += click.eq(taken)
 
         # 2: compare each with the one before. Pulses come in rising order: what is held is always the pulse of the latest click.
         latest, arrived, same = Signal(_Pulse), Signal(), Signal()
@@ -175,8 +177,8 @@ class HeraldFinder(wiring.Component):
             m.d.sync += self.o.valid.eq(0)
 
         with m.If(~self.i_run):
-            m.d.sync += [clicked.eq(0), arrived.eq(0), holding.eq(0), judged.eq(0), number.eq(0)]
-        quiet = ~self.i_valid & ~clicked & ~arrived & ~holding & ~judged
+            m.d.sync += [v.eq(0) for v in (kept, clicked, arrived, holding, judged, number)]
+        quiet = ~self.i_valid & ~kept & ~clicked & ~arrived & ~holding & ~judged
         m.d.comb += self.o_idle.eq(quiet & (queue.o_level == 0) & ~self.o.valid)
         return m
 

@@ -141,13 +141,12 @@ class PsiJoin(wiring.Component):
             m.d.sync += [fetched.eq(head_moves), fetched_kept.eq(head_kept)]
 
         # 3: a register behind the block RAM, which answers late in the clock.
+        summed_kept = Signal()
         with m.If(sum_ready):
-            m.d.sync += summed.eq(fetched)
-            with m.If(fetched):
-                m.d.sync += [
-                    psi_r.eq(Mux(fetched_kept, Value.cast(window_read.data), 0)),
-                    psi_d.eq(Mux(fetched_kept, Value.cast(dwindow_read.data), 0)),
-                ]
+            m.d.sync += [
+                *(summed.eq(fetched), summed_kept.eq(fetched_kept)),
+                *(psi_r.eq(window_read.data), psi_d.eq(dwindow_read.data)),
+            ]
 
         # 4: the record.
         number = Signal(32)
@@ -162,7 +161,10 @@ class PsiJoin(wiring.Component):
         with m.If(out_ready):
             m.d.sync += self.o.valid.eq(summed)
             with m.If(summed):
-                m.d.sync += [Value.cast(self.o.payload).eq(Cat(number, psi_q, flags)), number.eq(number + 1)]
+                m.d.sync += [
+                    Value.cast(self.o.payload).eq(Cat(number, Mux(summed_kept, Cat(psi_q, flags), 0))),
+                    number.eq(number + 1),
+                ]
 
         waiting = Signal(range(self._pending_heralds + 1))
         one_less = (waiting == self._pending_heralds - 1) & self.i_valid

@@ -42,7 +42,7 @@ def test_random_clicks(swap, pause):
         detectors = [rng.randrange(2) for _ in range(count)]
         stream += [click(d, SlotClass.SIG, window, pulse=pulse, dwindow=dwindow) for d in detectors]
         if count == 1:
-            singles.append((pulse, detectors[0] ^ swap, window & 1023, dwindow & 255))
+            singles.append((pulse, detectors[0] ^ swap, window & 1023, dwindow & 1023))
         several += count > 1
         for _ in range(rng.randrange(3)):  # background: the other band, other classes, outside of the gate, unframed
             other = rng.choice([{"channel": 2 + rng.randrange(2)}, {"slot_class": 4}, {"gated": 0}, {"framed": 0}])

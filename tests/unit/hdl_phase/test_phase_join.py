@@ -21,7 +21,7 @@ class Bench:
         dut = self.dut
         room = not ctx.get(dut.o_full)
         if room:
-            ctx.set(dut.i, {"window": window & 1023, "dwindow": dwindow & 255})
+            ctx.set(dut.i, {"window": window & 1023, "dwindow": dwindow & 1023})
             self.waiting.append((self.number, window, dwindow))
             self.number += 1
         ctx.set(dut.i_valid, room)
