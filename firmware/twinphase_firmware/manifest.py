@@ -107,7 +107,8 @@ def make_manifest(
         "utilisation": read_utilisation(report),
         "clocks": clocks,
         "cross_clock": cross,
-        "not_checked": "delays are the slow-corner model of nextpnr, not measured on silicon; pin set-up and hold",
+        "not_checked": "delays are the slow-corner model of nextpnr, not measured on silicon; pin set-up and hold; "
+        "the path between the registers inside of a multiplier",
         "tools": tool_versions(),
     }
 

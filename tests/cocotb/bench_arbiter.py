@@ -1,4 +1,4 @@
-"""Arbiter of packet streams: whole packets, in order per input, nobody starved."""
+"""Arbiter of packet streams: whole packets, in order per input, nobody starved. The skid stage: every word once, one per clock."""
 
 from __future__ import annotations
 
@@ -49,3 +49,21 @@ async def test_packets_pass_whole_and_in_turn(dut: Any, idle: float, pause: floa
     if not pause and not idle:
         clocks = sink.taken[-1][0] - sink.taken[0][0]
         assert clocks <= total + 2 * len(came), f"{clocks} clocks for {total} words in {len(came)} packets"
+
+
+@cocotb.test()
+@cocotb.parametrize((("idle", "pause"), [(0.0, 0.0), (0.4, 0.6), (0.0, 0.7), (0.8, 0.0)]))
+async def test_skid_passes_every_word(dut: Any, idle: float, pause: float) -> None:
+    """Every word once, in order; without pauses each a clock after it came, so one per clock."""
+    draw = random.Random(f"{idle} {pause}")
+    loop = Lockstep(dut)
+    source, sink = loop.source("skid__i", idle=idle), loop.sink("skid__o", idle=pause)
+    words = [draw.getrandbits(33) for _ in range(500)]
+    source.send(words)
+    await loop.start()
+    await loop.until(lambda: len(sink.taken) >= len(words), 30 * len(words), "words")
+    await loop.step(5)
+    assert sink.words == words
+    if not pause and not idle:
+        clocks = [cycle for cycle, _ in sink.taken]
+        assert clocks == list(range(clocks[0], clocks[0] + len(words)))

@@ -16,6 +16,7 @@ from twinphase_hdl.link.link import NodeLink
 from twinphase_hdl.link.packer import StreamPacker
 from twinphase_hdl.link.registers import RegisterBank
 from twinphase_hdl.link.serial import SerialLink
+from twinphase_hdl.link.skid import Skid
 from twinphase_hdl.link.slip import SlipDecoder, SlipEncoder
 from twinphase_hdl.link.t2 import TagPacker
 from twinphase_hdl.types import record_words, word_stream
@@ -147,6 +148,7 @@ def shelf() -> Shelf:
             "peer": StreamPacker(Stream.PEER, lossless=True),
             "psi": Preset(StreamPacker(Stream.PSI), wrapped),
             "arbiter": Arbiter(),
+            "skid": Skid(),
             "node": RegisterNode(),
             "framer": Framer(),
             "deframer": Deframer(),
