@@ -9,16 +9,12 @@ import pytest
 
 from twinphase_firmware.boards import BOARDS
 from twinphase_firmware.build import build
-from twinphase_firmware.manifest import TimingError
 from twinphase_spec.units import CLOCK_HZ
 
 pytestmark = pytest.mark.long
 
 
-NOT_YET = pytest.mark.xfail(raises=TimingError, strict=True, reason="speed grade 6 reaches about 100 MHz")
-
-
-@pytest.mark.parametrize("board", [pytest.param(b, marks=NOT_YET if b == "ulx3s-85f" else ()) for b in sorted(BOARDS)])
+@pytest.mark.parametrize("board", sorted(BOARDS))
 def test_server_meets_timing(board: str, tmp_path: Path) -> None:
     manifest = build(board, "server", tmp_path)
     assert manifest == json.loads((tmp_path / f"{board}-server.json").read_text())

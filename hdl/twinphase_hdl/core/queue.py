@@ -69,7 +69,7 @@ class Queue(wiring.Component):
         self.unread = Signal()  # write_count != read_count
         self.loaded = Signal()  # the memory's output is an entry
         self.staged = Signal()  # so is the register behind it
-        self.stage = Signal(width)
+        self.stage = Signal(width, reset_less=True)  # so that it may be the memory's own output register
 
     def elaborate(self, platform):
         m = Module()
