@@ -120,13 +120,15 @@ class PsiJoin(wiring.Component):
         # 1: the oldest herald moves once its d-window is closed.
         age = Signal(RING_DWINDOW_BITS)
         closed = Signal()
+        gone = Signal()
+        """It has waited so long that its age could have wrapped."""
         m.d.comb += [
             age.eq(open_dwindow - head.dwindow),
-            closed.eq((age != 0) & ~age[-1]),
+            closed.eq(gone | ((age != 0) & ~age[-1])),
             head_moves.eq(head_closed & fetch_ready),
             queue.i_pop.eq(queue.o_valid & (~head_valid | head_moves)),
         ]
-        m.d.sync += [head_closed.eq(head_valid & closed & ~head_moves), head_kept.eq(age <= KEPT_DWINDOWS)]
+        m.d.sync += [head_closed.eq(head_valid & closed & ~head_moves), head_kept.eq(~gone & (age <= KEPT_DWINDOWS))]
         with m.If(~head_valid | head_moves):
             m.d.sync += [head_valid.eq(queue.o_valid), head.eq(queue.o_head)]
 
@@ -172,10 +174,27 @@ class PsiJoin(wiring.Component):
         with m.If(self.i_valid ^ head_moves):
             m.d.sync += waiting.eq(waiting + Mux(self.i_valid, 1, -1))
 
+        # Ages are good for half their range. Of those that wait at every quarter of the range of d-windows, what is left at the
+        # next quarter is gone: the oldest heralds, so that it takes their number only.
+        quarter = Signal()
+        old, old_before = Signal.like(waiting), Signal.like(waiting)
+        one_gone = (old == 1) & head_moves
+        m.d.sync += [
+            quarter.eq(self.i_dwindow_valid & ~of_dwindow.dwindow[: RING_DWINDOW_BITS - 2].any()),
+            gone.eq((old != 0) & ~one_gone),
+        ]
+        with m.If(quarter):
+            m.d.sync += [old.eq(old_before - (head_moves & (old_before != 0))), old_before.eq(waiting - head_moves)]
+        with m.Elif(head_moves):
+            m.d.sync += [old.eq(old - (old != 0)), old_before.eq(old_before - (old_before != 0))]
+
         with m.If(~self.i_run):
             m.d.sync += [
                 v.eq(0)
-                for v in (waiting, self.o_full, enters, open_dwindow, head_valid, head_closed, fetched, summed, number)
+                for v in (
+                    *(waiting, self.o_full, enters, open_dwindow, quarter, old, old_before, gone),
+                    *(head_valid, head_closed, fetched, summed, number),
+                )
             ]
         m.d.comb += self.o_idle.eq(
             ~(self.i_valid | enters | self.i_window_valid | self.i_dwindow_valid)

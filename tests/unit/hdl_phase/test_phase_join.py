@@ -136,8 +136,9 @@ def test_holds_exactly_pending_heralds_and_restarts():
     simulate(dut, run, bench.take)
 
 
-def test_held_up_records_become_invalid():
-    """More than KEPT_DWINDOWS after its own a herald's phase is gone: psi 0, flags 0, never a wrong phase."""
+@pytest.mark.parametrize("dwindows", [6, 256, 512, 700, 1025, 1027, 2049])
+def test_held_up_records_become_invalid(dwindows):
+    """More than KEPT_DWINDOWS after its own a herald's phase is gone: psi 0, flags 0, never a wrong phase, however long it waits."""
     dut = PsiJoin(pending_heralds=64)
     bench = Bench(dut, 1, 0.0)
 
@@ -145,13 +146,20 @@ def test_held_up_records_become_invalid():
         ctx.set(dut.i_run, 1)
         for _ in range(10):
             await bench.herald(ctx, 0, 0)
-        for w in range(12):
+        for w in range(2 * dwindows):
             await bench.close(ctx, w, 2)
+        for _ in range(5):  # these have just come
+            await bench.herald(ctx, 2 * dwindows, dwindows)
         bench.ready = 1.0
         await ctx.tick()
+        await bench.idle(ctx)
+        for w in range(2 * dwindows, 2 * dwindows + 2):
+            await bench.close(ctx, w, 2)
         await bench.idle(ctx)
 
     simulate(dut, run, bench.take)
     # Three had left the queue when the output was still free: output, sum, fetched.
     assert bench.got[:3] == bench.expected[:3]
-    assert bench.got[3:] == [(number, 0, 0) for number in range(3, 10)]
+    assert bench.got[3:10] == [(number, 0, 0) for number in range(3, 10)]
+    assert bench.got[10:] == bench.expected[10:]
+    assert len(bench.got) == 15
