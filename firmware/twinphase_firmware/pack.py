@@ -2,7 +2,7 @@
 
 ``synth_ecp5`` leaves every register in the fabric, where a route lies between it and the block; at speed grade 6 a multiplier or a
 block RAM and two routes are all of an 8 ns clock. A build runs this between synthesis and placement: ``python pack.py NETLIST.json``
-rewrites Yosys's netlist in place and says what it took. It stands alone, since a build may run it elsewhere.
+rewrites Yosys's netlist in place. It stands alone, since a build may run it elsewhere.
 
 * MULT18X18D: every bit of both operands comes from a plain register, and every bit of the product goes into one and nowhere else.
 * DP16KD: every bit of an output port goes into a register and nowhere else, all of them with one enable.
@@ -186,9 +186,8 @@ def pack(design: dict[str, Any]) -> dict[str, int]:
 
 def main(path: Path) -> None:
     design = json.loads(path.read_text())
-    taken = pack(design)
+    pack(design)
     path.write_text(json.dumps(design))
-    print(f"{len(taken)} multipliers and block RAMs took {sum(taken.values())} registers")
 
 
 if __name__ == "__main__":
