@@ -5,7 +5,7 @@ from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
 FRONT_DEPTH = 8
-"""Entries of LUT RAM. An entry taken is replaced from block RAM five clocks later, so that five would do for one per clock."""
+"""Entries of LUT RAM. An entry taken is replaced from block RAM six clocks later, so that six would do for one per clock."""
 
 
 class Queue(wiring.Component):
@@ -65,7 +65,10 @@ class Queue(wiring.Component):
         self.front_write_count = Signal(range(2 * front_depth))
         self.front_read_count = Signal(range(2 * front_depth))
         self.front_valid = Signal()  # front_write_count != front_read_count
-        self.claimed = Signal(range(front_depth + 1))  # entries in the front or on their way to it
+        self.advanced = Signal()  # an entry left the front in the clock before
+        self.claimed = Signal(
+            range(front_depth + 1)
+        )  # entries in the front or on their way to it, and one that has just left it
         self.unread = Signal()  # write_count != read_count
         self.loaded = Signal()  # the memory's output is an entry
         self.staged = Signal()  # so is the register behind it
@@ -115,9 +118,11 @@ class Queue(wiring.Component):
         ]
         with m.If(advance):
             m.d.sync += self.o_head.eq(front_read.data)
-        # Counts move by an enable: that something leaves is known late in the clock, too late for a carry chain.
+        # Counts move by an enable: that something leaves is known late in the clock, too late for a carry chain, and for what decides
+        # about fetching in the same clock.
         claims = read.en | straight
-        with m.If(claims ^ advance):
+        m.d.sync += self.advanced.eq(advance)
+        with m.If(claims ^ self.advanced):
             m.d.sync += self.claimed.eq(self.claimed + Mux(claims, 1, -1))
         with m.If(self.i_push ^ self.i_pop):
             m.d.sync += self.o_level.eq(self.o_level + Mux(self.i_push, 1, -1))

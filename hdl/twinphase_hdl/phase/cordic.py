@@ -115,19 +115,20 @@ class Cordic(wiring.Component):
         m.d.sync += [minus_x.eq(-wide_x), minus_y.eq(-wide_y)]
         with m.FSM():
             with m.State("IDLE"):
+                # The registers follow the input: a request moves none of them but the state.
+                request = self.i.payload
                 m.d.comb += self.i.ready.eq(1)
+                m.d.sync += [
+                    wide_x.eq(request.x),
+                    wide_y.eq(request.y),
+                    rotate.eq(request.rotate),
+                    zero.eq(0),
+                    stage.eq(0),
+                    x.eq(request.x),
+                    y.eq(request.y),
+                    z.eq(Mux(request.rotate, Cat(C(0, drop), request.angle), 0)),
+                ]
                 with m.If(self.i.valid):
-                    request = self.i.payload
-                    m.d.sync += [
-                        wide_x.eq(request.x),
-                        wide_y.eq(request.y),
-                        rotate.eq(request.rotate),
-                        zero.eq(0),
-                        stage.eq(0),
-                        x.eq(request.x),
-                        y.eq(request.y),
-                        z.eq(Mux(request.rotate, Cat(C(0, drop), request.angle), 0)),
-                    ]
                     with m.If(request.rotate):
                         m.next = "SIDE"
                     with m.Else():
@@ -147,8 +148,8 @@ class Cordic(wiring.Component):
 
             with m.State("NORMALISE"):
                 m.next = "LENGTH"
+                m.d.sync += [x.eq(wide_x >> _DROP_BITS), y.eq(wide_y >> _DROP_BITS)]
                 with m.If(normal):
-                    m.d.sync += [x.eq(wide_x >> _DROP_BITS), y.eq(wide_y >> _DROP_BITS)]
                     m.next = "SIDE"
                 with m.Elif(far):
                     m.d.sync += [v.eq(v << 8) for v in (magnitude, wide_x, wide_y)]

@@ -55,15 +55,7 @@ class PhaseScaler(wiring.Component):
             self.o.valid.eq(done),
             self.o.payload.eq(Mux(negative, 0, unwrapped) + (product >> fixed.RATIO_FRACTION_BITS)),
         ]
-        with m.If(self.i.valid & self.i.ready):
-            m.d.sync += [
-                unwrapped.eq(self.i.payload.unwrapped),
-                ratio.eq(self.i.payload.ratio),
-                negative.eq(self.i.payload.ratio < 0),
-                product.eq(0),
-                bit.eq(RATIO_BITS - 1),
-                busy.eq(1),
-            ]
+        # While nothing is under way the registers follow the input: a request moves one of them only.
         with m.If(busy):
             m.d.sync += [
                 ratio.eq(ratio << 1),
@@ -72,6 +64,15 @@ class PhaseScaler(wiring.Component):
             ]
             with m.If(bit == 0):
                 m.d.sync += [busy.eq(0), done.eq(1)]
+        with m.Elif(~done):
+            m.d.sync += [
+                unwrapped.eq(self.i.payload.unwrapped),
+                ratio.eq(self.i.payload.ratio),
+                negative.eq(self.i.payload.ratio < 0),
+                product.eq(0),
+                bit.eq(RATIO_BITS - 1),
+                busy.eq(self.i.valid),
+            ]
         with m.If(self.o.valid & self.o.ready):
             m.d.sync += done.eq(0)
         return m
