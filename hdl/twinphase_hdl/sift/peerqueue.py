@@ -24,6 +24,8 @@ class PeerMessage(data.Struct):
 class PeerQueue(wiring.Component):
     """First in, first out, PEER_QUEUE records in block RAM.
 
+    A record waits in the block RAM, its output, the register behind that, and the head; each moves on when the next has room.
+
     Members
     -------
     i_peer : In(stream of PEER records), always ready
@@ -31,7 +33,7 @@ class PeerQueue(wiring.Component):
     o_taken, o_refused : Out(1), strobes: a record entered, found the queue full
     o_settled : Out(1), nothing moves inside
 
-    Latency: 3 clocks from empty. Throughput: one per clock. Overflow: refused, counted by the owner.
+    Latency: 6 clocks from empty. Throughput: one per clock in, one per two clocks out. Overflow: refused, counted by the owner.
     Source: docs/contract.md, block sifter.
     """
 
@@ -45,34 +47,58 @@ class PeerQueue(wiring.Component):
         m = Module()
         m.submodules.records = records = ColumnMemory(shape=PeerMessage, depth=PEER_QUEUE)
         words = self.i_peer.payload
-        write_index, read_index = Signal(range(PEER_QUEUE)), Signal(range(PEER_QUEUE))
-        in_memory, level = Signal(range(PEER_QUEUE + 1)), Signal(range(PEER_QUEUE + 1))
-        fetched = Signal()
-        fetch, advance, leave = Signal(), Signal(), Signal()
-        full = level == PEER_QUEUE
+        given, record = Signal(), Signal(PeerMessage, reset_less=True)
+        beyond = Signal(reset_less=True)
+        m.d.sync += given.eq(self.i_peer.valid)
+        with m.If(self.i_peer.valid):
+            m.d.sync += [
+                record.kind.eq(words[0][:3]),
+                beyond.eq(words[0][3:].any()),
+                record.number.eq(words[1]),
+                record.value.eq(words[2]),
+            ]
+
+        # Counts have one bit more than an address, so that full and empty differ.
+        write_count, read_count = Signal(range(2 * PEER_QUEUE)), Signal(range(2 * PEER_QUEUE))
+        level = Signal(range(PEER_QUEUE + 1))
+        full = level[-1]
+        differ, unread = Signal(), Signal()
+        loaded, staged = Signal(), Signal()
+        behind, head = Signal(PeerMessage, reset_less=True), Signal(PeerMessage, reset_less=True)
+        fetch, stage, advance, leave = Signal(), Signal(), Signal(), Signal()
         m.d.comb += [
-            self.o_taken.eq(self.i_peer.valid & ~full),
-            self.o_refused.eq(self.i_peer.valid & full),
+            self.o_taken.eq(given & ~full),
+            self.o_refused.eq(given & full),
             leave.eq(self.o_peer.valid & self.o_peer.ready),
-            advance.eq(fetched & (~self.o_peer.valid | self.o_peer.ready)),
-            fetch.eq(in_memory.any() & (~fetched | advance)),
+            advance.eq(staged & (~self.o_peer.valid | self.o_peer.ready)),
+            stage.eq(loaded & (~staged | advance)),
+            # ``unread`` is what the counts said a clock ago: right here, since there is no fetch in two clocks that follow each other.
+            fetch.eq(unread & ~loaded),
+            differ.eq(write_count != read_count),
             records.i_write.eq(self.o_taken),
-            records.i_write_address.eq(write_index),
-            records.i_write_data.kind.eq(Mux(words[0][3:].any(), 0, words[0][:3])),
-            records.i_write_data.number.eq(words[1]),
-            records.i_write_data.value.eq(words[2]),
+            records.i_write_address.eq(write_count),
+            records.i_write_data.kind.eq(Mux(beyond, 0, record.kind)),
+            records.i_write_data.number.eq(record.number),
+            records.i_write_data.value.eq(record.value),
             records.i_read.eq(fetch),
-            records.i_read_address.eq(read_index),
-            self.o_settled.eq(~fetch & ~advance),
+            records.i_read_address.eq(read_count),
+            self.o_peer.payload.eq(head),
+            self.o_settled.eq(~(given | (differ & ~loaded) | stage | advance)),
         ]
         m.d.sync += [
-            level.eq(level + self.o_taken - leave),
-            in_memory.eq(in_memory + self.o_taken - fetch),
-            write_index.eq(write_index + self.o_taken),
-            read_index.eq(read_index + fetch),
-            fetched.eq(fetch | (fetched & ~advance)),
+            unread.eq(differ),
+            loaded.eq(fetch | (loaded & ~stage)),
+            staged.eq(stage | (staged & ~advance)),
             self.o_peer.valid.eq(advance | (self.o_peer.valid & ~self.o_peer.ready)),
         ]
+        with m.If(self.o_taken ^ leave):
+            m.d.sync += level.eq(level + Mux(leave, -1, 1))
+        with m.If(self.o_taken):
+            m.d.sync += write_count.eq(write_count + 1)
+        with m.If(fetch):
+            m.d.sync += read_count.eq(read_count + 1)
+        with m.If(stage):
+            m.d.sync += behind.eq(records.o_data)
         with m.If(advance):
-            m.d.sync += self.o_peer.payload.eq(records.o_data)
+            m.d.sync += head.eq(behind)
         return m
