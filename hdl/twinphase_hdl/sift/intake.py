@@ -1,6 +1,6 @@
 """Order of HERALD and PSI records: what is taken, missing, late or without room."""
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -25,14 +25,14 @@ class HeraldIntake(wiring.Component):
     i_herald : In(stream of HERALD records)
     i_first : In(32), f
     i_flush, i_flush_number : In(1), In(32), hold until ``o_flushed``
-    o_flushed : Out(1), strobe: all numbers up to ``i_flush_number`` are settled
+    o_flushed : Out(1), strobe: all numbers up to ``i_flush_number`` are settled; ``i_flush`` ends with the next clock
     o_next : Out(32), e
     o_valid : Out(1), ring entry ``o_index`` (13 bits) is ``o_pulse``, ``o_detector``; all meaningless if ``o_missing``
     o_taken, o_late, o_overflow : Out(1), strobes of the counters (missing: o_valid & o_missing)
     o_idle : Out(1), waits for input
 
-    Latency: 1 clock. Throughput: a herald in 2 clocks, a missing number in 1. The input stalls while numbers are filled.
-    Source: docs/contract.md, block sifter.
+    Latency: 3 clocks (taken, differences, their meaning), a strobe of late or overflow 3 as well. Throughput: a herald in 4 clocks,
+    a missing number in 1. The input stalls while numbers are filled. Source: docs/contract.md, block sifter.
     """
 
     i_herald: In(stream.Signature(record_words(Stream.HERALD)))
@@ -54,43 +54,48 @@ class HeraldIntake(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         words = self.i_herald.payload
+        number = Signal(32)
         ahead, room = Signal(32), Signal(32)
+        flushing = Signal()
+        # With room, it is the low bits of ``ahead`` that count. Whether none is missing any more is known a clock before it is needed.
+        last = Signal()
+        skipped = [last.eq(~ahead[:RING_BITS].any()), ahead[:RING_BITS].eq(ahead[:RING_BITS] - 1)]
         m.d.comb += self.o_index.eq(self.o_next)
+        m.d.sync += [self.o_late.eq(0), self.o_overflow.eq(0)]
         with m.FSM(name="herald_fsm"):
             with m.State("IDLE"):
                 m.d.comb += self.i_herald.ready.eq(~self.i_flush)
-                m.d.comb += self.o_idle.eq(~self.i_herald.valid & ~self.i_flush)
-                with m.If(self.i_flush):
-                    m.d.sync += ahead.eq(self.i_flush_number - self.o_next)
-                    m.next = "FLUSH"
-                with m.Elif(self.i_herald.valid):
-                    m.d.sync += [
-                        ahead.eq(words[0] - self.o_next),
-                        room.eq(words[0] - self.i_first),
-                        self.o_pulse[:32].eq(words[1]),
-                        self.o_pulse[32:].eq(words[2][: PULSE_BITS - 32]),
-                        self.o_detector.eq(words[2][31]),
-                    ]
-                    m.next = "CHECK"
+                m.d.comb += self.o_idle.eq(~(self.i_herald.valid | self.i_flush | self.o_late | self.o_overflow))
+                m.d.sync += [
+                    flushing.eq(self.i_flush),
+                    number.eq(Mux(self.i_flush, self.i_flush_number, words[0])),
+                    self.o_pulse[:32].eq(words[1]),
+                    self.o_pulse[32:].eq(words[2][: PULSE_BITS - 32]),
+                    self.o_detector.eq(words[2][31]),
+                ]
+                with m.If(self.i_flush | self.i_herald.valid):
+                    m.next = "DIFFER"
+            with m.State("DIFFER"):
+                m.d.sync += [ahead.eq(number - self.o_next), room.eq(number - self.i_first)]
+                m.next = "CHECK"
             with m.State("CHECK"):
+                m.d.sync += skipped
                 with m.If(ahead[31]):
-                    m.d.comb += self.o_late.eq(1)
+                    m.d.comb += self.o_flushed.eq(flushing)
+                    m.d.sync += self.o_late.eq(~flushing)
                     m.next = "IDLE"
-                with m.Elif(room[RING_BITS:].any()):
-                    m.d.comb += self.o_overflow.eq(1)
+                with m.Elif(room[RING_BITS:].any()):  # not of a flush, whose psi found room
+                    m.d.sync += self.o_overflow.eq(1)
                     m.next = "IDLE"
                 with m.Else():
-                    m.d.comb += [self.o_valid.eq(1), self.o_missing.eq(ahead.any()), self.o_taken.eq(~self.o_missing)]
-                    with m.If(self.o_taken):
-                        m.next = "IDLE"
-            with m.State("FLUSH"):
-                with m.If(ahead[31]):
-                    m.d.comb += self.o_flushed.eq(1)
+                    m.next = "PLACE"
+            with m.State("PLACE"):
+                m.d.comb += [self.o_valid.eq(1), self.o_missing.eq(flushing | ~last), self.o_taken.eq(~self.o_missing)]
+                m.d.sync += skipped
+                m.d.sync += self.o_next.eq(self.o_next + 1)
+                with m.If(last):
+                    m.d.comb += self.o_flushed.eq(flushing)
                     m.next = "IDLE"
-                with m.Else():
-                    m.d.comb += [self.o_valid.eq(1), self.o_missing.eq(1)]
-        with m.If(self.o_valid):
-            m.d.sync += [self.o_next.eq(self.o_next + 1), ahead.eq(ahead - 1)]
         return m
 
 
@@ -111,8 +116,8 @@ class PsiIntake(wiring.Component):
     o_taken, o_late, o_overflow : Out(1), strobes of the counters
     o_idle : Out(1), waits for input and nothing is on its way to the output
 
-    Latency: 3 clocks. Throughput: a psi in 2 clocks, a skipped number in 1. The input stalls while numbers are filled.
-    Source: docs/contract.md, block sifter.
+    Latency: 6 clocks (taken, differences, their meaning; block RAM, its register, output). Throughput: a psi in 4 clocks, a skipped
+    number in 1. The input stalls while numbers are filled. Source: docs/contract.md, block sifter.
     """
 
     i_psi: In(stream.Signature(record_words(Stream.PSI)))
@@ -145,65 +150,66 @@ class PsiIntake(wiring.Component):
 
         number, following = Signal(32), Signal(32)
         psi, flags = Signal(16), Signal(2)
-        ahead, room = Signal(32), Signal(32)
-        herald_came = Signal()
+        ahead, room, behind = Signal(32), Signal(32), Signal(32)
+        last = Signal()
+        skipped = [last.eq(~ahead[:RING_BITS].any()), ahead[:RING_BITS].eq(ahead[:RING_BITS] - 1)]
         settle = Signal()
         waiting = Signal()
-        behind = (self.i_psi.payload[0] - self.i_herald_next)[:32]
         m.d.comb += self.o_flush_number.eq(number)
+        m.d.sync += [self.o_late.eq(0), self.o_overflow.eq(0)]
         with m.FSM(name="psi_fsm"):
             with m.State("IDLE"):
                 m.d.comb += [self.i_psi.ready.eq(1), waiting.eq(~self.i_psi.valid)]
+                m.d.sync += [
+                    number.eq(self.i_psi.payload[0]),
+                    psi.eq(self.i_psi.payload[1][:16]),
+                    flags.eq(self.i_psi.payload[1][16:18]),
+                ]
                 with m.If(self.i_psi.valid):
-                    m.d.sync += [
-                        number.eq(self.i_psi.payload[0]),
-                        psi.eq(self.i_psi.payload[1][:16]),
-                        flags.eq(self.i_psi.payload[1][16:18]),
-                        ahead.eq(self.i_psi.payload[0] - following),
-                        room.eq(self.i_psi.payload[0] - self.i_first),
-                        herald_came.eq(behind[31]),
-                    ]
-                    m.next = "CHECK"
+                    m.next = "DIFFER"
+            with m.State("DIFFER"):
+                m.d.sync += [
+                    ahead.eq(number - following),
+                    room.eq(number - self.i_first),
+                    behind.eq(number - self.i_herald_next),
+                ]
+                m.next = "CHECK"
             with m.State("CHECK"):
+                m.d.sync += skipped
                 with m.If(ahead[31]):
-                    m.d.comb += self.o_late.eq(1)
+                    m.d.sync += self.o_late.eq(1)
                     m.next = "IDLE"
                 with m.Elif(room[RING_BITS:].any()):
-                    m.d.comb += self.o_overflow.eq(1)
+                    m.d.sync += self.o_overflow.eq(1)
                     m.next = "IDLE"
-                with m.Elif(~herald_came):
-                    m.next = "FLUSH"
+                with m.Elif(behind[31]):
+                    m.next = "SETTLE"
                 with m.Else():
-                    m.d.comb += [settle.eq(1), self.o_taken.eq(~ahead.any())]
-                    with m.If(self.o_taken):
-                        m.next = "IDLE"
+                    m.next = "FLUSH"
             with m.State("FLUSH"):
-                m.d.comb += self.o_flush.eq(~self.i_flushed)
+                m.d.comb += self.o_flush.eq(1)
                 with m.If(self.i_flushed):
-                    m.d.sync += herald_came.eq(1)
-                    m.next = "CHECK"
-        with m.If(settle):
-            m.d.sync += [following.eq(following + 1), ahead.eq(ahead - 1)]
+                    m.next = "DIFFER"
+            with m.State("SETTLE"):
+                m.d.comb += [settle.eq(1), self.o_taken.eq(last)]
+                m.d.sync += skipped
+                m.d.sync += following.eq(following + 1)
+                with m.If(last):
+                    m.next = "IDLE"
 
-        # Block RAM is slow to answer: its output is registered before it gates psi.
-        given = Signal()
+        # Whether the herald is missing comes out of block RAM two clocks later; psi goes along, from where it stays for one clock more.
         found, found_given, found_index = Signal(), Signal(), Signal(RING_BITS)
-        decided, decided_given, decided_missing = Signal(), Signal(), Signal()
-        held_psi, held_flags = Signal(16), Signal(2)
+        decided, decided_given, decided_index = Signal(), Signal(), Signal(RING_BITS)
+        decided_missing = Signal(reset_less=True)
         decided_psi, decided_flags = Signal(16), Signal(2)
-        m.d.comb += [given.eq(self.o_taken), look.addr.eq(following), look.en.eq(settle)]
-        m.d.sync += [found.eq(settle), decided.eq(found)]
-        with m.If(settle):
-            m.d.sync += [found_given.eq(given), found_index.eq(following), held_psi.eq(psi), held_flags.eq(flags)]
-        with m.If(found):
-            m.d.sync += [
-                decided_given.eq(found_given),
-                decided_missing.eq(look.data),
-                self.o_index.eq(found_index),
-                decided_psi.eq(held_psi),
-                decided_flags.eq(held_flags),
-            ]
-        with m.If(decided & decided_given & ~decided_missing):
-            m.d.comb += [self.o_psi.eq(decided_psi), self.o_flags.eq(decided_flags)]
-        m.d.comb += [self.o_valid.eq(decided), self.o_idle.eq(waiting & ~found & ~decided)]
+        m.d.comb += look.addr.eq(following)
+        m.d.sync += [
+            *(found.eq(settle), found_given.eq(last), found_index.eq(following)),
+            *(decided.eq(found), decided_given.eq(found_given), decided_index.eq(found_index)),
+            *(decided_missing.eq(look.data), decided_psi.eq(psi), decided_flags.eq(flags)),
+            *(self.o_valid.eq(decided), self.o_index.eq(decided_index), self.o_psi.eq(0), self.o_flags.eq(0)),
+        ]
+        with m.If(decided_given & ~decided_missing):
+            m.d.sync += [self.o_psi.eq(decided_psi), self.o_flags.eq(decided_flags)]
+        m.d.comb += self.o_idle.eq(waiting & ~(found | decided | self.o_valid | self.o_late | self.o_overflow))
         return m
