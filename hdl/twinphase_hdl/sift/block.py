@@ -26,7 +26,7 @@ class BlockSifter(wiring.Component):
 
     Members
     -------
-    i_run : In(1), 0 clears ring, numbers, queue and state in one clock (not counters and cells); records that come are ignored
+    i_run : In(1), 0 for a clock clears ring, numbers, queue and state (not counters and cells); records that come are ignored
     i_role : In(1), 0 Alice, 1 Bob
     i_settings : In(SymbolSettings), key and thresholds
     i_block_heralds, i_slice_width : In(12), In(16, Ds in 2^-16 turn); all settings are constant while ``i_run``
@@ -36,8 +36,8 @@ class BlockSifter(wiring.Component):
     o_counters : Out(SifterCounters), 64 bits each, wrapping
     o_idle : Out(1), nothing will change without new input (waiting for the peer is idle)
 
-    Latency: heralds and psi are stored within 16 clocks. Throughput: ``i_herald`` and ``i_psi`` take a record in 2 clocks and
-    stall one clock per skipped number; ``i_peer`` never stalls; a block takes about 10 clocks per herald and what the peer takes.
+    Latency: heralds and psi are stored within 16 clocks. Throughput: ``i_herald`` and ``i_psi`` take a record in 4 clocks and
+    stall one clock per skipped number; ``i_peer`` never stalls; a block takes about 12 clocks per herald and what the peer takes.
     Overflow: counted in ``overflow`` (ring) and ``refused`` (peer queue).
     """
 
@@ -58,31 +58,28 @@ class BlockSifter(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        stopped = ~self.i_run
-        heralds, psis, ring = HeraldIntake(), PsiIntake(), HeraldRing()
+        # The stop reaches what takes records at once, so that it loses none that comes with the next start, and all else a clock later,
+        # out of a register of its own.
+        stopped = Signal(init=1)
+        m.d.sync += stopped.eq(~self.i_run)
+        heralds, psis, queue = HeraldIntake(), PsiIntake(), PeerQueue()
+        ring, exchange, cells = HeraldRing(), Exchange(), CellCounters()
         herald_digest, psi_digest = BlockDigest(data_width=64), BlockDigest(data_width=32)
-        queue, exchange, cells = PeerQueue(), Exchange(), CellCounters()
-        for name, part in (
-            ("heralds", heralds),
-            ("psis", psis),
-            ("ring", ring),
-            ("herald_digest", herald_digest),
-            ("psi_digest", psi_digest),
-            ("queue", queue),
-            ("exchange", exchange),
+        for reset, parts in (
+            (~self.i_run, {"heralds": heralds, "psis": psis, "queue": queue}),
+            (
+                stopped,
+                {"ring": ring, "exchange": exchange, "herald_digest": herald_digest, "psi_digest": psi_digest},
+            ),
         ):
-            m.submodules[name] = ResetInserter(stopped)(part)
+            for name, part in parts.items():
+                m.submodules[name] = ResetInserter(reset)(part)
         m.submodules.cells = cells
-
-        for input_stream, intake in ((self.i_herald, heralds.i_herald), (self.i_psi, psis.i_psi)):
-            m.d.comb += [
-                intake.payload.eq(input_stream.payload),
-                intake.valid.eq(input_stream.valid & self.i_run),
-                input_stream.ready.eq(intake.ready | stopped),
-            ]
+        wiring.connect(m, wiring.flipped(self.i_herald), heralds.i_herald)
+        wiring.connect(m, wiring.flipped(self.i_psi), psis.i_psi)
         m.d.comb += [
             queue.i_peer.payload.eq(self.i_peer.payload),
-            queue.i_peer.valid.eq(self.i_peer.valid & self.i_run),
+            queue.i_peer.valid.eq(self.i_peer.valid),
             self.i_peer.ready.eq(1),
         ]
 
@@ -127,23 +124,24 @@ class BlockSifter(wiring.Component):
             ring.i_read_index.eq(exchange.o_read_index),
             exchange.i_recalled.eq(ring.o_recalled),
             exchange.i_psi.eq(ring.o_psi),
-            cells.i_valid.eq(exchange.o_verdict_valid & verdict.counted & self.i_run),
+            cells.i_valid.eq(exchange.o_verdict_valid & verdict.counted & ~stopped),
             cells.i_index.eq(verdict.cell),
             cells.i_address.eq(self.i_cell_address),
             self.o_cell.eq(cells.o_count),
         ]
 
-        # Outputs have their own register, which a stop does not clear: what was offered stays offered until it is taken.
+        # Outputs have their own register, which a stop does not clear: what was offered stays offered until it is taken. It takes a word
+        # in two clocks, so that who takes records may say so late in the clock; a record takes the packer more.
         sent, sifted = exchange.o_peer, exchange.o_sifted
         for inner, words, outer in (
             (sent, Cat(sent.payload.kind, C(0, 29), sent.payload.number, sent.payload.value), self.o_peer),
             (sifted, sifted.payload.as_value(), self.o_sifted),
         ):
-            m.d.comb += inner.ready.eq(~outer.valid | outer.ready)
-            with m.If(inner.ready):
-                m.d.sync += outer.valid.eq(inner.valid & self.i_run)
-                with m.If(inner.valid):
-                    m.d.sync += outer.payload.eq(words)
+            m.d.comb += inner.ready.eq(~outer.valid)
+            with m.If(~outer.valid):
+                m.d.sync += [outer.valid.eq(inner.valid & ~stopped), outer.payload.eq(words)]
+            with m.Elif(outer.ready):
+                m.d.sync += outer.valid.eq(0)
 
         events = {
             "heralds": heralds.o_taken,
@@ -163,7 +161,7 @@ class BlockSifter(wiring.Component):
         counting = []
         for name, event in events.items():
             counter, count = self.o_counters[name], Signal(len(event), name=f"count_{name}")
-            m.d.sync += count.eq(Mux(self.i_run, event, 0))
+            m.d.sync += count.eq(Mux(stopped, 0, event))
             with m.If(count.any()):
                 m.d.sync += counter.eq(counter + count)
             counting.append(count.any())
@@ -181,5 +179,6 @@ class BlockSifter(wiring.Component):
             & ~Cat(counting).any()
             & ~self.o_peer.valid
             & ~self.o_sifted.valid
+            & (stopped != self.i_run)
         )
         return m

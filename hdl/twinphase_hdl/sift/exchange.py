@@ -1,6 +1,6 @@
 """One block at a time: digests, reveals in their order, and the pass that sifts."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -18,6 +18,11 @@ from .verdict import Revealed, Verdict, VerdictResult, both_x_equal
 INDEX_BITS = (MAX_BLOCK_HERALDS - 1).bit_length()
 SETTLE_CLOCKS = HeraldRing.latency + 4
 """A block's last psi is taken after its last herald; this long after that, ring and digests hold the whole block."""
+
+
+def same_bytes(a: Value, b: Value) -> Value:
+    """For each byte of two words, whether it is the same: half of a comparison, the other half is ``all()``."""
+    return Cat(a[low : low + 8] == b[low : low + 8] for low in range(0, len(a), 8))
 
 
 class Exchange(wiring.Component):
@@ -38,11 +43,12 @@ class Exchange(wiring.Component):
     i_peer : In(stream of PeerMessage), taken only in states that wait for the peer
     o_peer : Out(stream of PeerMessage)
     o_sifted : Out(stream of number (32), word (32)), as in `twinphase_spec.sns`
-    o_verdict_valid, o_verdict : Out(1), Out(VerdictResult), one herald of an agreed block; at least 3 clocks apart
+    o_verdict_valid, o_verdict : Out(1), Out(VerdictResult), one herald of an agreed block; more than `Verdict.latency` clocks apart
     o_refused, o_agreed, o_discarded : Out(1), strobes of the counters
     o_idle : Out(1), waits for a block or a message
 
-    Throughput: one clock per herald in each of six passes, three in the last, plus what the peer and the outputs take.
+    Throughput: one clock per herald in each of six passes, six in the last, plus what the peer (three clocks per message) and the
+    outputs (two) take.
     Overflow: none, both outputs wait. Source: `twinphase_spec.sns`, docs/contract.md.
     """
 
@@ -77,89 +83,109 @@ class Exchange(wiring.Component):
         kind = Signal(Kind)  # of the reveal under way
         m.d.comb += self.o_block.eq(block)
 
-        # The walk: addresses, block RAM outputs, registered entries. The last stage is looked at until it is consumed.
+        # The walk: addresses, block RAM outputs, the registers behind them, entries. All move at once, as long as the entry at the end
+        # is consumed or there is none. What decides about an entry is registered with it.
         start, consume, move = Signal(), Signal(), Signal()
-        fetching, fetched, valid = Signal(), Signal(), Signal()
-        fetch_index, fetch_ring = Signal(BLOCK_BITS), Signal(RING_BITS)
-        own, psi, peer = Signal(Recalled), Signal(FinalPsi), Signal(Revealed)
-        index, number = Signal(INDEX_BITS), Signal(32)
+        fetching, fetched, staged, valid = Signal(), Signal(), Signal(), Signal()
+        fetch_last, fetched_last, staged_last, last = Signal(), Signal(), Signal(), Signal()
+        fetch_index, fetch_ring = Signal(INDEX_BITS), Signal(RING_BITS)
+        staged_index, index, number = Signal(INDEX_BITS), Signal(INDEX_BITS), Signal(32)
         last_index = Signal(BLOCK_BITS)
-        last = Signal()
-        m.d.sync += last_index.eq(self.i_block_heralds - 1)
+        staged_own, staged_psi, staged_peer = self.i_recalled, self.i_psi, Signal(Revealed, reset_less=True)
+        own, psi, peer = Signal(Recalled), Signal(FinalPsi), Signal(Revealed)
+        sending, getting, sifting = Signal(), Signal(), Signal()
+        staged_waits, waits = Signal(), Signal()  # an entry that has a message, or goes to the verdict
         m.d.comb += [
             move.eq(consume | ~valid),
-            last.eq(index == last_index),
+            fetch_last.eq(fetch_index == last_index),
             self.o_read.eq(move),
             self.o_read_index.eq(fetch_ring),
             read_revealed.en.eq(move),
             read_revealed.addr.eq(fetch_index),
         ]
-        with m.If(start):
-            m.d.sync += [fetching.eq(1), fetched.eq(0), valid.eq(0)]
-            m.d.sync += [fetch_index.eq(0), fetch_ring.eq(self.o_first), index.eq(0), number.eq(self.o_first)]
-        with m.Elif(move):
-            m.d.sync += [valid.eq(fetched), fetched.eq(fetching)]
-            with m.If(fetched):
-                m.d.sync += [own.eq(self.i_recalled), psi.eq(self.i_psi), peer.eq(read_revealed.data)]
+        m.d.sync += [last_index.eq(self.i_block_heralds - 1), start.eq(0)]
+        with m.If(move):
+            m.d.sync += [
+                *(valid.eq(staged), staged.eq(fetched), fetched.eq(fetching)),
+                *(last.eq(staged_last), staged_last.eq(fetched_last), fetched_last.eq(fetch_last)),
+                *(own.eq(staged_own), psi.eq(staged_psi), peer.eq(staged_peer), staged_peer.eq(read_revealed.data)),
+                *(index.eq(staged_index), waits.eq(staged_waits)),
+            ]
+            with m.If(staged):
+                m.d.sync += staged_index.eq(staged_index + 1)
             with m.If(fetching):
-                m.d.sync += [fetch_index.eq(fetch_index + 1), fetch_ring.eq(fetch_ring + 1)]
-                m.d.sync += fetching.eq(fetch_index != last_index)
+                m.d.sync += [fetch_index.eq(fetch_index + 1), fetch_ring.eq(fetch_ring + 1), fetching.eq(~fetch_last)]
         with m.If(consume):
-            m.d.sync += [index.eq(index + 1), number.eq(number + 1)]
+            m.d.sync += number.eq(number + 1)
+        with m.If(start):  # nothing moves any more
+            m.d.sync += [fetching.eq(1), fetch_index.eq(0), staged_index.eq(0)]
+            m.d.sync += [fetch_ring.eq(self.o_first), number.eq(self.o_first)]
+
+        with m.If(sifting):
+            m.d.comb += staged_waits.eq(1)
+        with m.Elif(kind == Kind.TYPES):
+            m.d.comb += staged_waits.eq(staged_index[:5] == Mux(sending, 31, 0))
+        with m.Elif(kind == Kind.INTENSITY):
+            m.d.comb += staged_waits.eq(Mux(sending, staged_own.x, staged_peer.x))
+        with m.Else():
+            m.d.comb += staged_waits.eq(both_x_equal(staged_own, staged_peer))
 
         # What one's own or the peer's reveal of this kind says about the entry at the end of the walk.
-        equal_x = Signal()
-        m.d.comb += equal_x.eq(both_x_equal(own, peer))
-        types = Signal(32)
-        to_send, to_come, value = Signal(), Signal(), Signal(32)
-        allowed = Signal()
-        learned = Signal(Revealed)
+        types, value = Signal(32), Signal(32)
+        learned, allowed = Signal(Revealed), Signal()
         head = self.i_peer.payload
         with m.Switch(kind):
             with m.Case(Kind.TYPES):
                 m.d.comb += [
-                    to_send.eq(index[:5] == 31),
                     value.eq(Cat(types[1:], own.x)),
-                    to_come.eq(index[:5] == 0),
                     allowed.eq(1),
-                    learned.x.eq(Mux(to_come, head.value[0], types[0])),
+                    learned.x.eq(Mux(waits, head.value[0], types[0])),
                 ]
             with m.Case(Kind.INTENSITY):
                 m.d.comb += [
-                    to_send.eq(own.x),
                     value.eq(own.intensity),
-                    to_come.eq(peer.x),
                     allowed.eq(head.value < Intensity.MU_Z),
                     learned.x.eq(peer.x),
-                    learned.intensity.eq(Mux(peer.x, head.value[:2], 0)),
+                    learned.intensity.eq(Mux(waits, head.value[:2], 0)),
                 ]
             with m.Default():
                 m.d.comb += [
-                    to_send.eq(equal_x),
                     value.eq(own.slice),
-                    to_come.eq(equal_x),
                     allowed.eq(head.value < 16),
                     learned.x.eq(peer.x),
                     learned.intensity.eq(peer.intensity),
-                    learned.slice.eq(Mux(equal_x, head.value[:4], 0)),
+                    learned.slice.eq(Mux(waits, head.value[:4], 0)),
                 ]
-        m.d.comb += [reveal.addr.eq(index), reveal.data.eq(learned)]
+        reveals, reveal_index, revealed_entry = Signal(), Signal(INDEX_BITS), Signal(Revealed)
+        m.d.sync += [reveals.eq(getting & consume), reveal_index.eq(index), revealed_entry.eq(learned)]
+        m.d.comb += [reveal.en.eq(reveals), reveal.addr.eq(reveal_index), reveal.data.eq(revealed_entry)]
 
         send = self.o_peer
-        # A message is compared with the one that may come now in one clock, and accepted or refused in the next.
-        match, judged, matched, accepted = Signal(), Signal(), Signal(), Signal()
+        # A message is compared with what may come now in one clock, judged in the next, and accepted or refused in the third. Likewise an
+        # entry goes on a clock after its message was sent or its verdict given, so that little decides about the walk.
+        same_kind, same_number, same_block, is_kind, in_range = Signal(), Signal(4), Signal(4), Signal(), Signal()
+        match, asked, accepted, passed = Signal(), Signal(), Signal(), Signal()
         waiting, no_block = Signal(), Signal()
-        m.d.sync += [judged.eq(waiting & self.i_peer.valid & ~judged), matched.eq(match)]
-        m.d.comb += [
-            self.i_peer.ready.eq(judged),
-            accepted.eq(judged & matched),
-            self.o_refused.eq(judged & ~matched),
+        m.d.sync += [
+            same_kind.eq(head.kind == kind),
+            same_number.eq(same_bytes(head.number, number)),
+            same_block.eq(same_bytes(head.number, block)),
+            is_kind.eq(head.value == kind),
+            in_range.eq(allowed),
+            asked.eq(waiting & self.i_peer.valid & ~asked & ~self.i_peer.ready),
+            *(accepted.eq(asked & match), self.o_refused.eq(asked & ~match)),
         ]
+        m.d.comb += self.i_peer.ready.eq(accepted | self.o_refused)
 
         settle = Signal(range(SETTLE_CLOCKS))
         herald_digest, psi_digest = Signal(32), Signal(32)
-        same_herald, same_psi, heralds_agree = Signal(), Signal(), Signal()
-        m.d.sync += [same_herald.eq(head.value == herald_digest), same_psi.eq(head.value == psi_digest)]
+        read_herald_digest, read_psi_digest = Signal(32, reset_less=True), Signal(32, reset_less=True)
+        same_herald, same_psi, heralds_agree = Signal(4), Signal(4), Signal()
+        m.d.sync += [
+            same_herald.eq(same_bytes(head.value, herald_digest)),
+            same_psi.eq(same_bytes(head.value, psi_digest)),
+            *(read_herald_digest.eq(self.i_herald_digest), read_psi_digest.eq(self.i_psi_digest)),
+        ]
         m.submodules.verdict = verdict = Verdict()
         m.d.comb += [
             verdict.i_role.eq(self.i_role),
@@ -170,7 +196,13 @@ class Exchange(wiring.Component):
             verdict.i_peer.eq(peer),
         ]
         wiring.connect(m, verdict.o_sifted, wiring.flipped(self.o_sifted))
-        m.d.comb += [self.o_verdict.eq(verdict.o_verdict), self.o_verdict_valid.eq(verdict.o_done)]
+        m.d.comb += [
+            self.o_verdict.eq(verdict.o_verdict),
+            self.o_verdict_valid.eq(verdict.o_done),
+            verdict.i_valid.eq(valid & sifting & ~passed),
+            consume.eq(valid & (~waits | accepted | passed)),
+        ]
+        m.d.sync += passed.eq((sending & send.valid & send.ready) | verdict.o_done)
         with m.FSM(name="exchange_fsm"):
             with m.State("IDLE"):
                 m.d.sync += settle.eq(SETTLE_CLOCKS - 1)
@@ -179,7 +211,7 @@ class Exchange(wiring.Component):
                     m.next = "SETTLE"
             with m.State("SETTLE"):
                 m.d.sync += settle.eq(settle - 1)
-                m.d.sync += [herald_digest.eq(self.i_herald_digest), psi_digest.eq(self.i_psi_digest)]
+                m.d.sync += [herald_digest.eq(read_herald_digest), psi_digest.eq(read_psi_digest)]
                 with m.If(settle == 0):
                     m.next = "SEND_DIGEST_HERALD"
             for kind_sent, digest, following in (
@@ -192,18 +224,18 @@ class Exchange(wiring.Component):
                     with m.If(send.ready):
                         m.next = following
             with m.State("GET_DIGEST_HERALD"):
-                m.d.comb += match.eq((head.kind == Kind.DIGEST_HERALD) & (head.number == block))
+                m.d.comb += match.eq((head.kind == Kind.DIGEST_HERALD) & same_block.all())
                 m.d.comb += waiting.eq(1)
                 with m.If(accepted):
-                    m.d.sync += heralds_agree.eq(same_herald)
+                    m.d.sync += heralds_agree.eq(same_herald.all())
                     m.next = "GET_DIGEST_PSI"
             with m.State("GET_DIGEST_PSI"):
-                m.d.comb += match.eq((head.kind == Kind.DIGEST_PSI) & (head.number == block))
+                m.d.comb += match.eq((head.kind == Kind.DIGEST_PSI) & same_block.all())
                 m.d.comb += waiting.eq(1)
                 with m.If(accepted):
-                    with m.If(heralds_agree & same_psi):
-                        m.d.comb += [self.o_agreed.eq(1), start.eq(1)]
-                        m.d.sync += kind.eq(Kind.TYPES)
+                    with m.If(heralds_agree & same_psi.all()):
+                        m.d.comb += self.o_agreed.eq(1)
+                        m.d.sync += [start.eq(1), kind.eq(Kind.TYPES)]
                         m.next = "SEND"
                     with m.Else():
                         m.d.comb += self.o_discarded.eq(1)
@@ -211,11 +243,11 @@ class Exchange(wiring.Component):
 
             with m.State("SEND"):
                 m.d.comb += [
-                    send.valid.eq(valid & to_send),
+                    sending.eq(1),
+                    send.valid.eq(valid & waits & ~passed),
                     send.payload.kind.eq(kind),
                     send.payload.number.eq(number),
                     send.payload.value.eq(value),
-                    consume.eq(valid & (~to_send | send.ready)),
                 ]
                 with m.If(kind == Kind.TYPES):
                     m.d.comb += send.payload.number[:5].eq(0)
@@ -227,24 +259,23 @@ class Exchange(wiring.Component):
                 m.d.comb += [send.valid.eq(1), send.payload.kind.eq(Kind.DONE)]
                 m.d.comb += [send.payload.number.eq(block), send.payload.value.eq(kind)]
                 with m.If(send.ready):
-                    m.d.comb += start.eq(1)
+                    m.d.sync += start.eq(1)
                     m.next = "GET"
             with m.State("GET"):
-                m.d.comb += match.eq((head.kind == kind) & (head.number == number) & allowed)
-                with m.If(valid & to_come):
-                    m.d.comb += [waiting.eq(1), consume.eq(accepted)]
-                with m.Else():
-                    m.d.comb += consume.eq(valid)
-                m.d.comb += reveal.en.eq(consume)
+                m.d.comb += [
+                    getting.eq(1),
+                    waiting.eq(valid & waits),
+                    match.eq(same_kind & same_number.all() & in_range),
+                ]
                 with m.If(consume):
-                    m.d.sync += types.eq(Mux(to_come, head.value, types)[1:])
+                    m.d.sync += types.eq(Mux(waits, head.value, types)[1:])
                     with m.If(last):
                         m.next = "GET_DONE"
             with m.State("GET_DONE"):
-                m.d.comb += match.eq((head.kind == Kind.DONE) & (head.number == block) & (head.value == kind))
+                m.d.comb += match.eq((head.kind == Kind.DONE) & same_block.all() & is_kind)
                 m.d.comb += waiting.eq(1)
                 with m.If(accepted):
-                    m.d.comb += start.eq(1)
+                    m.d.sync += start.eq(1)
                     with m.If(kind == Kind.SLICE):
                         m.next = "SIFT"
                     with m.Else():
@@ -252,7 +283,7 @@ class Exchange(wiring.Component):
                         m.next = "SEND"
 
             with m.State("SIFT"):
-                m.d.comb += [verdict.i_valid.eq(valid), consume.eq(verdict.o_done)]
+                m.d.comb += sifting.eq(1)
                 with m.If(consume & last):
                     m.next = "NEXT"
             with m.State("NEXT"):

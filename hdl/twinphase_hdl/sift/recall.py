@@ -39,7 +39,8 @@ class HeraldRing(wiring.Component):
     i_valid, i_index, i_pulse, i_detector, i_missing : In(1, 13, 56, 1, 1), a herald from the intake
     i_psi_valid, i_psi_index, i_psi : In(1), In(13), In(FinalPsi), its psi
     i_read, i_read_index : In(1), In(13), read port
-    o_recalled, o_psi : Out(Recalled), Out(FinalPsi), entry ``i_read_index`` of the last clock with ``i_read``, one clock later
+    o_recalled, o_psi : Out(Recalled), Out(FinalPsi), entry ``i_read_index`` of the last clock but one with ``i_read``, one clock
+        after the last
     o_idle : Out(1), no herald on its way to the ring
 
     Latency: a herald can be read ``latency`` clocks after it came. Throughput: one per clock.
@@ -104,8 +105,11 @@ class HeraldRing(wiring.Component):
             recalled.i_read_address.eq(self.i_read_index),
             psi.i_read.eq(self.i_read),
             psi.i_read_address.eq(self.i_read_index),
-            self.o_recalled.eq(recalled.o_data),
-            self.o_psi.eq(psi.o_data),
             self.o_idle.eq(~on_the_way.any()),
         ]
+        # Registers right behind block RAM, which no reset clears: the block RAM takes them in.
+        read_recalled, read_psi = Signal(Recalled, reset_less=True), Signal(FinalPsi, reset_less=True)
+        with m.If(self.i_read):
+            m.d.sync += [read_recalled.eq(recalled.o_data), read_psi.eq(psi.o_data)]
+        m.d.comb += [self.o_recalled.eq(read_recalled), self.o_psi.eq(read_psi)]
         return m

@@ -52,8 +52,8 @@ class Verdict(wiring.Component):
     o_sifted : Out(stream of SIFTED records)
     o_done, o_verdict : Out(1), Out(VerdictResult), the herald is through (its record, if any, was taken)
 
-    Latency: 3 clocks (sum; test and word; out), more while ``o_sifted`` waits. Throughput: one herald in 3 clocks.
-    Overflow: none. Source: `twinphase_spec.sns`.
+    Latency: `latency` clocks (slices' difference; shifted; test; word; out), more while ``o_sifted`` waits. Throughput: one herald in
+    as many. Overflow: none. Source: `twinphase_spec.sns`.
     """
 
     i_role: In(1)
@@ -67,16 +67,21 @@ class Verdict(wiring.Component):
     o_done: Out(1)
     o_verdict: Out(VerdictResult)
 
+    latency = 5
+
     def elaborate(self, platform: object) -> Module:
         m = Module()
         own, peer, psi, bob = self.i_own, self.i_peer, self.i_psi, self.i_role
-        step = Signal(2)
-        shifted, word = Signal(16), Signal(32)
+        # Every register follows those before it in every clock; since the inputs hold, all are right in the last step and stay so.
+        step = Signal(range(self.latency))
+        slice_difference, shifted = Signal(4), Signal(16)
+        in_slice, branch = Signal(), Signal()
+        word = Signal(32)
         result = Signal(VerdictResult)
 
         own_level = Mux(own.x, own.intensity, Intensity.MU_Z)
         peer_level = Mux(peer.x, peer.intensity, Intensity.MU_Z)
-        in_slice, branch = slice_test(shifted, self.i_slice_width)
+        next_in_slice, next_branch = slice_test(shifted, self.i_slice_width)
         psi_valid = psi.flags.all()
         next_result = Signal(VerdictResult)
         x_word, z_word = Signal(32), Signal(32)
@@ -114,24 +119,23 @@ class Verdict(wiring.Component):
             m.d.comb += x_word[low : low + width].eq(field)
         m.d.comb += z_word.eq((own.intensity == Intensity.MU_Z) ^ bob)
 
-        has_record = result.z_record | result.x_record
+        m.d.sync += [
+            slice_difference.eq(Mux(bob, peer.slice - own.slice, own.slice - peer.slice)),
+            shifted.eq(shifted_difference(slice_difference, 0, psi.psi, self.i_slice_width)),
+            *(in_slice.eq(next_in_slice), branch.eq(next_branch)),
+            *(result.eq(next_result), word.eq(Mux(next_result.x_record, x_word, z_word))),
+        ]
+
+        has_record, over = result.z_record | result.x_record, step == self.latency - 1
         m.d.comb += [
-            self.o_sifted.valid.eq((step == 2) & has_record),
+            self.o_sifted.valid.eq(over & has_record),
             self.o_sifted.payload[0].eq(self.i_number),
             self.o_sifted.payload[1].eq(word),
-            self.o_done.eq((step == 2) & (self.o_sifted.ready | ~has_record)),
+            self.o_done.eq(over & (self.o_sifted.ready | ~has_record)),
             self.o_verdict.eq(result),
         ]
-        with m.If(self.i_valid & (step != 2)):
-            m.d.sync += step.eq(step + 1)
         with m.If(self.o_done):
             m.d.sync += step.eq(0)
-        with m.If(self.i_valid & (step == 0)):
-            m.d.sync += shifted.eq(
-                shifted_difference(
-                    Mux(bob, peer.slice, own.slice), Mux(bob, own.slice, peer.slice), psi.psi, self.i_slice_width
-                )
-            )
-        with m.If(step == 1):
-            m.d.sync += [result.eq(next_result), word.eq(Mux(next_result.x_record, x_word, z_word))]
+        with m.Elif(self.i_valid & ~over):
+            m.d.sync += step.eq(step + 1)
         return m
