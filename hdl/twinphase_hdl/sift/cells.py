@@ -20,8 +20,8 @@ class CellCounters(wiring.Component):
     o_busy : Out(1), an event is on its way into the memory
     i_address, o_count : In(7), Out(32), read port, one clock
 
-    Latency: ``spacing`` clocks until a read sees the event. Throughput: one per ``spacing`` clocks (block RAM is read,
-    registered and written back). Overflow: wraps. Source: `twinphase_spec.sns.cell_index`.
+    Latency: 5 clocks until a read sees the event. Throughput: one per ``spacing`` clocks (block RAM is read, registered, counted and
+    written back, all a clock after the event). Overflow: wraps. Source: `twinphase_spec.sns.cell_index`.
     """
 
     i_valid: In(1)
@@ -30,7 +30,7 @@ class CellCounters(wiring.Component):
     i_address: In(CELL_ADDRESS_BITS)
     o_count: Out(CELL_BITS)
 
-    spacing = 3
+    spacing = 4
     """Fewest clocks between two events."""
 
     def elaborate(self, platform: object) -> Module:
@@ -38,21 +38,22 @@ class CellCounters(wiring.Component):
         m.submodules.cells = cells = memory.Memory(shape=CELL_BITS, depth=CELLS, init=[])
         write, read, host = cells.write_port(), cells.read_port(), cells.read_port()
 
-        fetched, registered = Signal(), Signal()
-        count, index = Signal(CELL_BITS), Signal(CELL_ADDRESS_BITS)
-        m.d.sync += [fetched.eq(self.i_valid), registered.eq(fetched)]
+        asked, fetched, registered, summed = Signal(), Signal(), Signal(), Signal()
+        count, one_more = Signal(CELL_BITS, reset_less=True), Signal(CELL_BITS)
+        index = Signal(CELL_ADDRESS_BITS)
+        m.d.sync += [
+            *(asked.eq(self.i_valid), fetched.eq(asked), registered.eq(fetched), summed.eq(registered)),
+            *(count.eq(read.data), one_more.eq(count + 1)),
+        ]
         with m.If(self.i_valid):
             m.d.sync += index.eq(self.i_index)
-        with m.If(fetched):
-            m.d.sync += count.eq(read.data)
         m.d.comb += [
-            read.addr.eq(self.i_index),
-            read.en.eq(self.i_valid),
-            write.en.eq(registered),
+            read.addr.eq(index),
+            write.en.eq(summed),
             write.addr.eq(index),
-            write.data.eq(count + 1),
+            write.data.eq(one_more),
             host.addr.eq(self.i_address),
             self.o_count.eq(host.data),
-            self.o_busy.eq(fetched | registered),
+            self.o_busy.eq(asked | fetched | registered | summed),
         ]
         return m
