@@ -33,13 +33,14 @@ SYNTHESIS = (
 
 
 def units() -> dict[str, Callable[[], wiring.Component]]:
-    """Name and maker of every unit whose figures are kept. Not yet: block sifter."""
+    """Name and maker of every unit whose figures are kept."""
     from twinphase_hdl.core.framer import Framer
     from twinphase_hdl.core.timebase import Timebase
     from twinphase_hdl.link.snapshot import Snapshot
     from twinphase_hdl.link.t2 import TagPacker
     from twinphase_hdl.phase.cordic import Cordic
     from twinphase_hdl.phase.tracker import PhaseTracker
+    from twinphase_hdl.sift.block import BlockSifter
     from twinphase_hdl.sift.emitter import Emitter
     from twinphase_hdl.sift.herald import HeraldFinder
     from twinphase_hdl.sift.join import PsiJoin
@@ -53,6 +54,7 @@ def units() -> dict[str, Callable[[], wiring.Component]]:
         "link.tag_packer": TagPacker,
         "phase.cordic": Cordic,
         "phase.tracker": PhaseTracker,
+        "sift.block": BlockSifter,
         "sift.emitter": Emitter,
         "sift.herald": HeraldFinder,
         "sift.join": PsiJoin,
