@@ -147,14 +147,14 @@ class Cordic(wiring.Component):
                 m.next = "NORMALISE"
 
             with m.State("NORMALISE"):
-                m.next = "LENGTH"
                 m.d.sync += [x.eq(wide_x >> _DROP_BITS), y.eq(wide_y >> _DROP_BITS)]
-                with m.If(normal):
-                    m.next = "SIDE"
-                with m.Elif(far):
+                with m.If(far):
                     m.d.sync += [v.eq(v << 8) for v in (magnitude, wide_x, wide_y)]
                 with m.Else():
                     m.d.sync += [v.eq(v << 1) for v in (magnitude, wide_x, wide_y)]
+                m.next = "LENGTH"
+                with m.If(normal):
+                    m.next = "SIDE"
                 with m.If(zero):
                     m.next = "DONE"
 

@@ -128,7 +128,10 @@ class PsiJoin(wiring.Component):
             head_moves.eq(head_closed & fetch_ready),
             queue.i_pop.eq(queue.o_valid & (~head_valid | head_moves)),
         ]
-        m.d.sync += [head_closed.eq(head_valid & closed & ~head_moves), head_kept.eq(~gone & (age <= KEPT_DWINDOWS))]
+        m.d.sync += [
+            head_closed.eq(head_valid & closed & ~head_moves),
+            head_kept.eq(~gone & (age <= KEPT_DWINDOWS)),
+        ]
         with m.If(~head_valid | head_moves):
             m.d.sync += [head_valid.eq(queue.o_valid), head.eq(queue.o_head)]
 
@@ -176,17 +179,21 @@ class PsiJoin(wiring.Component):
 
         # Ages are good for half their range. Of those that wait at every quarter of the range of d-windows, what is left at the
         # next quarter is gone: the oldest heralds, so that it takes their number only.
-        quarter = Signal()
         old, old_before = Signal.like(waiting), Signal.like(waiting)
-        one_gone = (old == 1) & head_moves
-        m.d.sync += [
-            quarter.eq(self.i_dwindow_valid & ~of_dwindow.dwindow[: RING_DWINDOW_BITS - 2].any()),
-            gone.eq((old != 0) & ~one_gone),
-        ]
-        with m.If(quarter):
-            m.d.sync += [old.eq(old_before - (head_moves & (old_before != 0))), old_before.eq(waiting - head_moves)]
-        with m.Elif(head_moves):
-            m.d.sync += [old.eq(old - (old != 0)), old_before.eq(old_before - (old_before != 0))]
+        quarter = Signal()
+        """One has come; it waits for a clock in which no herald moves, and they move at most every other clock."""
+        with m.If(self.i_dwindow_valid & ~of_dwindow.dwindow[: RING_DWINDOW_BITS - 2].any()):
+            m.d.sync += quarter.eq(1)
+        with m.Elif(~head_moves):
+            m.d.sync += quarter.eq(0)
+        m.d.sync += gone.eq((old != 0) & ~((old == 1) & head_moves))
+        with m.If(head_moves):
+            with m.If(old != 0):
+                m.d.sync += old.eq(old - 1)
+            with m.If(old_before != 0):
+                m.d.sync += old_before.eq(old_before - 1)
+        with m.Elif(quarter):
+            m.d.sync += [old.eq(old_before), old_before.eq(waiting)]
 
         with m.If(~self.i_run):
             m.d.sync += [
