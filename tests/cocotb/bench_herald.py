@@ -182,6 +182,7 @@ async def join(dut: Any) -> None:
     rng = generator()
     await start_clock(dut)
     latency = PsiJoin().latency
+    dut.join__i_flushed.value = 1
     for case in range(4):
         per = int([2, 128, 3, 5][case])
         d_first = 0 if case == 0 else (1 << RING_DWINDOW_BITS) * int(rng.integers(1, 1 << 20)) - 2

@@ -207,6 +207,7 @@ class HeraldRig(wiring.Component):
                 getattr(join, name).eq(getattr(self, name))
                 for name in ("i_run", "i_window", "i_window_valid", "i_dwindow", "i_dwindow_valid")
             ),
+            join.i_flushed.eq(1),  # heralds leave at once
             finder.i_pending_full.eq(join.o_full),
             join.i.eq(finder.o_pending),
             join.i_valid.eq(finder.o_pending_valid),
@@ -302,6 +303,7 @@ class ServerCore(wiring.Component):
             finder.i_valid.eq(framer.o_valid & framer.o.framed),
             finder.i_swap.eq(self.i_swap[0]),
             finder.i_period.eq(self.i_config.period),
+            join.i_flushed.eq(1),  # heralds leave at once
             finder.i_pending_full.eq(join.o_full),
             join.i_run.eq(self.i_run),
             join.i.eq(finder.o_pending),

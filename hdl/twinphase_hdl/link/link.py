@@ -55,6 +55,7 @@ class NodeLink(wiring.Component):
     o_address, o_write, o_write_data, i_read_data - bus of the `RegisterBank`.
     send_<stream> : In(stream of records; tag: of Tag, always ready).
     receive_<stream> : Out(stream of records).
+    i_flush, o_flushed : In(1), Out(1) - of the HERALD stream's packer, if there is one: see `PacketBuffer`.
     o_dropped : Out(1) - strobe: a malformed packet came.
     o_idle : Out(1) - nothing changes before the next word, record, tick or strobe.
     """
@@ -90,6 +91,8 @@ class NodeLink(wiring.Component):
             "o_dropped": Out(1),
             "o_idle": Out(1),
         }
+        if Stream.HERALD in self._send:
+            members |= {"i_flush": In(1), "o_flushed": Out(1)}
         for number in self._send:
             tags = number is Stream.TAG
             record = stream.Signature(Tag, always_ready=True) if tags else stream.Signature(record_words(number))
@@ -119,6 +122,10 @@ class NodeLink(wiring.Component):
             else:
                 packers[number] = StreamPacker(number, lossless=number in LOSSLESS, **depth)
             wiring.connect(m, wiring.flipped(getattr(self, f"send_{number.name.lower()}")), packers[number].i)
+
+        if Stream.HERALD in packers:
+            heralds = packers[Stream.HERALD]
+            m.d.comb += [heralds.i_flush.eq(self.i_flush), self.o_flushed.eq(heralds.o_flushed)]
 
         wiring.connect(m, wiring.flipped(self.rx), depacketizer.i)
         wiring.connect(m, depacketizer.request, control.i)

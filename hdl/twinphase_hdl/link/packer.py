@@ -21,7 +21,7 @@ class PacketBuffer(wiring.Component):
     The open packet closes, between records and when fewer than 16 closed ones wait,
 
     * when ``record_words`` more words would exceed MAX_PAYLOAD_WORDS,
-    * when ``i_clock mod 2^FLUSH_BITS = 0`` and it holds a record,
+    * when ``i_clock mod 2^FLUSH_BITS = 0``, or after ``i_flush``, and it holds a record,
     * empty, when ``i_clock mod 2^HEARTBEAT_BITS = 0``, the stream is enabled and nothing was closed since the last such clock
       (a packet closed at that clock itself does not count for the next one).
 
@@ -36,6 +36,8 @@ class PacketBuffer(wiring.Component):
     i_base : In(51) - base of the open packet in clocks, used when it holds a record and ``own_base`` is set.
     i_refuse : In(1) - the record that starts in this clock is not to be admitted; 0 within a record.
     i_lost : In(2) - so many records were lost before they reached this.
+    i_flush : In(1) - strobe: what has come until now is to leave.
+    o_flushed : Out(1) - nothing that came before the last ``i_flush`` is still here.
     o : Out(word_stream()) - packets, ``last`` on the last word.
     o_filled : Out(1) - the open packet has a word.
     o_empty : Out(1) - a record that starts in this clock is the first of its packet.
@@ -73,6 +75,8 @@ class PacketBuffer(wiring.Component):
                 "i_base": In(units.CLOCK_BITS),
                 "i_refuse": In(1),
                 "i_lost": In(2),
+                "i_flush": In(1),
+                "o_flushed": Out(1),
                 "o": Out(word_stream()),
                 "o_filled": Out(1),
                 "o_empty": Out(1),
@@ -124,7 +128,12 @@ class PacketBuffer(wiring.Component):
         closed = Signal()
         """A packet was closed since the last heartbeat tick."""
         due = Signal()
-        """A flush tick is there, or fell into the record that is being taken."""
+        """A flush tick is there, or fell into the record that is being taken; or a flush has been asked for."""
+        flushing, flushing_on = Signal(), Signal()
+        """The open packet has something that came before ``i_flush``, in this clock and in the next."""
+        marked = Signal()
+        to_flush = Signal.like(queued)
+        """Closed packets that came before ``i_flush`` and have not been sent."""
         full = places[-1]
         may_close = ~queued[-1]
         close = Signal()
@@ -151,7 +160,9 @@ class PacketBuffer(wiring.Component):
         m.d.sync += [
             enabled.eq(self.i_enable),
             filled.eq((filled & ~close) | put),
-            due.eq(zeros[:2].all() | (due & taking)),
+            flushing.eq(flushing_on),
+            due.eq(zeros[:2].all() | (due & taking) | flushing_on),
+            marked.eq(flushing & ~flushing_on),
         ]
         with m.If(transfer):
             m.d.sync += [inside.eq(~self.i.payload.last), taking.eq(~self.i.payload.last & put)]
@@ -165,6 +176,14 @@ class PacketBuffer(wiring.Component):
             m.d.sync += spare.eq(spare + Mux(made_room, 1, -1))
         with m.If(close ^ left_queue):
             m.d.sync += queued.eq(queued + Mux(left_queue, -1, 1))
+        m.d.comb += [
+            flushing_on.eq(self.i_flush | (flushing & filled & ~close)),
+            self.o_flushed.eq(~(flushing | marked | to_flush.any())),
+        ]
+        with m.If(marked):
+            m.d.sync += to_flush.eq(queued - left_queue)
+        with m.Elif(left_queue & to_flush.any()):
+            m.d.sync += to_flush.eq(to_flush - 1)
         with m.If(heartbeat):
             m.d.sync += closed.eq(0)
         with m.Elif(close):
@@ -227,7 +246,9 @@ class PacketBuffer(wiring.Component):
         m.d.sync += [made_room.eq(sender.o_taken), left_queue.eq(sender.o_sent)]
         ticking = (self.i_clock[:flush_bits] == 0) | zeros[:2].all()
         m.d.comb += self.o_idle.eq(
-            sender.o_idle & ~(self.i.valid | inside | close | ticking | write.en | (queued != 0))
+            sender.o_idle
+            & ~(self.i.valid | inside | close | ticking | write.en | (queued != 0))
+            & ~(self.i_flush | flushing | marked | to_flush.any())
         )
         return m
 
@@ -238,7 +259,7 @@ class StreamPacker(wiring.Component):
     Members
     -------
     i : In(stream of ArrayLayout(32, record_words)) - element 0 first on the wire.
-    i_enable, i_clock, o, o_idle : as in `PacketBuffer`.
+    i_enable, i_clock, i_flush, o_flushed, o, o_idle : as in `PacketBuffer`.
 
     Latency: free. Throughput: a record in ``record_words`` clocks (lossless: one more); between them ``i`` waits. Overflow:
     records that find no room are lost and counted, with ``lossless`` they wait.
@@ -260,6 +281,8 @@ class StreamPacker(wiring.Component):
                 "i": In(stream.Signature(data.ArrayLayout(32, self._record_words))),
                 "i_enable": In(1),
                 "i_clock": In(units.CLOCK_BITS),
+                "i_flush": In(1),
+                "o_flushed": Out(1),
                 "o": Out(word_stream()),
                 "o_idle": Out(1),
             }
@@ -269,7 +292,10 @@ class StreamPacker(wiring.Component):
         m = Module()
         m.submodules.buffer = buffer = self._buffer
         wiring.connect(m, buffer.o, wiring.flipped(self.o))
-        m.d.comb += [buffer.i_enable.eq(self.i_enable), buffer.i_clock.eq(self.i_clock)]
+        m.d.comb += [
+            *(buffer.i_enable.eq(self.i_enable), buffer.i_clock.eq(self.i_clock)),
+            *(buffer.i_flush.eq(self.i_flush), self.o_flushed.eq(buffer.o_flushed)),
+        ]
 
         words = Signal(32 * self._record_words)
         left = Signal(self._record_words)

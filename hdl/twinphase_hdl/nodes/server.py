@@ -130,6 +130,8 @@ class ServerNode(wiring.Component):
             join.i_window_valid.eq(tracker.o_window_valid),
             join.i_dwindow.eq(tracker.o_dwindow),
             join.i_dwindow_valid.eq(tracker.o_dwindow_valid),
+            link.i_flush.eq(join.o_flush),
+            join.i_flushed.eq(link.o_flushed),
             link.send_herald.valid.eq(finder.o.valid),
             finder.o.ready.eq(link.send_herald.ready),
             link.send_herald.payload[0].eq(finder.o.payload.number),

@@ -25,7 +25,7 @@ class _RingPhase(data.Struct):
 
 
 class PsiJoin(wiring.Component):
-    """Gives herald h of window w and d-window W, once W is closed, its PSI record, in the order of h::
+    """Gives herald h of window w and d-window W, once W is closed and h has left the node, its PSI record, in the order of h::
 
         psi_q = (psi_rq(w) + psi_d(W)) mod 1,   flags = r_valid(w) | d_valid(W)
 
@@ -45,13 +45,16 @@ class PsiJoin(wiring.Component):
         A herald that waits from now on. Must not be valid while ``o_full`` is high.
     i_window, i_window_valid, i_dwindow, i_dwindow_valid : In(WindowPhase), In(1), In(DwindowPhase), In(1)
         From `PhaseTracker`: phases of a closed window, and of a closed d-window after those of its windows.
+    o_flush, i_flushed : Out(1), In(1)
+        Strobe: the heralds of a closed d-window are to leave now; high when they have. When a d-window closes, all of its
+        heralds have come to the packer: the anchor runs LAG_CLOCKS behind, further than a click and a queue of heralds can wait.
     o : Out(stream of PSI record words)
     o_full : Out(1)
         ``pending_heralds`` heralds wait.
     o_idle : Out(1)
         Nothing moves by itself; heralds may wait for their d-window.
 
-    Latency: `latency` clocks from i_dwindow to the first record. Throughput: one record per two clocks.
+    Latency: `latency` clocks from i_dwindow to the first record, if the heralds have left. Throughput: one record per two clocks.
     """
 
     i_run: In(1)
@@ -62,6 +65,8 @@ class PsiJoin(wiring.Component):
     i_dwindow: In(DwindowPhase)
     i_dwindow_valid: In(1)
     o: Out(stream.Signature(record_words(Stream.PSI)))
+    o_flush: Out(1)
+    i_flushed: In(1)
     o_full: Out(1)
     o_idle: Out(1)
 
@@ -73,8 +78,8 @@ class PsiJoin(wiring.Component):
 
     @property
     def latency(self) -> int:
-        """Clocks from i_dwindow to o.valid for a waiting herald: d-window closed, seen, ring, register, sum."""
-        return 5
+        """Least clocks from i_dwindow to o.valid for a waiting herald: flushed, d-window closed, seen, ring, register, sum."""
+        return 6
 
     def elaborate(self, platform) -> Module:
         m = Module()
@@ -86,7 +91,8 @@ class PsiJoin(wiring.Component):
         window_write, window_read = windows.write_port(), windows.read_port()
         dwindow_write, dwindow_read = dwindows.write_port(), dwindows.read_port()
 
-        open_dwindow = Signal(RING_DWINDOW_BITS)  # the first that is not closed
+        open_dwindow = Signal(RING_DWINDOW_BITS)  # the first that is not closed, or whose heralds may not have left
+        next_dwindow, flushing = Signal(RING_DWINDOW_BITS), Signal()  # the one behind the last closed
         entering, enters = Signal(PendingHerald), Signal()
         of_window, of_dwindow = self.i_window, self.i_dwindow
         m.d.comb += [
@@ -102,8 +108,11 @@ class PsiJoin(wiring.Component):
             queue.i_push.eq(enters),
         ]
         m.d.sync += [entering.eq(self.i), enters.eq(self.i_valid)]
+        m.d.comb += self.o_flush.eq(self.i_dwindow_valid)
+        with m.If(flushing & self.i_flushed):
+            m.d.sync += [open_dwindow.eq(next_dwindow), flushing.eq(0)]
         with m.If(self.i_dwindow_valid):
-            m.d.sync += open_dwindow.eq(of_dwindow.dwindow + 1)
+            m.d.sync += [next_dwindow.eq(of_dwindow.dwindow + 1), flushing.eq(1)]
 
         # Four stages behind the queue, each moving on when the next has room.
         head, head_valid, head_closed, head_kept = Signal(PendingHerald), Signal(), Signal(), Signal()
@@ -199,12 +208,12 @@ class PsiJoin(wiring.Component):
             m.d.sync += [
                 v.eq(0)
                 for v in (
-                    *(waiting, self.o_full, enters, open_dwindow, quarter, old, old_before, gone),
+                    *(waiting, self.o_full, enters, open_dwindow, flushing, quarter, old, old_before, gone),
                     *(head_valid, head_closed, fetched, summed, number),
                 )
             ]
         m.d.comb += self.o_idle.eq(
-            ~(self.i_valid | enters | self.i_window_valid | self.i_dwindow_valid)
+            ~(self.i_valid | enters | self.i_window_valid | self.i_dwindow_valid | flushing)
             & ~((queue.o_level != 0) & (~queue.o_valid | ~head_valid))
             & ~(head_valid & closed)
             & ~(fetched | summed | self.o.valid)

@@ -56,6 +56,7 @@ class Bench:
 
     async def take(self, ctx):
         port = self.dut.o
+        ctx.set(self.dut.i_flushed, 1)
         while True:
             ctx.set(port.ready, self.rng.random() < self.ready)
             _, _, transfer, payload = await ctx.tick().sample(port.valid & port.ready, port.payload)
@@ -163,3 +164,30 @@ def test_held_up_records_become_invalid(dwindows):
     assert bench.got[3:10] == [(number, 0, 0) for number in range(3, 10)]
     assert bench.got[10:] == bench.expected[10:]
     assert len(bench.got) == 15
+
+
+def test_no_record_before_its_herald_has_left():
+    """Heralds that are held up in their packer hold up their psi; two d-windows close meanwhile."""
+    dut = PsiJoin(pending_heralds=16)
+    bench = Bench(dut, 3, 1.0)
+
+    async def run(ctx):
+        await ctx.tick()
+        ctx.set(dut.i_flushed, 0)
+        ctx.set(dut.i_run, 1)
+        for dwindow in range(2):
+            await bench.herald(ctx, 2 * dwindow, dwindow)
+            assert not ctx.get(dut.o_flush)
+            await bench.close(ctx, 2 * dwindow, 2)
+            await bench.close(ctx, 2 * dwindow + 1, 2)
+            await ctx.tick().repeat(30)
+            assert not bench.got
+            assert not ctx.get(dut.o_idle)
+        ctx.set(dut.i_flushed, 1)
+        await bench.idle(ctx)
+        ctx.set(dut.i_dwindow_valid, 1)
+        assert ctx.get(dut.o_flush)
+
+    simulate(dut, run, bench.take)
+    assert bench.got == bench.expected
+    assert len(bench.got) == 2
