@@ -29,6 +29,8 @@ FIRST_SEQUENCE, FIRST_RECORD = 0xFFFFFFFD, 0xFFFFFF00
 PACKERS = (Stream.HERALD, Stream.PHASE, Stream.SIFTED, Stream.PEER, Stream.PSI)
 LOSSY = (Stream.HERALD, Stream.PHASE, Stream.PSI)
 LAST = 1 << 32
+WAY_OUT_WORDS = 5
+"""Registers of the sender behind the one that knows the last word, and two of its way out: fewer than a packet's words."""
 
 
 def packets_of(words: list[int]) -> list[bytes]:
@@ -343,3 +345,46 @@ async def test_a_disabled_stream_forgets_without_loss(dut: Any) -> None:
         first = FIRST_RECORD if number is Stream.PSI else 0
         assert payload[:: bench.words].tolist() == [8, 9], number.name
         assert (int(head["lost"]), int(head["first_record"])) == (0, first + 3)
+
+
+@cocotb.test()
+@cocotb.parametrize((("seed", "pause"), [(1, 0.0), (2, 0.6), (3, 0.9)]))
+async def test_a_flush_lets_go_of_what_has_come(dut: Any, seed: int, pause: float) -> None:
+    """Far from any tick: after i_flush all records that have come leave, and o_flushed stays low until their last packet is out
+    but for what the sender's way out holds. Records that come behind the flush wait for the next."""
+    draw = random.Random(seed)
+    loop = Lockstep(dut)
+    source, sink = loop.source("herald__i", seed=seed), loop.sink("herald__o", idle=pause, seed=seed)
+    flushed: list[int] = []
+    loop.after.append(lambda cycle: flushed.append(int(dut.herald__o_flushed.value)))
+    dut.herald__i_clock.value, dut.herald__i_enable.value, dut.herald__i_flush.value = 1, 1, 0
+    await loop.start()
+    records, waited = 0, 0
+    for _ in range(25):
+        count = draw.choice([0, 1, 2, 40, 84, 86])
+        source.send([draw.getrandbits(96) for _ in range(count)])
+        await loop.step(3 * count + 12)
+        records += count
+        dut.herald__i_flush.value = 1
+        await loop.step()
+        dut.herald__i_flush.value = 0
+        behind = draw.choice([0, 0, 3])
+        source.send([draw.getrandbits(96) for _ in range(behind)])
+        asked = loop.cycle
+        await loop.step()
+        await loop.until(lambda: flushed[-1] == 1, 20_000, "o_flushed")
+        words, waited = len(sink.words), waited + loop.cycle - asked
+        await loop.until(lambda due=records: _records_out(sink.words) >= due, 400, "records")
+        assert len(sink.words) <= words + WAY_OUT_WORDS, f"o_flushed came {len(sink.words) - words} words early"
+        records += behind
+        if behind:
+            await loop.step(200)
+            assert _records_out(sink.words) < records
+    assert waited > 500, "nothing was ever waited for"
+
+
+def _records_out(words: list[int]) -> int:
+    """HERALD records in the packets that are complete."""
+    ends = [k for k, word in enumerate(words) if word & LAST]
+    complete = packets_of(words[: ends[-1] + 1]) if ends else []
+    return sum(int(header_of(packet)["words"]) for packet in complete) // RECORD_WORDS[Stream.HERALD]

@@ -37,7 +37,7 @@ class PacketBuffer(wiring.Component):
     i_refuse : In(1) - the record that starts in this clock is not to be admitted; 0 within a record.
     i_lost : In(2) - so many records were lost before they reached this.
     i_flush : In(1) - strobe: what has come until now is to leave.
-    o_flushed : Out(1) - nothing that came before the last ``i_flush`` is still here.
+    o_flushed : Out(1) - nothing that came before the last ``i_flush`` is still here, but for last words of a packet under way.
     o : Out(word_stream()) - packets, ``last`` on the last word.
     o_filled : Out(1) - the open packet has a word.
     o_empty : Out(1) - a record that starts in this clock is the first of its packet.

@@ -18,7 +18,7 @@ from twinphase_sim.lab.demo.command import run_demo
 from twinphase_sim.lab.virtual import VirtualLab
 from twinphase_sim.native import NodeOutput
 from twinphase_spec import sns
-from twinphase_spec.lab import load_lab
+from twinphase_spec.lab import load_lab, preset_names
 from twinphase_spec.packets import HEADER_DTYPE, PSI_DTYPE, SIFTED_DTYPE, Stream
 
 SEED = 3
@@ -55,6 +55,17 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Summary, Path]:
     out = tmp_path_factory.mktemp("demo")
     summary, _ = run_demo(load_lab("seed-370km"), "seed-370km", SECONDS, SEED, out, Console(stderr=True), lambda: False)
     return summary, out
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("lab", [name for name in preset_names() if name != "seed-370km"])
+def test_every_preset_equals_the_model(lab: str, tmp_path: Path) -> None:
+    """60 ms of each other preset: no word differs, no herald is given up by a client."""
+    summary, _ = run_demo(load_lab(lab), lab, 0.06, SEED, tmp_path, Console(stderr=True), lambda: False)
+    assert summary.mismatches == summary.unexplained_losses == 0
+    for client in ("alice", "bob"):
+        counters = summary.details["counters"][client]
+        assert (counters["missing"], counters["late"]) == (0, 0), client
 
 
 def test_every_word_equals_the_model(demo: tuple[Summary, Path]) -> None:
