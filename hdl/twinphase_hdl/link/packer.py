@@ -129,8 +129,10 @@ class PacketBuffer(wiring.Component):
         """A packet was closed since the last heartbeat tick."""
         due = Signal()
         """A flush tick is there, or fell into the record that is being taken; or a flush has been asked for."""
+        asked = Signal()
+        """``i_flush`` a clock ago: the clock counts may have rested until then."""
         flushing, flushing_on = Signal(), Signal()
-        """The open packet has something that came before ``i_flush``, in this clock and in the next."""
+        """The open packet has something that came before the flush, in this clock and in the next."""
         marked = Signal()
         to_flush = Signal.like(queued)
         """Closed packets that came before ``i_flush`` and have not been sent."""
@@ -160,7 +162,7 @@ class PacketBuffer(wiring.Component):
         m.d.sync += [
             enabled.eq(self.i_enable),
             filled.eq((filled & ~close) | put),
-            flushing.eq(flushing_on),
+            *(asked.eq(self.i_flush), flushing.eq(flushing_on)),
             due.eq(zeros[:2].all() | (due & taking) | flushing_on),
             marked.eq(flushing & ~flushing_on),
         ]
@@ -177,8 +179,8 @@ class PacketBuffer(wiring.Component):
         with m.If(close ^ left_queue):
             m.d.sync += queued.eq(queued + Mux(left_queue, -1, 1))
         m.d.comb += [
-            flushing_on.eq(self.i_flush | (flushing & filled & ~close)),
-            self.o_flushed.eq(~(flushing | marked | to_flush.any())),
+            flushing_on.eq(asked | (flushing & filled & ~close)),
+            self.o_flushed.eq(~(asked | flushing | marked | to_flush.any())),
         ]
         with m.If(marked):
             m.d.sync += to_flush.eq(queued - left_queue)
@@ -248,7 +250,7 @@ class PacketBuffer(wiring.Component):
         m.d.comb += self.o_idle.eq(
             sender.o_idle
             & ~(self.i.valid | inside | close | ticking | write.en | (queued != 0))
-            & ~(self.i_flush | flushing | marked | to_flush.any())
+            & ~(self.i_flush | asked | flushing | marked | to_flush.any())
         )
         return m
 
