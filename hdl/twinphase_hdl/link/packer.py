@@ -145,7 +145,7 @@ class PacketBuffer(wiring.Component):
         """A first word would be that of a record that is admitted."""
         put = Signal()
         m.d.comb += [
-            close.eq(~taking & may_close & Mux(filled, full | due, heartbeat & self.i_enable & ~closed)),
+            close.eq(~taking & may_close & Mux(filled, full | due, heartbeat & enabled & ~closed)),
             self.o_filled.eq(filled),
             self.o_empty.eq(~filled | (may_close & (full | due))),
             self.o_admit.eq(enabled & ~spare[-1] & (~full | may_close)),
