@@ -21,6 +21,7 @@ class NodeType(IntEnum):
 
     SERVER = 1
     CLIENT = 2
+    TIMETAGGER = 3
 
 
 class Access(StrEnum):

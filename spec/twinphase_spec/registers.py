@@ -1,8 +1,22 @@
-"""The register maps of both nodes, declared once: hdl, host, JSON, SVD and the documentation pages are made from these."""
+"""The register maps of all nodes, declared once: hdl, host, JSON, SVD and the documentation pages are made from these."""
 
 from __future__ import annotations
 
 from .register_map import INTERFACE_VERSION, Access, Memory, NodeType, Register, RegisterMap
+from .tagger import (
+    CHANNEL_COUNTERS,
+    COINCIDENCE_WINDOW_BITS,
+    COINCIDENCES,
+    DEAD_TIME_BITS,
+    DELAY_BITS,
+    DIVIDER_BITS,
+    FILTER_WINDOW_BITS,
+    GATE_BITS,
+    WALK_BITS,
+    WALK_ENTRIES,
+    WALK_SHIFT_BITS,
+)
+from .tdc import DEFAULT_CAL_LAST, DEFAULT_CAL_STEP
 
 __all__ = [
     "CHANNELS",
@@ -14,6 +28,8 @@ __all__ = [
     "INTERFACE_VERSION",
     "MAPS",
     "SERVER",
+    "TIMETAGGER",
+    "TIMETAGGER_CHANNELS",
     "Access",
     "Memory",
     "NodeType",
@@ -34,7 +50,7 @@ def _common(node: NodeType) -> tuple[Register, ...]:
     ro = Access.RO
     return (
         _register(0x00, "ID_MAGIC", 32, "0x54575048", access=ro, reset=ID_MAGIC),
-        _register(0x01, "NODE_TYPE", 8, "1 server, 2 client", access=ro, reset=int(node)),
+        _register(0x01, "NODE_TYPE", 8, "1 server, 2 client, 3 time tagger", access=ro, reset=int(node)),
         _register(0x02, "INTERFACE_VERSION", 8, "version of packets and records", access=ro, reset=INTERFACE_VERSION),
         _register(0x03, "CLOCK_HZ", 32, "system clock", access=ro),
         _register(0x04, "MAP_HASH", 32, "hash of this map", access=ro),
@@ -187,4 +203,130 @@ CLIENT = RegisterMap(
         ("error_x", "of these, errors"),
     ),
 )
-MAPS = {node_map.node: node_map for node_map in (SERVER, CLIENT)}
+TIMETAGGER_CHANNELS = 8
+"""Channels of the time tagger's register map; a build with fewer leaves the others without effect."""
+
+
+def _per_channel() -> tuple[Register, ...]:
+    names = (
+        ("DELAY", DELAY_BITS, "delay in ticks, +-2 us", True),
+        ("DEAD_TIME", DEAD_TIME_BITS, "dead time in ticks", False),
+        ("VETO_FROM", DEAD_TIME_BITS, "after-pulse veto: first distance in ticks that is vetoed", False),
+        ("VETO_TO", DEAD_TIME_BITS, "after-pulse veto: first distance after it", False),
+        ("DIVIDER", DIVIDER_BITS, "every n-th accepted edge passes (0, 1: all)", False),
+    )
+    return tuple(
+        _register(0x60 + 8 * block + channel, f"{name}_{channel}", width, f"channel {channel}: {doc}", signed=signed)
+        for block, (name, width, doc, signed) in enumerate(names)
+        for channel in range(TIMETAGGER_CHANNELS)
+    )
+
+
+def _tagger_memory(address: int, name: str, words: int, width: int, doc: str) -> Memory:
+    return Memory(name=name, address=address, words=words, width=width, doc=doc)
+
+
+TIMETAGGER = RegisterMap(
+    node=NodeType.TIMETAGGER,
+    registers=(
+        *_common(NodeType.TIMETAGGER),
+        _register(0x10, "CHANNELS", 8, "channels of this build", access=Access.RO),
+        _register(0x11, "FRONTEND", 8, "0 simulation, 1 DDR, 2 oversampling, 3 delay line", access=Access.RO),
+        _register(0x12, "LANES", 8, "edges per channel and clock", access=Access.RO),
+        _register(0x13, "CHAINS", 8, "delay lines per channel, 0: none", access=Access.RO),
+        _register(0x14, "TAPS", 16, "taps per delay line, 0: none", access=Access.RO),
+        _register(0x15, "CHANNEL_ENABLE", 8, "bit c: channel c accepts edges"),
+        _register(0x16, "PULSER_MASK", 8, "bit c: channel c gets the test pulser's edges instead of its pin's"),
+        _register(0x17, "PULSER_PERIOD", 32, "clocks between two edges of the test pulser, at least 2", reset=125_000),
+        _register(0x18, "PULSER_FINE", 13, "ticks into the clock of the test pulser's edges"),
+        _register(0x19, "FILTER_WINDOW", FILTER_WINDOW_BITS, "conditional filter: largest distance in ticks"),
+        _register(0x1A, "WINDOW_FROM", 64, "time window: first time in ticks"),
+        _register(0x1C, "WINDOW_UNTIL", 64, "time window: first time after it", reset=(1 << 64) - 1),
+        _register(0x1E, "WINDOW_ENABLE", 8, "bit c: channel c passes only within the time window"),
+        *(
+            _register(0x20 + v, f"COINCIDENCE_MASK_{v}", 8, f"channels of coincidence {v}; fewer than two: none")
+            for v in range(COINCIDENCES)
+        ),
+        *(
+            _register(
+                0x24 + v,
+                f"COINCIDENCE_WINDOW_{v}",
+                COINCIDENCE_WINDOW_BITS,
+                f"largest distance in ticks within coincidence {v}",
+            )
+            for v in range(COINCIDENCES)
+        ),
+        _register(
+            0x28, "WALK_SHIFT", WALK_SHIFT_BITS, "ticks per entry of the time-walk table, as a power of 2", reset=13
+        ),
+        _register(
+            0x30, "CAL_SOURCE", 8, "bit c: channel c's delay line gets the internal test oscillator, not the pin"
+        ),
+        _register(0x31, "CAL_HOLD", 8, "bit c: channel c keeps its table and scale"),
+        _register(0x32, "CAL_RESET", 8, "bit c: channel c forgets its calibration as long as it is set"),
+        _register(0x33, "CAL_SHARED", 1, "1: rising and falling transitions of the chain share one table"),
+        _register(0x34, "CAL_STEP", 5, "a table every 2^CAL_STEP hits", reset=DEFAULT_CAL_STEP),
+        _register(
+            0x35, "CAL_LAST", 5, "the histogram is halved at 2^CAL_LAST hits, at most 25", reset=DEFAULT_CAL_LAST
+        ),
+        _register(0x36, "CAL_SELECT", 8, "delay line (channel * CHAINS + chain) to be copied to CAL_BINS"),
+        _register(
+            0x37, "CAL_DUMP", 1, "write 1: copy the delay line's histogram and table to CAL_BINS", access=Access.W1
+        ),
+        _register(0x38, "CAL_DUMPS", 32, "copies that are complete", access=Access.RO),
+        *(
+            _register(
+                0x40 + c,
+                f"CAL_STATUS_{c}",
+                8,
+                f"channel {c}: bit 0 calibrated, 1 hits not evenly spread, 2 scale at its limit, 3 busy, 4 level of the pin",
+                access=Access.RO,
+            )
+            for c in range(TIMETAGGER_CHANNELS)
+        ),
+        *(
+            _register(
+                0x50 + c,
+                f"SCALE_{c}",
+                16,
+                f"channel {c}: scale of chain 0 less 1, in 2^-18",
+                access=Access.RO,
+                signed=True,
+            )
+            for c in range(TIMETAGGER_CHANNELS)
+        ),
+        *_per_channel(),
+    ),
+    memories=(
+        Memory(
+            name="COUNTERS", address=0x1000, words=256, width=32, doc="last snapshot, 2 words each", access=Access.RO
+        ),
+        _tagger_memory(0x2000, "GATE_TABLE", 32, 8, "per channel: bit 7 gated, bits 0-4 by this channel's tags"),
+        _tagger_memory(0x2040, "GATE_FROM", 32, GATE_BITS, "per channel: first distance in ticks after the gate's tag"),
+        _tagger_memory(0x2080, "GATE_TO", 32, GATE_BITS, "per channel: first distance after the gate"),
+        _tagger_memory(
+            0x20C0, "FILTER_MASK", 32, 32, "per channel: it passes only near a tag of one of these; 0: always"
+        ),
+        _tagger_memory(
+            0x3000,
+            "WALK",
+            32 * WALK_ENTRIES,
+            WALK_BITS,
+            "time walk in ticks, signed: channel * 64 + time since the last click",
+        ),
+        Memory(
+            name="CAL_BINS",
+            address=0x4000,
+            words=4096,
+            width=32,
+            doc="last copy of a delay line: bin polarity << code bits | code; word 2 bin: hits, word 2 bin + 1: quarter ticks",
+            access=Access.RO,
+        ),
+    ),
+    counters=(
+        *CORE_COUNTERS,
+        *((f"virtual_{v}", f"tags of coincidence {v}") for v in range(COINCIDENCES)),
+        *((f"{name}_{c}", f"channel {c}: {doc}") for c in range(TIMETAGGER_CHANNELS) for name, doc in CHANNEL_COUNTERS),
+    ),
+)
+MAPS = {node_map.node: node_map for node_map in (SERVER, CLIENT, TIMETAGGER)}

@@ -1,0 +1,59 @@
+"""The time tagger's formats and limits (docs/timetagger.md)."""
+
+from __future__ import annotations
+
+MAX_CHANNELS = 32
+VIRTUAL_CHANNEL = 32
+"""Channel number of the first virtual (coincidence) channel."""
+COINCIDENCES = 4
+ORDER_BITS = 36
+"""Bits of a time within the tagger. Differences below 2^35 ticks (33 ms) compare rightly."""
+LANE_DEPTH = 16
+QUEUE_DEPTH = 2048
+BURST = 1024
+"""Tags per channel that may come at once beyond the delay span."""
+DELAY_BITS = 22
+DEAD_TIME_BITS = 26
+DIVIDER_BITS = 16
+WALK_ENTRIES = 64
+WALK_BITS = 12
+WALK_SHIFT_BITS = 5
+GATE_BITS = 28
+"""Width of GATE_FROM and GATE_TO; values up to 2^27."""
+MEMORY_TICKS = 1 << 27
+"""Age at which the selector and the coincidences forget a tag."""
+GATE_ENABLE = 1 << 7
+FILTER_WINDOW_BITS = 22
+FILTER_DEPTH = 512
+COINCIDENCE_WINDOW_BITS = 22
+
+CHANNEL_COUNTERS = (
+    ("seen", "edges from the pin"),
+    ("generated", "edges from the test pulser"),
+    ("overrun", "edges that found the lane queue full"),
+    ("dead", "edges within the dead time"),
+    ("vetoed", "edges within the after-pulse veto"),
+    ("divided", "edges that the divider left out"),
+    ("dropped", "tags that found the merge queue full"),
+    ("gated", "tags outside their gate or time window"),
+    ("filtered", "tags without a companion in the conditional filter"),
+    ("tags", "tags that were sent on"),
+    ("in_flight", "edges that are still on their way"),
+    ("uncalibrated", "hits of a delay line that has no table yet"),
+    ("runts", "pairs of edges closer than one TDC clock"),
+)
+"""Counters of a channel, in order; the identity is over the first eleven."""
+
+
+def delay_span_tags(lanes: int = 1) -> int:
+    """Tags that can come in the time that delays can differ by (2^22 ticks), one per clock."""
+    return 1 << (DELAY_BITS - 13)
+
+
+def check_depth(depth: int) -> None:
+    """ValueError unless a queue of ``depth`` covers the delay span and a burst of BURST tags."""
+    least = delay_span_tags() + BURST
+    if depth < least:
+        raise ValueError(
+            f"time tagger: queue depth is {depth}; allowed: at least {least} (delay span {delay_span_tags()} and a burst of {BURST})"
+        )

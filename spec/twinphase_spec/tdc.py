@@ -1,0 +1,94 @@
+"""Delay-line time-to-digital conversion: formats and constants of encoder, calibration and scale (docs/timetagger.md).
+
+A delay line with ``lanes`` TDC clocks per system clock covers ``span_ticks(lanes)``; its table holds the time from hit to sampling
+TDC edge in quarter ticks, 0 .. 4 span.
+"""
+
+from __future__ import annotations
+
+from .units import TICKS_PER_CLOCK
+
+QUARTER_BITS = 2
+"""Fractional bits of a tick in a table entry."""
+X_BITS = 16
+H_BITS = 25
+SIGMA_BITS = 16
+SIGMA_SHIFT = 18
+"""The scale is 1 + sigma / 2^18."""
+EXTENDED_BITS = 24
+"""Width of the extended sigma (2^-26) and of its rate per window, signed, saturating."""
+EXTENDED_SHIFT = 8
+MAX_TAPS = 512
+MAX_CAL_LAST = 25
+DEFAULT_CAL_STEP = 22
+DEFAULT_CAL_LAST = 25
+
+GROUP_CODES = 16
+MIN_GROUPS = 4
+
+WINDOW_LOG = 14
+GEAR_LIMIT_FRACTION = 1.0e-3
+FAST_WINDOWS = 32
+MEAN_SHIFT = 3
+RESTART = 1 << 18
+"""Change of the extended sigma (2^-8) after which the histogram starts again."""
+SCALE_CLOCKS = 32
+
+
+def span_ticks(lanes: int) -> int:
+    """Ticks of one TDC clock. ValueError unless lanes is 1 or 2."""
+    if lanes not in (1, 2):
+        raise ValueError(
+            f"delay line: lanes is {lanes}; allowed: 1 (TDC at the system clock) or 2 (twice the system clock)"
+        )
+    return TICKS_PER_CLOCK // lanes
+
+
+def code_bits(taps: int) -> int:
+    """Bits of a code, which is 0 .. taps - 1. ValueError for a number of taps that no delay line has."""
+    if not 32 <= taps <= MAX_TAPS or taps & (taps - 1):
+        raise ValueError(f"delay line: taps is {taps}; allowed: powers of 2 from 32 to {MAX_TAPS}")
+    return (taps - 1).bit_length()
+
+
+def busy_clocks(bits: int) -> int:
+    """System clocks of a busy time: 40 per bin of both polarities, and 64 to settle."""
+    return 40 * (2 << bits) + 64
+
+
+def x_max(lanes: int) -> int:
+    """Largest table entry: the span in quarter ticks."""
+    return span_ticks(lanes) << QUARTER_BITS
+
+
+def theta(lanes: int) -> int:
+    """Quarter ticks beyond which a hit counts for the scale: 31/32 of the span."""
+    return x_max(lanes) - x_max(lanes) // 32
+
+
+def scale_target(lanes: int) -> int:
+    """Expected sum of ``max(0, y4 - theta)`` over a window of uniform hits: each is ``(span/32)^2 / (2 span) = span/2048`` on average."""
+    return (x_max(lanes) << WINDOW_LOG) // 2048
+
+
+def full_gain_shift(lanes: int) -> int:
+    """``ext`` changes by ``err << this`` to correct all of an error.
+
+    The sum grows by ``2^14 * 4S * 63/2048`` per unit of scale, so that a unit of err is ``2^26 * 2048 / (63 * 2^14 * 4S)``
+    extended units: 8.1 for 4S = 2^14, 4.1 for 2^15.
+    """
+    return 3 if lanes == 2 else 2
+
+
+def gains(lanes: int) -> dict[str, tuple[int, int]]:
+    """``{"fast": (gain shift, rate shift), "slow": ...}``: left shifts of err (negative: right).
+
+    alpha 1/4 and beta 1/32, or 1/32 and 1/2048.
+    """
+    full = full_gain_shift(lanes)
+    return {"fast": (full - 2, full - 5), "slow": (full - 5, full - 11)}
+
+
+def gear_limit(lanes: int) -> int:
+    """|mean err| from which the scale is moving: a scale error of 1e-3, five sigma of the mean of eight windows."""
+    return round(GEAR_LIMIT_FRACTION * (x_max(lanes) << WINDOW_LOG) * 63 / 2048)
