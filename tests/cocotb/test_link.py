@@ -73,7 +73,7 @@ class RegisterNode(wiring.Component):
             link.i_stream_enable.eq(bank.o_stream_enable),
             link.i_clock.eq(self.i_clock),
             bank.i_framing.eq(self.i_framing),
-            *(link.i_counters[k].eq(self.i_counters.word_select(k, 64)) for k in range(len(CLIENT.counters))),
+            *(link.snapshot.i_counters[k].eq(self.i_counters.word_select(k, 64)) for k in range(len(CLIENT.counters))),
             *(getattr(self, f"o_{name.lower()}").eq(getattr(bank, f"o_{name.lower()}")) for name in SHOWN),
             self.o_table_write.eq(bank.o_frame_table_write),
             self.o_table_address.eq(bank.o_frame_table_address),

@@ -17,7 +17,7 @@ from .control import RegisterControl
 from .depacketizer import Depacketizer
 from .packer import PacketBuffer, StreamPacker
 from .registers import ADDRESS_BITS, RegisterBank
-from .snapshot import MEMORY_WORDS, Snapshot
+from .snapshot import Snapshot
 from .t2 import TagPacker
 
 LOSSLESS = (Stream.PSI, Stream.PEER, Stream.SIFTED)
@@ -44,14 +44,16 @@ class NodeLink(wiring.Component):
     receive : streams that it takes, besides register requests
     depth : buffer words of a stream's packer where it is not the packer's own
     rooms : of the node, those of `link_rooms` among them
+    snapshot : what keeps or latches the counters, with the ports of a `Snapshot` but ``i_counters``; default: a `Snapshot`. The node
+        connects what it counts to ``link.snapshot``.
 
     Members
     -------
     rx, tx : In, Out(word_stream()) - the link.
     i_clock : In(51) - clock count.
     i_stream_enable : In(16) - bit s: stream s is sent.
-    i_snapshot : In(1); i_counters : array of In(64); o_snapshot_count : Out(32) - see `Snapshot`.
-    i_counters_address : In(7); o_counters_data : Out(32) - COUNTERS memory.
+    i_snapshot : In(1); o_snapshot_count : Out(32) - see `Snapshot`.
+    i_counters_address : In; o_counters_data : Out(32) - COUNTERS memory.
     o_address, o_write, o_write_data, i_read_data - bus of the `RegisterBank`.
     send_<stream> : In(stream of records; tag: of Tag, always ready).
     receive_<stream> : Out(stream of records).
@@ -68,21 +70,22 @@ class NodeLink(wiring.Component):
         receive: Sequence[Stream] = (),
         depth: Mapping[Stream, int] | None = None,
         rooms: Rooms | None = None,
+        snapshot: wiring.Component | None = None,
     ):
         self._send = tuple(send)
         self._receive = tuple(receive)
         self._depth = dict(depth or {})
         self._rooms = rooms if rooms is not None else Rooms(link_rooms(send))
         self._counters = len(register_map.counters)
+        self.snapshot = snapshot if snapshot is not None else Snapshot(counters=self._counters)
         members = {
             "rx": In(word_stream()),
             "tx": Out(word_stream()),
             "i_clock": In(units.CLOCK_BITS),
             "i_stream_enable": In(16),
             "i_snapshot": In(1),
-            "i_counters": In(64).array(self._counters),
             "o_snapshot_count": Out(32),
-            "i_counters_address": In(MEMORY_WORDS.bit_length() - 1),
+            "i_counters_address": In(len(self.snapshot.i_address)),
             "o_counters_data": Out(32),
             "o_address": Out(ADDRESS_BITS),
             "o_write": Out(1),
@@ -106,7 +109,7 @@ class NodeLink(wiring.Component):
         rooms = self._rooms
         depacketizer = Depacketizer(streams=self._receive)
         control = RegisterControl(bank_latency=RegisterBank.latency)
-        snapshot = Snapshot(counters=self._counters)
+        snapshot = self.snapshot
         arbiter = PacketArbiter(inputs=len(self._send) + 2)
         requests_idle = depacketizer.o_idle & control.o_idle & snapshot.o_idle
         rooms.put(m, CONTROL, requests_idle, depacketizer=depacketizer, control=control, snapshot=snapshot)
@@ -155,7 +158,6 @@ class NodeLink(wiring.Component):
             snapshot.i_status_enable.eq(self.i_stream_enable[int(packets.Stream.STATUS)]),
             snapshot.i_snapshot.eq(self.i_snapshot),
             snapshot.i_address.eq(self.i_counters_address),
-            *(snapshot.i_counters[k].eq(counter) for k, counter in enumerate(self.i_counters)),
             self.o_counters_data.eq(snapshot.o_data),
             self.o_snapshot_count.eq(snapshot.o_snapshot_count),
             self.o_idle.eq(quiet.all()),

@@ -1,4 +1,4 @@
-"""What server and client have in common: the bus between link and registers, the timebase on them, the simulation port."""
+"""What nodes have in common: the bus between link and registers, the timebase on them, the simulation port."""
 
 from amaranth.hdl import Module, Signal, Value
 from amaranth.lib.wiring import In, Out
@@ -18,29 +18,11 @@ NODE_MEMBERS = {
     "o_idle": Out(1),
     "o_clock": Out(units.CLOCK_BITS),
 }
-"""Members of both node tops; see `twinphase_hdl.nodes`."""
+"""Members of all node tops; see `twinphase_hdl.nodes`."""
 
 
-def connect_core(
-    m: Module,
-    node,
-    register_map: RegisterMap,
-    bank: RegisterBank,
-    link: NodeLink,
-    timebase: Timebase,
-    counters: dict[str, Value],
-) -> None:
-    """Connects what every node has. ``counters``: value of each counter of the map but CORE_COUNTERS, by name.
-
-    Raises ValueError if one is missing.
-    """
-    missing = set(register_map.counter_names) ^ {*dict(CORE_COUNTERS), *counters}
-    if missing:
-        raise ValueError(f"node: counters {sorted(missing)} are either not in the register map or not connected")
-    malformed = Signal(64)
-    with m.If(link.o_dropped):
-        m.d.sync += malformed.eq(malformed + 1)
-    values = {"clock": timebase.o_anchor.clock, "malformed": malformed, **counters}
+def connect_bus(m: Module, node, bank: RegisterBank, link: NodeLink, timebase: Timebase) -> None:
+    """Connects what every node has: registers to link, clock count to link, simulation port to timebase."""
     m.d.comb += [
         bank.i_address.eq(link.o_address),
         bank.i_write.eq(link.o_write),
@@ -52,11 +34,37 @@ def connect_core(
         bank.i_snapshot_count.eq(link.o_snapshot_count),
         link.i_stream_enable.eq(bank.o_stream_enable),
         link.i_clock.eq(timebase.o_anchor.clock),
-        *(link.i_counters[k].eq(values[name]) for k, name in enumerate(register_map.counter_names)),
-        *(timebase.i_config[name].eq(getattr(bank, f"o_{name}")) for name in GridConfig.as_shape().members),
-        timebase.i_run.eq(bank.o_control),
         timebase.sim_load.eq(node.sim_load),
         timebase.sim_anchor.eq(node.sim_anchor),
-        bank.i_framing.eq(timebase.o_running),
         node.o_clock.eq(timebase.o_anchor.clock),
+    ]
+
+
+def connect_core(
+    m: Module,
+    node,
+    register_map: RegisterMap,
+    bank: RegisterBank,
+    link: NodeLink,
+    timebase: Timebase,
+    counters: dict[str, Value],
+) -> None:
+    """Connects what the nodes of a link have: `connect_bus`, the frame's registers, and counters that are latched.
+
+    ``counters``: value of each counter of the map but CORE_COUNTERS, by name. Raises ValueError if one is missing.
+    """
+    missing = set(register_map.counter_names) ^ {*dict(CORE_COUNTERS), *counters}
+    if missing:
+        raise ValueError(f"node: counters {sorted(missing)} are either not in the register map or not connected")
+    connect_bus(m, node, bank, link, timebase)
+    malformed = Signal(64)
+    with m.If(link.o_dropped):
+        m.d.sync += malformed.eq(malformed + 1)
+    values = {"clock": timebase.o_anchor.clock, "malformed": malformed, **counters}
+    latched = link.snapshot.i_counters
+    m.d.comb += [
+        *(latched[k].eq(values[name]) for k, name in enumerate(register_map.counter_names)),
+        *(timebase.i_config[name].eq(getattr(bank, f"o_{name}")) for name in GridConfig.as_shape().members),
+        timebase.i_run.eq(bank.o_control),
+        bank.i_framing.eq(timebase.o_running),
     ]
