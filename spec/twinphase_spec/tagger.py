@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Literal
+
+from .tdc import code_bits, span_ticks
+
 MAX_CHANNELS = 32
 VIRTUAL_CHANNEL = 32
 """Channel number of the first virtual (coincidence) channel."""
@@ -57,3 +62,33 @@ def check_depth(depth: int) -> None:
         raise ValueError(
             f"time tagger: queue depth is {depth}; allowed: at least {least} (delay span {delay_span_tags()} and a burst of {BURST})"
         )
+
+
+Frontend = Literal["simulation", "ddr", "oversampling", "delay line"]
+FRONTENDS: tuple[Frontend, ...] = ("simulation", "ddr", "oversampling", "delay line")
+"""Where edges come from; the index is what FRONTEND reads."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaggerOptions:
+    """What a time tagger is built with. ``chains`` and ``taps`` are a delay line's. ValueError for what cannot be built."""
+
+    channels: int = 8
+    frontend: Frontend = "simulation"
+    lanes: int = 1
+    chains: int = 1
+    taps: int = 256
+    depth: int = QUEUE_DEPTH
+
+    __match_args__ = ("channels", "frontend", "lanes", "chains", "taps", "depth")
+
+    def __post_init__(self) -> None:
+        if self.frontend not in FRONTENDS:
+            raise ValueError(f"time tagger: frontend is {self.frontend!r}; allowed: {', '.join(map(repr, FRONTENDS))}")
+        if not 1 <= self.channels <= MAX_CHANNELS:
+            raise ValueError(f"time tagger: channels is {self.channels}; allowed: 1 to {MAX_CHANNELS}")
+        if self.chains not in (1, 2, 4):
+            raise ValueError(f"time tagger: chains is {self.chains}; allowed: 1, 2 or 4 delay lines per channel")
+        span_ticks(self.lanes)
+        code_bits(self.taps)
+        check_depth(self.depth)

@@ -73,15 +73,21 @@ class QueueProof(wiring.Component):
             Assert(queue.claimed == in_front + queue.staged + queue.loaded + queue.advanced, "claimed"),
             Assert(queue.claimed <= self.FRONT_DEPTH, "front depth"),
             Assert(queue.unread == (unread != 0), "unread"),
-            Assert(queue.o_level == in_front + queue.staged + queue.loaded + unread + queue.o_valid, "level"),
+            Assert(
+                queue.o_level == in_front + queue.staged + queue.loaded + unread + queue.entering + queue.o_valid,
+                "level",
+            ),
             Assert(queue.o_level <= self.DEPTH, "depth"),
             Assert(queue.front_valid == (in_front != 0), "front valid"),
             Assert((queue.o_valid | queue.o_pending) == ((queue.o_level != 0) | self.push), "empty"),
-            Assert(late <= 4, "late"),
-            Assert((late < 1) | queue.o_valid | queue.front_valid | queue.loaded | queue.staged, "read"),
-            Assert((late < 2) | queue.o_valid | queue.front_valid | queue.staged, "staged"),
-            Assert((late < 3) | queue.o_valid | queue.front_valid, "in front"),
-            Assert((late < 4) | queue.o_valid, "arrived"),
+            Assert(late <= 5, "late"),
+            Assert(
+                (late < 1) | queue.o_valid | queue.front_valid | queue.loaded | queue.staged | queue.unread, "written"
+            ),
+            Assert((late < 2) | queue.o_valid | queue.front_valid | queue.loaded | queue.staged, "read"),
+            Assert((late < 3) | queue.o_valid | queue.front_valid | queue.staged, "staged"),
+            Assert((late < 4) | queue.o_valid | queue.front_valid, "in front"),
+            Assert((late < 5) | queue.o_valid, "arrived"),
         ]
         with m.If(marked):
             m.d.comb += Assert(position < queue.o_level, "lost")
@@ -93,6 +99,8 @@ class QueueProof(wiring.Component):
                 m.d.comb += Assert(queue.stage == value, "behind the memory")
             with m.Elif(queue.loaded & (place == in_front + queue.staged)):
                 m.d.comb += Assert(queue.read_port.data == value, "at the memory's output")
+            with m.Elif(queue.entering & (place == in_front + queue.staged + queue.loaded + unread)):
+                m.d.comb += Assert(queue.entry == value, "being written")
             with m.Else():
                 m.d.comb += Assert(peek.data == value, "in the memory")
         return m

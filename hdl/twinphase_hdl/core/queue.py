@@ -13,7 +13,7 @@ class Queue(wiring.Component):
     RAM that is read at once; the rest in block RAM.
 
     An entry pushed when none waits behind the front goes there directly, so that an empty queue has it as its head two clocks
-    later. Others pass the block RAM, its output and a register. They are fetched ahead, as far as the front has room left for what
+    later. Others pass a register, the block RAM, its output and a register. They are fetched ahead, as far as the front has room left for what
     is under way; both are counted in registers, so that ``i_pop``, which comes late in the clock, moves little.
 
     Parameters
@@ -31,7 +31,7 @@ class Queue(wiring.Component):
     o_valid, o_head : 1, width
         Oldest entry.
     o_pending : 1
-        There is no head but an entry comes in this clock or is on its way (four clocks at most).
+        There is no head but an entry comes in this clock or is on its way (five clocks at most).
     i_pop : 1
         Takes the head; only with ``o_valid``.
     o_level : 0 .. depth
@@ -69,6 +69,10 @@ class Queue(wiring.Component):
         self.claimed = Signal(
             range(front_depth + 1)
         )  # entries in the front or on their way to it, and one that has just left it
+        self.entering = (
+            Signal()
+        )  # an entry is being written to the memory: what decides about it is known late in the clock
+        self.entry = Signal(width, reset_less=True)
         self.unread = Signal()  # write_count != read_count
         self.loaded = Signal()  # the memory's output is an entry
         self.staged = Signal()  # so is the register behind it
@@ -90,7 +94,7 @@ class Queue(wiring.Component):
         last_unread = Signal()
         m.d.comb += [
             room.eq(~self.claimed[-1]),
-            behind.eq(self.unread | self.loaded | self.staged),
+            behind.eq(self.entering | self.unread | self.loaded | self.staged),
             straight.eq(self.i_push & room & ~behind),
             arriving.eq(straight | self.staged),
             advance.eq(self.front_valid & (~self.o_valid | self.i_pop)),
@@ -99,8 +103,8 @@ class Queue(wiring.Component):
             self.o_full.eq(self.o_level[-1]),
             self.o_pending.eq(~self.o_valid & (self.front_valid | behind | self.i_push)),
             write.addr.eq(self.write_count),
-            write.data.eq(self.i_data),
-            write.en.eq(self.i_push & ~straight),
+            write.data.eq(self.entry),
+            write.en.eq(self.entering),
             read.addr.eq(self.read_count),
             read.en.eq(self.unread & room),
             front_write.addr.eq(self.front_write_count),
@@ -109,6 +113,8 @@ class Queue(wiring.Component):
             front_read.addr.eq(self.front_read_count),
         ]
         m.d.sync += [
+            self.entering.eq(self.i_push & ~straight),
+            self.entry.eq(self.i_data),
             self.unread.eq(write.en | (self.unread & ~(read.en & last_unread))),
             self.loaded.eq(read.en),
             self.staged.eq(self.loaded),

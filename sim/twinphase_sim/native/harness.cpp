@@ -1,9 +1,15 @@
 // Drives one Verilated node through batches of clocks. The build puts before this file a header `node.h` with the constants of
-// the spec (widths, register addresses), NODE_SERVER or NODE_CLIENT, and the model's class as `Model`.
+// the spec (widths, register addresses), NODE_EDGES or NODE_CLIENT, and the model's class as `Model`.
+//
+// NODE_EDGES: the node has INPUTS = channels * lanes inputs for edges; input channel * LANES + lane. An edge at tick t is presented in
+// clock t >> FRACTION_BITS, in the lane that its fine time falls into, by its fine time; with NODE_LINES by a delay line's hit: bit 0 of
+// its value is the polarity, the codes of the chains follow.
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <deque>
 #include <memory>
+#include <type_traits>
 #include <vector>
 
 #include "anchor.h"
@@ -25,10 +31,20 @@ struct Packet {
     std::vector<uint32_t> words;
 };
 
-struct Edge {
-    uint64_t clock;
-    uint32_t channel, fine;
-};
+// Bits [offset, offset + width) of a port of any width.
+template <typename Port>
+void put(Port& port, unsigned offset, unsigned width, uint64_t value) {
+    if constexpr (std::is_integral_v<Port>) {
+        port = Port((port & ~(mask(width) << offset)) | value << offset);
+    } else {
+        for (unsigned bit = 0; bit < width;) {
+            const unsigned word = (offset + bit) / 32, low = (offset + bit) % 32, part = std::min(width - bit, 32 - low);
+            const uint32_t bits = uint32_t(mask(part)) << low;
+            port[word] = (port[word] & ~bits) | (uint32_t(value >> bit) << low & bits);
+            bit += part;
+        }
+    }
+}
 
 }  // namespace
 
@@ -44,6 +60,7 @@ struct Request {
     uint64_t until;
     const uint64_t* edge_ticks;
     const uint8_t* edge_channels;
+    const uint64_t* edge_values;  // with NODE_LINES
     uint64_t edges;
     const uint64_t* rx_clocks;
     const uint64_t* rx_ends;
@@ -92,21 +109,20 @@ class Node {
     // Index of the first edge that cannot be presented, plus 1; 0 if all can. `kind`: 1 outside of the run or out of order, 2 two edges.
     uint64_t check(const Request& r, uint32_t* kind) const {
         const uint64_t length = (r.until - now_) & CLOCK_MASK;
-        uint64_t last = 0;
-        uint32_t channels = 0;
+        uint64_t last = 0, inputs = 0;
         for (uint64_t i = 0; i < r.edges; i++) {
             const uint64_t at = ((r.edge_ticks[i] >> FRACTION_BITS) - now_) & CLOCK_MASK;
             if (at >= length || at < last || r.edge_channels[i] >= CHANNELS) {
                 *kind = 1;
                 return i + 1;
             }
-            if (at != last) channels = 0;
-            const uint32_t bit = 1u << r.edge_channels[i];
-            if (channels & bit) {
+            if (at != last) inputs = 0;
+            const uint64_t bit = uint64_t(1) << input_of(r, i);
+            if (inputs & bit) {
                 *kind = 2;
                 return i + 1;
             }
-            channels |= bit;
+            inputs |= bit;
             last = at;
         }
         return 0;
@@ -143,19 +159,17 @@ class Node {
                 }
             }
             uint64_t edges = r.skip ? clocks_.due() : clocks_.all();
-#ifdef NODE_SERVER
-            uint32_t valid = 0;
+#ifdef NODE_EDGES
+            uint64_t valid = 0;
             if (edge_clock == now_) {
-                uint64_t fine = 0;
                 do {
-                    const unsigned channel = r.edge_channels[edge];
-                    valid |= 1u << channel;
-                    edges |= clocks_.room(EDGES_ROOM + channel);
-                    fine |= (r.edge_ticks[edge] & mask(FRACTION_BITS)) << (FRACTION_BITS * channel);
+                    valid |= uint64_t(1) << input_of(r, edge);
+                    if (ROOMS) edges |= clocks_.room(EDGES_ROOM + r.edge_channels[edge]);
+                    present(r, edge);
                     edge++;
                     edge_clock = edge < r.edges ? edge_at(r, edge) : NEVER;
                 } while (edge_clock == now_);
-                set(dut_->i_fine, fine);
+                dirty_ = true;
             }
             set(dut_->i_valid, valid);
 #else
@@ -204,6 +218,26 @@ class Node {
         return now_ + (((r.edge_ticks[i] >> FRACTION_BITS) - now_) & CLOCK_MASK);
     }
 
+    static unsigned input_of(const Request& r, uint64_t i) {
+        const uint64_t fine = r.edge_ticks[i] & mask(FRACTION_BITS);
+        return r.edge_channels[i] * LANES + unsigned(fine * LANES >> FRACTION_BITS);
+    }
+
+#ifdef NODE_EDGES
+    void present(const Request& r, uint64_t i) {
+        const unsigned input = input_of(r, i);
+#ifdef NODE_LINES
+        const unsigned channel = input / LANES, lane = input % LANES;
+        put(dut_->i_polarity, input, 1, r.edge_values[i] & 1);
+        for (unsigned chain = 0; chain < CHAINS; chain++)
+            put(dut_->i_code, ((channel * CHAINS + chain) * LANES + lane) * LINE_CODE_BITS, LINE_CODE_BITS,
+                r.edge_values[i] >> (1 + chain * LINE_CODE_BITS) & mask(LINE_CODE_BITS));
+#else
+        put(dut_->i_fine, input * FRACTION_BITS, FRACTION_BITS, r.edge_ticks[i] & mask(FRACTION_BITS));
+#endif
+    }
+#endif
+
     bool in_packet() const { return rx_word_ != 0; }
 
     void enqueue(const Request& r) {
@@ -226,7 +260,7 @@ class Node {
     void quiet_inputs() {
         set(dut_->rx_valid, 0);
         set(dut_->tx_ready, 0);
-#ifdef NODE_SERVER
+#ifdef NODE_EDGES
         set(dut_->i_valid, 0);
 #endif
     }

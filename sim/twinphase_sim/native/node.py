@@ -29,7 +29,7 @@ from twinphase_spec.units import CLOCK_BITS, FRACTION_BITS
 from .output import NodeOutput, take_output
 from .rewrite import for_verilator
 from .toolchain import Kind, Step, compiler, library, progress_bars
-from .verilog import harness_header, node_map, node_verilog, rooms
+from .verilog import harness_header, node_inputs, node_map, node_verilog, rooms
 
 CLOCK_MASK = (1 << CLOCK_BITS) - 1
 _POINTER = ctypes.c_void_p
@@ -52,6 +52,7 @@ class _Request(ctypes.Structure):
         ("until", ctypes.c_uint64),
         ("edge_ticks", _POINTER),
         ("edge_channels", _POINTER),
+        ("edge_values", _POINTER),
         ("edges", ctypes.c_uint64),
         ("rx_clocks", _POINTER),
         ("rx_ends", _POINTER),
@@ -69,7 +70,8 @@ class _Request(ctypes.Structure):
 class NativeNode:
     """One Verilated node; its state lasts from run to run.
 
-    ``kind`` is "server" or "client", ``options`` go to the gateware's ``node_verilog`` (a client's ``lanes``). The gateware
+    ``kind`` is "server", "client" or "timetagger", ``options`` go to the gateware's ``node_verilog`` (a client's ``lanes``, a time
+    tagger's `twinphase_spec.tagger.TaggerOptions`). The gateware
     is compiled once (progress bar on stderr) and kept in ``cache`` (default: the user's cache folder). ``skip=False`` simulates
     every clock. Raises ToolchainError or ExtraError when the gateware cannot be compiled.
 
@@ -121,6 +123,7 @@ class NativeNode:
         self.map = node_map(kind)
         self.skip = skip
         self._lanes = _lanes(options)
+        self.inputs = node_inputs(kind, options)
         self._library = loaded
         self._node = loaded.node_create()
 
@@ -160,6 +163,7 @@ class NativeNode:
         rx: Sequence[tuple[int, bytes]] = (),
         tx_ready: ArrayLike | None = None,
         *,
+        hits: ArrayLike | None = None,
         codes: tuple[int, int] | None = None,
         word_clocks: bool = False,
     ) -> NodeOutput:
@@ -167,12 +171,14 @@ class NativeNode:
 
         Args:
             edges_ticks: int64 or uint64 (n), sorted: an edge at tick t is presented when the clock count is ``t >> 13``,
-                with fine time ``t & 8191``. At most one edge per channel and clock.
-            channels: uint8 (n), 0 to 3.
+                with fine time ``t & 8191``. At most one edge per channel, clock and lane.
+            channels: uint8 (n), numbers of the node's channels.
             rx: (clock, packet bytes): the words of a packet are fed from its clock on (at once if that has passed), one
                 per clock as the node takes them. What is not taken in this run is fed in the next.
             tx_ready: pattern of 0 and 1; the node's output is taken in clock c if ``pattern[c % len(pattern)]``. None:
                 always.
+            hits: uint64 (n), of a node with delay lines: what their encoders found, bit 0 the polarity, then the code of each
+                chain; the fine time of ``edges_ticks`` then only says the lane.
             codes: (first, last) clocks, last excluded: record the modulator codes of a client there.
             word_clocks: also record the clock of each word.
 
@@ -184,16 +190,22 @@ class NativeNode:
             raise ValueError(
                 f"edges_ticks has shape {ticks.shape} and channels {lines.shape}; give two equally long vectors"
             )
-        if len(ticks) and self.kind != "server":
-            raise ValueError("edges were given to a client node; only a server node has detectors")
+        if len(ticks) and not self.inputs.channels:
+            raise ValueError(f"edges were given to a {self.kind} node, which has no inputs for them")
         if codes is not None and self.kind != "client":
-            raise ValueError("codes were asked of a server node; only a client node emits")
+            raise ValueError(f"codes were asked of a {self.kind} node; only a client node emits")
+        values = np.ascontiguousarray(() if hits is None else hits, dtype=np.uint64)
+        if len(values) != (len(ticks) if self.inputs.chains else 0):
+            raise ValueError(
+                f"{len(values)} hits were given with {len(ticks)} edges; allowed: one per edge where the node has delay lines, else none"
+            )
         ready = np.ascontiguousarray(() if tx_ready is None else tx_ready, dtype=np.uint8)
         rx_clocks, rx_ends, rx_words = _rx_arrays(rx)
         request = _Request(
             until=until_clock & CLOCK_MASK,
             edge_ticks=ticks.ctypes.data,
             edge_channels=lines.ctypes.data,
+            edge_values=values.ctypes.data,
             edges=len(ticks),
             rx_clocks=rx_clocks.ctypes.data,
             rx_ends=rx_ends.ctypes.data,
@@ -225,10 +237,11 @@ class NativeNode:
             f"edge {index} (tick {ticks[index]}, clock {int(ticks[index]) >> FRACTION_BITS}, channel {lines[index]})"
         )
         if kind == 2:
-            return f"{where} is the second of its channel in its clock; allowed: one edge per channel and clock of 8 ns"
+            span_ns = 8 // self.inputs.lanes
+            return f"{where} is the second of its channel in its clock; allowed: one edge per channel and clock of {span_ns} ns"
         return (
             f"{where} cannot be presented; allowed: clocks {self.clock} to {until - 1} of this run in rising order, "
-            "channels 0 to 3"
+            f"channels 0 to {self.inputs.channels - 1}"
         )
 
 
@@ -237,7 +250,7 @@ def _lanes(options: dict[str, Any]) -> int:
 
 
 def _library(kind: Kind, verilog: str, options: dict[str, Any], step: Step, cache: Path | None) -> ctypes.CDLL:
-    header = harness_header(kind, _lanes(options), rooms(verilog, kind))
+    header = harness_header(kind, _lanes(options), rooms(verilog, kind), node_inputs(kind, options))
     return _declare(library(for_verilator(verilog, kind), header, step=step, cache=cache))
 
 

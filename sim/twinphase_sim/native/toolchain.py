@@ -27,7 +27,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 
 from twinphase.errors import ExtraError, TwinphaseError
 
-Kind = Literal["server", "client"]
+Kind = Literal["server", "client", "timetagger"]
 PREFIX = "Vnode"
 VERILATOR_FLAGS = (
     *("--cc", "--prefix", PREFIX, "-O3", "--x-assign", "fast", "--x-initial", "fast", "--no-assert", "--threads", "1"),

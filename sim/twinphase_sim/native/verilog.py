@@ -9,6 +9,7 @@ import os
 import re
 import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,8 +17,10 @@ from typing import Any
 
 from twinphase.errors import ExtraError
 from twinphase_spec import frame, packets, units
-from twinphase_spec.registers import MAPS, NodeType, RegisterMap
+from twinphase_spec.registers import CHANNELS, MAPS, NodeType, RegisterMap
 from twinphase_spec.symbols import CODE_BITS
+from twinphase_spec.tagger import TaggerOptions
+from twinphase_spec.tdc import code_bits
 
 from .toolchain import PREFIX, Kind, Step, cache_folder, content_hash, locked
 
@@ -69,15 +72,50 @@ def _sources(package: str) -> bytes:
     return b"\0".join(parts)
 
 
-def harness_header(kind: Kind, lanes: int, room_names: Sequence[str] = ()) -> str:
-    """Text of ``node.h``: constants of the spec, the model's class and its parts that `clocks.h` needs."""
-    registers = node_map(kind)
+@dataclass(frozen=True)
+class Inputs:
+    """Edge inputs of a node: channels, lanes per channel; of delay lines also chains per channel and bits of a code."""
+
+    channels: int = 0
+    lanes: int = 1
+    chains: int = 0
+    code_bits: int = 0
+
+
+def node_inputs(kind: Kind, options: dict[str, Any]) -> Inputs:
+    """The edge inputs of the node that ``options`` make."""
+    if kind == "client":
+        return Inputs()
+    if kind == "server":
+        return Inputs(channels=len(CHANNELS))
+    wanted = TaggerOptions(**{name: options[name] for name in TaggerOptions.__match_args__ if name in options})
+    if wanted.frontend == "simulation":
+        return Inputs(channels=wanted.channels, lanes=wanted.lanes)
+    return Inputs(wanted.channels, wanted.lanes, wanted.chains, code_bits(wanted.taps))
+
+
+def _frame_registers(registers: RegisterMap) -> tuple[dict[str, int], list[int]]:
+    """Constants for the shadow of the frame's registers, and their reset values; a node without a frame has none to watch."""
+    names = ("CONTROL", "START_CLOCK", "PERIOD", "FRAME_PULSES", "FRAMES_PER_WINDOW", "WINDOWS_PER_DWINDOW")
+    if not any(register.name == FRAME_FIRST for register in registers.registers):
+        nowhere = 1 << 16  # beyond every address
+        return {"FRAME_FIRST": nowhere, **dict.fromkeys(names, nowhere)}, [0, 0]
     first, last = registers[FRAME_FIRST].address, registers[FRAME_LAST].address
     reset = [0] * (last - first + 1)
     for register in registers.registers:
         if first <= register.address <= last:
             for word in range(register.words):
                 reset[register.address - first + word] = register.reset >> 32 * word & 0xFFFFFFFF
+    return {"FRAME_FIRST": first, **{name: registers[name].address for name in names}}, reset
+
+
+def harness_header(kind: Kind, lanes: int, room_names: Sequence[str] = (), inputs: Inputs | None = None) -> str:
+    """Text of ``node.h``: constants of the spec, the model's class and its parts that `clocks.h` needs.
+
+    ``lanes`` are a client's, ``inputs`` those of a node with edges (default: of its kind).
+    """
+    inputs = inputs if inputs is not None else node_inputs(kind, {})
+    frame_constants, reset = _frame_registers(node_map(kind))
     constants = {
         "CLOCK_BITS": units.CLOCK_BITS,
         "FRACTION_BITS": units.FRACTION_BITS,
@@ -97,19 +135,19 @@ def harness_header(kind: Kind, lanes: int, room_names: Sequence[str] = ()) -> st
         "STREAM_REGISTER_REQUEST": int(packets.Stream.REGISTER_REQUEST),
         "OP_WRITE": int(packets.RegisterOp.WRITE),
         "MAX_REGISTER_WORDS": packets.MAX_REGISTER_WORDS,
-        "CHANNELS": 4 if kind == "server" else 0,
+        "CHANNELS": inputs.channels,
+        "LANES": inputs.lanes,
+        "CHAINS": inputs.chains,
+        "LINE_CODE_BITS": inputs.code_bits,
         "CODES_WORDS": -(-CODE_BITS * lanes // 32),
-        "FRAME_FIRST": first,
         "FRAME_WORDS": len(reset),
-        **{
-            name: registers[name].address
-            for name in ("CONTROL", "START_CLOCK", "PERIOD", "FRAME_PULSES", "FRAMES_PER_WINDOW", "WINDOWS_PER_DWINDOW")
-        },
+        **frame_constants,
     }
     return "\n".join(
         [
             "#pragma once",
-            f"#define NODE_{kind.upper()}",
+            *(["#define NODE_EDGES"] if inputs.channels else ["#define NODE_CLIENT"]),
+            *(["#define NODE_LINES"] if inputs.chains else []),
             f'#include "{PREFIX}.h"',
             f'#include "{PREFIX}___024root.h"',
             f"using Model = {PREFIX};",
