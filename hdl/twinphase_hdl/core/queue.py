@@ -13,8 +13,8 @@ class Queue(wiring.Component):
     RAM that is read at once; the rest in block RAM.
 
     An entry pushed when none waits behind the front goes there directly, so that an empty queue has it as its head two clocks
-    later. Others pass a register, the block RAM, its output and a register. They are fetched ahead, as far as the front has room left for what
-    is under way; both are counted in registers, so that ``i_pop``, which comes late in the clock, moves little.
+    later. Others pass a register, the block RAM, its output and a register. They are fetched ahead, as far as the front has room
+    left for what is under way; both are counted in registers, so that ``i_pop``, which comes late in the clock, moves little.
 
     Parameters
     ----------

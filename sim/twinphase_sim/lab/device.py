@@ -7,7 +7,6 @@ without it the lab runs as long as it is asked.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import get_args
 from urllib.parse import parse_qs
 
 import numpy as np
@@ -18,7 +17,8 @@ from twinphase_sim.native import answer_words, request_packet
 from twinphase_spec.lab import LabError, load_lab
 from twinphase_spec.packets import RegisterOp, Stream
 
-from .virtual import NODES, SETUP_CHUNK_CLOCKS, NodeName, VirtualLab
+from .virtual import NODES, VirtualLab
+from .world import SETUP_CHUNK_CLOCKS, World
 
 PATIENCE_CLOCKS = 1 << 22
 
@@ -26,10 +26,8 @@ PATIENCE_CLOCKS = 1 << 22
 class LabDevice(PacketDevice):
     """One node of a virtual lab. Its registers answer while the lab runs; every request takes some microseconds of lab time."""
 
-    def __init__(
-        self, virtual: VirtualLab, node: NodeName = "server", *, seconds: float | None = None, url: str = ""
-    ) -> None:
-        super().__init__(url or f"lab:{virtual.lab.name}?node={node}")
+    def __init__(self, virtual: World, node: str = "server", *, seconds: float | None = None, url: str = "") -> None:
+        super().__init__(url or f"{virtual.title}?node={node}")
         self.virtual = virtual
         self.node = node
         self._seconds = seconds
@@ -81,7 +79,7 @@ def open_lab(url: str) -> LabDevice:
     if unknown:
         raise DeviceError(f"{url} has the unknown option {unknown[0]}; allowed: node, seed, seconds")
     node = options.get("node", "server")
-    if node not in get_args(NodeName):
+    if node not in NODES:
         raise DeviceError(f"{url} names the node {node}; allowed: {', '.join(NODES)}")
     try:
         seed = int(options.get("seed", "1"))
@@ -95,4 +93,4 @@ def open_lab(url: str) -> LabDevice:
         virtual = VirtualLab(lab, seed)
     except (LabError, ValueError) as error:
         raise DeviceError(str(error)) from error
-    return LabDevice(virtual, node, seconds=seconds, url=url)  # type: ignore[arg-type]
+    return LabDevice(virtual, node, seconds=seconds, url=url)

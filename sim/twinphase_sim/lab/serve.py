@@ -37,14 +37,14 @@ def run(arguments: argparse.Namespace) -> int:
     from twinphase_spec.lab import load_lab
 
     from .server import LabServer, open_ports
-    from .virtual import VirtualLab
+    from .virtual import NODES, VirtualLab
 
     check_seed(arguments.seed)
     check_positive("--seconds", arguments.seconds)
     lab = load_lab(arguments.lab)
     # The signals are taken over before the ports, so that a stop while compiling frees them as well.
     with stop_on_signals() as stopped:
-        ports = open_ports(arguments.host, arguments.port)
+        ports = open_ports(NODES, arguments.host, arguments.port)
         virtual = VirtualLab(lab, arguments.seed)
         server = LabServer(virtual, ports, readers=arguments.readers, seconds=arguments.seconds)
         addresses = {port.name: "udp://{}:{}".format(*port.address) for port in ports}

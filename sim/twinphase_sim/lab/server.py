@@ -1,4 +1,4 @@
-"""Virtual nodes on real UDP sockets: server, alice and bob of one lab, each on a port of its own.
+"""Virtual nodes on real UDP sockets, each on a port of its own: server, alice and bob of one lab, or a time tagger at its bench.
 
 Every port behaves as a board would: SUBSCRIBE packets start the streams to their sender, register requests are answered to
 theirs, one packet per datagram. The lab runs while at least ``readers`` of the ports have a subscriber, as fast as the
@@ -12,7 +12,7 @@ import selectors
 import socket
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from twinphase_spec.packets import HEADER_WORDS, MAGIC, MAX_PACKET_BYTES, VERSIO
 from twinphase_spec.units import CLOCK_HZ
 
 from .subscriber import Subscriber
-from .virtual import NODES, SETUP_CHUNK_CLOCKS, LabStep, NodeName, VirtualLab
+from .world import SETUP_CHUNK_CLOCKS, World, WorldStep
 
 POLL_S = 0.02
 SEND_BUFFER_BYTES = 4 << 20
@@ -39,7 +39,7 @@ class PortError(TwinphaseError):
 class NodePort:
     """The socket of one node, its readers and the packets that wait to be sent to them."""
 
-    def __init__(self, name: NodeName, host: str, port: int) -> None:
+    def __init__(self, name: str, host: str, port: int) -> None:
         self.name = name
         self.subscribers: dict[Address, Subscriber] = {}
         self.ignored = 0
@@ -71,7 +71,7 @@ class NodePort:
         """Whether a reader sends no receipts."""
         return any(not subscriber.paced for subscriber in self.subscribers.values())
 
-    def receive(self, virtual: VirtualLab, now_s: float) -> None:
+    def receive(self, virtual: World, now_s: float) -> None:
         """Take all datagrams that have come."""
         while True:
             try:
@@ -88,7 +88,7 @@ class NodePort:
             else:
                 self.ignored += 1
 
-    def take(self, step: LabStep) -> None:
+    def take(self, step: WorldStep) -> None:
         """Answer requests and queue the data packets of a step."""
         output = step.outputs[self.name]
         for (_, packet), stream in zip(output.packets, output.streams.tolist(), strict=True):
@@ -134,7 +134,7 @@ class LabServer:
     """
 
     def __init__(
-        self, virtual: VirtualLab, ports: list[NodePort], *, readers: int = 1, seconds: float | None = None
+        self, virtual: World, ports: list[NodePort], *, readers: int = 1, seconds: float | None = None
     ) -> None:
         self.virtual = virtual
         self.ports = ports
@@ -197,14 +197,14 @@ class LabServer:
             time.sleep(ahead)
 
 
-def open_ports(host: str, port: int) -> list[NodePort]:
-    """Sockets of the server node on ``port``, alice on ``port + 1``, bob on ``port + 2`` (port 0: any free ones).
+def open_ports(names: Sequence[str], host: str, port: int) -> list[NodePort]:
+    """Sockets of the nodes called ``names`` on ``port``, ``port + 1`` and so on (port 0: any free ones).
 
     Raises PortError, and leaves none open, when one is busy.
     """
     ports: list[NodePort] = []
     try:
-        for i, name in enumerate(NODES):
+        for i, name in enumerate(names):
             ports.append(NodePort(name, host, port + i if port else 0))
     except BaseException:
         for opened in ports:
@@ -213,7 +213,7 @@ def open_ports(host: str, port: int) -> list[NodePort]:
     return ports
 
 
-def _bind(host: str, port: int, name: NodeName) -> socket.socket:
+def _bind(host: str, port: int, name: str) -> socket.socket:
     opened = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     try:
         opened.bind((host, port))
@@ -223,7 +223,7 @@ def _bind(host: str, port: int, name: NodeName) -> socket.socket:
         reason = "is busy" if busy else f"cannot be used ({error})"
         raise PortError(
             f"UDP port {port} of {host}, wanted for the {name} node, {reason}: stop the program that uses it or choose other "
-            "ports with --port (three in a row)"
+            "ports with --port (one for each node, in a row)"
         ) from error
     opened.setblocking(False)
     opened.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)

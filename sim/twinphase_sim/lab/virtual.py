@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -35,13 +35,13 @@ from twinphase_spec.symbols import KEY_WORDS, SymbolConfig
 from twinphase_spec.units import CLOCK_HZ, FRACTION_BITS, TICKS_PER_CLOCK
 
 from .messages import DelayLine
+from .world import SETUP_CHUNK_CLOCKS
 
-NodeName = Literal["server", "alice", "bob"]
-NODES: tuple[NodeName, NodeName, NodeName] = ("server", "alice", "bob")
+NodeName: TypeAlias = str
+NODES: tuple[NodeName, ...] = ("server", "alice", "bob")
 MIN_DELAY_CLOCKS = 4096
 """Messages take at least this long (33 us) also over the shortest fibre: switches and sockets are not instant."""
 MAX_CHUNK_CLOCKS = 1 << 17
-SETUP_CHUNK_CLOCKS = 1 << 12
 START_ROUNDING_BITS = 16
 PHYSICS_SECONDS = 2.0**-6
 """Clicks are drawn this far ahead, beside the nodes."""
@@ -111,6 +111,15 @@ class VirtualLab:
         self._configure(run_frames)
 
     @property
+    def title(self) -> str:
+        """As a URL of `twinphase.device.open_device`."""
+        return f"lab:{self.lab.name}"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return NODES
+
+    @property
     def clock(self) -> int:
         """The clock count of all nodes now."""
         return self.nodes["server"].clock
@@ -125,7 +134,7 @@ class VirtualLab:
         """Clocks evaluated, not skipped, per node."""
         return {name: node.cycles_simulated for name, node in self.nodes.items()}
 
-    def submit(self, name: NodeName, packet: bytes) -> None:
+    def submit(self, name: str, packet: bytes) -> None:
         """Hand a packet (a register request) to a node's link at the start of the next chunk. Safe from any thread."""
         if not packet or len(packet) % 4:
             raise LabStateError(

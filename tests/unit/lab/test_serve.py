@@ -15,6 +15,7 @@ from twinphase.packets import pack
 from twinphase_sim.lab.messages import DelayLine
 from twinphase_sim.lab.server import LabServer, PortError, open_ports
 from twinphase_sim.lab.subscriber import SILENT_S, STUCK_S, WINDOW_PACKETS, Subscriber
+from twinphase_sim.lab.virtual import NODES
 from twinphase_sim.native import NodeOutput
 from twinphase_spec.packets import RegisterOp, Stream
 
@@ -71,9 +72,9 @@ def test_busy_port_is_one_sentence() -> None:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
         with pytest.raises(PortError, match=rf"UDP port {port} .* is busy: .* --port"):
-            open_ports("127.0.0.1", port)
+            open_ports(NODES, "127.0.0.1", port)
     with pytest.raises(PortError, match="cannot be used"):
-        open_ports("127.0.0.1", 70_000)
+        open_ports(NODES, "127.0.0.1", 70_000)
 
 
 @dataclass
@@ -120,7 +121,7 @@ class _CountingLab:
 
 def test_ports_serve_requests_and_a_slow_reader_loses_nothing() -> None:
     lab = _CountingLab()
-    server = LabServer(lab, open_ports("127.0.0.1", 0), readers=1, seconds=0.02)  # type: ignore[arg-type]
+    server = LabServer(lab, open_ports(NODES, "127.0.0.1", 0), readers=1, seconds=0.02)  # type: ignore[arg-type]
     stop = threading.Event()
     thread = threading.Thread(target=server.serve, args=(stop.is_set,))
     thread.start()
