@@ -1,7 +1,7 @@
 """Delay-line time-to-digital conversion: formats and constants of encoder, calibration and scale (docs/timetagger.md).
 
 A delay line with ``lanes`` TDC clocks per system clock covers ``span_ticks(lanes)``; its table holds the time from hit to sampling
-TDC edge in quarter ticks, 0 .. 4 span.
+TDC edge in quarter ticks, 0 .. 8 span - 1 (4 span is one TDC clock; what lies beyond is for chains that become faster).
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ MAX_CAL_LAST = 25
 DEFAULT_CAL_STEP = 22
 DEFAULT_CAL_LAST = 25
 
+ENCODER_GROUP = 16
+"""Taps above the first group of so many without an agreeing tap are not counted."""
 GROUP_CODES = 16
 MIN_GROUPS = 4
 
@@ -56,19 +58,24 @@ def busy_clocks(bits: int) -> int:
     return 40 * (2 << bits) + 64
 
 
-def x_max(lanes: int) -> int:
-    """Largest table entry: the span in quarter ticks."""
+def full_scale(lanes: int) -> int:
+    """The span in quarter ticks."""
     return span_ticks(lanes) << QUARTER_BITS
+
+
+def x_max(lanes: int) -> int:
+    """Largest table entry: twice the span in quarter ticks, less 1."""
+    return 2 * full_scale(lanes) - 1
 
 
 def theta(lanes: int) -> int:
     """Quarter ticks beyond which a hit counts for the scale: 31/32 of the span."""
-    return x_max(lanes) - x_max(lanes) // 32
+    return full_scale(lanes) - full_scale(lanes) // 32
 
 
 def scale_target(lanes: int) -> int:
     """Expected sum of ``max(0, y4 - theta)`` over a window of uniform hits: each is ``(span/32)^2 / (2 span) = span/2048`` on average."""
-    return (x_max(lanes) << WINDOW_LOG) // 2048
+    return (full_scale(lanes) << WINDOW_LOG) // 2048
 
 
 def full_gain_shift(lanes: int) -> int:
@@ -91,4 +98,4 @@ def gains(lanes: int) -> dict[str, tuple[int, int]]:
 
 def gear_limit(lanes: int) -> int:
     """|mean err| from which the scale is moving: a scale error of 1e-3, five sigma of the mean of eight windows."""
-    return round(GEAR_LIMIT_FRACTION * (x_max(lanes) << WINDOW_LOG) * 63 / 2048)
+    return round(GEAR_LIMIT_FRACTION * (full_scale(lanes) << WINDOW_LOG) * 63 / 2048)
