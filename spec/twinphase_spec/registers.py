@@ -243,6 +243,7 @@ TIMETAGGER = RegisterMap(
         _register(0x1A, "WINDOW_FROM", 64, "time window: first time in ticks"),
         _register(0x1C, "WINDOW_UNTIL", 64, "time window: first time after it", reset=(1 << 64) - 1),
         _register(0x1E, "WINDOW_ENABLE", 8, "bit c: channel c passes only within the time window"),
+        _register(0x1F, "EDGE", 8, "bit c: channel c takes falling edges instead of rising ones"),
         *(
             _register(0x20 + v, f"COINCIDENCE_MASK_{v}", 8, f"channels of coincidence {v}; fewer than two: none")
             for v in range(COINCIDENCES)
