@@ -7,13 +7,12 @@ names the key, the value and what is allowed. ``assumed`` lists the keys whose v
 from __future__ import annotations
 
 import math
-import tomllib
-from importlib import resources
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from .config_file import ConfigFile
 from .frame import LAG_CLOCKS, MIN_WINDOW_TICKS, SlotClass
 from .sns import MAX_BLOCK_HERALDS
 from .units import TICKS_PER_SECOND
@@ -240,47 +239,19 @@ class Lab(_Part):
         return round(8192 * self.frame.pulse_rate_hz / TICKS_PER_SECOND)
 
 
+LAB_FILE = ConfigFile(kind="lab", model=Lab, error=LabError, folder="labs")
+
+
 def preset_names() -> list[str]:
     """Names of the presets that ship with Twinphase, sorted."""
-    folder = resources.files("twinphase_spec") / "labs"
-    return sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
+    return LAB_FILE.preset_names()
 
 
 def load_lab(name_or_path: str | Path) -> Lab:
     """The lab of a preset's name or of a TOML file. Raises `LabError`."""
-    text_name = str(name_or_path)
-    if text_name in preset_names():
-        text = (resources.files("twinphase_spec") / "labs" / f"{text_name}.toml").read_text(encoding="utf-8")
-    else:
-        try:
-            text = Path(name_or_path).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise LabError(
-                f"lab {text_name} is neither a preset ({', '.join(preset_names())}) nor a readable TOML file: {error}"
-            ) from error
-    return parse_lab(text, text_name)
+    return LAB_FILE.load(name_or_path)
 
 
 def parse_lab(text: str, name: str) -> Lab:
     """The lab that ``text`` (TOML) describes; ``name`` is used in errors. Raises `LabError`."""
-    try:
-        return Lab.model_validate(tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
-        raise LabError(f"lab {name} is not valid TOML: {error}") from error
-    except ValidationError as error:
-        raise LabError("\n".join(_sentence(name, fault) for fault in error.errors())) from error  # type: ignore[arg-type]
-
-
-def _sentence(name: str, fault: dict[str, object]) -> str:
-    key = ".".join(str(part) for part in fault["loc"])  # type: ignore[attr-defined]
-    message = str(fault["msg"]).removeprefix("Value error, ")
-    match fault["type"]:
-        case "missing":
-            return f"lab {name}: {key} is missing; give it a value"
-        case "extra_forbidden":
-            return f"lab {name}: {key} is not a key of a lab file; remove it or correct its spelling"
-        case "value_error":
-            return f"lab {name}: {key + ': ' if key else ''}{message}"
-        case _:
-            allowed = message[0].lower() + message[1:]
-            return f"lab {name}: {key} is {fault['input']!r}; allowed: {allowed.removeprefix('input should be ')}"
+    return LAB_FILE.parse(text, name)

@@ -1,0 +1,77 @@
+"""TOML files that configure something: presets by name, files by path, and every fault as one sentence.
+
+A sentence says where, the key, the value and what is allowed. Kinds: labs, taggers, benches.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+M = TypeVar("M", bound=BaseModel)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConfigFile(Generic[M]):
+    """One kind of file. All its errors are of type ``error``."""
+
+    kind: str
+    """As sentences name it: ``lab``."""
+    model: type[M]
+    error: type[ValueError]
+    folder: str
+    """Where the presets lie in this package."""
+
+    def preset_names(self) -> list[str]:
+        """Names of the presets that ship with Twinphase, sorted."""
+        folder = resources.files("twinphase_spec") / self.folder
+        return sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
+
+    def load(self, name_or_path: str | Path) -> M:
+        """What a preset's name or a TOML file's path stands for. Raises ``error``."""
+        name = str(name_or_path)
+        presets = self.preset_names()
+        if name in presets:
+            text = (resources.files("twinphase_spec") / self.folder / f"{name}.toml").read_text(encoding="utf-8")
+        else:
+            try:
+                text = Path(name_or_path).read_text(encoding="utf-8")
+            except (OSError, UnicodeDecodeError) as error:
+                raise self.error(
+                    f"{self.kind} {name} is neither a preset ({', '.join(presets)}) nor a readable TOML file: {error}"
+                ) from error
+        return self.parse(text, name)
+
+    def parse(self, text: str, name: str) -> M:
+        """What ``text`` (TOML) describes; ``name`` is used in errors. Raises ``error``, one line per fault.
+
+        A validator that finds several faults raises ValueError with one line for each.
+        """
+        try:
+            return self.model.model_validate(tomllib.loads(text))
+        except tomllib.TOMLDecodeError as error:
+            raise self.error(f"{self.kind} {name} is not valid TOML: {error}") from error
+        except ValidationError as error:
+            lines = [line for fault in error.errors() for line in self._lines(name, fault)]  # type: ignore[arg-type]
+            raise self.error("\n".join(lines)) from error
+
+    def _lines(self, name: str, fault: Mapping[str, Any]) -> Sequence[str]:
+        where = f"{self.kind} {name}"
+        key = ".".join(str(part) for part in fault["loc"])
+        message = str(fault["msg"]).removeprefix("Value error, ")
+        match fault["type"]:
+            case "missing":
+                return [f"{where}: {key} is missing; give it a value"]
+            case "extra_forbidden":
+                return [f"{where}: {key} is not a key of a {self.kind} file; remove it or correct its spelling"]
+            case "value_error":
+                return [f"{where}: {key + ': ' if key else ''}{line}" for line in message.splitlines()]
+            case _:
+                allowed = message[0].lower() + message[1:]
+                return [f"{where}: {key} is {fault['input']!r}; allowed: {allowed.removeprefix('input should be ')}"]
