@@ -1,4 +1,4 @@
-"""Clock and reset of a board: its oscillator through one PLL to the 125 MHz domain ``sync``."""
+"""Clock and reset of a board: its oscillator through one PLL to the 125 MHz domain ``sync``, and to ``tdc`` if one is asked for."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 from amaranth.hdl import ClockDomain, ClockSignal, Const, Instance, Module, Signal
 from amaranth.lib import io, wiring
 
+from twinphase_spec.tdc import span_ticks
 from twinphase_spec.units import CLOCK_HZ
 
 from .pll import solve_pll
@@ -14,9 +15,16 @@ from .pll import solve_pll
 
 class BoardClock(wiring.Component):
     """Domain ``sync`` at `CLOCK_HZ`. Until the PLL has locked, and while the board's reset button is held, the part's global
-    set/reset (SGSR) keeps all registers at their initial values."""
+    set/reset (SGSR) keeps all registers at their initial values.
 
-    def __init__(self) -> None:
+    With ``lanes`` there is a domain ``tdc`` too: for 2 at twice `CLOCK_HZ`, every second of its edges together with one of ``sync`` (the
+    same PLL's second output), for 1 it is the clock of ``sync``. Raises ValueError for other numbers of lanes.
+    """
+
+    def __init__(self, *, lanes: int = 0) -> None:
+        if lanes:
+            span_ticks(lanes)
+        self._lanes = lanes
         super().__init__({})
 
     def elaborate(self, platform: Any) -> Module:
@@ -26,8 +34,23 @@ class BoardClock(wiring.Component):
         if platform.default_rst is not None:
             m.submodules.reset_pin = button = io.Buffer("i", platform.request(platform.default_rst, dir="-"))
             reset_button = button.i
-        dividers = solve_pll(platform.default_clk_frequency, CLOCK_HZ)
+        double_hz = 2 * CLOCK_HZ if self._lanes == 2 else 0
+        dividers = solve_pll(platform.default_clk_frequency, CLOCK_HZ, second_hz=double_hz)
         m.domains.sync = ClockDomain("sync", reset_less=True)
+        second: dict[str, Any] = {}
+        if self._lanes:
+            m.domains.tdc = ClockDomain("tdc", reset_less=True)
+        if self._lanes == 1:
+            m.d.comb += ClockSignal("tdc").eq(ClockSignal("sync"))
+        elif double_hz:
+            second = {
+                "p_CLKOS_ENABLE": "ENABLED",
+                "p_CLKOS_DIV": dividers.clkos_div,
+                "p_CLKOS_CPHASE": dividers.clkos_cphase,
+                "p_CLKOS_FPHASE": 0,
+                "a_FREQUENCY_PIN_CLKOS": f"{double_hz / 1e6:g}",
+                "o_CLKOS": ClockSignal("tdc"),
+            }
         locked = Signal()
         m.submodules.pll = Instance(
             "EHXPLLL",
@@ -59,6 +82,7 @@ class BoardClock(wiring.Component):
             i_ENCLKOP=0,
             o_CLKOP=ClockSignal("sync"),
             o_LOCK=locked,
+            **second,
         )
         # The part's own reset network sets every register to its initial value, and costs neither routes nor logic: a reset that is
         # a net has some ten thousand sinks. Its synchroniser must not be reset by itself.

@@ -27,3 +27,34 @@ def test_solutions_keep_the_data_sheet_limits(input_mhz: int, output_mhz: int) -
     assert pll.VCO_HZ[0] <= found.vco_hz <= pll.VCO_HZ[1]
     assert pll.PHASE_DETECTOR_HZ[0] <= input_mhz * 1e6 / found.clki_div <= pll.PHASE_DETECTOR_HZ[1]
     assert input_mhz * found.clkfb_div == output_mhz * found.clki_div
+
+
+@pytest.mark.parametrize("board_mhz", [25, 50, 100, 125])
+def test_the_second_output_is_twice_the_first_and_aligned_with_it(board_mhz: int) -> None:
+    found = pll.solve_pll(board_mhz * 1e6, 125e6, second_hz=250e6)
+    assert found.vco_hz == 125e6 * found.clkop_div == 250e6 * found.clkos_div
+    assert pll.VCO_HZ[0] <= found.vco_hz <= pll.VCO_HZ[1]
+    # An output rises CPHASE + 1 periods of the VCO after the dividers' start, and every DIV periods then.
+    rises = [
+        {phase + 1 + period * divider for period in range(20)}
+        for phase, divider in ((found.clkop_cphase, found.clkop_div), (found.clkos_cphase, found.clkos_div))
+    ]
+    common = range(1, 10 * found.clkop_div)
+    assert set(common) & rises[0] <= rises[1]
+    assert len(set(common) & rises[1]) == 2 * len(set(common) & rises[0]) + 1
+
+
+def test_without_a_second_output_nothing_changes() -> None:
+    assert pll.solve_pll(25e6, 125e6).clkos_div == 0
+
+
+@pytest.mark.parametrize(
+    ("second_mhz", "words"),
+    [
+        (200, "second output is 200 MHz; allowed: whole multiples of the first"),
+        (1000, "no PLL setting makes 125 and 1000 MHz"),
+    ],
+)
+def test_a_second_output_out_of_reach_is_refused(second_mhz: int, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        pll.solve_pll(25e6, 125e6, second_hz=second_mhz * 1e6)
