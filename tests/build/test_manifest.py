@@ -7,6 +7,8 @@ from twinphase_firmware.manifest import (
     TimingError,
     check_log,
     check_timing,
+    make_manifest,
+    path_budget_ns,
     read_clocks,
     read_cross_clock,
     read_utilisation,
@@ -43,6 +45,62 @@ def test_failing_timing_is_an_error() -> None:
         check_timing({"sync_clk": {"achieved_mhz": 124.9, "constraint_mhz": 125.0}}, [])
     with pytest.raises(TimingError, match=r"11\.2 ns of 8 ns"):
         check_timing(good, read_cross_clock(LOG))
+
+
+TWO_CLOCKS = {
+    "clk": {"achieved_mhz": 130.0, "constraint_mhz": 125.0},
+    "clock.tdc_clk": {"achieved_mhz": 260.0, "constraint_mhz": 250.0},
+    "line0.hit": {"achieved_mhz": 900.0, "constraint_mhz": 12.0},
+    "usb_clk": {"achieved_mhz": 70.0, "constraint_mhz": 60.0},
+}
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "budget_ns"),
+    [
+        ("posedge $glbnet$clock.tdc_clk", "posedge $glbnet$clk", 4.0),
+        ("posedge $glbnet$clk", "posedge $glbnet$clock.tdc_clk", 4.0),
+        ("posedge $glbnet$clk", "negedge $glbnet$clock.tdc_clk", 2.0),
+        ("posedge usb_clk", "posedge $glbnet$clk", 8.0),  # not the 4 ns of a clock that has no part in it
+        ("posedge $glbnet$clk", "negedge $glbnet$clk", 4.0),
+        ("posedge unknown", "posedge $glbnet$clk", 4.0),  # the fastest there is
+        ("posedge line0.hit", "posedge $glbnet$clock.tdc_clk", None),
+        ("<async>", "posedge $glbnet$clk", None),
+        ("posedge $glbnet$clk", "posedge $glbnet$clk", None),
+    ],
+)
+def test_paths_between_clocks_have_a_budget(source: str, target: str, budget_ns: float | None) -> None:
+    assert path_budget_ns(source, target, TWO_CLOCKS) == budget_ns
+    for delay_ns in () if budget_ns is None else (budget_ns, budget_ns + 0.01):
+        cross = read_cross_clock(f"Info: Max delay {source} -> {target}: {delay_ns} ns")
+        if delay_ns > budget_ns:
+            with pytest.raises(TimingError, match=rf"ns of {budget_ns:g} ns"):
+                check_timing(TWO_CLOCKS, cross)
+        else:
+            check_timing(TWO_CLOCKS, cross)
+
+
+def test_toggles_follow_edges_one_tdc_clock_apart() -> None:
+    """nextpnr knows no frequency for a clock from a pin and asks for 12 MHz."""
+    check_timing(TWO_CLOCKS, read_cross_clock("Info: Max delay posedge line0.hit -> posedge clock.tdc_clk: 12.50 ns"))
+    slow = TWO_CLOCKS | {"line0.hit": {"achieved_mhz": 249.0, "constraint_mhz": 12.0}}
+    with pytest.raises(TimingError, match=r"line0\.hit reaches 249 MHz of 250 MHz"):
+        check_timing(slow, [])
+
+
+def test_the_manifest_lists_hit_clocks(tmp_path) -> None:
+    (tmp_path / "top.bit").write_bytes(b"bits")
+    fmax = {name: {"achieved": c["achieved_mhz"], "constraint": c["constraint_mhz"]} for name, c in TWO_CLOCKS.items()}
+    manifest = make_manifest(
+        **{"board": "b", "node": "n", "part": "p", "source_hash": 1, "seed": 1},
+        report={"fmax": fmax, "utilization": {}},
+        log="Info: Max delay posedge line0.hit -> posedge $glbnet$clock.tdc_clk: 12.50 ns",
+        bitstream=tmp_path / "top.bit",
+    )
+    assert manifest["hit_clocks"] == ["line0.hit"]
+    assert manifest["cross_clock"] == [
+        {"from": "posedge line0.hit", "to": "posedge $glbnet$clock.tdc_clk", "delay_ns": 12.5}
+    ]
 
 
 def test_a_log_of_failed_timing_names_the_clock(tmp_path) -> None:
