@@ -1,0 +1,147 @@
+"""One chain's calibrator in plain Python, one clock at a time: slow, and written from docs/timetagger.md line by line."""
+
+from __future__ import annotations
+
+from twinphase_spec import tdc
+
+
+class ScalarCalibration:
+    """`clock(hit or None)` for every clock; a hit is (p, code). Returns (y4, calibrated) of the hit.
+
+    Lanes, dumps and HOLD are inputs of the clock: ``second`` is a hit of lane 1, which gets the same table and sigma.
+    """
+
+    def __init__(self, taps, lanes, step, last, shared):
+        self.taps, self.lanes, self.step, self.last, self.shared = taps, lanes, step, last, shared
+        self.busy_time = tdc.busy_clocks(tdc.code_bits(taps))
+        self.full = 4 * tdc.span_ticks(lanes)
+        self.gains = tdc.gains(lanes)
+        self.x = [[0] * taps, [0] * taps]
+        self.now = 0
+        self.dumps = []
+        self.dump_waits = False
+        self.tables = 0
+        self.refusals = 0
+        self.restarts = 0
+        self.forget()
+
+    def forget(self):
+        self.h = [[0] * self.taps, [0] * self.taps]
+        self.n = 0
+        self.sigma = self.ext = self.rate = self.mean = self.start = 0
+        self.acc = self.window = 0
+        self.fast = tdc.FAST_WINDOWS
+        self.calibrated = self.nonuniform = self.limit = False
+        self.countdown = None  # clocks until a new sigma acts
+        self.busy = 0  # busy clocks that are left
+        self.work = None
+
+    def clock(self, hit=None, second=None, *, hold=False, dump=False, reset=False):
+        if self.countdown is not None:
+            self.countdown -= 1
+            if self.countdown == 0:
+                self.countdown = None
+                self.sigma = self.ext >> 8
+                if abs(self.ext - self.start) >= tdc.RESTART and not self.held and not self.was_busy and not self.busy:
+                    self.start = self.ext
+                    self.h, self.n = [[0] * self.taps, [0] * self.taps], 0
+                    self.busy, self.work = self.busy_time, "clear"
+                    self.restarts += 1
+        if reset:
+            self.forget()
+            self.busy, self.work = self.busy_time + 1, "clear"
+        answers = []
+        for each in (hit, second):
+            if each is not None:
+                x = self.x[0 if self.shared else each[0]][each[1]]
+                answers.append((x + (x * self.sigma >> 18), self.calibrated))
+        one = hit if hit is not None else second
+        self.was_busy = self.busy > 0
+        self.held = hold
+        if self.busy:
+            self.busy -= 1
+            self.dump_waits |= dump
+            if not self.busy:
+                self.finish()
+                if self.dump_waits:
+                    self.dump_waits = False
+                    self.busy, self.work = self.busy_time, "dump"
+            return answers
+        if one is not None and not hold:
+            self.collect(0 if self.shared else one[0], one[1], answers[0][0])
+        if dump:
+            if self.busy:
+                self.dump_waits = True
+            else:
+                self.busy, self.work = self.busy_time, "dump"
+        return answers
+
+    def collect(self, p, code, y4):
+        self.h[p][code] += 1
+        self.n += 1
+        if self.calibrated:
+            self.acc += max(0, y4 - tdc.theta(self.lanes))
+            self.window += 1
+            if self.window == 1 << tdc.WINDOW_LOG:
+                self.end_window()
+        if self.n % (1 << self.step) == 0:
+            self.busy, self.work = self.busy_time, "table"
+
+    def end_window(self):
+        def shift(x, k):
+            return x * 2**k if k >= 0 else x // 2**-k
+
+        def saturate(x):
+            return max(-(2**23), min(2**23 - 1, x))
+
+        err = tdc.scale_target(self.lanes) - self.acc
+        self.mean += (err - self.mean) // 8
+        if abs(self.mean) >= tdc.gear_limit(self.lanes):
+            self.fast = tdc.FAST_WINDOWS
+        elif self.fast:
+            self.fast -= 1
+        gain, rate = self.gains["fast" if self.fast else "slow"]
+        self.rate = saturate(self.rate + shift(err, rate))
+        self.ext = saturate(self.ext + self.rate + shift(err, gain))
+        self.limit |= self.ext in (-(2**23), 2**23 - 1)
+        self.acc = self.window = 0
+        self.countdown = tdc.SCALE_CLOCKS
+
+    def finish(self):
+        if self.work == "dump":
+            self.dumps.append(([list(row) for row in self.h], [list(row) for row in self.x]))
+        if self.work != "table":
+            return
+        used = [0] if self.shared else [0, 1]
+        if not all(self.even(self.h[p]) for p in used):
+            self.nonuniform = True
+            self.h, self.n = [[0] * self.taps, [0] * self.taps], 0
+            self.refusals += 1
+            return
+        for p in used:
+            self.x[p] = self.new_table(self.h[p])
+        self.calibrated, self.nonuniform, self.limit = True, False, False
+        self.ext = self.sigma = self.start = self.acc = self.window = 0
+        self.tables += 1
+        if self.n == 1 << self.last:
+            self.h = [[value // 2 for value in row] for row in self.h]
+            self.n = sum(map(sum, self.h))
+
+    def even(self, row):
+        groups = [sum(row[i : i + 16]) for i in range(0, self.taps, 16)]
+        full = [g for g, value in enumerate(groups) if value]
+        if not full:
+            return False
+        interior = groups[full[0] + 1 : full[-1]]
+        return len(interior) >= 4 and 2 * max(interior) <= 3 * min(interior)
+
+    def new_table(self, row):
+        last = max(code for code, value in enumerate(row) if value)
+        group = last // 16
+        beyond = sum(row[16 * (group - 1) : 16 * group]) // 16 if group else 0
+        widths = row[: last + 1] + [beyond] * (self.taps - last - 1)
+        n_p = sum(row)
+        return [
+            min(8 * self.full // 4 - 1, (2 * sum(widths[:code]) + widths[code]) * self.full // (2 * n_p))
+            for code in range(self.taps)
+        ]

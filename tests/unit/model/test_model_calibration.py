@@ -1,0 +1,178 @@
+"""The compiled calibrator against one that goes clock by clock in plain Python, and small cases by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from calibration_oracle import ScalarCalibration
+
+from twinphase_sim.model.timetag.calibration import Calibration
+from twinphase_sim.model.timetag.table import bin_centres, is_even
+from twinphase_spec import tdc
+
+TAPS = 128
+MIXED = [(0.3, "even"), (0.2, "faster"), (0.1, "locked"), (0.02, "silent"), (0.38, "even")]
+
+
+def stimulus(rng: np.random.Generator, clocks: int, lanes: int, density: float, phases: list[tuple[float, str]]):
+    """Codes of a chain of about 100 uneven bins; a phase (fraction of the time, kind) is even, locked, faster or silent."""
+    widths = rng.uniform(0.5, 1.5, 100)
+    edges = np.cumsum(widths)[:-1] / widths.sum()
+    hits = []
+    kinds = np.repeat([kind for _, kind in phases], np.rint(np.array([f for f, _ in phases]) * clocks).astype(int))
+    for kind in kinds:
+        row = []
+        for _ in range(lanes):
+            u = rng.random()
+            if kind == "locked":
+                u = (u * 0.02 + 0.3) % 1
+            if kind == "faster":
+                u *= 1.03
+            code = int(np.searchsorted(edges, u)) + 3 * (u > 1)
+            row.append((int(rng.random() < 0.6), code) if kind != "silent" and rng.random() < density else None)
+        hits.append(row)
+    return hits
+
+
+@pytest.mark.parametrize(
+    ("lanes", "step", "last", "shared", "phases"),
+    [
+        (1, 13, 14, False, MIXED),
+        (2, 14, 15, True, MIXED),
+        (2, 13, 13, False, MIXED),
+        (1, 14, 25, True, MIXED),
+        (2, 16, 25, True, [(0.3, "even"), (0.7, "faster")]),
+        (1, 16, 16, False, [(0.5, "even"), (0.25, "faster"), (0.15, "locked"), (0.1, "even")]),
+    ],
+)
+def test_equals_the_clockwise_oracle(lanes: int, step: int, last: int, shared: bool, phases: list) -> None:
+    """Every y4, flag, histogram, table, sigma and dump; holds, resets, dumps, locked and faster hits within."""
+    rng = np.random.default_rng(100 * lanes + step + last)
+    clocks = 240_000
+    hits = stimulus(rng, clocks, lanes, 0.8, phases)
+    clocks = len(hits)
+    events = {int(c): "dump" for c in rng.integers(0, clocks, 6)}
+    events |= {20_000: "hold", 21_500: "go", clocks * 3 // 4: "reset", clocks * 3 // 4 + 3: "dump"}
+    oracle = ScalarCalibration(TAPS, lanes, step, last, shared)
+    expected, hold = [], False
+    for clock, row in enumerate(hits):
+        event = events.get(clock)
+        hold = event == "hold" or (hold and event != "go")
+        second = row[1] if lanes == 2 else None
+        expected += oracle.clock(row[0], second, hold=hold, dump=event == "dump", reset=event == "reset")
+    flat = np.array([(c, k, *hit) for c, row in enumerate(hits) for k, hit in enumerate(row) if hit is not None])
+
+    model = Calibration(taps=TAPS, lanes=lanes, step=step, last=last, shared=shared)
+    y4, calibrated = [], []
+
+    def run_until(done: int, clock: int) -> int:
+        stop = int(np.searchsorted(flat[:, 0], clock))
+        answer = model.run(*flat[done:stop].T)
+        y4.append(answer[0])
+        calibrated.append(answer[1])
+        return stop
+
+    done = 0
+    for clock in sorted(events):
+        event = events[clock]
+        done = run_until(done, clock + 1 if event == "dump" else clock)
+        if event == "dump":
+            model.request_dump(clock)
+        elif event == "reset":
+            model.reset(clock, clock)
+        else:
+            model.hold(clock, event == "hold")
+    run_until(done, clocks)
+    model.advance(clocks)
+    assert np.concatenate(calibrated).tolist() == [answer[1] for answer in expected]
+    assert np.concatenate(y4).tolist() == [answer[0] for answer in expected]
+    assert model.histogram.tolist() == oracle.h
+    assert model.hits == oracle.n
+    print(oracle.tables, oracle.refusals, oracle.restarts)
+    assert (model.sigma, model.extended, model.rate) == (oracle.sigma, oracle.ext, oracle.rate)
+    assert (model.calibrated, model.nonuniform, model.scale_limit) == (
+        oracle.calibrated,
+        oracle.nonuniform,
+        oracle.limit,
+    )
+    assert (model.tables, model.restarts) == (oracle.tables, oracle.restarts)
+    used = slice(0, 1) if shared else slice(0, 2)
+    assert model.table[used].tolist() == oracle.x[used]
+    dumps = model.take_dumps()
+    assert [d.histogram.tolist() for d in dumps] == [h for h, _ in oracle.dumps]
+    assert [d.table[used].tolist() for d in dumps] == [x[used] for _, x in oracle.dumps]
+    assert oracle.tables > (step < 16)
+    assert oracle.refusals > 0 or step > 13
+    assert oracle.restarts > 0 or step < 16
+    assert len(dumps) > 3
+
+
+def table_of(histogram: list[int], lanes: int = 2) -> np.ndarray:
+    table = np.zeros(len(histogram), dtype=np.int64)
+    bin_centres(np.array(histogram, dtype=np.int64), sum(histogram), tdc.full_scale(lanes), tdc.x_max(lanes), table)
+    return table
+
+
+def test_bin_centres_by_hand() -> None:
+    """32 equal bins over the span: 512 quarter ticks each at 4 ns; an empty one in between stands at its neighbours' border."""
+    histogram = [10] * 32 + [0] * 32
+    table = table_of(histogram)
+    assert table[:32].tolist() == [256 + 512 * i for i in range(32)]
+    # the last group that is full lies before the last code's: mean width 10 hits, so the bins go on until twice the span
+    assert table[32:].tolist() == [256 + 512 * i for i in range(32, 64)]
+    histogram[5] = 0
+    histogram[6] = 20
+    table = table_of(histogram)
+    assert table[4:8].tolist() == [256 + 512 * 4, 512 * 5, 512 * 6, 256 + 512 * 7]
+    assert table_of([5] * 20 + [0] * 300)[-1] == tdc.x_max(2)
+
+
+def test_first_group_has_nothing_to_continue_with() -> None:
+    assert table_of([1, 1] + [0] * 30)[2:].tolist() == [tdc.full_scale(2)] * 30
+
+
+@pytest.mark.parametrize(
+    ("groups", "even"),
+    [
+        ([1, 8, 8, 8, 8, 1, 0, 0], True),
+        ([1, 8, 8, 8, 1, 0, 0, 0], False),
+        ([1, 8, 8, 12, 8, 1, 0, 0], True),
+        ([1, 8, 8, 13, 8, 1, 0, 0], False),
+        ([0, 1, 8, 8, 8, 8, 90, 0], True),
+        ([1, 8, 8, 0, 8, 8, 8, 1], False),
+        ([0] * 8, False),
+        ([0, 0, 9, 0, 0, 0, 0, 0], False),
+    ],
+)
+def test_even_by_hand(groups: list[int], even: bool) -> None:
+    """Three halves is the largest ratio; first and last group do not count."""
+    histogram = np.zeros(128, dtype=np.int64)
+    histogram[3::16] = groups
+    assert is_even(histogram) == even
+
+
+@pytest.mark.long
+def test_a_full_bin_wraps_as_its_memory_does() -> None:
+    """2^25 hits on one code: the 25 bits of its bin are 0 again, and the table is refused."""
+    model = Calibration(taps=TAPS, lanes=1, step=25, last=25, shared=True)
+    n = 1 << 21
+    zeros = np.zeros(n, dtype=np.int64)
+    for batch in range(16):
+        model.run(np.arange(batch * n, (batch + 1) * n), zeros, zeros, zeros + 9)
+    assert model.hits == 1 << 25
+    assert model.busy
+    model.advance((1 << 25) + tdc.busy_clocks(7))
+    assert (model.hits, model.nonuniform, model.calibrated) == (0, True, False)
+
+
+def test_what_is_refused() -> None:
+    with pytest.raises(ValueError, match="step is 5 and last 4"):
+        Calibration(taps=TAPS, lanes=1, step=5, last=4)
+    model = Calibration(taps=TAPS, lanes=1)
+    with pytest.raises(ValueError, match="a lane is 0 or 1"):
+        model.run(np.array([0, 1]), np.array([0, 1]), np.array([0, 0]), np.array([0, 0]))
+    with pytest.raises(ValueError, match="order of"):
+        model.run(np.array([1, 1]), np.zeros(2, int), np.zeros(2, int), np.zeros(2, int))
+    model.advance(10)
+    with pytest.raises(ValueError, match="clock 9 after clock 10"):
+        model.advance(9)
