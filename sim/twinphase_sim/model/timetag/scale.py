@@ -69,7 +69,7 @@ def saturated(x: int) -> int:
 
 
 @numba.njit(cache=True)
-def window_end(  # noqa: PLR0913
+def window_end(
     acc: int,
     mean: int,
     fast: int,
