@@ -184,26 +184,29 @@ class TapModel:
             stop = max(self._done, int(np.searchsorted(self._clocks, self._last_clock - 3)))
         size = stop - self._done
         model = self.model
-        out = (
-            np.zeros(size, dtype=np.int64),
-            np.zeros(size, dtype=np.uint8),
-            np.zeros((size, len(model.chains)), dtype=np.uint16),
-            np.zeros(size, dtype=np.int64),
-        )
+        hit_clocks = np.zeros(size, dtype=np.int64)
+        polarities = np.zeros(size, dtype=np.uint8)
+        codes = np.zeros((size, len(model.chains)), dtype=np.uint16)
+        numbers = np.zeros(size, dtype=np.int64)
         found = 0
         if size:
             blocks, arrivals, ordered, simple = self._blocks(self._clocks)
             found = kernel.codes(
                 self._done, stop, self._clocks, self._fractions, blocks, self._number, arrivals, ordered, simple,
-                model.span_ps, model.clock_jitter_ps, model.clock_seed, model.aperture_ps, model.seed, *out,
+                model.span_ps, model.clock_jitter_ps, model.clock_seed, model.aperture_ps, model.seed,
+                hit_clocks, polarities, codes, numbers,
             )  # fmt: skip
         keep = max(0, stop - 16)
         self._clocks, self._fractions = self._clocks[keep:], self._fractions[keep:]
         self._number += keep
         self._done = stop - keep
-        hit_clocks, polarities, codes, numbers = (array[:found] for array in out)
-        hits = Hits(clocks=hit_clocks, polarities=polarities, codes=codes, runt_clocks=np.zeros(0, dtype=np.int64))
-        return hits, numbers
+        hits = Hits(
+            clocks=hit_clocks[:found],
+            polarities=polarities[:found],
+            codes=codes[:found],
+            runt_clocks=np.zeros(0, dtype=np.int64),
+        )
+        return hits, numbers[:found]
 
     def _checked(
         self, clocks: NDArray[np.int64], fractions: NDArray[np.float64]
@@ -241,5 +244,5 @@ class TapModel:
             return np.zeros(clocks.size, dtype=np.int64), *self._static
         clocks_per_block = max(1, round(step / (self.model.span_ps * 1e-12)))
         numbers, blocks = np.unique(clocks // clocks_per_block, return_inverse=True)
-        seconds = (numbers + 0.5) * clocks_per_block * self.model.span_ps * 1e-12
+        seconds = ((numbers + 0.5) * clocks_per_block * self.model.span_ps * 1e-12).astype(np.float64)
         return blocks.astype(np.int64), *self._prepared(seconds)
