@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from twinphase_spec.registers import CHANNELS
+from twinphase_spec.registers import CHANNELS, TIMETAGGER_CHANNELS
+from twinphase_spec.tagger import CHANNEL_COUNTERS
 
 from ..device import Device
+
+_SERVER_CAME: tuple[str, ...] = ("seen",)
+_SERVER_WENT: tuple[str, ...] = ("dead", "dropped", "tags", "in_flight")
+_TAGGER_CAME: tuple[str, ...] = ("seen", "generated")
+_TAGGER_WENT: tuple[str, ...] = tuple(name for name, _ in CHANNEL_COUNTERS[2:11])
+"""The identity is over the first eleven counters of a channel."""
 
 
 def losses(device: Device) -> dict[str, Any]:
@@ -33,14 +40,19 @@ def losses(device: Device) -> dict[str, Any]:
 
 
 def unexplained_edges(counters: Mapping[str, int]) -> dict[str, int]:
-    """Per channel ``seen - dead - dropped - tags - in_flight`` (modulo 2^64) of one server snapshot.
+    """Per channel of one snapshot (modulo 2^64) what the node's own books leave open; 0 unless the gateware is wrong.
 
-    0 unless the gateware is wrong."""
+    Server: ``seen - dead - dropped - tags - in_flight``. Time tagger: ``seen + generated - overrun - dead - vetoed - divided -
+    dropped - gated - filtered - tags - in_flight``. Empty for a node without channels.
+    """
+    if f"seen_{CHANNELS[0]}" in counters:
+        names: Sequence[str] = CHANNELS
+        came, went = _SERVER_CAME, _SERVER_WENT
+    else:
+        names = [name for name in map(str, range(TIMETAGGER_CHANNELS)) if f"seen_{name}" in counters]
+        came, went = _TAGGER_CAME, _TAGGER_WENT
     return {
-        name: (
-            counters[f"seen_{name}"]
-            - sum(counters[f"{kind}_{name}"] for kind in ("dead", "dropped", "tags", "in_flight"))
-        )
+        name: (sum(counters[f"{kind}_{name}"] for kind in came) - sum(counters[f"{kind}_{name}"] for kind in went))
         % (1 << 64)
-        for name in CHANNELS
+        for name in names
     }

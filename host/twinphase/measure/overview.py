@@ -8,11 +8,12 @@ from typing import Any
 from rich.table import Table
 
 from twinphase_spec.packets import Stream
-from twinphase_spec.registers import CHANNELS, NodeType
+from twinphase_spec.registers import NodeType
 from twinphase_spec.units import TICKS_PER_SECOND
 
 from ..batch import Batch
 from ..device import Device
+from .channels import channel_name, channel_numbers
 from .losses import losses, unexplained_edges
 from .phase import Phase, window_seconds
 from .qber import Qber, Role
@@ -24,7 +25,7 @@ class Overview:
 
     def __init__(self, devices: Sequence[Device]) -> None:
         self.devices = devices
-        self.rates = [Rates() for _ in devices]
+        self.rates = [Rates(node=device.identity().node) for device in devices]
         self.phases = [Phase(window_seconds(d)) if d.identity().node is NodeType.SERVER else None for d in devices]
         self.qber = Qber()
         self._roles: list[Role | None] = [
@@ -75,15 +76,18 @@ class Overview:
 
     def _device(self, i: int) -> dict[str, Any]:
         device, phase, counters = self.devices[i], self.phases[i], self._counters[i]
-        server = device.identity().node is NodeType.SERVER
+        node = device.identity().node
         return {
             "url": device.url,
-            "node": self._roles[i] or device.identity().node.name.lower(),
+            "node": self._roles[i] or node.name.lower(),
+            "channels": [channel_name(number, node) for number in channel_numbers(node)],
             "rates_hz": self.rates[i].per_second(),
             "totals": dict(self.rates[i].totals),
             "phase": phase.as_dict() if phase else None,
             "losses": losses(device),
-            "unexplained_edges": sum(unexplained_edges(counters).values()) if server and counters else None,
+            "unexplained_edges": sum(unexplained_edges(counters).values())
+            if node is not NodeType.CLIENT and counters
+            else None,
             "counters": counters,
         }
 
@@ -97,8 +101,8 @@ def table(overview: dict[str, Any]) -> Table:
         view.add_section()
         view.add_row(device["node"], device["url"])
         rates = device["rates_hz"]
-        clicks = [f"{name} {rates[name]:,.0f}" for name in CHANNELS if name in rates]
-        streams = [f"{name} {rate:,.0f}" for name, rate in rates.items() if name not in CHANNELS]
+        clicks = [f"{name} {rates[name]:,.0f}" for name in device["channels"] if name in rates]
+        streams = [f"{name} {rate:,.0f}" for name, rate in rates.items() if name not in device["channels"]]
         view.add_row("clicks/s", "  ".join(clicks) or "-")
         view.add_row("records/s", "  ".join(streams) or "-")
         if (phase := device["phase"]) is not None:
@@ -113,6 +117,10 @@ def table(overview: dict[str, Any]) -> Table:
                 if phase[key] is not None
             ]
             view.add_row("phase", "  ".join(values) or "-")
+        if device["unexplained_edges"]:
+            view.add_row(
+                "edges", f"{device['unexplained_edges']} unexplained: the node's books do not balance", style="red"
+            )
         lost = device["losses"]
         text = f"{lost['records']} records ({lost['node_records']} in the node), {lost['packets']} packets, "
         text += f"{lost['damaged_packets']} damaged, {lost['silences']} silences"

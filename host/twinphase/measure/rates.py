@@ -7,21 +7,23 @@ from collections import Counter, deque
 import numpy as np
 
 from twinphase_spec.packets import Stream
-from twinphase_spec.registers import CHANNELS
+from twinphase_spec.registers import NodeType
 from twinphase_spec.units import TICKS_PER_SECOND
 
 from ..batch import Batch
+from .channels import channel_name
 
 
 class Rates:
     """Records and clicks per second of node time over the last ``span_s`` seconds."""
 
-    def __init__(self, span_s: float = 1.0) -> None:
+    def __init__(self, span_s: float = 1.0, node: NodeType = NodeType.SERVER) -> None:
+        self._node = node
         self._span_ticks = round(span_s * TICKS_PER_SECOND)
         self._steps: deque[tuple[int, Counter[str]]] = deque()
         self._sum: Counter[str] = Counter()
         self.totals: Counter[str] = Counter()
-        """Since the start, by stream (``phase``) and channel (``qL``)."""
+        """Since the start, by stream (``phase``) and channel (``qL``, ``ch0``)."""
 
     def update(self, batch: Batch) -> None:
         """Count a batch."""
@@ -30,8 +32,8 @@ class Rates:
         counts: Counter[str] = Counter({stream.name.lower(): len(records) for stream, records in batch.records.items()})
         tags = batch.get(Stream.TAG)
         if tags is not None:
-            clicks = np.bincount(tags["channel"], minlength=len(CHANNELS))
-            counts.update({CHANNELS[i] if i < len(CHANNELS) else f"ch{i}": int(n) for i, n in enumerate(clicks) if n})
+            clicks = np.bincount(tags["channel"])
+            counts.update({channel_name(i, self._node): int(n) for i, n in enumerate(clicks) if n})
         self.totals += counts
         if self._steps:  # what came with the very first batch has no known beginning
             self._sum += counts

@@ -73,7 +73,7 @@ class Recorder:
             free = shutil.disk_usage(folder).free
             for name, size in RESERVES.items():
                 (folder / name).write_bytes(bytes(min(size, max(free // 16, RESERVES["reserve-metadata"]))))
-            if identity.node is NodeType.SERVER:
+            if identity.node in (NodeType.SERVER, NodeType.TIMETAGGER):
                 comment = f"{device.url} {lab or device.lab or ''}".strip()
                 self._ptu = PtuWriter(folder / TAGS, comment, started)
             self._write_metadata("running")
