@@ -47,3 +47,17 @@ def _check_counts(successes: int, trials: int, confidence: float) -> None:
         raise ValueError(f"interval: {successes} successes in {trials} trials; allowed: 0 <= successes <= trials")
     if not 0 < confidence < 1:
         raise ValueError(f"interval: confidence is {confidence}; allowed: above 0 and below 1")
+
+
+def poisson_interval(count: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Exact two-sided interval of a Poisson mean from one count (Garwood, Biometrika 28, 437 (1936)).
+
+    Half the (1 - confidence) quantiles of chi^2 with ``2 n`` and ``2 n + 2`` degrees of freedom. ValueError for a negative count.
+    """
+    if count < 0:
+        raise ValueError(f"interval: count is {count}; allowed: 0 or more")
+    if not 0 < confidence < 1:
+        raise ValueError(f"interval: confidence is {confidence}; allowed: above 0 and below 1")
+    tail = (1 - confidence) / 2
+    low = float(stats.chi2.ppf(tail, 2 * count)) / 2 if count else 0.0
+    return low, float(stats.chi2.isf(tail, 2 * count + 2)) / 2
