@@ -203,6 +203,48 @@ CLIENT = RegisterMap(
         ("error_x", "of these, errors"),
     ),
 )
+
+
+def _calibration(channels: int) -> tuple[Register, ...]:
+    """Registers of front end and delay lines (docs/timetagger.md), at 0x30 to 0x5F."""
+    ro = Access.RO
+    source = "bit c: channel c's delay line gets the internal test oscillator, not the pin"
+    status = "bit 0 calibrated, 1 hits not evenly spread, 2 scale at its limit, 3 busy, 4 level of the pin"
+    dump = "write 1: copy the delay line's histogram and table to CAL_BINS"
+    last = "the histogram is halved at 2^CAL_LAST hits, at most 25"
+    return (
+        _register(0x30, "CAL_SOURCE", channels, source),
+        _register(0x31, "CAL_HOLD", channels, "bit c: channel c keeps its table and scale"),
+        _register(0x32, "CAL_RESET", channels, "bit c: channel c forgets its calibration as long as it is set"),
+        _register(0x33, "CAL_SHARED", 1, "1: rising and falling transitions of the chain share one table"),
+        _register(0x34, "CAL_STEP", 5, "a table every 2^CAL_STEP hits", reset=DEFAULT_CAL_STEP),
+        _register(0x35, "CAL_LAST", 5, last, reset=DEFAULT_CAL_LAST),
+        _register(0x36, "CAL_SELECT", 8, "delay line (channel * CHAINS + chain) to be copied to CAL_BINS"),
+        _register(0x37, "CAL_DUMP", 1, dump, access=Access.W1),
+        _register(0x38, "CAL_DUMPS", 32, "copies that are complete", access=ro),
+        _register(0x39, "FRONTEND", 8, "0 simulation, 1 DDR, 2 oversampling, 3 delay line", access=ro),
+        _register(0x3A, "CHAINS", 8, "delay lines per channel, 0: none", access=ro),
+        _register(0x3B, "TAPS", 16, "taps per delay line, 0: none", access=ro),
+        _register(0x3C, "EDGE", channels, "bit c: channel c takes falling edges instead of rising ones"),
+        *(_register(0x40 + c, f"CAL_STATUS_{c}", 8, f"channel {c}: {status}", access=ro) for c in range(channels)),
+        *(
+            _register(
+                0x50 + c, f"SCALE_{c}", 16, f"channel {c}: scale of chain 0 less 1, in 2^-18", access=ro, signed=True
+            )
+            for c in range(channels)
+        ),
+    )
+
+
+CAL_BINS = Memory(
+    name="CAL_BINS",
+    address=0x4000,
+    words=4096,
+    width=32,
+    doc="last copy of a delay line: bin polarity << code bits | code; word 2 bin: hits, word 2 bin + 1: quarter ticks",
+    access=Access.RO,
+)
+
 TIMETAGGER_CHANNELS = 8
 """Channels of the time tagger's register map; a build with fewer leaves the others without effect."""
 
@@ -231,10 +273,7 @@ TIMETAGGER = RegisterMap(
     registers=(
         *_common(NodeType.TIMETAGGER),
         _register(0x10, "CHANNELS", 8, "channels of this build", access=Access.RO),
-        _register(0x11, "FRONTEND", 8, "0 simulation, 1 DDR, 2 oversampling, 3 delay line", access=Access.RO),
         _register(0x12, "LANES", 8, "edges per channel and clock", access=Access.RO),
-        _register(0x13, "CHAINS", 8, "delay lines per channel, 0: none", access=Access.RO),
-        _register(0x14, "TAPS", 16, "taps per delay line, 0: none", access=Access.RO),
         _register(0x15, "CHANNEL_ENABLE", 8, "bit c: channel c accepts edges"),
         _register(0x16, "PULSER_MASK", 8, "bit c: channel c gets the test pulser's edges instead of its pin's"),
         _register(0x17, "PULSER_PERIOD", 32, "clocks between two edges of the test pulser, at least 2", reset=125_000),
@@ -243,7 +282,6 @@ TIMETAGGER = RegisterMap(
         _register(0x1A, "WINDOW_FROM", 64, "time window: first time in ticks"),
         _register(0x1C, "WINDOW_UNTIL", 64, "time window: first time after it", reset=(1 << 64) - 1),
         _register(0x1E, "WINDOW_ENABLE", 8, "bit c: channel c passes only within the time window"),
-        _register(0x1F, "EDGE", 8, "bit c: channel c takes falling edges instead of rising ones"),
         *(
             _register(0x20 + v, f"COINCIDENCE_MASK_{v}", 8, f"channels of coincidence {v}; fewer than two: none")
             for v in range(COINCIDENCES)
@@ -260,42 +298,7 @@ TIMETAGGER = RegisterMap(
         _register(
             0x28, "WALK_SHIFT", WALK_SHIFT_BITS, "ticks per entry of the time-walk table, as a power of 2", reset=13
         ),
-        _register(
-            0x30, "CAL_SOURCE", 8, "bit c: channel c's delay line gets the internal test oscillator, not the pin"
-        ),
-        _register(0x31, "CAL_HOLD", 8, "bit c: channel c keeps its table and scale"),
-        _register(0x32, "CAL_RESET", 8, "bit c: channel c forgets its calibration as long as it is set"),
-        _register(0x33, "CAL_SHARED", 1, "1: rising and falling transitions of the chain share one table"),
-        _register(0x34, "CAL_STEP", 5, "a table every 2^CAL_STEP hits", reset=DEFAULT_CAL_STEP),
-        _register(
-            0x35, "CAL_LAST", 5, "the histogram is halved at 2^CAL_LAST hits, at most 25", reset=DEFAULT_CAL_LAST
-        ),
-        _register(0x36, "CAL_SELECT", 8, "delay line (channel * CHAINS + chain) to be copied to CAL_BINS"),
-        _register(
-            0x37, "CAL_DUMP", 1, "write 1: copy the delay line's histogram and table to CAL_BINS", access=Access.W1
-        ),
-        _register(0x38, "CAL_DUMPS", 32, "copies that are complete", access=Access.RO),
-        *(
-            _register(
-                0x40 + c,
-                f"CAL_STATUS_{c}",
-                8,
-                f"channel {c}: bit 0 calibrated, 1 hits not evenly spread, 2 scale at its limit, 3 busy, 4 level of the pin",
-                access=Access.RO,
-            )
-            for c in range(TIMETAGGER_CHANNELS)
-        ),
-        *(
-            _register(
-                0x50 + c,
-                f"SCALE_{c}",
-                16,
-                f"channel {c}: scale of chain 0 less 1, in 2^-18",
-                access=Access.RO,
-                signed=True,
-            )
-            for c in range(TIMETAGGER_CHANNELS)
-        ),
+        *_calibration(TIMETAGGER_CHANNELS),
         *_per_channel(),
     ),
     memories=(
@@ -315,14 +318,7 @@ TIMETAGGER = RegisterMap(
             WALK_BITS,
             "time walk in ticks, signed: channel * 64 + time since the last click",
         ),
-        Memory(
-            name="CAL_BINS",
-            address=0x4000,
-            words=4096,
-            width=32,
-            doc="last copy of a delay line: bin polarity << code bits | code; word 2 bin: hits, word 2 bin + 1: quarter ticks",
-            access=Access.RO,
-        ),
+        CAL_BINS,
     ),
     counters=(
         *CORE_COUNTERS,
