@@ -1,0 +1,246 @@
+"""Many wide counters in block RAM, and their values of one instant for the COUNTERS memory and the STATUS stream."""
+
+from collections.abc import Mapping
+from functools import reduce
+from operator import or_
+
+from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, Value
+from amaranth.lib import data, memory, wiring
+from amaranth.lib.wiring import In, Out
+
+from twinphase_hdl.core.add import with_carry
+from twinphase_hdl.types import word_stream
+from twinphase_spec import packets, units
+
+MEMORY_WORDS = 256
+GROUP = 8
+"""Counters, or steps, that are joined in one clock."""
+SPARE_CLOCKS = 5
+"""Between two captures, beside the words of a sweep."""
+
+
+def accumulator_shape(step: range, clocks: int) -> Shape:
+    """Smallest shape that holds every sum of ``clocks`` steps."""
+    return Shape.cast(range(min(step.start * clocks, 0), max((step.stop - 1) * clocks, 1) + 1))
+
+
+class CounterBank(wiring.Component):
+    """Adds up steps: ``counter[k] += i_steps[k]`` at every clock, modulo 2^width; the first counter of all is the clock count.
+
+    Each counter has a small accumulator. A *sweep* begins by capturing all of them at one clock, which starts them again from
+    zero, and then adds what was captured to the counters in memory, a word per clock. Sweeps follow each other while there is
+    something to add. An accumulator holds the steps of a whole sweep, so that none is ever lost.
+
+    The memory has two banks. A sweep leaves its sums in the first. One that is a *snapshot* leaves them in the second, where they
+    stay for ``i_address`` (and the link) until the next snapshot; the sweep after it takes them from there.
+
+    A snapshot is due when ``i_snapshot`` is high, and when ``i_clock mod 2^STATUS_BITS = 0`` with ``i_status_enable``; this one is
+    also sent as a STATUS record. Both at once share one snapshot. One that becomes due during a snapshot's sweep or while a record is
+    being sent is taken after it.
+
+    Parameters
+    ----------
+    steps : mapping of counter's name to range
+        What can be added per clock: ``range(0, 2)`` for a strobe, ``range(-2, 3)`` for a level. In the register map's order, the
+        clock left out.
+    width : int
+        Bits of a counter, even; smaller ones are for proofs.
+
+    Members
+    -------
+    i_clock : In(51) - clock count; ticks come from it.
+    i_steps : In(struct), a field per counter - what to add in this clock.
+    i_status_enable : In(1) - STATUS stream enabled.
+    i_snapshot : In(1) - strobe.
+    i_address : In(8); o_data : Out(32) - read port of COUNTERS, one clock latency; words beyond the counters are 0.
+    o_snapshot_count : Out(32) - complete snapshots.
+    status : Out(word_stream()) - record words for a `PacketBuffer`, each after two clocks at least.
+    o_idle : Out(1) - all steps are in the memory, no snapshot is due or being made or sent.
+
+    A snapshot with clock count c shows all steps up to that clock, its own included, and none of later ones.
+
+    Latency: that clock is three after the tick, two after ``i_snapshot``, if the bank rests; at most `sweep_clocks` more. The
+    snapshot is complete another `sweep_clocks` later.
+    Throughput: a step per counter and clock. Overflow: counters wrap; two equal requests before a capture become one.
+    """
+
+    def __init__(self, *, steps: Mapping[str, range], width: int = 64):
+        most = MEMORY_WORDS // 2 - 1
+        if not 1 <= len(steps) <= most:
+            raise ValueError(f"CounterBank: there are {len(steps)} counters beside the clock; allowed: 1 to {most}")
+        for name, step in steps.items():
+            if not step or step.step != 1 or step == range(0, 1):
+                raise ValueError(f"CounterBank: {name} has the steps {step}; allowed: a range like range(0, 2) or range(-2, 3)")
+        if width % 2 or not 4 <= width <= 64:
+            raise ValueError(f"CounterBank: width is {width}; allowed: even numbers from 4 to 64")
+        self._counters = 1 + len(steps)
+        self._word_bits = width // 2
+        self._address_bits = (2 * self._counters - 1).bit_length()
+        if width == 64:
+            self._address_bits = (MEMORY_WORDS - 1).bit_length()
+        self._shapes = {name: accumulator_shape(step, self.sweep_clocks) for name, step in steps.items()}
+        widest = max(shape.width for shape in self._shapes.values())
+        if widest + 1 > self._word_bits:
+            raise ValueError(f"CounterBank: a sweep adds up to {widest} bits; allowed: less than half the width ({width})")
+        super().__init__(
+            {
+                "i_clock": In(units.CLOCK_BITS),
+                "i_steps": In(data.StructLayout(dict(steps))),
+                "i_status_enable": In(1),
+                "i_snapshot": In(1),
+                "i_address": In(self._address_bits),
+                "o_data": Out(self._word_bits),
+                "o_snapshot_count": Out(32),
+                "status": Out(word_stream()),
+                "o_idle": Out(1),
+            }
+        )
+        # State, here so that a proof can speak of it.
+        self.memory = memory.Memory(shape=self._word_bits, depth=2 << self._address_bits, init=[])
+        self.accumulators = {name: Signal(shape, name=f"sum_{name}") for name, shape in self._shapes.items()}
+        self.captured = {name: Signal(shape, name=f"captured_{name}") for name, shape in self._shapes.items()}
+        self.capture = Signal()
+        self.shown = Signal()  # the newest sums are in the second bank
+
+    @property
+    def sweep_clocks(self) -> int:
+        """Clocks from a capture to the next when sweeps follow each other: a word per clock, two per counter, and the pipeline."""
+        return 2 * self._counters + SPARE_CLOCKS
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.memory = store = self.memory
+        write, old_read, read, status_read = store.write_port(), *(store.read_port() for _ in range(3))
+        m.d.comb += [read.addr.eq(Cat(self.i_address, 1)), self.o_data.eq(read.data)]
+
+        # Comparing the clock count takes two clocks: a half of the bits each, then both.
+        ticks = self.i_clock[: packets.STATUS_BITS]
+        half = packets.STATUS_BITS // 2
+        zeros, ticked, asked = Signal(2), Signal(), Signal()
+        m.d.sync += zeros.eq(Cat(ticks[:half] == 0, ticks[half:] == 0))
+        m.d.comb += [
+            ticked.eq(zeros.all() & self.i_status_enable),
+            asked.eq(((ticks == 0) & self.i_status_enable) | ticked | self.i_snapshot),
+        ]
+
+        # Is there anything to add? Known two clocks late, so that a sweep too many may follow, but never one too few.
+        added = [Value.cast(self.i_steps[name]).any() for name in self._shapes]
+        groups = [reduce(or_, added[first : first + GROUP]) for first in range(0, len(added), GROUP)]
+        some = Signal(len(groups))
+        pending = Signal(init=1)  # the first sweep clears the memory
+        m.d.sync += [some.eq(Cat(groups)), pending.eq(some.any() | (pending & ~self.capture))]
+
+        # Requests and the beginning of sweeps.
+        turn = Signal(self._counters)
+        high = Signal()  # the higher word of a counter
+        place = Signal(self._address_bits)
+        sweeping = Signal()
+        stages = Signal(3)  # a word is in stage 1, 2, 3
+        fresh = Signal(init=1)  # what is in memory does not count
+        snapshot, to_send, sending = Signal(), Signal(), Signal()
+        status_due, snapshot_due = Signal(), Signal()
+        rests, start, start_snapshot, done = Signal(), Signal(), Signal(), Signal()
+        m.d.comb += [
+            rests.eq(~self.capture & ~sweeping & ~stages.any()),
+            start_snapshot.eq(rests & (status_due | snapshot_due) & ~sending & ~fresh),
+            start.eq(start_snapshot | (rests & pending)),
+        ]
+        m.d.sync += [
+            self.capture.eq(start),
+            status_due.eq(ticked | (status_due & ~start_snapshot)),
+            snapshot_due.eq(self.i_snapshot | (snapshot_due & ~start_snapshot)),
+        ]
+        with m.If(start):
+            m.d.sync += [snapshot.eq(start_snapshot), to_send.eq(start_snapshot & status_due)]
+        with m.If(self.capture):
+            m.d.sync += [sweeping.eq(1), turn.eq(1), high.eq(0), place.eq(0)]
+        with m.If(sweeping):
+            m.d.sync += [place.eq(place + 1), high.eq(~high)]
+            with m.If(high):
+                m.d.sync += [turn.eq(turn << 1), sweeping.eq(~turn[-1])]
+
+        clock = Signal(min(units.CLOCK_BITS, 2 * self._word_bits))
+        with m.If(self.capture):
+            m.d.sync += clock.eq(self.i_clock)
+        for name, accumulator in self.accumulators.items():
+            total = Signal(accumulator.shape(), name=f"total_{name}")
+            m.d.comb += total.eq(accumulator + self.i_steps[name])
+            m.d.sync += accumulator.eq(Mux(self.capture, 0, total))
+            with m.If(self.capture):
+                m.d.sync += self.captured[name].eq(total)
+
+        # Stage 1: the counter's old word at the memory's output, what to add out of its group.
+        added_bits = max(len(value) for value in self.captured.values()) + 1
+        of_groups = []
+        for first in range(0, len(self.captured), GROUP):
+            members = list(self.captured.values())[first : first + GROUP]
+            turns = turn[1 + first : 1 + first + GROUP]
+            of_group = Signal(added_bits, name=f"added_{first}")
+            choices = (
+                _extended(value, added_bits) & its_turn.replicate(added_bits)
+                for value, its_turn in zip(members, turns, strict=True)
+            )
+            m.d.sync += of_group.eq(reduce(or_, choices))
+            of_groups.append(of_group)
+        is_clock, was_high = Signal(), Signal()
+        m.d.comb += old_read.addr.eq(Cat(place, self.shown))
+        m.d.sync += [stages.eq(Cat(sweeping, stages)), is_clock.eq(turn[0]), was_high.eq(high)]
+
+        # Stage 2: both in registers. Stage 3: the sum.
+        old, addend = Signal(self._word_bits), Signal(self._word_bits)
+        total, carry, high_addend = Signal(self._word_bits), Signal(), Signal()
+        amount = reduce(or_, of_groups)
+        sign = amount[-1]
+        clock_word = Mux(was_high, clock[self._word_bits :], clock[: self._word_bits])
+        m.d.sync += [
+            old.eq(Mux(is_clock, clock_word, Mux(fresh, 0, old_read.data))),
+            addend.eq(Cat(amount & ~was_high.replicate(added_bits), sign.replicate(self._word_bits - added_bits))),
+            high_addend.eq(was_high),
+        ]
+        with m.If(was_high & sign):
+            m.d.sync += addend.eq(-1)
+        longer = Signal(self._word_bits + 1)
+        m.d.comb += longer.eq(with_carry(Cat(old, 0), Cat(addend, 0), carry))
+        m.d.sync += [total.eq(longer), carry.eq(longer[-1] & ~high_addend)]
+
+        write_place = Signal(self._address_bits)
+        with m.If(self.capture):
+            m.d.sync += write_place.eq(0)
+        with m.Elif(stages[2]):
+            m.d.sync += write_place.eq(write_place + 1)
+        m.d.comb += [
+            write.addr.eq(Cat(write_place, snapshot)),
+            write.data.eq(total),
+            write.en.eq(stages[2]),
+            done.eq(stages == 4),
+        ]
+        with m.If(done):
+            m.d.sync += [self.shown.eq(snapshot), fresh.eq(0)]
+            m.d.sync += self.o_snapshot_count.eq(self.o_snapshot_count + snapshot)
+
+        # The record, from the second bank.
+        sent = Signal(self._address_bits)
+        read_ahead = Signal()  # the word is at the memory's output
+        m.d.comb += status_read.addr.eq(Cat(sent, 1))
+        m.d.sync += read_ahead.eq(sending & ~read_ahead & ~self.status.valid)
+        with m.If(read_ahead):
+            m.d.sync += [
+                self.status.valid.eq(1),
+                self.status.payload.data.eq(status_read.data),
+                self.status.payload.last.eq(sent == 2 * self._counters - 1),
+            ]
+        with m.If(self.status.valid & self.status.ready):
+            m.d.sync += [self.status.valid.eq(0), sent.eq(sent + 1)]
+            with m.If(self.status.payload.last):
+                m.d.sync += sending.eq(0)
+        with m.If(done & to_send):
+            m.d.sync += [sending.eq(1), sent.eq(0)]
+        busy = Cat(added).any() | some.any() | pending | asked | status_due | snapshot_due | sending
+        m.d.comb += self.o_idle.eq(rests & ~busy)
+        return m
+
+
+def _extended(value: Value, bits: int) -> Value:
+    """``value`` with its sign, if it has one, in more bits."""
+    top = value[-1] if value.shape().signed else Const(0)
+    return Cat(value, top.replicate(bits - len(value)))
