@@ -12,9 +12,10 @@ from twinphase_hdl.types import Anchor
 
 from .client import ClientNode
 from .server import ServerNode
+from .timetagger import TimeTaggerNode
 
-Kind = Literal["server", "client"]
-NODES = {"server": ServerNode, "client": ClientNode}
+Kind = Literal["server", "client", "timetagger"]
+NODES = {"server": ServerNode, "client": ClientNode, "timetagger": TimeTaggerNode}
 
 
 class FlatNode(Elaboratable):
@@ -56,7 +57,7 @@ class FlatNode(Elaboratable):
 def node_verilog(kind: Kind, **options: object) -> str:
     """Verilog text of a node; module ``twinphase_<kind>``, ports as in `twinphase_hdl.nodes`.
 
-    ``options`` go to `ServerNode` or `ClientNode`. Raises ValueError for an unknown kind or option value.
+    ``options`` go to `ServerNode`, `ClientNode` or `TimeTaggerNode`. Raises ValueError for an unknown kind or option value.
     """
     if kind not in NODES:
         raise ValueError(f"node_verilog: kind is {kind!r}; allowed: {', '.join(NODES)}")

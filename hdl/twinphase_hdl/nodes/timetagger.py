@@ -1,0 +1,231 @@
+"""The time tagger: edges of many channels in, tags with every edge accounted for out."""
+
+from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from twinphase_hdl.core.counterbank import CounterBank
+from twinphase_hdl.core.timebase import Timebase
+from twinphase_hdl.link.link import NodeLink
+from twinphase_hdl.link.registers import RegisterBank
+from twinphase_hdl.timetag.coincidence import Coincidences
+from twinphase_hdl.timetag.delayline import DelayLineFrontEnd
+from twinphase_hdl.timetag.frontend import SimulationFrontEnd
+from twinphase_hdl.timetag.oversample import OversamplingFrontEnd
+from twinphase_hdl.timetag.pulser import Pulser
+from twinphase_hdl.timetag.selector import Selector
+from twinphase_hdl.timetag.source import TagSource
+from twinphase_spec import tagger, units
+from twinphase_spec.packets import Stream
+from twinphase_spec.registers import TIMETAGGER, TIMETAGGER_CHANNELS
+
+from .common import NODE_MEMBERS, connect_bus
+from .lines import connect_lines, connect_pins, frontend_constants, line_members, pin_members
+
+CONFIG = ("delay", "dead_time", "veto_from", "veto_to", "divider")
+"""Registers of every channel that the input channels take as they are."""
+TABLES = ("gate_table", "gate_from", "gate_to", "filter_mask")
+REMOVED = ("overrun", "dead", "vetoed", "divided", "dropped", "gated", "filtered", "tags")
+"""Where an edge ends."""
+
+
+def counter_steps(lanes: int) -> dict[str, range]:
+    """What each counter of the map but the clock can move by in a clock."""
+    several = {"seen", "overrun", "uncalibrated", "runts"}
+    steps = {}
+    for name in TIMETAGGER.counter_names[1:]:
+        kind = name.rpartition("_")[0]
+        if kind == "in_flight":
+            steps[name] = range(-len(REMOVED) - 1, lanes + 2)
+        else:
+            steps[name] = range(lanes + 1 if kind in several else 2)
+    return steps
+
+
+class TimeTaggerNode(wiring.Component):
+    """Front end, input channels, merge, selector, coincidences and counters; all of docs/timetagger.md.
+
+    Parameters are those of `twinphase_spec.tagger.TaggerOptions`, with at most as many channels as the register map has.
+
+    Members
+    -------
+    rx, tx, sim_load, sim_anchor, o_idle, o_clock : see `twinphase_hdl.nodes`.
+    i_valid, i_fine : frontend "simulation": edges of this clock and ticks into it, index channel * lanes + lane.
+    i_samples : frontend "oversampling": four samples of each pin per clock, the earliest in bit 0.
+    i_valid, i_polarity, i_code : frontend "delay line": see `lines.line_members`.
+    i_level, i_runt, o_source, o_invert : see `lines.pin_members`.
+    o_pulser : Out(1) - the test pulser's output pin.
+
+    Latency: an edge belongs to the clock in which it is presented, whatever the front end; see docs/timetagger.md. Throughput: a tag
+    per clock. Overflow: counted (register map, packet headers).
+    """
+
+    def __init__(self, *, build_hash: int = 0, clock_hz: int = units.CLOCK_HZ, **options: object):
+        self.options = wanted = tagger.TaggerOptions(**options)
+        channels, lanes = wanted.channels, wanted.lanes
+        if not 2 <= channels <= TIMETAGGER_CHANNELS:
+            raise ValueError(f"TimeTaggerNode: channels is {channels}; allowed: 2 to {TIMETAGGER_CHANNELS}")
+        if wanted.frontend == "simulation":
+            self._frontend = SimulationFrontEnd(channels=channels, lanes=lanes)
+            inputs = {
+                "i_valid": In(channels * lanes),
+                "i_fine": In(data.ArrayLayout(units.FRACTION_BITS, channels * lanes)),
+            }
+        elif wanted.frontend == "oversampling":
+            self._frontend = OversamplingFrontEnd(channels=channels, lanes=lanes)
+            inputs = {"i_samples": In(data.ArrayLayout(4, channels))}
+        elif wanted.frontend == "delay line":
+            lines = {"channels": channels, "lanes": lanes, "chains": wanted.chains, "taps": wanted.taps}
+            self._frontend = DelayLineFrontEnd(**lines)
+            inputs = line_members(**lines)
+        else:
+            raise ValueError(
+                f"TimeTaggerNode: frontend is {wanted.frontend!r}; allowed: 'simulation', 'oversampling' or 'delay line'"
+            )
+        self._inputs = tuple(inputs)
+        self._bank = RegisterBank(
+            TIMETAGGER,
+            build_hash=build_hash,
+            clock_hz=clock_hz,
+            constants={
+                "CHANNELS": channels,
+                "LANES": lanes,
+                **frontend_constants(wanted.frontend, chains=wanted.chains, taps=wanted.taps),
+            },
+        )
+        super().__init__(
+            {**NODE_MEMBERS, **inputs, **pin_members(channels=channels, lanes=lanes), "o_pulser": Out(1)}
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        channels, lanes = range(self.options.channels), self.options.lanes
+        m.submodules.frontend = frontend = self._frontend
+        m.submodules.bank = bank = self._bank
+        m.submodules.timebase = timebase = Timebase()
+        m.submodules.pulser = pulser = Pulser()
+        m.submodules.source = source = TagSource(
+            channels=self.options.channels, lanes=lanes, depth=self.options.depth
+        )
+        m.submodules.selector = selector = Selector(channels=self.options.channels)
+        m.submodules.coincidences = coincidences = Coincidences(channels=self.options.channels)
+        counters = CounterBank(steps=counter_steps(lanes))
+        m.submodules.link = link = NodeLink(register_map=TIMETAGGER, send=(Stream.TAG,), snapshot=counters)
+        wiring.connect(m, wiring.flipped(self.rx), link.rx)
+        wiring.connect(m, link.tx, wiring.flipped(self.tx))
+        connect_bus(m, self, bank, link, timebase)
+        connect_pins(m, self, bank)
+
+        # Pins to edges.
+        if self.options.frontend == "delay line":
+            connect_lines(m, self, bank, frontend)
+            m.d.comb += [source.i.fine.eq(frontend.o.fine), source.i.valid.eq(frontend.o.valid)]
+        else:
+            m.d.comb += [getattr(frontend, name).eq(getattr(self, name)) for name in self._inputs]
+            m.d.comb += [getattr(bank, f"i_cal_status_{channel}")[4].eq(self.i_level[channel]) for channel in channels]
+            if self.options.frontend == "oversampling":
+                m.d.comb += frontend.i_invert.eq(bank.o_edge)
+            wiring.connect(m, frontend.o, source.i)
+        clock = timebase.o_anchor.clock
+        if frontend.latency:
+            edge_clock = Signal.like(clock)
+            m.d.sync += edge_clock.eq(clock - (frontend.latency - 1))
+            clock = edge_clock
+        pulsed = Signal(len(channels))
+        m.d.comb += [
+            pulsed.eq(bank.o_pulser_mask),
+            pulser.i_enable.eq(pulsed.any()),
+            pulser.i_period.eq(bank.o_pulser_period),
+            pulser.i_fine.eq(bank.o_pulser_fine),
+            self.o_pulser.eq(pulser.o_pin),
+        ]
+
+        # Edges to tags.
+        walk_channel = Signal(range(TIMETAGGER.memory("WALK").words // tagger.WALK_ENTRIES))
+        divider_before = [Signal(tagger.DIVIDER_BITS, name=f"divider_before_{channel}") for channel in channels]
+        m.d.comb += [
+            source.i_clock.eq(clock),
+            source.i_pulse.eq(pulser.o_pulse),
+            source.i_pulse_fine.eq(pulser.o_fine),
+            source.i_walk_shift.eq(bank.o_walk_shift),
+            Cat(source.i_walk_address, walk_channel).eq(bank.o_walk_address),
+            source.i_walk_data.eq(bank.o_walk_data),
+        ]
+        for channel in channels:
+            m.d.sync += divider_before[channel].eq(getattr(bank, f"o_divider_{channel}"))
+            m.d.comb += [
+                *(getattr(source, f"i_{name}")[channel].eq(getattr(bank, f"o_{name}_{channel}")) for name in CONFIG),
+                source.i_enable[channel].eq(bank.o_channel_enable[channel]),
+                source.i_pulser[channel].eq(pulsed[channel]),
+                source.i_divider_restart[channel].eq(
+                    divider_before[channel] != getattr(bank, f"o_divider_{channel}")
+                ),
+                source.i_walk_write[channel].eq(bank.o_walk_write & (walk_channel == channel)),
+            ]
+
+        # Tags that are sent on.
+        for name in TABLES:
+            port = getattr(selector, name)
+            m.d.comb += [
+                port.enable.eq(getattr(bank, f"o_{name}_write")),
+                port.address.eq(getattr(bank, f"o_{name}_address")),
+                port.data.eq(getattr(bank, f"o_{name}_data")),
+            ]
+        m.d.comb += [
+            selector.i_bound.eq(source.o_bound),
+            selector.i_filter_window.eq(bank.o_filter_window),
+            selector.i_window_from.eq(bank.o_window_from),
+            selector.i_window_until.eq(bank.o_window_until),
+            selector.i_window_enable.eq(bank.o_window_enable),
+            coincidences.i_epochs.eq(selector.o_epochs),
+            *(coincidences.i_mask[v].eq(getattr(bank, f"o_coincidence_mask_{v}")) for v in range(tagger.COINCIDENCES)),
+            *(
+                coincidences.i_window[v].eq(getattr(bank, f"o_coincidence_window_{v}"))
+                for v in range(tagger.COINCIDENCES)
+            ),
+            # The packer takes a tag in every clock; what finds no room is counted in the packets' headers.
+            coincidences.o.ready.eq(1),
+            link.send_tag.valid.eq(coincidences.o.valid),
+            link.send_tag.payload.eq(coincidences.o.payload),
+        ]
+        wiring.connect(m, source.o, selector.i)
+        wiring.connect(m, selector.o, coincidences.i)
+
+        self._count(m, counters, frontend, source, selector, coincidences, link.o_dropped)
+        m.d.comb += self.o_idle.eq(
+            Cat(
+                link.o_idle,
+                source.o_idle,
+                selector.o_idle,
+                coincidences.o_idle,
+                ~pulser.i_enable & pulser.o_idle,
+                *([frontend.o_idle] if self.options.frontend == "delay line" else []),
+            ).all()
+        )
+        return m
+
+    def _count(self, m: Module, counters, frontend, source, selector, coincidences, malformed) -> None:
+        """Steps of all counters, in the clock after the strobes, so that the identity holds at every clock."""
+        steps = counters.i_steps
+        m.d.sync += steps["malformed"].eq(malformed)
+        m.d.sync += [steps[f"virtual_{v}"].eq(coincidences.o_virtual[v]) for v in range(tagger.COINCIDENCES)]
+
+        def of(strobe, number, channel: int):
+            return strobe & (number == channel)
+
+        for channel in range(self.options.channels):
+            kinds = {
+                **{
+                    name: getattr(source, f"o_{name}")[channel]
+                    for name in ("seen", "generated", "overrun", "dead", "vetoed", "divided", "dropped")
+                },
+                "gated": of(selector.o_gated, selector.o_gated_channel, channel),
+                "filtered": of(selector.o_filtered, selector.o_filtered_channel, channel),
+                "tags": of(coincidences.o_left, coincidences.o_left_channel, channel),
+                "runts": self.i_runt[channel],
+            }
+            if self.options.frontend == "delay line":
+                kinds["uncalibrated"] = Mux(self._bank.o_channel_enable[channel], frontend.o_uncalibrated[channel], 0)
+            removed = sum((kinds[name] for name in REMOVED[1:]), start=kinds[REMOVED[0]])
+            kinds["in_flight"] = kinds["seen"] + kinds["generated"] - removed
+            m.d.sync += [steps[f"{name}_{channel}"].eq(value) for name, value in kinds.items()]
