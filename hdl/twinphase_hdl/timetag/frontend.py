@@ -11,12 +11,17 @@ DDR_FINE_TICKS = (units.TICKS_PER_CLOCK // 4, 3 * units.TICKS_PER_CLOCK // 4)
 
 
 class Edges(wiring.Signature):
-    """At most one edge per channel and clock: ``valid`` (one bit per channel) and ``fine`` (ticks into the clock)."""
+    """At most one edge per channel, lane and clock: ``valid`` (one bit each) and ``fine`` (ticks into the clock).
 
-    def __init__(self, channels: int, fine_bits: int = units.FRACTION_BITS):
+    Lane k of channel c has the index ``c * lanes + k``; the edges of a channel and clock are in the order of the lanes.
+    """
+
+    def __init__(self, channels: int, fine_bits: int = units.FRACTION_BITS, *, lanes: int = 1):
         if channels < 1:
             raise ValueError(f"front end: channels is {channels}; allowed: at least 1")
-        super().__init__({"valid": Out(channels), "fine": Out(data.ArrayLayout(fine_bits, channels))})
+        if lanes not in (1, 2):
+            raise ValueError(f"front end: lanes is {lanes}; allowed: 1 or 2 edges per channel and clock")
+        super().__init__({"valid": Out(channels * lanes), "fine": Out(data.ArrayLayout(fine_bits, channels * lanes))})
 
 
 class SimulationFrontEnd(wiring.Component):
