@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import ClockDomain, ClockSignal, Const, Instance, Module, Signal
+from amaranth.hdl import ClockDomain, ClockSignal, Const, Instance, Module, Signal, Value
 from amaranth.lib import io, wiring
 
 from twinphase_spec.tdc import span_ticks
@@ -29,66 +29,85 @@ class BoardClock(wiring.Component):
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
-        m.submodules.clock_pin = clock = io.Buffer("i", platform.request(platform.default_clk, dir="-"))
-        reset_button: Any = Const(0)
-        if platform.default_rst is not None:
-            m.submodules.reset_pin = button = io.Buffer("i", platform.request(platform.default_rst, dir="-"))
-            reset_button = button.i
-        double_hz = 2 * CLOCK_HZ if self._lanes == 2 else 0
-        dividers = solve_pll(platform.default_clk_frequency, CLOCK_HZ, second_hz=double_hz)
+        clock, button = board_inputs(m, platform)
         m.domains.sync = ClockDomain("sync", reset_less=True)
-        second: dict[str, Any] = {}
+        double = None
         if self._lanes:
             m.domains.tdc = ClockDomain("tdc", reset_less=True)
-        if self._lanes == 1:
-            m.d.comb += ClockSignal("tdc").eq(ClockSignal("sync"))
-        elif double_hz:
-            second = {
-                "p_CLKOS_ENABLE": "ENABLED",
-                "p_CLKOS_DIV": dividers.clkos_div,
-                "p_CLKOS_CPHASE": dividers.clkos_cphase,
-                "p_CLKOS_FPHASE": 0,
-                "a_FREQUENCY_PIN_CLKOS": f"{double_hz / 1e6:g}",
-                "o_CLKOS": ClockSignal("tdc"),
-            }
-        locked = Signal()
-        m.submodules.pll = Instance(
-            "EHXPLLL",
-            p_CLKI_DIV=dividers.clki_div,
-            p_CLKFB_DIV=dividers.clkfb_div,
-            p_CLKOP_DIV=dividers.clkop_div,
-            p_CLKOP_ENABLE="ENABLED",
-            p_CLKOP_CPHASE=dividers.clkop_cphase,
-            p_CLKOP_FPHASE=0,
-            p_FEEDBK_PATH="CLKOP",
-            p_PLLRST_ENA="DISABLED",
-            p_INTFB_WAKE="DISABLED",
-            p_STDBY_ENABLE="DISABLED",
-            p_DPHASE_SOURCE="DISABLED",
-            a_FREQUENCY_PIN_CLKI=f"{platform.default_clk_frequency / 1e6:g}",
-            a_FREQUENCY_PIN_CLKOP=f"{CLOCK_HZ / 1e6:g}",
-            a_ICP_CURRENT="12",
-            a_LPF_RESISTOR="8",
-            i_CLKI=clock.i,
-            i_CLKFB=ClockSignal("sync"),
-            i_RST=0,
-            i_STDBY=0,
-            i_PHASESEL0=0,
-            i_PHASESEL1=0,
-            i_PHASEDIR=0,
-            i_PHASESTEP=0,
-            i_PHASELOADREG=0,
-            i_PLLWAKESYNC=0,
-            i_ENCLKOP=0,
-            o_CLKOP=ClockSignal("sync"),
-            o_LOCK=locked,
-            **second,
-        )
-        # The part's own reset network sets every register to its initial value, and costs neither routes nor logic: a reset that is
-        # a net has some ten thousand sinks. Its synchroniser must not be reset by itself.
-        meta, running = Signal(), Signal()
-        flip_flop = {"p_GSR": "DISABLED", "i_CK": ClockSignal("sync")}
-        m.submodules.reset_meta = Instance("FD1S3AX", i_D=locked & ~reset_button, o_Q=meta, **flip_flop)
-        m.submodules.reset_sync = Instance("FD1S3AX", i_D=meta, o_Q=running, **flip_flop)
-        m.submodules.reset = Instance("SGSR", i_CLK=ClockSignal("sync"), i_GSR=running)
+            if self._lanes == 2:
+                double = ClockSignal("tdc")
+            else:
+                m.d.comb += ClockSignal("tdc").eq(ClockSignal("sync"))
+        locked = make_pll(m, platform.default_clk_frequency, clock, CLOCK_HZ, ClockSignal("sync"), double)
+        release_registers(m, locked & ~button)
         return m
+
+
+def board_inputs(m: Module, platform: Any) -> tuple[Value, Value]:
+    """The board's oscillator and its reset button (1: pressed; 0 on a board without)."""
+    m.submodules.clock_pin = clock = io.Buffer("i", platform.request(platform.default_clk, dir="-"))
+    if platform.default_rst is None:
+        return clock.i, Const(0)
+    m.submodules.reset_pin = button = io.Buffer("i", platform.request(platform.default_rst, dir="-"))
+    return clock.i, button.i
+
+
+def make_pll(
+    m: Module, input_hz: float, clock: Value, output_hz: float, output: Value, double: Value | None = None
+) -> Value:
+    """A PLL (``m.submodules.pll``) from ``clock`` to ``output``, and to ``double``, twice as fast. Returns whether it has locked."""
+    dividers = solve_pll(input_hz, output_hz, second_hz=0 if double is None else 2 * output_hz)
+    second: dict[str, Any] = {}
+    if double is not None:
+        second = {
+            "p_CLKOS_ENABLE": "ENABLED",
+            "p_CLKOS_DIV": dividers.clkos_div,
+            "p_CLKOS_CPHASE": dividers.clkos_cphase,
+            "p_CLKOS_FPHASE": 0,
+            "a_FREQUENCY_PIN_CLKOS": f"{2 * output_hz / 1e6:g}",
+            "o_CLKOS": double,
+        }
+    locked = Signal()
+    m.submodules.pll = Instance(
+        "EHXPLLL",
+        p_CLKI_DIV=dividers.clki_div,
+        p_CLKFB_DIV=dividers.clkfb_div,
+        p_CLKOP_DIV=dividers.clkop_div,
+        p_CLKOP_ENABLE="ENABLED",
+        p_CLKOP_CPHASE=dividers.clkop_cphase,
+        p_CLKOP_FPHASE=0,
+        p_FEEDBK_PATH="CLKOP",
+        p_PLLRST_ENA="DISABLED",
+        p_INTFB_WAKE="DISABLED",
+        p_STDBY_ENABLE="DISABLED",
+        p_DPHASE_SOURCE="DISABLED",
+        a_FREQUENCY_PIN_CLKI=f"{input_hz / 1e6:g}",
+        a_FREQUENCY_PIN_CLKOP=f"{output_hz / 1e6:g}",
+        a_ICP_CURRENT="12",
+        a_LPF_RESISTOR="8",
+        i_CLKI=clock,
+        i_CLKFB=output,
+        i_RST=0,
+        i_STDBY=0,
+        i_PHASESEL0=0,
+        i_PHASESEL1=0,
+        i_PHASEDIR=0,
+        i_PHASESTEP=0,
+        i_PHASELOADREG=0,
+        i_PLLWAKESYNC=0,
+        i_ENCLKOP=0,
+        o_CLKOP=output,
+        o_LOCK=locked,
+        **second,
+    )
+    return locked
+
+
+def release_registers(m: Module, ready: Value) -> None:
+    """Keeps all registers at their initial values until ``ready`` (asynchronous), by the part's own reset network, which costs neither
+    routes nor logic: a reset that is a net has some ten thousand sinks. Its synchroniser must not be reset by itself."""
+    meta, running = Signal(), Signal()
+    flip_flop = {"p_GSR": "DISABLED", "i_CK": ClockSignal("sync")}
+    m.submodules.reset_meta = Instance("FD1S3AX", i_D=ready, o_Q=meta, **flip_flop)
+    m.submodules.reset_sync = Instance("FD1S3AX", i_D=meta, o_Q=running, **flip_flop)
+    m.submodules.reset = Instance("SGSR", i_CLK=ClockSignal("sync"), i_GSR=running)

@@ -15,7 +15,7 @@ import pytest
 from delay_line_top import DelayLineTop, build_lines
 
 from twinphase_firmware.boards import find_board
-from twinphase_firmware.build import PLACED
+from twinphase_firmware.build import PLACED, build_environment
 from twinphase_firmware.chain_sites import Site, chain_sites
 from twinphase_firmware.delayline import DelayLine
 from twinphase_firmware.delayline_check import DelayLineError, check_delay_lines
@@ -45,8 +45,6 @@ def synthesised(built: Path) -> dict[str, Any]:
     """The netlist before `place_chains`: the build's Yosys script once more."""
     script = (built / "top.ys").read_text().replace("top.json", "synthesised.json")
     (built / "synthesised.ys").write_text(script)
-    from twinphase_firmware.build import build_environment
-
     subprocess.run([build_environment()["YOSYS"], "-q", "synthesised.ys"], cwd=built, check=True)
     return json.loads((built / "synthesised.json").read_text())
 
