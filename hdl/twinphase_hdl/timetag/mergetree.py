@@ -16,8 +16,8 @@ from .mergenode import MergeNode
 class MergeTree(wiring.Component):
     """Emits the tags of all channels in the order of (time, channel), one per clock: `MergeNode` in levels.
 
-    A tag leaves when no other channel's tag or bound is before it. Lower channels are left, the left half is a whole power of two, so that the
-    sides that a tag has passed are its channel's bits.
+    A tag leaves when no other channel's tag or bound is before it. Lower channels are left, and the left half is a whole power of
+    two, so that the sides that a tag has passed are its channel's bits.
 
     Parameters
     ----------
@@ -33,6 +33,8 @@ class MergeTree(wiring.Component):
         Per channel, without channel bits. A channel's tags are in order.
     o : Front
         Its channel has `channel_bits`.
+    o_busy : 1
+        A tag is inside.
 
     Latency: `latency` = ceil(log2(channels)) clocks, one per level, if no other channel is before it.
     Throughput: one tag per clock. Overflow: none; ``ready`` holds the channels.
@@ -46,11 +48,10 @@ class MergeTree(wiring.Component):
             {
                 "i": In(Front(order_bits=order_bits, channel_bits=0)).array(channels),
                 "o": Out(Front(order_bits=order_bits, channel_bits=self.channel_bits)),
+                "o_busy": Out(1),
             }
         )
         self._order_bits = order_bits
-        # Here so that a proof can speak of them.
-        self.nodes: list[MergeNode] = []
 
     @property
     def latency(self) -> int:
@@ -65,8 +66,9 @@ class MergeTree(wiring.Component):
         left, left_bits = self._join(m, fronts[:half])
         right, right_bits = self._join(m, fronts[half:])
         node = MergeNode(order_bits=self._order_bits, left_bits=left_bits, right_bits=right_bits)
-        m.submodules[f"node_{len(self.nodes)}"] = node
-        self.nodes.append(node)
+        m.submodules += node
+        with m.If(node.o.valid):
+            m.d.comb += self.o_busy.eq(1)
         wiring.connect(m, left, node.i_left)
         wiring.connect(m, right, node.i_right)
         return node.o, left_bits + 1

@@ -1,0 +1,94 @@
+"""A channel's tags in order, queued, and their lower bound."""
+
+from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from twinphase_hdl.core.queue import FRONT_DEPTH, Queue
+
+from .front import Front, FrontBuffer
+from .sizes import Sizes
+
+
+class TagQueue(wiring.Component):
+    """``t = max(i_time, t of the last tag queued)``, into a queue; what leaves is a `Front`.
+
+    Corrections differ by less than a clock, so that a tag can only be before that of the slot before it: times of other tags, and the
+    high bits, need no comparison. (A change of the delay may put the next tag before the last one.)
+
+    A slot without a tag becomes the bound when the queue is empty. The bound of an absent channel lies a quarter of the range
+    ahead: it holds nobody up.
+
+    Parameters
+    ----------
+    lanes : int
+    depth, front_depth : int
+        Of the `Queue`. Two more tags have left it already, in the `FrontBuffer`.
+
+    Members
+    -------
+    i_tag, i_time, i_absent : 1, order_bits, 1
+        The slot; without a tag, no later tag's ``i_time`` is below this one.
+    o : Front
+        Without channel.
+    o_queued, o_dropped : 1
+        Strobes, in the clock after the slot.
+    o_busy : 1
+
+    Latency: `latency` = 4 clocks from a tag to an idle front, 3 from a bound.
+    Throughput: one tag per clock. Overflow: a tag that finds ``depth`` tags in the queue is dropped.
+    """
+
+    latency = 4
+
+    def __init__(self, *, lanes: int, depth: int, sizes: Sizes, front_depth: int = FRONT_DEPTH):
+        front = Front(order_bits=sizes.order_bits, channel_bits=0)
+        super().__init__(
+            {
+                "i_tag": In(1),
+                "i_time": In(sizes.order_bits),
+                "i_absent": In(1),
+                "o": Out(front),
+                "o_queued": Out(1),
+                "o_dropped": Out(1),
+                "o_busy": Out(1),
+            }
+        )
+        self._bits = sizes.order_bits
+        self._since_bits = min(sizes.near_bits(lanes) + 2, sizes.order_bits)
+        # State, here so that a proof can speak of it.
+        self.queue = Queue(width=sizes.order_bits, depth=depth, front_depth=front_depth)
+        self.buffer = FrontBuffer(order_bits=sizes.order_bits, channel_bits=0)
+        self.tag = Signal()
+        self.time = Signal(sizes.order_bits)
+        self.bound = Signal.like(self.o.time)
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.queue = queue = self.queue
+        m.submodules.buffer = buffer = self.buffer
+        top = self._bits - 1
+
+        # Successive slots' tags are less than half the range of `since` apart.
+        since = Signal(self._since_bits)
+        m.d.comb += since.eq(self.i_time - self.time)
+        absent = Signal()
+        m.d.sync += [
+            self.tag.eq(self.i_tag),
+            self.time.eq(Mux(self.o_queued & self.i_tag & since[-1], self.time, self.i_time)),
+            absent.eq(self.i_absent),
+        ]
+        m.d.comb += [
+            self.o_queued.eq(self.tag & ~queue.o_full),
+            self.o_dropped.eq(self.tag & queue.o_full),
+            queue.i_push.eq(self.o_queued),
+            queue.i_data.eq(self.time),
+            queue.i_pop.eq(queue.o_valid & buffer.i.ready),
+            buffer.i.valid.eq(queue.o_valid),
+            buffer.i.time.eq(Mux(queue.o_valid, queue.o_head, self.bound)),
+        ]
+        with m.If(~queue.o_valid & ~queue.o_pending):
+            m.d.sync += self.bound.eq(Cat(self.time[: top - 1], self.time[top - 1 :] + absent))
+        wiring.connect(m, buffer.o, wiring.flipped(self.o))
+        m.d.comb += self.o_busy.eq(queue.o_valid | queue.o_pending | self.o.valid | self.tag)
+        return m
