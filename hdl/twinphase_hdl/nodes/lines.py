@@ -1,7 +1,7 @@
 """What a node with delay lines connects: hits in, calibration registers, the copy of a delay line's table for the host."""
 
 from amaranth.hdl import Cat, Module, Signal
-from amaranth.lib import data, memory
+from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import In, Out
 
 from twinphase_hdl.link.registers import RegisterBank
@@ -10,7 +10,7 @@ from twinphase_spec.tagger import FRONTENDS
 from twinphase_spec.tdc import code_bits
 
 
-def line_members(*, channels: int, lanes: int, chains: int, taps: int) -> dict[str, In]:
+def line_members(*, channels: int, lanes: int, chains: int, taps: int) -> dict[str, wiring.Member]:
     """Inputs of a node with delay lines: what their encoders found, at the system clock.
 
     ``i_valid``, ``i_polarity``: bit channel * lanes + lane; ``i_code``: index (channel * chains + chain) * lanes + lane.
@@ -25,7 +25,7 @@ def line_members(*, channels: int, lanes: int, chains: int, taps: int) -> dict[s
 PIN_MEMBERS = ("i_level", "i_runt", "o_source", "o_invert")
 
 
-def pin_members(*, channels: int, lanes: int) -> dict[str, In | Out]:
+def pin_members(*, channels: int, lanes: int) -> dict[str, wiring.Member]:
     """Between a node and its pins: levels and runts for status and counters, edge and source as the registers want them.
 
     ``i_level``: the pin, synchronised. ``i_runt``: runts of this clock, 0 to ``lanes`` per channel. ``o_source``: the test oscillator

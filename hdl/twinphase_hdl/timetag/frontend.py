@@ -29,21 +29,21 @@ class SimulationFrontEnd(wiring.Component):
 
     Members
     -------
-    i_valid : channels
+    i_valid : channels * lanes
     i_fine : array of 13 bits, ticks
     o : Edges
 
-    Latency: 0. Throughput: one edge per channel and clock.
+    Latency: 0. Throughput: one edge per channel, lane and clock.
     """
 
     latency = 0
 
-    def __init__(self, *, channels: int):
-        edges = Edges(channels)
+    def __init__(self, *, channels: int, lanes: int = 1):
+        edges = Edges(channels, lanes=lanes)
         super().__init__(
             {
-                "i_valid": In(channels),
-                "i_fine": In(data.ArrayLayout(units.FRACTION_BITS, channels)),
+                "i_valid": In(channels * lanes),
+                "i_fine": In(data.ArrayLayout(units.FRACTION_BITS, channels * lanes)),
                 "o": Out(edges),
             }
         )
