@@ -70,6 +70,10 @@ class ConfigFile(Generic[M]):
                 return [f"{where}: {key} is missing; give it a value"]
             case "extra_forbidden":
                 return [f"{where}: {key} is not a key of a {self.kind} file; remove it or correct its spelling"]
+            case "union_tag_invalid":
+                return [f"{where}: {key}.kind is {fault['ctx']['tag']!r}; allowed: {fault['ctx']['expected_tags']}"]
+            case "union_tag_not_found":
+                return [f"{where}: {key}.kind is missing; give it a value"]
             case "value_error":
                 return [f"{where}: {key + ': ' if key else ''}{line}" for line in message.splitlines()]
             case _:

@@ -1,0 +1,148 @@
+"""Light and signals of a bench, block by block of lab time: what would reach every channel's input or detector.
+
+Vectorised: counts are drawn first, then times. Photons are thinned by split and efficiency before times are drawn where their
+independence allows it. Times are float ticks from the block's start (2^30 ticks, so exact to 1e-6 tick).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twinphase_spec.bench import Bench, Emitter, Pairs, Periodic, Poisson, Pulsed
+from twinphase_spec.units import TICKS_PER_SECOND
+
+BLOCK_TICKS = 1 << 30
+"""1.05 ms. Every block of every source has its own random generator, so that edges do not depend on how a run is cut."""
+BLOCK_SECONDS = BLOCK_TICKS / TICKS_PER_SECOND
+TICKS_PER_PS = 128 / 125
+
+Part = tuple[int, NDArray[np.float64]]
+"""Channel and times (ticks from the block's start), not sorted."""
+Drawer = Callable[[np.random.Generator, int], Iterator[Part]]
+"""Draws one block after the other, from block 0."""
+
+
+def drawers(bench: Bench) -> list[Drawer]:
+    """One per source, and one for the dark counts of each detector."""
+    made: list[Drawer] = []
+    for source in bench.sources:
+        match source:
+            case Poisson():
+                made.append(_steady(source.rate_hz, _shares(bench, source.to)))
+            case Pulsed():
+                made.append(_pulsed(source, _shares(bench, source.to)))
+            case Emitter():
+                made.append(_Emissions(source, _shares(bench, source.to)).draw)
+            case Pairs():
+                made.append(_pairs(bench, source))
+            case Periodic():
+                made.append(_periodic(source, bench.number(source.channel)))
+    made += [_steady(detector.dark_hz, {bench.number(detector.channel): 1.0}) for detector in bench.detectors]
+    return made
+
+
+def efficiency(bench: Bench, channel: int) -> float:
+    """Probability that a photon at the detector becomes a click, if it is not dead."""
+    detector = bench.detector(channel)
+    return detector.efficiency if detector else 0.0
+
+
+def pulses_between(source: Pulsed | Periodic, start: int, stop: int) -> tuple[int, int, float, float]:
+    """(first, number, time of the first after ``start``, period), in ticks, of pulses in [start, stop); exact at any time."""
+    period = Fraction(TICKS_PER_SECOND) / Fraction(source.rate_hz)
+    offset = Fraction(source.offset_ps) * Fraction(128, 125)
+    first, last = (max(0, math.ceil((edge - offset) / period)) for edge in (start, stop))
+    return first, last - first, float(offset + first * period - start), float(period)
+
+
+def _shares(bench: Bench, to: dict[str, float]) -> dict[int, float]:
+    """Probability of a click per photon, by channel number."""
+    return {bench.number(name): part * efficiency(bench, bench.number(name)) for name, part in to.items()}
+
+
+def _steady(rate_hz: float, shares: dict[int, float]) -> Drawer:
+    def draw(generator: np.random.Generator, block: int) -> Iterator[Part]:
+        for channel, share in shares.items():
+            count = generator.poisson(rate_hz * share * BLOCK_SECONDS)
+            yield channel, generator.random(count) * BLOCK_TICKS
+
+    return draw
+
+
+def _pulsed(source: Pulsed, shares: dict[int, float]) -> Drawer:
+    def draw(generator: np.random.Generator, block: int) -> Iterator[Part]:
+        start = block * BLOCK_TICKS
+        _, pulses, first, period = pulses_between(source, start, start + BLOCK_TICKS)
+        for channel, share in shares.items():
+            # A Poisson number on every pulse is a Poisson number in all, each on a pulse at random.
+            count = generator.poisson(source.photons * share * pulses)
+            chosen = generator.integers(0, max(pulses, 1), count)
+            times = np.asarray(first + chosen * period, dtype=np.float64)
+            times += generator.normal(0.0, source.jitter_ps * TICKS_PER_PS, count)
+            if source.lifetime_ns:
+                times += generator.exponential(source.lifetime_ns * 1000 * TICKS_PER_PS, count)
+            yield channel, times
+
+    return draw
+
+
+class _Emissions:
+    """A renewal process: excitation and decay take turns. It remembers the next excitation's start from block to block."""
+
+    def __init__(self, source: Emitter, shares: dict[int, float]) -> None:
+        self._source = source
+        self._shares = shares
+        self._down_at = 0.0
+        """When the emitter was last down, in ticks from the next block's start."""
+
+    def draw(self, generator: np.random.Generator, block: int) -> Iterator[Part]:
+        excitation = TICKS_PER_SECOND / self._source.excitation_hz
+        lifetime = self._source.lifetime_ns * 1000 * TICKS_PER_PS
+        parts, down_at = [], self._down_at
+        while down_at < BLOCK_TICKS:
+            expected = (BLOCK_TICKS - down_at) / (excitation + lifetime)
+            count = int(expected + 4 * math.sqrt(expected) + 8)
+            waits = generator.exponential(excitation, count) + generator.exponential(lifetime, count)
+            parts.append(down_at + np.cumsum(waits))
+            down_at = float(parts[-1][-1])
+        times = np.concatenate(parts) if parts else np.empty(0)
+        # The first emission beyond the block starts the next one; it is emitted there.
+        inside = int(np.searchsorted(times, BLOCK_TICKS))
+        emitted = np.concatenate([[self._down_at], times[:inside]]) if block else times[:inside]
+        self._down_at = (float(times[inside]) if parts else down_at) - BLOCK_TICKS
+        if block and emitted[0] >= BLOCK_TICKS:
+            emitted = emitted[:0]
+        ways = generator.random(emitted.size)
+        low = 0.0
+        for channel, share in self._shares.items():
+            yield channel, emitted[(ways >= low) & (ways < low + share)]
+            low += share
+
+
+def _pairs(bench: Bench, source: Pairs) -> Drawer:
+    channels = [bench.number(reference) for reference in source.to]
+    keeps = [part * efficiency(bench, channel) for part, channel in zip(source.efficiencies, channels, strict=True)]
+
+    def draw(generator: np.random.Generator, block: int) -> Iterator[Part]:
+        times = generator.random(generator.poisson(source.rate_hz * BLOCK_SECONDS)) * BLOCK_TICKS
+        for channel, keep in zip(channels, keeps, strict=True):
+            kept = times[generator.random(times.size) < keep]
+            yield channel, kept + generator.normal(0.0, source.jitter_ps * TICKS_PER_PS / math.sqrt(2), kept.size)
+
+    return draw
+
+
+def _periodic(source: Periodic, channel: int) -> Drawer:
+    def draw(generator: np.random.Generator, block: int) -> Iterator[Part]:
+        start = block * BLOCK_TICKS
+        _, count, first, period = pulses_between(source, start, start + BLOCK_TICKS)
+        # Cut at 8 sigma: the file keeps edges apart by twice that and a clock.
+        jitter = np.clip(generator.standard_normal(count), -8, 8) * (source.jitter_ps * TICKS_PER_PS)
+        yield channel, first + np.arange(count) * period + jitter
+
+    return draw
