@@ -14,7 +14,7 @@ import numpy as np
 from twinphase.batch import TAG_DTYPE
 from twinphase.packets import pack
 from twinphase_spec.packets import HERALD_DTYPE, PHASE_DTYPE, RegisterStatus, Stream
-from twinphase_spec.registers import CLIENT, ID_MAGIC, SERVER, Access
+from twinphase_spec.registers import CLIENT, ID_MAGIC, SERVER, TIMETAGGER, Access
 from twinphase_spec.units import CLOCK_HZ
 
 PERIOD_BITS = 25
@@ -33,12 +33,12 @@ def t2_packet(sequence, ticks, channels, first_record, base_period=None, lost=0)
     return pack(Stream.TAG, sequence, payload, base_ticks=base << PERIOD_BITS, lost=lost, first_record=first_record)
 
 
-def random_tags(count, seed, mean_step_ticks=1 << 21, start_ticks=1 << 30):
+def random_tags(count, seed, mean_step_ticks=1 << 21, start_ticks=1 << 30, channels=(0, 1, 2, 3)):
     """Time-ordered tags; steps are exponential, so that some cross several periods."""
     rng = np.random.default_rng(seed)
     tags = np.zeros(count, TAG_DTYPE)
     tags["time_ticks"] = start_ticks + np.cumsum(rng.exponential(mean_step_ticks, count).astype(np.int64))
-    tags["channel"] = rng.integers(0, 4, count)
+    tags["channel"] = np.array(channels)[rng.integers(0, len(channels), count)]
     return tags
 
 
@@ -126,13 +126,73 @@ class Registers:
             self.words[address] = value
 
 
+class TaggerRegisters(Registers):
+    """A time tagger with delay lines: counters that go on with every snapshot, copies of delay lines, and a log of all writes.
+
+    ``rates``: edges per millisecond of each channel's pin, which are hits while the channel is enabled. ``lines``: words of CAL_BINS per
+    delay line. ``drain``: snapshots after a disabling until nothing is in flight.
+    """
+
+    def __init__(self, *, channels=4, chains=1, taps=256, lanes=2, front_end=3, rates=(5, 5, 5, 5), drain=3):
+        super().__init__(TIMETAGGER)
+        self.log = []
+        self.rates, self.drain = rates, drain
+        self.lines = {}
+        self.counts = dict.fromkeys(TIMETAGGER.counter_names, 0)
+        self.copies = True
+        self.counts.update({f"seen_{c}": rate for c, rate in enumerate(rates)})
+        for name, value in {
+            "CHANNELS": channels,
+            "CHAINS": chains,
+            "TAPS": taps,
+            "LANES": lanes,
+            "FRONTEND": front_end,
+            "STREAM_ENABLE": 1 << Stream.TAG | 1 << Stream.STATUS,
+        }.items():
+            self[name] = value
+        self.advance()
+
+    def __getitem__(self, name):
+        return self.words[self.map[name].address]
+
+    def __setitem__(self, name, value):
+        self.words[self.map[name].address] = value
+
+    def advance(self):
+        """A millisecond passes, then a snapshot."""
+        counts = self.counts
+        counts["clock"] += CLOCK_HZ // 1000
+        enable = self["CHANNEL_ENABLE"]
+        for c, rate in enumerate(self.rates):
+            counts[f"seen_{c}"] += rate * (enable >> c & 1)
+            inside = 1 if (enable or self.drain) and rate else 0
+            counts[f"in_flight_{c}"] = inside
+            counts[f"tags_{c}"] = counts[f"seen_{c}"] - inside if counts[f"seen_{c}"] else 0
+        self.drain -= bool(self.drain and not enable)
+        base = self.map.memory("COUNTERS").address
+        for i, value in enumerate(counts.values()):
+            self.words[base + 2 * i], self.words[base + 2 * i + 1] = value & 0xFFFFFFFF, value >> 32
+
+    def write(self, address, value):
+        if address == self.map["SNAPSHOT"].address:
+            self.advance()
+        elif address == self.map["CAL_DUMP"].address and self.copies:
+            self["CAL_DUMPS"] += 1
+            base = self.map.memory("CAL_BINS").address
+            line = self.lines.get(self["CAL_SELECT"], np.zeros(4 * self["TAPS"], np.int64))
+            self.words.update({base + i: int(word) for i, word in enumerate(line)})
+        else:
+            self.log.append((address, value))
+        super().write(address, value)
+
+
 class FakeNode(threading.Thread):
     """A node on localhost. ``answer``: probabilities of (lost request, lost answer, doubled answer) and a delay; packets in
     ``outbox`` go to the subscriber as they are, paced by its receipts when ``paced``."""
 
-    def __init__(self, node_map=SERVER, *, lose=0.0, double=0.0, delay_s=0.0, seed=1, paced=False):
+    def __init__(self, node_map=SERVER, *, lose=0.0, double=0.0, delay_s=0.0, seed=1, paced=False, registers=None):
         super().__init__(daemon=True)
-        self.registers = Registers(node_map)
+        self.registers = registers or Registers(node_map)
         self.lose, self.double, self.delay_s, self.paced = lose, double, delay_s, paced
         self.random = random.Random(seed)
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -195,8 +255,10 @@ class FakeNode(threading.Thread):
 __all__ = [
     "CLIENT",
     "SERVER",
+    "TIMETAGGER",
     "FakeNode",
     "Registers",
+    "TaggerRegisters",
     "heralds",
     "phases",
     "random_tags",

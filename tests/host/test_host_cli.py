@@ -12,7 +12,7 @@ from fake_node import SERVER, FakeNode, heralds, phases, random_tags, record_pac
 from twinphase import cli
 from twinphase_spec.packets import Stream
 
-OWN = ("devices", "labs", "monitor", "record")
+OWN = ("devices", "labs", "measure", "monitor", "record", "tagger", "tdc")
 
 
 def run(capsys, *arguments):
@@ -85,6 +85,11 @@ def test_every_command_has_help_with_an_example_and_json(capsys, name):
         ("labs", "no-such-lab"),
         ("monitor", "no-such-recording"),
         ("monitor", "nix:1"),
+        ("measure", "no-such-recording", "rates"),
+        ("measure", "udp://localhost:9", "rates", "--seconds", "nan"),
+        ("measure", "udp://localhost:9", "g2", "--channels", "0", "1", "--plot", "x.gif"),
+        ("tagger", "no-such-recording"),
+        ("tdc", "nix:1"),
         ("record", "udp://no.such.host.invalid:1", "--out", "x"),
         ("record", "serial:///dev/no-such-port", "--out", "x"),
         ("record", "udp://localhost:9", "--out", "x", "--seconds", "-1"),

@@ -1,0 +1,279 @@
+"""A time tagger as the host sees it: identity, books, recording, set-up, and every measurement the same live and recorded."""
+
+import json
+import sys
+import types
+from itertools import pairwise
+
+import numpy as np
+import ptufile
+import pyarrow.parquet as pq
+import pytest
+from fake_node import TIMETAGGER, FakeNode, TaggerRegisters, random_tags, record_packets, tag_packets
+from test_host_cli import run
+
+from twinphase.device import open_device
+from twinphase.errors import DeviceError
+from twinphase.measure.losses import unexplained_edges
+from twinphase.measure.tagger_setup import apply_settings, settings
+from twinphase_spec.packets import Stream
+from twinphase_spec.registers import NodeType
+from twinphase_spec.tagger import CHANNEL_COUNTERS
+
+STATUS_DTYPE = np.dtype([(name, "<u8") for name in TIMETAGGER.counter_names])
+CHANNELS = (0, 1, 3, 32, 35)
+COUNT = 20_000
+
+
+def status_records(count):
+    """Balanced books, but for one edge of channel 2 in the last record."""
+    records = np.zeros(count, STATUS_DTYPE)
+    records["clock"] = np.arange(count) << 20
+    records["seen_1"], records["generated_1"] = 2**64 - 5, 12
+    for i, (name, _) in enumerate(CHANNEL_COUNTERS[2:11]):
+        records[f"{name}_1"] = i
+    records["tags_1"] -= 29  # 7 = 36 - 29
+    records["uncalibrated_1"] = records["runts_1"] = 99  # of no edge
+    records["seen_2"][-1] = 1
+    return records
+
+
+@pytest.fixture(scope="module")
+def node():
+    """A tagger that sends 20000 tags of 5 channels over 0.43 s and its status."""
+    with FakeNode(registers=TaggerRegisters(), paced=True) as node:
+        tags = random_tags(COUNT, 5, mean_step_ticks=22_000_000, channels=CHANNELS)
+        status = record_packets(Stream.STATUS, status_records(50), 1, 1 << 17, 1 << 20)
+        packets = tag_packets(tags)
+        step = len(packets) // len(status)
+        node.outbox = [p for i, one in enumerate(status) for p in (*packets[i * step : (i + 1) * step], one)]
+        node.tags = tags[: step * len(status) * 100]
+        yield node
+
+
+@pytest.fixture(scope="module")
+def recording(node, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tagger") / "run"
+    from twinphase import cli
+
+    assert cli.main(["record", node.url, "--out", str(folder), "--seconds", "0.4"]) == 0
+    return folder
+
+
+def test_identity_and_books(node):
+    with open_device(node.url) as device:
+        assert device.identity().node is NodeType.TIMETAGGER
+        assert set(unexplained_edges(device.counters()).values()) == {0}
+    record = status_records(2)[-1]
+    books = unexplained_edges({name: int(record[name]) for name in STATUS_DTYPE.names})
+    assert books == {str(c): int(c == 2) for c in range(8)}
+
+
+def test_a_recording_is_a_ptu_file_and_status(recording, node):
+    with ptufile.PtuFile(recording / "tags.ptu") as file:
+        records = file.decode_records()
+    times, channels = records["time"][records["channel"] >= 0], records["channel"][records["channel"] >= 0]
+    assert set(channels.tolist()) == set(CHANNELS)
+    expected = node.tags[: len(times)]
+    assert np.array_equal(channels, expected["channel"])
+    assert np.array_equal(times.astype(np.int64), expected["time_ticks"])
+    status = pq.read_table(sorted(recording.glob("status*.parquet"))[0])
+    assert {"seen_7", "runts_0", "virtual_3"} <= set(status.column_names)
+    metadata = json.loads((recording / "recording.json").read_text())
+    assert metadata["identity"]["node"] == "timetagger"
+    assert metadata["registers"]["TAPS"] == 256
+
+
+def test_monitor_names_the_channels(capsys, recording):
+    code, out, err = run(capsys, "monitor", str(recording), "--json")
+    assert code == 0, err
+    device = json.loads(out.splitlines()[-1])["devices"][0]
+    assert {name for name in device["totals"] if name not in ("tag", "status")} == {"ch0", "ch1", "ch3", "v0", "v3"}
+    assert device["unexplained_edges"] in (0, 1)
+    code, out, _ = run(capsys, "monitor", str(recording))
+    assert "v3" in out
+    assert "timetagger" in out
+
+
+OPTIONS = {
+    "rates": [],
+    "histogram": ["--start", "0", "--stop", "1", "v0", "--bin-ps", "1000000", "--range-ns", "200000"],
+    "coincidences": ["--channels", "0", "1", "--channels", "ch0", "3", "35", "--window-ps", "5e6"],
+    "g2": ["--channels", "0", "1", "--bin-ps", "2e6", "--range-ns", "50000"],
+}
+
+
+@pytest.mark.parametrize("kind", OPTIONS)
+def test_measure_gives_the_same_live_and_recorded(capsys, tmp_path, recording, node, kind):
+    from twinphase.batch import Batch
+    from twinphase.measure.coincidences import Coincidences, window_ticks_of
+    from twinphase.recording.ptu import read_tags
+
+    plot = tmp_path / "plot.svg"
+    command = ("measure", str(recording), kind, *OPTIONS[kind], "--json", "--plot", str(plot))
+    code, out, err = run(capsys, *command)
+    assert code == 0, err
+    result = json.loads(out)
+    assert "<svg" in plot.read_text()
+    assert result["losses"]["records"] == 0
+    assert result["ended"] == "device ended"
+    tags = np.concatenate([part for part, _ in read_tags(recording / "tags.ptu")])
+    assert result["tags"] == len(tags)
+    shown = result["result"]
+    if kind == "rates":
+        assert {row["name"]: row["tags"] for row in shown["channels"]} == {
+            name: np.count_nonzero(tags["channel"] == c)
+            for name, c in zip(("ch0", "ch1", "ch3", "v0", "v3"), CHANNELS, strict=True)
+        }
+    elif kind == "coincidences":
+        other = Coincidences(channels=(0, 1), window_ticks=window_ticks_of(5e6))
+        other.update(Batch(records={Stream.TAG: tags}))
+        assert shown[0]["coincidences"] == other.count > 100
+    elif kind == "g2":
+        value, error = (np.array(shown[key]) for key in ("g2", "error"))
+        assert np.sum(((value - 1) / error) ** 2) < 3 * len(value)
+    else:
+        assert all(counted > 100 for counted in shown["counted"])
+    code, out, _ = run(capsys, "measure", str(recording), kind, *OPTIONS[kind])
+    assert code == 0
+    assert "(device ended)" in out
+    node.receipts.clear()
+    node._sent, node._peer = 0, None
+    code, out, err = run(
+        capsys, "measure", node.url, kind, *OPTIONS[kind], "--json", "--seconds", str(result["node_seconds"] / 2)
+    )
+    live = json.loads(out)
+    assert code == 0, err
+    assert live["ended"] == "time over"
+    assert 0 < live["tags"] < len(node.tags)
+
+
+def test_measure_reference_says_that_it_is_absent(capsys, recording):
+    code, out, _ = run(capsys, "measure", str(recording), "reference", "--clock", "2", "--pps", "3", "--json")
+    assert code == 0
+    result = json.loads(out)["result"]
+    assert result["status"] == "absent"
+    assert "is absent: it has no pulse" in result["sentence"]
+    code, out, _ = run(capsys, "measure", str(recording), "reference", "--clock", "2")
+    assert code == 0
+    assert "absent" in out
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("rates", "--channels", "9"),
+        ("rates", "--channels", "4"),
+        ("rates", "--channels", "0", "ch0"),
+        ("histogram", "--start", "0", "--stop", "1", "--bin-ps", "0"),
+        ("histogram", "--start", "0", "--stop", "1", "--bin-ps", "nan"),
+        ("histogram", "--start", "0", "--stop", "1", "--from-ns", "nan"),
+        ("histogram", "--start", "qL", "--stop", "1"),
+        ("g2", "--channels", "0", "1", "--bin-ps", "1", "--range-ns", "1e9"),
+        ("g2", "--channels", "0", "1", "--bin-ps", "1", "--range-ns", "0"),
+        ("coincidences", "--channels", "0"),
+        ("coincidences", "--channels", "0", "0"),
+        ("coincidences", "--channels", "0", "1", "--window-ps", "-1"),
+        ("reference", "--clock", "0", "--pps", "0"),
+        ("reference", "--clock", "0", "--divider", "0"),
+        ("reference", "--clock", "0", "--holdover-s", "inf"),
+    ],
+)
+def test_measurements_that_make_no_sense_are_refused(capsys, recording, options):
+    code, out, err = run(capsys, "measure", str(recording), *options)
+    assert (code, out) == (2, "")
+    assert err.count("\n") == 1
+    assert "allowed" in err
+
+
+def test_a_node_without_tags_is_refused(capsys):
+    registers = TaggerRegisters()
+    registers["STREAM_ENABLE"] = 1 << Stream.STATUS
+    with FakeNode(registers=registers) as silent:
+        code, _, err = run(capsys, "measure", silent.url, "rates", "--seconds", "1")
+    assert code == 2
+    assert "does not send its tags" in err
+
+
+def test_settings_go_in_while_nothing_is_inside():
+    registers = TaggerRegisters(drain=3)
+    registers["CHANNEL_ENABLE"] = 15
+    memories = {"GATE_TABLE": [0x81, 0, 0, 0], "WALK": list(range(70))}
+    values = {"DELAY_0": -5 & 0xFFFFFFFF, "CHANNEL_ENABLE": 0b0101, "DIVIDER_2": 7, "DEAD_TIME_1": 1024}
+    with FakeNode(registers=registers) as node, open_device(node.url) as device:
+        apply_settings(device, values, memories)
+        shown = settings(device)
+    enable = TIMETAGGER["CHANNEL_ENABLE"].address
+    assert registers.log[0] == (enable, 0)
+    assert registers.log[-1] == (enable, 0b0101)
+    assert [address for address, _ in registers.log].count(enable) == 2
+    assert registers.drain == 0  # nothing was in flight any more
+    walk = TIMETAGGER.memory("WALK").address
+    assert [value for address, value in registers.log if walk <= address < walk + 100] == list(range(70))
+    assert all(a != b for a, b in pairwise(registers.log))
+    rows = shown["channels"]
+    assert [row["enabled"] for row in rows] == [True, False, True, False]
+    assert (rows[0]["delay_ps"], rows[1]["dead_time_ps"], rows[2]["divider"]) == (-5 * 125 / 128, 1000.0, 7)
+    assert (rows[0]["gate"]["by"], rows[1]["gate"]) == (1, None)
+    json.dumps(shown, allow_nan=False)
+
+
+def test_a_tagger_that_does_not_drain_stays_off():
+    registers = TaggerRegisters(drain=10**9)
+    registers["CHANNEL_ENABLE"] = 15
+    with FakeNode(registers=registers) as node, open_device(node.url) as device:
+        with pytest.raises(DeviceError, match=r"4 edges are still inside .* all channels are off$"):
+            apply_settings(device, {"DIVIDER_0": 3}, {}, timeout_s=0.05)
+        assert registers["CHANNEL_ENABLE"] == 0
+        assert registers["DIVIDER_0"] == 0
+        with pytest.raises(DeviceError, match=r"no register NOTHING .*; nothing was changed"):
+            apply_settings(device, {"NOTHING": 3}, {})
+
+
+@pytest.fixture
+def config_module(monkeypatch):
+    """A stand-in for the reader of configurations: the file's text is the divider of channel 0."""
+
+    def load_tagger(name):
+        if name == "bad":
+            raise ValueError("tagger bad: divider is -1; allowed: 0 to 65535")
+        return int(name)
+
+    module = types.ModuleType("twinphase_spec.tagger_config")
+    module.load_tagger = load_tagger
+    module.tagger_registers = lambda config, channels: (
+        {"DIVIDER_0": config, "CHANNEL_ENABLE": (1 << channels) - 1},
+        {"FILTER_MASK": [6] * 32},
+    )
+    monkeypatch.setitem(sys.modules, "twinphase_spec.tagger_config", module)
+
+
+def test_the_tagger_command(capsys, recording, config_module):
+    registers = TaggerRegisters()
+    with FakeNode(registers=registers) as node:
+        code, out, err = run(capsys, "tagger", node.url, "--config", "12", "--json")
+        assert code == 0, err
+        rows = json.loads(out)["channels"]
+        assert [(row["divider"], row["enabled"], row["filter"]) for row in rows] == [
+            (12, True, [1, 2]),
+            *[(1, True, [1, 2])] * 3,
+        ]
+        assert not rows[0]["calibration"]["calibrated"]
+        code, out, _ = run(capsys, "tagger", node.url)
+        assert code == 0
+        assert "0 pin, divider 12, only near 1, 2, not calibrated" in " ".join(out.split())
+        code, out, err = run(capsys, "tagger", node.url, "--config", "bad")
+        assert (code, out, err) == (2, "", "tagger bad: divider is -1; allowed: 0 to 65535\n")
+    with FakeNode() as node:
+        code, _, err = run(capsys, "tagger", node.url, "--config", "12")
+        assert code == 2
+        assert "no time tagger" in err
+    code, out, _ = run(capsys, "tagger", str(recording), "--json")
+    assert code == 0
+    assert json.loads(out)["channels"][0]["filter"] is None
+    code, _, err = run(capsys, "tagger", str(recording), "--config", "12")
+    assert code == 2
+    assert "recording" in err
+    code, _, err = run(capsys, "tdc", str(recording))
+    assert code == 2
+    assert "holds no calibration" in err
