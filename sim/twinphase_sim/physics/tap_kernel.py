@@ -1,6 +1,8 @@
 """What tap flip-flops show, compiled. A transition j *arrives* at tap i by TDC clock K if ``E - a >= aperture / 2`` with
 ``E = K span + clock jitter - t_j`` and a the tap's arrival; not if ``E - a <= -aperture / 2``; in between a coin decides.
 
+`codes` is compiled anew in each process: numba's cache does not see that a function of another file has changed.
+
 Coins and clock jitter are functions of (seed, clock, tap), so both ways of looking at the taps see the same ones.
 """
 
@@ -138,7 +140,7 @@ def _sampling_clock(
     return k
 
 
-@numba.njit(cache=True)
+@numba.njit
 def codes(
     start: int,
     stop: int,

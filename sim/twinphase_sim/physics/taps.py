@@ -17,7 +17,7 @@ from twinphase_spec.tdc import ENCODER_GROUP, code_bits, span_ticks
 from twinphase_spec.units import TICKS_PER_CLOCK
 
 from . import tap_kernel as kernel
-from .tap_tables import TILE_TAPS, Corner, Part, tap_delays_ps
+from .tap_tables import TILE_TAPS, Corner, Part, mean_tap_ps, tap_delays_ps
 
 CLOCK_PS = 8000.0
 """System clock of 125 MHz."""
@@ -41,7 +41,8 @@ class Chain:
     fall_scale: float = 1.0
     """Delay along the chain of a falling toggle relative to a rising one."""
     differential_rms: float = 0.01
-    """Relative change (rms) of each tap's increment when the differential drift is 1."""
+    """Relative change (rms) of each tap's own delay, in the carry and from there to the flip-flop, when the differential
+    drift is 1."""
     seed: int = 0
 
 
@@ -109,8 +110,10 @@ class DelayLineModel:
             skew = rng.normal(0, chain.skew_tap_ps, chain.taps) + chain.skew_tile_ps * (index // TILE_TAPS)
             skew -= skew[0]
             delays = tap_delays_ps(chain.part, chain.corner, chain.taps).astype(np.float64)
-            steps = np.diff(delays, prepend=0)
-            change = np.cumsum(steps * rng.normal(0, chain.differential_rms, chain.taps))
+            # The carry's part of the delay adds up along the chain, the way from carry to flip-flop does not.
+            carry = mean_tap_ps(chain.part, chain.corner)
+            factors = rng.normal(0, chain.differential_rms, (2, chain.taps))
+            change = np.cumsum(carry * factors[0]) - carry * factors[0, 0] + (delays - carry * index) * factors[1]
             along = common * (delays + skew + differential * change)
             result[:, number, 1] = chain.offset_ps + along
             result[:, number, 0] = chain.offset_ps + chain.fall_ps + chain.fall_scale * along

@@ -139,9 +139,10 @@ class ScalarCalibration:
         last = max(code for code, value in enumerate(row) if value)
         group = last // 16
         beyond = sum(row[16 * (group - 1) : 16 * group]) // 16 if group else 0
-        widths = row[: last + 1] + [beyond] * (self.taps - last - 1)
         n_p = sum(row)
-        return [
-            min(8 * self.full // 4 - 1, (2 * sum(widths[:code]) + widths[code]) * self.full // (2 * n_p))
-            for code in range(self.taps)
-        ]
+        table, below = [], 0
+        for code in range(self.taps):
+            width = row[code] if code <= last else beyond
+            table.append(min(8 * self.full // 4 - 1, (2 * below + width) * self.full // (2 * n_p)))
+            below += max(row[code], beyond) if code == last else width
+        return table

@@ -127,6 +127,14 @@ def test_bin_centres_by_hand() -> None:
     assert table_of([5] * 20 + [0] * 300)[-1] == tdc.x_max(2)
 
 
+def test_the_last_bin_counts_as_full_for_those_beyond_it() -> None:
+    """40 codes of 100 hits and one of 60, 4060 hits over 16384 quarter ticks: the next border is at 4100."""
+    table = table_of([100] * 40 + [60] + [0] * 23)
+    assert table[40] == (2 * 4000 + 60) * 16384 // (2 * 4060)
+    assert table[41] == (2 * 4100 + 100) * 16384 // (2 * 4060)
+    assert table[42] - table[41] in (100 * 16384 // 4060, 100 * 16384 // 4060 + 1)
+
+
 def test_first_group_has_nothing_to_continue_with() -> None:
     assert table_of([1, 1] + [0] * 30)[2:].tolist() == [tdc.full_scale(2)] * 30
 

@@ -1,6 +1,7 @@
 """The calibrator's clockwork, compiled: state in one integer array, advanced from hit to hit.
 
 Events between hits (a new sigma begins to act, a busy time ends) are settled in the order of their clocks before the next hit.
+Nothing is cached on disk: numba's cache does not see that a constant or a function of another file has changed.
 """
 
 from __future__ import annotations
@@ -63,13 +64,13 @@ def initial_state(c: NDArray[np.int64]) -> NDArray[np.int64]:
     return state
 
 
-@numba.njit(cache=True)
+@numba.njit
 def _clear_histogram(state: NDArray[np.int64], histogram: NDArray[np.int64]) -> None:
     histogram[:] = 0
     state[N] = state[N0] = state[N1] = 0
 
 
-@numba.njit(cache=True)
+@numba.njit
 def _make_table(
     state: NDArray[np.int64], c: NDArray[np.int64], histogram: NDArray[np.int64], tables: NDArray[np.int64]
 ) -> None:
@@ -84,7 +85,7 @@ def _make_table(
         bin_centres(histogram[p], state[N0 + p], c[C_FULL], c[C_MOST], tables[1 - state[BANK], p])
 
 
-@numba.njit(cache=True)
+@numba.njit
 def _end_table(state: NDArray[np.int64], c: NDArray[np.int64], histogram: NDArray[np.int64]) -> None:
     if not state[ACCEPT]:
         state[NONUNIFORM] = 1
@@ -103,13 +104,13 @@ def _end_table(state: NDArray[np.int64], c: NDArray[np.int64], histogram: NDArra
         state[N] = state[N0] + state[N1]
 
 
-@numba.njit(cache=True)
+@numba.njit
 def _begin_busy(first: int, kind: int, state: NDArray[np.int64], c: NDArray[np.int64]) -> None:
     state[BUSY_LAST] = first + c[C_BUSY] - 1
     state[KIND] = kind
 
 
-@numba.njit(cache=True)
+@numba.njit
 def settle(
     clock: int, state: NDArray[np.int64], c: NDArray[np.int64], histogram: NDArray[np.int64], tables: NDArray[np.int64]
 ) -> bool:
@@ -142,7 +143,7 @@ def settle(
                 _begin_busy(scale_at, CLEAR, state, c)
 
 
-@numba.njit(cache=True)
+@numba.njit
 def reset(last: int, state: NDArray[np.int64], c: NDArray[np.int64], histogram: NDArray[np.int64]) -> None:
     """RESET from now on up to the clock ``last``."""
     _clear_histogram(state, histogram)
@@ -153,7 +154,7 @@ def reset(last: int, state: NDArray[np.int64], c: NDArray[np.int64], histogram: 
     _begin_busy(last + 1, CLEAR, state, c)
 
 
-@numba.njit(cache=True)
+@numba.njit
 def request_dump(clock: int, state: NDArray[np.int64], c: NDArray[np.int64]) -> None:
     """A dump begins in the next clock, or after the busy time."""
     if state[KIND] != IDLE:
@@ -162,7 +163,7 @@ def request_dump(clock: int, state: NDArray[np.int64], c: NDArray[np.int64]) -> 
         _begin_busy(clock + 1, DUMP, state, c)
 
 
-@numba.njit(cache=True)
+@numba.njit
 def _collect(
     clock: int,
     p: int,
@@ -204,7 +205,7 @@ def _collect(
         _begin_busy(clock + 1, TABLE, state, c)
 
 
-@numba.njit(cache=True)
+@numba.njit
 def run(
     clocks: NDArray[np.int64],
     lanes: NDArray[np.int64],

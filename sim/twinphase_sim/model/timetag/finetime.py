@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from twinphase_spec.tdc import QUARTER_BITS, SIGMA_SHIFT, span_ticks
 
 
-@numba.njit(cache=True)
+@numba.njit
 def scaled(x: int, sigma: int) -> int:
     """y4, before clamping."""
     return x + ((x * sigma) >> SIGMA_SHIFT)

@@ -56,19 +56,19 @@ class ScaleConstants:
         )
 
 
-@numba.njit(cache=True)
+@numba.njit
 def shifted(x: int, k: int) -> int:
     """``x << k``, or ``x >> -k`` (floor)."""
     return x << k if k >= 0 else x >> -k
 
 
-@numba.njit(cache=True)
+@numba.njit
 def saturated(x: int) -> int:
     """Signed, EXTENDED_BITS."""
     return min(max(x, _LEAST), _MOST)
 
 
-@numba.njit(cache=True)
+@numba.njit
 def window_end(
     acc: int,
     mean: int,
@@ -97,13 +97,13 @@ def window_end(
     return mean, fast, rate, ext
 
 
-@numba.njit(cache=True)
+@numba.njit
 def at_limit(ext: int) -> bool:
     """ext is saturated."""
     return ext in (_LEAST, _MOST)
 
 
-@numba.njit(cache=True)
+@numba.njit
 def sigma_of(ext: int) -> int:
     """The scale that the fine time uses."""
     return ext >> EXTENDED_SHIFT

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from twinphase_spec.tdc import GROUP_CODES, MIN_GROUPS
 
 
-@numba.njit(cache=True)
+@numba.njit
 def is_even(histogram: NDArray[np.int64]) -> bool:
     """At least MIN_GROUPS groups strictly between the first and the last that is not empty, and 2 max <= 3 min over these."""
     groups = histogram.size // GROUP_CODES
@@ -29,11 +29,12 @@ def is_even(histogram: NDArray[np.int64]) -> bool:
     return 2 * interior.max() <= 3 * interior.min()
 
 
-@numba.njit(cache=True)
+@numba.njit
 def bin_centres(histogram: NDArray[np.int64], hits: int, full_scale: int, most: int, table: NDArray[np.int64]) -> None:
     """X of one polarity into ``table``: ``min(most, floor((2 A + W) full_scale / (2 hits)))``; hits > 0 (their sum).
 
-    W is the histogram up to the last code that occurs; beyond it, a sixteenth of the group before that code's group.
+    W is the histogram up to the last code that occurs; beyond it w, a sixteenth of the group before that code's group. A is
+    the sum of W below, in which the last code that occurs counts at least w.
     """
     last = 0
     for code in range(histogram.size):
@@ -47,4 +48,4 @@ def bin_centres(histogram: NDArray[np.int64], hits: int, full_scale: int, most: 
     for code in range(histogram.size):
         width = histogram[code] if code <= last else beyond
         table[code] = min(most, ((2 * below + width) * full_scale) // (2 * hits))
-        below += width
+        below += max(width, beyond) if code == last else width

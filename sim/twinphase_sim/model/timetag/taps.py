@@ -34,7 +34,7 @@ class Hits:
         return self.clocks.size
 
 
-@numba.njit(cache=True)
+@numba.njit
 def code_of(taps: NDArray[np.uint8], polarity: int) -> int:
     """The code of one tap vector against a polarity."""
     code = 0
@@ -49,7 +49,7 @@ def code_of(taps: NDArray[np.uint8], polarity: int) -> int:
     return code
 
 
-@numba.njit(cache=True)
+@numba.njit
 def _encode(
     taps: NDArray[np.uint8],
     before: NDArray[np.uint8],
