@@ -74,9 +74,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (TwinphaseError, OSError) as error:
         return _report(error)
     except ValueError as error:
-        from twinphase_spec.lab import LabError
+        from twinphase_spec.config_file import ConfigError
 
-        if isinstance(error, LabError):
+        if isinstance(error, ConfigError):
             return _report(error)
         raise
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from .config_file import ConfigFile
+from .config_file import ConfigError, ConfigFile
 from .tagger_config import TaggerConfig, TaggerError, load_tagger
 from .tagger_parts import ChannelRef, Part
 from .units import CLOCK_HZ
@@ -30,7 +30,7 @@ MAX_PHOTON_RATE = 1e8
 """Photons per second that one source may send; every one is drawn."""
 
 
-class BenchError(ValueError):
+class BenchError(ConfigError):
     """A bench file that cannot be used; the text is one sentence per fault."""
 
 

@@ -17,6 +17,10 @@ from pydantic import BaseModel, ValidationError
 M = TypeVar("M", bound=BaseModel)
 
 
+class ConfigError(ValueError):
+    """A file that cannot be used; the text is one sentence per fault."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ConfigFile(Generic[M]):
     """One kind of file. All its errors are of type ``error``."""
@@ -24,7 +28,7 @@ class ConfigFile(Generic[M]):
     kind: str
     """As sentences name it: ``lab``."""
     model: type[M]
-    error: type[ValueError]
+    error: type[ConfigError]
     folder: str
     """Where the presets lie in this package."""
 

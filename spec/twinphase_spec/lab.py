@@ -12,7 +12,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from .config_file import ConfigFile
+from .config_file import ConfigError, ConfigFile
 from .frame import LAG_CLOCKS, MIN_WINDOW_TICKS, SlotClass
 from .sns import MAX_BLOCK_HERALDS
 from .units import TICKS_PER_SECOND
@@ -29,7 +29,7 @@ LIGHT_IN_FIBRE_KM_PER_S = 299_792.458 / 1.468
 """Group velocity in standard fibre (group index 1.468, ITU-T G.652 fibres at 1550 nm)."""
 
 
-class LabError(ValueError):
+class LabError(ConfigError):
     """A lab file that cannot be used; the text is one sentence per fault."""
 
 

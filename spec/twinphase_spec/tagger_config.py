@@ -11,7 +11,7 @@ from typing import Self
 
 from pydantic import Field, StrictInt, model_validator
 
-from .config_file import ConfigFile
+from .config_file import ConfigError, ConfigFile
 from .packets import Stream
 from .registers import TIMETAGGER, TIMETAGGER_CHANNELS
 from .tagger import COINCIDENCES, FILTER_WINDOW_BITS, GATE_ENABLE, WALK_BITS, WALK_ENTRIES
@@ -28,7 +28,7 @@ from .tagger_parts import (
 from .units import TICK_PS, ps_to_ticks, seconds_to_ticks
 
 
-class TaggerError(ValueError):
+class TaggerError(ConfigError):
     """A tagger file, or a device for it, that cannot be used; the text is one sentence per fault."""
 
 

@@ -70,7 +70,9 @@ class CounterBank(wiring.Component):
             raise ValueError(f"CounterBank: there are {len(steps)} counters beside the clock; allowed: 1 to {most}")
         for name, step in steps.items():
             if not step or step.step != 1 or step == range(0, 1):
-                raise ValueError(f"CounterBank: {name} has the steps {step}; allowed: a range like range(0, 2) or range(-2, 3)")
+                raise ValueError(
+                    f"CounterBank: {name} has the steps {step}; allowed: a range like range(0, 2) or range(-2, 3)"
+                )
         if width % 2 or not 4 <= width <= 64:
             raise ValueError(f"CounterBank: width is {width}; allowed: even numbers from 4 to 64")
         self._counters = 1 + len(steps)
@@ -81,7 +83,9 @@ class CounterBank(wiring.Component):
         self._shapes = {name: accumulator_shape(step, self.sweep_clocks) for name, step in steps.items()}
         widest = max(shape.width for shape in self._shapes.values())
         if widest + 1 > self._word_bits:
-            raise ValueError(f"CounterBank: a sweep adds up to {widest} bits; allowed: less than half the width ({width})")
+            raise ValueError(
+                f"CounterBank: a sweep adds up to {widest} bits; allowed: less than half the width ({width})"
+            )
         super().__init__(
             {
                 "i_clock": In(units.CLOCK_BITS),

@@ -93,9 +93,7 @@ class TimeTaggerNode(wiring.Component):
                 **frontend_constants(wanted.frontend, chains=wanted.chains, taps=wanted.taps),
             },
         )
-        super().__init__(
-            {**NODE_MEMBERS, **inputs, **pin_members(channels=channels, lanes=lanes), "o_pulser": Out(1)}
-        )
+        super().__init__({**NODE_MEMBERS, **inputs, **pin_members(channels=channels, lanes=lanes), "o_pulser": Out(1)})
 
     def elaborate(self, platform):
         m = Module()
@@ -104,9 +102,7 @@ class TimeTaggerNode(wiring.Component):
         m.submodules.bank = bank = self._bank
         m.submodules.timebase = timebase = Timebase()
         m.submodules.pulser = pulser = Pulser()
-        m.submodules.source = source = TagSource(
-            channels=self.options.channels, lanes=lanes, depth=self.options.depth
-        )
+        m.submodules.source = source = TagSource(channels=self.options.channels, lanes=lanes, depth=self.options.depth)
         m.submodules.selector = selector = Selector(channels=self.options.channels)
         m.submodules.coincidences = coincidences = Coincidences(channels=self.options.channels)
         counters = CounterBank(steps=counter_steps(lanes))
@@ -157,9 +153,7 @@ class TimeTaggerNode(wiring.Component):
                 *(getattr(source, f"i_{name}")[channel].eq(getattr(bank, f"o_{name}_{channel}")) for name in CONFIG),
                 source.i_enable[channel].eq(bank.o_channel_enable[channel]),
                 source.i_pulser[channel].eq(pulsed[channel]),
-                source.i_divider_restart[channel].eq(
-                    divider_before[channel] != getattr(bank, f"o_divider_{channel}")
-                ),
+                source.i_divider_restart[channel].eq(divider_before[channel] != getattr(bank, f"o_divider_{channel}")),
                 source.i_walk_write[channel].eq(bank.o_walk_write & (walk_channel == channel)),
             ]
 

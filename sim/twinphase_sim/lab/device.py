@@ -1,4 +1,5 @@
-"""Devices of the virtual lab in this process, without sockets: ``lab:NAME_OR_FILE[?node=alice&seed=3&seconds=2]``.
+"""Devices of the virtual lab in this process, without sockets: ``lab:NAME_OR_FILE[?node=alice&seed=3&seconds=2]``, or
+``bench:NAME_OR_FILE`` for a time tagger.
 
 The lab runs while its packets are taken: `receive` runs it on by one chunk. ``seconds`` ends the device after that much lab time;
 without it the lab runs as long as it is asked.
@@ -6,7 +7,7 @@ without it the lab runs as long as it is asked.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from urllib.parse import parse_qs
 
 import numpy as np
@@ -14,9 +15,11 @@ import numpy as np
 from twinphase.device import PacketDevice
 from twinphase.errors import DeviceError
 from twinphase_sim.native import answer_words, request_packet
-from twinphase_spec.lab import LabError, load_lab
+from twinphase_spec.bench import load_bench
+from twinphase_spec.lab import load_lab
 from twinphase_spec.packets import RegisterOp, Stream
 
+from .bench import NODE, VirtualBench
 from .virtual import NODES, VirtualLab
 from .world import SETUP_CHUNK_CLOCKS, World
 
@@ -71,16 +74,28 @@ class LabDevice(PacketDevice):
             self.virtual.close()
 
 
+BENCH = "bench:"
+
+
+def find_world(what: str) -> tuple[tuple[str, ...], Callable[[int], World]]:
+    """(names of the nodes, maker of the world from a seed) of a lab's or, with ``bench:`` before it, a bench's name or file.
+
+    Raises LabError or BenchError for what cannot be read.
+    """
+    if what.startswith(BENCH):
+        bench = load_bench(what.removeprefix(BENCH))
+        return (NODE,), lambda seed: VirtualBench(bench, seed)
+    lab = load_lab(what)
+    return NODES, lambda seed: VirtualLab(lab, seed)
+
+
 def open_lab(url: str) -> LabDevice:
-    """The device of a ``lab:`` URL. Raises DeviceError."""
-    name, _, query = url.removeprefix("lab:").partition("?")
+    """The device of a ``lab:`` or ``bench:`` URL. Raises DeviceError."""
+    what, _, query = url.removeprefix("lab:").partition("?")
     options = {key: values[-1] for key, values in parse_qs(query, keep_blank_values=True).items()}
     unknown = sorted(set(options) - {"node", "seed", "seconds"})
     if unknown:
         raise DeviceError(f"{url} has the unknown option {unknown[0]}; allowed: node, seed, seconds")
-    node = options.get("node", "server")
-    if node not in NODES:
-        raise DeviceError(f"{url} names the node {node}; allowed: {', '.join(NODES)}")
     try:
         seed = int(options.get("seed", "1"))
         seconds = float(options["seconds"]) if "seconds" in options else None
@@ -89,8 +104,11 @@ def open_lab(url: str) -> LabDevice:
     if seed < 0 or (seconds is not None and not 0 < seconds < np.inf):
         raise DeviceError(f"{url}: seed must not be negative and seconds must be positive")
     try:
-        lab = load_lab(name)
-        virtual = VirtualLab(lab, seed)
-    except (LabError, ValueError) as error:
+        names, make = find_world(what)
+        node = options.get("node", names[0])
+        if node not in names:
+            raise DeviceError(f"{url} names the node {node}; allowed: {', '.join(names)}")
+        virtual = make(seed)
+    except ValueError as error:
         raise DeviceError(str(error)) from error
     return LabDevice(virtual, node, seconds=seconds, url=url)

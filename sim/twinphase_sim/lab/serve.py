@@ -1,10 +1,12 @@
-"""Serve the nodes of a virtual lab on UDP: the server on port P, alice on P + 1, bob on P + 2.
+"""Serve virtual nodes on UDP: a lab's server on port P, alice on P + 1, bob on P + 2; or a time tagger on its bench on port P.
 
-The lab runs while someone reads its streams, as fast as the readers follow. Ctrl-C stops it.
+They run while someone reads their streams, as fast as the readers follow. Ctrl-C stops them.
 
 example:
   twinphase serve seed-370km --port 9750
   twinphase record udp://localhost:9750 --out run1
+  twinphase serve bench:pairs
+  twinphase measure udp://localhost:9750 coincidences
 """
 
 from __future__ import annotations
@@ -16,10 +18,11 @@ DEFAULT_PORT = 9750
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("lab", help="name of a preset (see twinphase labs) or path of a lab file")
     parser.add_argument(
-        "--port", type=int, default=DEFAULT_PORT, metavar="P", help="first of three UDP ports (9750); 0: any"
+        "lab",
+        help="name of a preset (see twinphase labs) or path of a lab file; bench:NAME or bench:FILE: a time tagger",
     )
+    parser.add_argument("--port", type=int, default=DEFAULT_PORT, metavar="P", help="first UDP port (9750); 0: any")
     parser.add_argument("--host", default="127.0.0.1", metavar="H", help="address to listen on (127.0.0.1)")
     parser.add_argument("--seed", type=int, default=1, metavar="S", help="seed of everything random (1)")
     parser.add_argument("--seconds", type=float, metavar="S", help="lab time after which the streams fall silent")
@@ -34,24 +37,23 @@ def run(arguments: argparse.Namespace) -> int:
 
     from twinphase.arguments import check_positive, check_seed
     from twinphase.stopping import stop_on_signals
-    from twinphase_spec.lab import load_lab
 
+    from .device import find_world
     from .server import LabServer, open_ports
-    from .virtual import NODES, VirtualLab
 
     check_seed(arguments.seed)
     check_positive("--seconds", arguments.seconds)
-    lab = load_lab(arguments.lab)
+    names, make = find_world(arguments.lab)
     # The signals are taken over before the ports, so that a stop while compiling frees them as well.
     with stop_on_signals() as stopped:
-        ports = open_ports(NODES, arguments.host, arguments.port)
-        virtual = VirtualLab(lab, arguments.seed)
-        server = LabServer(virtual, ports, readers=arguments.readers, seconds=arguments.seconds)
+        ports = open_ports(names, arguments.host, arguments.port)
+        virtual = make(arguments.seed)
+        server = LabServer(virtual, ports, readers=min(arguments.readers, len(names)), seconds=arguments.seconds)
         addresses = {port.name: "udp://{}:{}".format(*port.address) for port in ports}
         try:
             if arguments.json:
                 ready = {
-                    "lab": lab.name,
+                    "lab": virtual.title.partition(":")[2],
                     "seed": arguments.seed,
                     "nodes": addresses,
                     "start_clock": virtual.start_clock,
@@ -59,7 +61,8 @@ def run(arguments: argparse.Namespace) -> int:
                 print(json.dumps(ready), flush=True)
             else:
                 print(
-                    f"{lab.name} is ready: " + ", ".join(f"{name} {url}" for name, url in addresses.items()), flush=True
+                    f"{virtual.title} is ready: " + ", ".join(f"{name} {url}" for name, url in addresses.items()),
+                    flush=True,
                 )
             server.serve(stopped.is_set)
         finally:
@@ -72,13 +75,13 @@ def run(arguments: argparse.Namespace) -> int:
 def main() -> int:
     """``python -m twinphase_sim.lab.serve``: the command by itself."""
     from twinphase.errors import TwinphaseError
-    from twinphase_spec.lab import LabError
+    from twinphase_spec.config_file import ConfigError
 
     parser = argparse.ArgumentParser(prog="python -m twinphase_sim.lab.serve", description=__doc__)
     configure(parser)
     try:
         return run(parser.parse_args())
-    except (TwinphaseError, LabError) as error:
+    except (TwinphaseError, ConfigError) as error:
         print(error, file=sys.stderr)
         return 2
 

@@ -82,6 +82,13 @@ class Node {
     uint64_t cycles() const { return cycles_; }
     uint64_t model_clock() const { return dut_->o_clock; }
     bool idle() const { return dut_->o_idle; }
+    uint64_t source() const {
+#ifdef NODE_PINS
+        return dut_->o_source;
+#else
+        return 0;
+#endif
+    }
 
     void load(const Anchor& anchor) {
         const bool started = frame_.running && now_ >= start_clock_;
@@ -365,6 +372,7 @@ uint64_t node_clock(const Node* node) { return node->clock(); }
 uint64_t node_model_clock(const Node* node) { return node->model_clock(); }
 uint64_t node_cycles(const Node* node) { return node->cycles(); }
 int node_idle(const Node* node) { return node->idle(); }
+uint64_t node_source(const Node* node) { return node->source(); }
 void node_load(Node* node, const Anchor* anchor) { node->load(*anchor); }
 void node_set_frame(Node* node, const Frame* frame) { node->set_frame(*frame); }
 uint64_t node_check(const Node* node, const Request* request, uint32_t* kind) { return node->check(*request, kind); }

@@ -147,6 +147,11 @@ class NativeNode:
         """The gateware's ``o_idle``."""
         return bool(self._library.node_idle(self._node))
 
+    @property
+    def source(self) -> int:
+        """A time tagger's ``o_source``: bit c, channel c wants the internal test oscillator."""
+        return self._library.node_source(self._node)
+
     def set_frame(self, frame: FrameConfig, running: bool) -> None:
         """Tell the harness the frame. Only needed for gateware whose frame is not set by register writes through rx."""
         self._library.node_set_frame(self._node, ctypes.byref(_frame(frame, running)))
@@ -317,6 +322,7 @@ def _declare(loaded: ctypes.CDLL) -> ctypes.CDLL:
         "node_model_clock": (u64, [pointer]),
         "node_cycles": (u64, [pointer]),
         "node_idle": (ctypes.c_int, [pointer]),
+        "node_source": (u64, [pointer]),
         "node_load": (None, [pointer, pointer]),
         "node_set_frame": (None, [pointer, pointer]),
         "node_check": (u64, [pointer, pointer, pointer]),

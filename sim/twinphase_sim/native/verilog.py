@@ -148,6 +148,7 @@ def harness_header(kind: Kind, lanes: int, room_names: Sequence[str] = (), input
             "#pragma once",
             *(["#define NODE_EDGES"] if inputs.channels else ["#define NODE_CLIENT"]),
             *(["#define NODE_LINES"] if inputs.chains else []),
+            *(["#define NODE_PINS"] if kind == "timetagger" else []),
             f'#include "{PREFIX}.h"',
             f'#include "{PREFIX}___024root.h"',
             f"using Model = {PREFIX};",

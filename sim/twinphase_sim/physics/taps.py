@@ -168,18 +168,26 @@ class TapModel:
         return taps
 
     def codes(
-        self, clocks: NDArray[np.int64], fractions_ps: NDArray[np.float64], *, last: bool = False
+        self,
+        clocks: NDArray[np.int64],
+        fractions_ps: NDArray[np.float64],
+        *,
+        last: bool = False,
+        until_clock: int | None = None,
     ) -> tuple[Hits, NDArray[np.int64]]:
         """(hits as the tap encoder finds them, number of the input hit of each), from the next batch of hits.
 
-        The hits of a batch's last TDC clocks come with the next batch, or now with ``last``. Two toggles in one TDC clock
-        vanish; runts are not counted here (`tap_vectors` shows them).
+        The hits of a batch's last three TDC clocks come with the next batch, or now with ``last``; so do those of the last three
+        before ``until_clock``, which says that no later hit is before it. Two toggles in one TDC clock vanish; runts are
+        not counted here (`tap_vectors` shows them).
         """
         clocks, fractions = self._checked(clocks, fractions_ps)
         if clocks.size:
             if clocks[0] < self._last_clock:
                 raise ValueError(f"tap model: clock {clocks[0]} after {self._last_clock}; allowed: rising")
             self._last_clock = int(clocks[-1])
+        if until_clock is not None:
+            self._last_clock = max(self._last_clock, until_clock)
         self._clocks = np.concatenate([self._clocks, clocks])
         self._fractions = np.concatenate([self._fractions, fractions])
         stop = self._clocks.size

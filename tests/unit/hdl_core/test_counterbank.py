@@ -83,7 +83,9 @@ def test_snapshots_show_every_step_up_to_their_clock(data) -> None:
         count = 0
         for k in range(400):
             values = {
-                name: (extreme(step) if extreme else rng.choice(step)) for name, step in STEPS.items() if rng.random() < density
+                name: (extreme(step) if extreme else rng.choice(step))
+                for name, step in STEPS.items()
+                if rng.random() < density
             }
             await run.step(ctx, values, rng.random() >= pauses, i_snapshot=k in asks, i_status_enable=1)
             count = ctx.get(dut.o_snapshot_count)
