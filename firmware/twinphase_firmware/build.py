@@ -17,7 +17,7 @@ from twinphase.errors import TwinphaseError
 from . import pack, place_chains
 from .boards import Board, find_board
 from .chain_sites import Site
-from .delayline_check import check_delay_lines
+from .delayline_check import check_delay_lines, check_injectors
 from .manifest import TimingError, check_log, make_manifest, tool_versions, write_manifest
 
 NAME = "top"
@@ -91,6 +91,7 @@ def check_placement(work: Path, top: Any) -> None:
     """Proves the delay lines of ``top`` on what nextpnr wrote into ``work``. Raises `DelayLineError`."""
     if lines := delay_lines(top):
         check_delay_lines(json.loads((work / PLACED).read_text()), lines)
+        check_injectors((work / f"{NAME}.config").read_text(), lines)
 
 
 def source_hash(plan: Any) -> int:

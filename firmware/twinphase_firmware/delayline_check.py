@@ -75,6 +75,27 @@ def check_delay_lines(design: dict[str, Any], lines: Mapping[Site, int]) -> None
         _check_chain(placed, site, taps)
 
 
+def check_injectors(config: str, lines: Mapping[Site, int]) -> None:
+    """Proves on the configuration of the part (``top.config``) that each injector's carry out is the complement of its one input.
+
+    The router permutes the inputs of LUTs and their tables. The carry of a cell comes from the table's first four entries, which know
+    inputs A and B alone (open inputs read 1), so that an input at C or D would be lost. Raises `DelayLineError`.
+    """
+    tiles = {head: body for head, _, body in (tile.partition("\n") for tile in config.split("\n.tile ")[1:])}
+    for site in lines:
+        body = tiles.get(f"R{site.row}C{site.column}:PLC2", "")
+        tables = re.findall(r"^word: SLICED\.K0\.INIT ([01]{16})$", body, re.MULTILINE)
+        inputs = re.findall(r"^arc: ([A-D])6 ", body, re.MULTILINE)
+        if inputs not in (["A"], ["B"]) or len(tables) != 1:
+            raise DelayLineError(
+                f"delay line at {site}: inputs {inputs} of the injector are used; its carry knows one, A or B"
+            )
+        bit = 1 << "AB".index(inputs[0])
+        table = tables[0][::-1]
+        if (table[3 & ~bit], table[3], table[15 & ~bit], table[15]) != ("1", "0", "0", "0"):
+            raise DelayLineError(f"delay line at {site}: the injector's table {tables[0]} does not pass the hit on")
+
+
 def _check_chain(placed: _Placed, site: Site, taps: int) -> None:
     def fault(what: str) -> DelayLineError:
         return DelayLineError(f"delay line at {site}: {what}")

@@ -18,7 +18,7 @@ from twinphase_firmware.boards import find_board
 from twinphase_firmware.build import PLACED, build_environment
 from twinphase_firmware.chain_sites import Site, chain_sites
 from twinphase_firmware.delayline import DelayLine
-from twinphase_firmware.delayline_check import DelayLineError, check_delay_lines
+from twinphase_firmware.delayline_check import DelayLineError, check_delay_lines, check_injectors
 from twinphase_firmware.manifest import check_timing, read_clocks, read_cross_clock
 from twinphase_firmware.place_chains import ChainError, place_chains, top_module
 
@@ -51,6 +51,7 @@ def synthesised(built: Path) -> dict[str, Any]:
 
 def test_what_was_built_is_proven(built: Path, placed: dict[str, Any]) -> None:
     check_delay_lines(placed, LINES)
+    check_injectors((built / "top.config").read_text(), LINES)
     clocks = read_clocks(json.loads((built / "top.report.json").read_text()))
     cross = read_cross_clock((built / "top.tim").read_text())
     assert {"line0.hit", "line1.hit"} < set(clocks)
@@ -174,6 +175,26 @@ def test_tampered_netlists_are_refused(
     tamper(wrong, next(iter(LINES)))
     with pytest.raises(DelayLineError, match=re.escape(words)):
         check_delay_lines(wrong, LINES)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "instead", "words"),
+    [
+        (r"(arc: )[AB](6 )", r"\1C\2", "inputs ['C'] of the injector are used"),
+        (r"arc: [AB]6 .*\n", "", "inputs [] of the injector are used"),
+        (r"(SLICED\.K0\.INIT )[01]+", r"\g<1>1111111111111111", "table 1111111111111111 does not pass the hit on"),
+        (r"PLC2", "PLC3", "inputs [] of the injector are used"),
+    ],
+)
+def test_injectors_that_lose_the_hit_are_refused(built: Path, pattern: str, instead: str, words: str) -> None:
+    config = (built / "top.config").read_text()
+    site = next(iter(LINES))
+    before, head, after = config.partition(f"\n.tile R{site.row}C{site.column}:PLC2")
+    assert head
+    wrong = before + re.sub(pattern, instead, head + after, count=1)
+    assert wrong != config
+    with pytest.raises(DelayLineError, match=re.escape(words)):
+        check_injectors(wrong, LINES)
 
 
 @pytest.mark.parametrize(("taps", "words"), [(TAPS // 2, "goes on after 16 taps"), (2 * TAPS, "tap 32 is not at")])
