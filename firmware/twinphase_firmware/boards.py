@@ -1,7 +1,7 @@
-"""The boards: their Amaranth platform, the detector inputs on it, and its serial port.
+"""The boards: their Amaranth platform, the detector inputs on it, its serial port, and the nodes that are built for it.
 
-Every board takes four detector pulses (qL, qR, rL, rR in this order) as LVCMOS33 logic on the pins listed in
-``detector_pins``. The serial port runs at `BAUD`; no USB bridge of these boards is asked for more.
+Every board takes detector pulses as LVCMOS33 logic on the pins listed in ``input_pins``: a server the first four (qL, qR, rL, rR in
+this order), a time tagger as many as it has channels. The serial port runs at `BAUD`; no USB bridge of these boards is asked for more.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from twinphase.errors import TwinphaseError
-from twinphase_spec.registers import CHANNELS
+from twinphase_spec.tagger import TaggerOptions
 
 BAUD = 3_000_000
 
@@ -24,26 +24,46 @@ class Board:
     part: str
     platform: Callable[[], Any]
     connector: tuple[str, int]
-    detector_pins: str
-    """Pins of the connector, one per channel of `twinphase_spec.registers.CHANNELS`."""
+    input_pins: str
+    """Pins of the connector, in the order of channels."""
+    output_pin: tuple[str, int, str]
+    """The time tagger's test pulser: connector and pin."""
     uart: int = 0
     uart_flow: dict[str, str] = field(default_factory=dict)
     """Further wires of the serial port, requested but unused."""
+    server: bool = True
+    """The part holds a server node."""
+    tagger: TaggerOptions | None = None
+    """What a time tagger is built with, unless asked otherwise; None: there is none for this board."""
 
-    def prepare(self) -> Any:
-        """The platform with the resource ``detectors`` added."""
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """Nodes that are built for this board."""
+        return (*(("server",) if self.server else ()), *(("timetagger",) if self.tagger else ()))
+
+    def prepare(self, channels: int = 4) -> Any:
+        """The platform with the resources ``detectors`` (``channels`` pins) and ``pulser`` added.
+
+        Raises TwinphaseError for more channels than pins.
+        """
         from amaranth.build import Attrs, Pins, Resource
 
-        assert len(self.detector_pins.split()) == len(CHANNELS)
+        pins = self.input_pins.split()
+        if channels > len(pins):
+            raise TwinphaseError(
+                f"board {self.name}: {channels} channels were asked for; allowed: {len(pins)}, which it has pins for"
+            )
         platform = self.platform()
+        connector, number, pin = self.output_pin
         platform.add_resources(
             [
                 Resource(
                     "detectors",
                     0,
-                    Pins(self.detector_pins, dir="i", conn=self.connector),
+                    Pins(" ".join(pins[:channels]), dir="i", conn=self.connector),
                     Attrs(IO_TYPE="LVCMOS33", PULLMODE="DOWN"),
-                )
+                ),
+                Resource("pulser", 0, Pins(pin, dir="o", conn=(connector, number)), Attrs(IO_TYPE="LVCMOS33")),
             ]
         )
         return platform
@@ -55,10 +75,13 @@ def _ecpix5() -> Any:
     return ECPIX585Platform()
 
 
-def _ulx3s() -> Any:
-    from amaranth_boards.ulx3s import ULX3S_85F_Platform
+def _ulx3s(size: str) -> Callable[[], Any]:
+    def platform() -> Any:
+        from amaranth_boards import ulx3s
 
-    return ULX3S_85F_Platform()
+        return getattr(ulx3s, f"ULX3S_{size}_Platform")()
+
+    return platform
 
 
 def _versa() -> Any:
@@ -75,22 +98,38 @@ BOARDS = {
             part="LFE5UM5G-85F-8BG554",
             platform=_ecpix5,
             connector=("pmod", 0),
-            detector_pins="1 2 3 4",
+            input_pins="1 2 3 4 7 8 9 10",
+            output_pin=("pmod", 1, "1"),
+            tagger=TaggerOptions(frontend="delay line", lanes=2),
         ),
         Board(
             name="ulx3s-85f",
             part="LFE5U-85F-6BG381",
-            platform=_ulx3s,
+            platform=_ulx3s("85F"),
             connector=("gpio", 0),
-            detector_pins="14+ 15+ 16+ 17+",
+            input_pins="14+ 15+ 16+ 17+ 18+ 19+ 20+ 21+",
+            output_pin=("gpio", 0, "22+"),
             uart_flow={"rts": "-", "dtr": "-"},
+            tagger=TaggerOptions(frontend="delay line", lanes=1),
+        ),
+        Board(
+            name="ulx3s-25f",
+            part="LFE5U-25F-6BG381",
+            platform=_ulx3s("25F"),
+            connector=("gpio", 0),
+            input_pins="14+ 15+ 16+ 17+ 18+ 19+ 20+ 21+",
+            output_pin=("gpio", 0, "22+"),
+            uart_flow={"rts": "-", "dtr": "-"},
+            server=False,
+            tagger=TaggerOptions(frontend="oversampling", lanes=1),
         ),
         Board(
             name="versa-ecp5-5g",
             part="LFE5UM5G-45F-8BG381",
             platform=_versa,
             connector=("expcon", 2),
-            detector_pins="4 5 6 7",
+            input_pins="4 5 6 7",
+            output_pin=("expcon", 2, "8"),
         ),
     )
 }

@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import Any
 
 from twinphase.errors import TwinphaseError
+from twinphase_spec.tagger import TaggerOptions
 
 from . import pack, place_chains
 from .boards import Board, find_board
@@ -108,15 +109,18 @@ def build(
     node: str,
     folder: Path,
     *,
+    options: TaggerOptions | None = None,
     seed: int = 1,
     tries: int = 3,
     progress: Callable[[str], None] = lambda step: None,
 ) -> dict[str, Any]:
     """Builds ``node`` for ``board_name`` into ``folder``: ``<board>-<node>.bit`` and ``.json``. Returns the manifest.
 
+    ``options``: of a time tagger, the board's own if None.
+
     Placement starts from ``seed``; one that misses timing is tried again with the next, ``tries`` times in all. The identity register
-    holds the hash of the sources with that constant at zero. Raises TwinphaseError (unknown board or node), `BuildError` (tools),
-    `TimingError` (of the last try; no bitstream is written) or ValueError (no tries).
+    holds the hash of the sources with that constant at zero. Raises TwinphaseError (unknown board or node, or more than the
+    part holds), `BuildError` (tools), `TimingError` (of the last try; no bitstream is written) or ValueError (no tries).
     """
     board = find_board(board_name)
     environment = build_environment()
@@ -124,21 +128,26 @@ def build(
     for attempt in range(seed, last + 1):
         progress(f"synthesis, place and route, seed {attempt}")
         try:
-            return _build_once(board, node, folder, attempt, environment)
+            return _build_once(board, node, options, folder, attempt, environment)
         except TimingError:
             if attempt == last:
                 raise
     raise ValueError(f"build: tries is {tries}; allowed: at least 1")
 
 
-def _build_once(board: Board, node: str, folder: Path, seed: int, environment: dict[str, str]) -> dict[str, Any]:
+def _build_once(
+    board: Board, node: str, options: TaggerOptions | None, folder: Path, seed: int, environment: dict[str, str]
+) -> dict[str, Any]:
     from .tops import make_top
 
     os.environ["AMARANTH_ENV_TRELLIS"] = ""
 
-    build_hash = source_hash(make_plan(board.prepare(), make_top(node, board, build_hash=0), seed=seed))
-    top = make_top(node, board, build_hash=build_hash)
-    plan = make_plan(board.prepare(), top, seed=seed)
+    def planned(build_hash: int) -> tuple[Any, Any]:
+        top = make_top(node, board, build_hash=build_hash, options=options)
+        return top, make_plan(board.prepare(top.channels), top, seed=seed)
+
+    build_hash = source_hash(planned(0)[1])
+    top, plan = planned(build_hash)
     work = folder / f"{board.name}-{node}.work"
     work.mkdir(parents=True, exist_ok=True)
     stem = folder / f"{board.name}-{node}"

@@ -5,17 +5,30 @@ tries meets it, that is an error, and leaves no bitstream.
 
 example:
   twinphase build ulx3s-85f --node server --out bitstreams
+  twinphase build ecpix5-85f --node timetagger --chains 4 --channels 4
 """
 
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
+
+from twinphase.errors import TwinphaseError
+from twinphase_spec.tagger import FRONTENDS
+
+CHOICES = ("frontend", "channels", "lanes", "chains", "taps")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("board", help="ecpix5-85f, ulx3s-85f or versa-ecp5-5g")
-    parser.add_argument("--node", default="server", help="which node (server)")
+    parser.add_argument("board", help="ecpix5-85f, ulx3s-85f, ulx3s-25f or versa-ecp5-5g")
+    parser.add_argument("--node", default="server", help="server or timetagger (server)")
+    own = "time tagger: {}, instead of the board's own"
+    parser.add_argument("--frontend", choices=FRONTENDS[2:], help=own.format("where edges come from"))
+    parser.add_argument("--channels", type=int, metavar="N", help=own.format("channels"))
+    parser.add_argument("--lanes", type=int, metavar="N", help=own.format("edges per clock, 2: delay lines at 250 MHz"))
+    parser.add_argument("--chains", type=int, metavar="N", help=own.format("delay lines per channel (1, 2 or 4)"))
+    parser.add_argument("--taps", type=int, metavar="N", help=own.format("taps per delay line"))
     parser.add_argument("--out", type=Path, default=Path("bitstreams"), metavar="DIR", help="folder (bitstreams)")
     parser.add_argument("--seed", type=int, default=1, metavar="S", help="first seed of the placement (1)")
     parser.add_argument("--tries", type=int, default=3, metavar="N", help="seeds to try until timing is met (3)")
@@ -30,9 +43,20 @@ def run(arguments: argparse.Namespace) -> int:
 
     from twinphase.arguments import check_positive
 
+    from .boards import find_board
     from .build import build
 
     check_positive("--tries", arguments.tries)
+    changed = {name: getattr(arguments, name) for name in CHOICES if getattr(arguments, name) is not None}
+    board = find_board(arguments.board)
+    if changed and (arguments.node != "timetagger" or board.tagger is None):
+        raise TwinphaseError(
+            f"--{next(iter(changed))} is an option of a time tagger, and this is a {arguments.node}; leave it out"
+        )
+    try:
+        options = replace(board.tagger, **changed) if changed and board.tagger is not None else None
+    except ValueError as error:
+        raise TwinphaseError(str(error)) from error
     bar = Progress(
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -46,6 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
             arguments.board,
             arguments.node,
             arguments.out,
+            options=options,
             seed=arguments.seed,
             tries=arguments.tries,
             progress=lambda step: bar.update(task, description=f"{arguments.board} {arguments.node}: {step}"),

@@ -10,11 +10,27 @@ from amaranth.lib import io, wiring
 from twinphase.errors import TwinphaseError
 from twinphase_hdl.link.serial import SerialLink
 from twinphase_hdl.nodes.server import ServerNode
+from twinphase_hdl.nodes.timetagger import TimeTaggerNode
 from twinphase_spec.registers import CHANNELS
+from twinphase_spec.tagger import TaggerOptions
 from twinphase_spec.units import CLOCK_HZ
 
 from .boards import BAUD, Board
+from .chain_sites import Site
 from .clocking import BoardClock
+from .lines import LineInputs
+from .oversampling import OversampledPins, OversamplingClock
+
+
+def connect_serial(m: Module, platform: Any, board: Board, node: Any) -> None:
+    """The node's packets to and from the board's serial port."""
+    uart = platform.request("uart", board.uart, dir={"rx": "-", "tx": "-"} | board.uart_flow)
+    m.submodules.rx_pin = rx_pin = io.FFBuffer("i", uart.rx)
+    m.submodules.tx_pin = tx_pin = io.FFBuffer("o", uart.tx)
+    m.submodules.serial = serial = SerialLink(divisor=round(CLOCK_HZ / BAUD))
+    wiring.connect(m, node.tx, serial.tx)
+    wiring.connect(m, serial.rx, node.rx)
+    m.d.comb += [serial.i_line.eq(rx_pin.i), tx_pin.o.eq(serial.o_line)]
 
 
 class ServerTop(wiring.Component):
@@ -23,6 +39,8 @@ class ServerTop(wiring.Component):
     One more register behind the DDR input lets metastable samples settle; this and the input register delay all channels
     alike by two clocks (16 ns), a constant offset of the node's time that no measurement between its channels sees.
     """
+
+    channels = len(CHANNELS)
 
     def __init__(self, board: Board, *, build_hash: int) -> None:
         self._board = board
@@ -36,19 +54,72 @@ class ServerTop(wiring.Component):
         m.submodules.pins = pins = io.DDRBuffer("i", platform.request("detectors", dir="-"))
         for channel in range(len(CHANNELS)):
             m.d.sync += node.i_samples[channel].eq(Cat(pins.i[0][channel], pins.i[1][channel]))
-
-        uart = platform.request("uart", self._board.uart, dir={"rx": "-", "tx": "-"} | self._board.uart_flow)
-        m.submodules.rx_pin = rx_pin = io.FFBuffer("i", uart.rx)
-        m.submodules.tx_pin = tx_pin = io.FFBuffer("o", uart.tx)
-        m.submodules.serial = serial = SerialLink(divisor=round(CLOCK_HZ / BAUD))
-        wiring.connect(m, node.tx, serial.tx)
-        wiring.connect(m, serial.rx, node.rx)
-        m.d.comb += [serial.i_line.eq(rx_pin.i), tx_pin.o.eq(serial.o_line)]
+        connect_serial(m, platform, self._board, node)
         return m
 
 
-def make_top(node: str, board: Board, *, build_hash: int) -> wiring.Component:
-    """The top of ``node`` for ``board``. TwinphaseError for a node that has no board top."""
-    if node != "server":
-        raise TwinphaseError(f"node {node!r} has no board top; allowed: server")
-    return ServerTop(board, build_hash=build_hash)
+class TimeTaggerTop(wiring.Component):
+    """The time tagger on a board: pins through delay lines or four-fold oversampling, packets over the serial port.
+
+    What lies between pin and node delays all channels alike by a constant number of clocks, an offset of the node's time.
+    ``delay_lines``: site and taps of every chain, which the build places and proves.
+    """
+
+    def __init__(self, board: Board, options: TaggerOptions, *, build_hash: int) -> None:
+        self._board = board
+        self._options = options
+        self.channels = options.channels
+        self._lines = LineInputs(board.part, options) if options.frontend == "delay line" else None
+        self.delay_lines: dict[Site, int] = self._lines.delay_lines if self._lines else {}
+        self._node = TimeTaggerNode(build_hash=build_hash, **vars(options))
+        super().__init__({})
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        m.submodules.node = node = self._node
+        m.submodules.pins = pins = io.Buffer("i", platform.request("detectors", dir="-"))
+        if self._lines is not None:
+            m.submodules.clock = BoardClock(lanes=self._options.lanes)
+            m.submodules.lines = lines = self._lines
+            m.d.comb += [
+                lines.i_pins.eq(pins.i),
+                lines.i_source.eq(node.o_source),
+                lines.i_invert.eq(node.o_invert),
+                *(
+                    getattr(node, f"i_{name}").eq(getattr(lines, f"o_{name}"))
+                    for name in ("valid", "polarity", "code", "runt", "level")
+                ),
+            ]
+        else:
+            m.submodules.clock = clock = OversamplingClock()
+            m.submodules.samples = samples = OversampledPins(channels=self.channels)
+            m.d.comb += [
+                samples.i_pins.eq(pins.i),
+                samples.i_edge_clock.eq(clock.o_edge_clock),
+                samples.i_reset.eq(clock.o_reset),
+                node.i_samples.eq(samples.o_samples),
+                *(node.i_level[channel].eq(samples.o_samples[channel][-1]) for channel in range(self.channels)),
+            ]
+        m.submodules.pulser_pin = pulser = io.FFBuffer("o", platform.request("pulser", dir="-"))
+        m.d.comb += pulser.o.eq(node.o_pulser)
+        connect_serial(m, platform, self._board, node)
+        return m
+
+
+def make_top(
+    node: str, board: Board, *, build_hash: int, options: TaggerOptions | None = None
+) -> ServerTop | TimeTaggerTop:
+    """The top of ``node`` for ``board``; ``options`` of a time tagger, the board's own if None.
+
+    TwinphaseError for a node that the board has no top of, or options that its part cannot hold.
+    """
+    if node not in board.nodes:
+        raise TwinphaseError(f"node {node!r} has no top for {board.name}; allowed: {', '.join(board.nodes)}")
+    if node == "server":
+        return ServerTop(board, build_hash=build_hash)
+    wanted = options if options is not None else board.tagger
+    assert wanted is not None
+    try:
+        return TimeTaggerTop(board, wanted, build_hash=build_hash)
+    except ValueError as error:
+        raise TwinphaseError(f"{board.name}: {error}") from error
