@@ -8,20 +8,18 @@ from importlib import resources
 
 from twinphase_spec.tagger import TaggerOptions
 
-TYPICAL = 1
-"""Index of the typical corner in a tap table."""
 SYSTEM_CLOCK_PS = 8000
 FAST_FAMILY = "LFE5UM5G"
 """Speed grade 8 of ECP5-5G samples at 250 MHz, other parts at 125 MHz."""
 
 
-def tap_delays_ps(part: str) -> list[list[int]]:
-    """[minimum, typical, maximum] delay of every tap of 256 on ``part``. ValueError for a part without a table."""
+def tap_delays_ps(part: str, corner: str = "typ") -> list[int]:
+    """Delay of every tap of 256 on ``part``, at the corner min, typ or max of the tools' model. ValueError for a part without a table."""
     match = re.match(r"(LFE5UM5G|LFE5U)-\d+F-(\d)", part)
     table = resources.files("twinphase_spec") / "taptables" / f"{match[1].lower()}-{match[2]}.json" if match else None
     if table is None or not table.is_file():
         raise ValueError(f"delay lines: part is {part}; allowed: parts with a tap table (LFE5UM5G -8, LFE5U -6)")
-    return json.loads(table.read_text(encoding="utf-8"))["taps"]
+    return json.loads(table.read_text(encoding="utf-8"))["taps"][corner]
 
 
 def check_span(part: str, options: TaggerOptions) -> None:
@@ -35,7 +33,7 @@ def check_span(part: str, options: TaggerOptions) -> None:
             f"delay lines: lanes is 2, 250 MHz; allowed on {part}: 1, as only {FAST_FAMILY} -8 meets 250 MHz"
         )
     delays = tap_delays_ps(part)
-    per_tap = (delays[-1][TYPICAL] - delays[0][TYPICAL]) / (len(delays) - 1)
+    per_tap = (delays[-1] - delays[0]) / (len(delays) - 1)
     span_ps = SYSTEM_CLOCK_PS / options.lanes
     if not span_ps < per_tap * options.taps < 2 * span_ps:
         raise ValueError(

@@ -59,6 +59,8 @@ class BenchStep:
     times_ticks: NDArray[np.int64]
     channels: NDArray[np.uint8]
     """Of the edges that the node was given for these clocks; with delay lines up to LOOKAHEAD_CLOCKS later."""
+    hits: LineHits | None
+    """What the node got of them through delay lines."""
     outputs: dict[str, NodeOutput]
 
 
@@ -137,12 +139,13 @@ class VirtualBench:
             packets, self._submitted = self._submitted, []
         rx = [(start, packet) for packet in packets]
         times, channels = self._edges(stop_clock + (LOOKAHEAD_CLOCKS if self._lines else 0))
+        hits = None
         if self._lines is None:
             output = self.node.run(stop_clock, times, channels, rx)
         else:
-            hits: LineHits = self._lines.hits(times, channels, stop_clock)
+            hits = self._lines.hits(times, channels, stop_clock)
             output = self.node.run(stop_clock, hits.ticks, hits.channels, rx, hits=hits.values)
-        return BenchStep(start, stop_clock, times, channels, {NODE: output})
+        return BenchStep(start, stop_clock, times, channels, hits, {NODE: output})
 
     def close(self) -> None:
         """Nothing runs beside the caller."""
@@ -179,7 +182,9 @@ class VirtualBench:
             step = min(FIRST_STEP, self.registers["CAL_STEP"])
             first = {"CAL_STEP": step, "CAL_SHARED": self.registers["CAL_SHARED"], "CAL_SOURCE": everything}
             self._write({"CAL_RESET": everything})
-            self._write({**first, "CAL_RESET": 0})
+            self._write({"CAL_RESET": 0})
+            self.step(self.clock + CHUNK_CLOCKS)  # what was collected is being cleared
+            self._write(first)
             enough = self.clock + round(2.5 * (1 << step) / OSCILLATOR_HZ * CLOCK_HZ)
             while self.clock < enough:
                 self.step(self.clock + CHUNK_CLOCKS)

@@ -1,0 +1,45 @@
+"""Tops of the time tagger: what the boards can hold is refused before synthesis, with the reason; the rest elaborates."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from twinphase.errors import TwinphaseError
+from twinphase_firmware.boards import BOARDS, find_board
+from twinphase_firmware.build import make_plan
+from twinphase_firmware.tops import make_top
+from twinphase_spec.tagger import TaggerOptions
+
+LINES = TaggerOptions(frontend="delay line", lanes=1)
+
+
+@pytest.mark.parametrize(
+    ("board", "node", "options", "sentence"),
+    [
+        ("ulx3s-85f", "timetagger", replace(LINES, lanes=2), "250 MHz; allowed on LFE5U-85F-6BG381: 1"),
+        ("ecpix5-85f", "timetagger", replace(LINES, lanes=1), "256 taps cover 5.2 ns .* more than the 8 ns"),
+        ("ecpix5-85f", "timetagger", replace(LINES, lanes=2, taps=512), "less than twice"),
+        ("ulx3s-85f", "timetagger", replace(LINES, channels=32, chains=4), "channels"),
+        ("versa-ecp5-5g", "timetagger", None, "no top for versa-ecp5-5g; allowed: server"),
+        ("ulx3s-25f", "server", None, "no top for ulx3s-25f; allowed: timetagger"),
+        ("ulx3s-85f", "client", None, "no top for ulx3s-85f; allowed: server, timetagger"),
+    ],
+)
+def test_what_cannot_be_built_is_refused(board: str, node: str, options: TaggerOptions | None, sentence: str) -> None:
+    with pytest.raises(TwinphaseError, match=sentence):
+        make_top(node, find_board(board), build_hash=0, options=options)
+
+
+def test_more_channels_than_pins() -> None:
+    with pytest.raises(TwinphaseError, match="9 channels were asked for; allowed: 8"):
+        find_board("ulx3s-85f").prepare(9)
+
+
+def test_a_time_tagger_has_a_plan() -> None:
+    board = BOARDS["ulx3s-85f"]
+    top = make_top("timetagger", board, build_hash=0, options=replace(LINES, channels=2, taps=256))
+    assert len(top.delay_lines) == 2
+    plan = make_plan(board.prepare(top.channels), top, seed=1)
+    assert "place_chains" in plan.files["build_top.sh"]
