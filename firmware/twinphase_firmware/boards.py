@@ -31,15 +31,8 @@ class Board:
     uart: int = 0
     uart_flow: dict[str, str] = field(default_factory=dict)
     """Further wires of the serial port, requested but unused."""
-    server: bool = True
-    """The part holds a server node."""
-    tagger: TaggerOptions | None = None
-    """What a time tagger is built with, unless asked otherwise; None: there is none for this board."""
-
-    @property
-    def nodes(self) -> tuple[str, ...]:
-        """Nodes that are built for this board."""
-        return (*(("server",) if self.server else ()), *(("timetagger",) if self.tagger else ()))
+    nodes: dict[str, TaggerOptions]
+    """Nodes that are built for this board, and what their front ends are, unless asked otherwise."""
 
     def prepare(self, channels: int = 4) -> Any:
         """The platform with the resources ``detectors`` (``channels`` pins) and ``pulser`` added.
@@ -100,7 +93,10 @@ BOARDS = {
             connector=("pmod", 0),
             input_pins="1 2 3 4 7 8 9 10",
             output_pin=("pmod", 1, "1"),
-            tagger=TaggerOptions(frontend="delay line", lanes=2),
+            nodes={
+                "server": TaggerOptions(channels=4, frontend="delay line", lanes=1, taps=512),
+                "timetagger": TaggerOptions(frontend="delay line", lanes=2),
+            },
         ),
         Board(
             name="ulx3s-85f",
@@ -110,7 +106,10 @@ BOARDS = {
             input_pins="14+ 15+ 16+ 17+ 18+ 19+ 20+ 21+",
             output_pin=("gpio", 0, "22+"),
             uart_flow={"rts": "-", "dtr": "-"},
-            tagger=TaggerOptions(frontend="delay line", lanes=1),
+            nodes={
+                "server": TaggerOptions(channels=4, frontend="delay line", lanes=1),
+                "timetagger": TaggerOptions(frontend="delay line", lanes=1),
+            },
         ),
         Board(
             name="ulx3s-25f",
@@ -120,8 +119,7 @@ BOARDS = {
             input_pins="14+ 15+ 16+ 17+ 18+ 19+ 20+ 21+",
             output_pin=("gpio", 0, "22+"),
             uart_flow={"rts": "-", "dtr": "-"},
-            server=False,
-            tagger=TaggerOptions(frontend="oversampling", lanes=1),
+            nodes={"timetagger": TaggerOptions(frontend="oversampling", lanes=1)},
         ),
         Board(
             name="versa-ecp5-5g",
@@ -130,6 +128,7 @@ BOARDS = {
             connector=("expcon", 2),
             input_pins="4 5 6 7",
             output_pin=("expcon", 2, "8"),
+            nodes={"server": TaggerOptions(channels=4, frontend="ddr")},
         ),
     )
 }

@@ -116,7 +116,7 @@ def build(
 ) -> dict[str, Any]:
     """Builds ``node`` for ``board_name`` into ``folder``: ``<board>-<node>.bit`` and ``.json``. Returns the manifest.
 
-    ``options``: of a time tagger, the board's own if None.
+    ``options``: of the front end, the board's own if None.
 
     Placement starts from ``seed``; one that misses timing is tried again with the next, ``tries`` times in all. The identity register
     holds the hash of the sources with that constant at zero. Raises TwinphaseError (unknown board or node, or more than the

@@ -23,8 +23,8 @@ CHOICES = ("frontend", "channels", "lanes", "chains", "taps")
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("board", help="ecpix5-85f, ulx3s-85f, ulx3s-25f or versa-ecp5-5g")
     parser.add_argument("--node", default="server", help="server or timetagger (server)")
-    own = "time tagger: {}, instead of the board's own"
-    parser.add_argument("--frontend", choices=FRONTENDS[2:], help=own.format("where edges come from"))
+    own = "{}, instead of what the board has by default"
+    parser.add_argument("--frontend", choices=FRONTENDS[1:], help=own.format("where edges come from"))
     parser.add_argument("--channels", type=int, metavar="N", help=own.format("channels"))
     parser.add_argument("--lanes", type=int, metavar="N", help=own.format("edges per clock, 2: delay lines at 250 MHz"))
     parser.add_argument("--chains", type=int, metavar="N", help=own.format("delay lines per channel (1, 2 or 4)"))
@@ -48,13 +48,9 @@ def run(arguments: argparse.Namespace) -> int:
 
     check_positive("--tries", arguments.tries)
     changed = {name: getattr(arguments, name) for name in CHOICES if getattr(arguments, name) is not None}
-    board = find_board(arguments.board)
-    if changed and (arguments.node != "timetagger" or board.tagger is None):
-        raise TwinphaseError(
-            f"--{next(iter(changed))} is an option of a time tagger, and this is a {arguments.node}; leave it out"
-        )
+    own = find_board(arguments.board).nodes.get(arguments.node)
     try:
-        options = replace(board.tagger, **changed) if changed and board.tagger is not None else None
+        options = replace(own, **changed) if changed and own is not None else None
     except ValueError as error:
         raise TwinphaseError(str(error)) from error
     bar = Progress(

@@ -33,27 +33,56 @@ def connect_serial(m: Module, platform: Any, board: Board, node: Any) -> None:
     m.d.comb += [serial.i_line.eq(rx_pin.i), tx_pin.o.eq(serial.o_line)]
 
 
-class ServerTop(wiring.Component):
-    """The server node on a board: four detector pins through DDR input registers, packets over the serial port.
+def connect_lines(m: Module, platform: Any, node: Any, lines: LineInputs) -> None:
+    """Detector pins to delay lines, and these to the node."""
+    m.submodules.pins = pins = io.Buffer("i", platform.request("detectors", dir="-"))
+    m.submodules.lines = lines
+    m.d.comb += [
+        lines.i_pins.eq(pins.i),
+        lines.i_source.eq(node.o_source),
+        lines.i_invert.eq(node.o_invert),
+        *(
+            getattr(node, f"i_{name}").eq(getattr(lines, f"o_{name}"))
+            for name in ("valid", "polarity", "code", "runt", "level")
+        ),
+    ]
 
-    One more register behind the DDR input lets metastable samples settle; this and the input register delay all channels
-    alike by two clocks (16 ns), a constant offset of the node's time that no measurement between its channels sees.
+
+class ServerTop(wiring.Component):
+    """The server node on a board: four detector pins through delay lines at 125 MHz or DDR input registers, packets over the serial port.
+
+    What lies between pin and node delays all channels alike by a constant number of clocks (two behind DDR inputs, where one more
+    register lets metastable samples settle), an offset of the node's time that no measurement between its channels sees.
+    Raises ValueError for another front end, or more than the part holds.
     """
 
     channels = len(CHANNELS)
 
-    def __init__(self, board: Board, *, build_hash: int) -> None:
+    def __init__(self, board: Board, options: TaggerOptions, *, build_hash: int) -> None:
+        if options.frontend not in ("ddr", "delay line") or options.channels != self.channels or options.lanes != 1:
+            raise ValueError(
+                f"server: front end {options.frontend!r} with {options.channels} channels and {options.lanes} lanes; "
+                f"allowed: 'ddr' or 'delay line', {self.channels} channels, 1 lane"
+            )
         self._board = board
-        self._build_hash = build_hash
+        self._lines = LineInputs(board.part, options) if options.frontend == "delay line" else None
+        self.delay_lines: dict[Site, int] = self._lines.delay_lines if self._lines else {}
+        self._node = ServerNode(
+            frontend=options.frontend, chains=options.chains, taps=options.taps, build_hash=build_hash
+        )
         super().__init__({})
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
-        m.submodules.clock = BoardClock()
-        m.submodules.node = node = ServerNode(frontend="ddr", build_hash=self._build_hash)
-        m.submodules.pins = pins = io.DDRBuffer("i", platform.request("detectors", dir="-"))
-        for channel in range(len(CHANNELS)):
-            m.d.sync += node.i_samples[channel].eq(Cat(pins.i[0][channel], pins.i[1][channel]))
+        m.submodules.node = node = self._node
+        if self._lines is not None:
+            m.submodules.clock = BoardClock(lanes=1)
+            connect_lines(m, platform, node, self._lines)
+        else:
+            m.submodules.clock = BoardClock()
+            m.submodules.pins = pins = io.DDRBuffer("i", platform.request("detectors", dir="-"))
+            for channel in range(len(CHANNELS)):
+                m.d.sync += node.i_samples[channel].eq(Cat(pins.i[0][channel], pins.i[1][channel]))
         connect_serial(m, platform, self._board, node)
         return m
 
@@ -77,20 +106,11 @@ class TimeTaggerTop(wiring.Component):
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         m.submodules.node = node = self._node
-        m.submodules.pins = pins = io.Buffer("i", platform.request("detectors", dir="-"))
         if self._lines is not None:
             m.submodules.clock = BoardClock(lanes=self._options.lanes)
-            m.submodules.lines = lines = self._lines
-            m.d.comb += [
-                lines.i_pins.eq(pins.i),
-                lines.i_source.eq(node.o_source),
-                lines.i_invert.eq(node.o_invert),
-                *(
-                    getattr(node, f"i_{name}").eq(getattr(lines, f"o_{name}"))
-                    for name in ("valid", "polarity", "code", "runt", "level")
-                ),
-            ]
+            connect_lines(m, platform, node, self._lines)
         else:
+            m.submodules.pins = pins = io.Buffer("i", platform.request("detectors", dir="-"))
             m.submodules.clock = clock = OversamplingClock()
             m.submodules.samples = samples = OversampledPins(channels=self.channels)
             m.d.comb += [
@@ -109,17 +129,14 @@ class TimeTaggerTop(wiring.Component):
 def make_top(
     node: str, board: Board, *, build_hash: int, options: TaggerOptions | None = None
 ) -> ServerTop | TimeTaggerTop:
-    """The top of ``node`` for ``board``; ``options`` of a time tagger, the board's own if None.
+    """The top of ``node`` for ``board``; ``options`` of its front end, the board's own if None.
 
     TwinphaseError for a node that the board has no top of, or options that its part cannot hold.
     """
     if node not in board.nodes:
         raise TwinphaseError(f"node {node!r} has no top for {board.name}; allowed: {', '.join(board.nodes)}")
-    if node == "server":
-        return ServerTop(board, build_hash=build_hash)
-    wanted = options if options is not None else board.tagger
-    assert wanted is not None
+    make = ServerTop if node == "server" else TimeTaggerTop
     try:
-        return TimeTaggerTop(board, wanted, build_hash=build_hash)
+        return make(board, options if options is not None else board.nodes[node], build_hash=build_hash)
     except ValueError as error:
         raise TwinphaseError(f"{board.name}: {error}") from error

@@ -81,6 +81,46 @@ def _frame() -> tuple[Register, ...]:
     )
 
 
+def _calibration(channels: int) -> tuple[Register, ...]:
+    """Registers of front end and delay lines (docs/timetagger.md), at 0x30 to 0x5F."""
+    ro = Access.RO
+    source = "bit c: channel c's delay line gets the internal test oscillator, not the pin"
+    status = "bit 0 calibrated, 1 hits not evenly spread, 2 scale at its limit, 3 busy, 4 level of the pin"
+    dump = "write 1: copy the delay line's histogram and table to CAL_BINS"
+    last = "the histogram is halved at 2^CAL_LAST hits, at most 25"
+    return (
+        _register(0x30, "CAL_SOURCE", channels, source),
+        _register(0x31, "CAL_HOLD", channels, "bit c: channel c keeps its table and scale"),
+        _register(0x32, "CAL_RESET", channels, "bit c: channel c forgets its calibration as long as it is set"),
+        _register(0x33, "CAL_SHARED", 1, "1: rising and falling transitions of the chain share one table"),
+        _register(0x34, "CAL_STEP", 5, "a table every 2^CAL_STEP hits", reset=DEFAULT_CAL_STEP),
+        _register(0x35, "CAL_LAST", 5, last, reset=DEFAULT_CAL_LAST),
+        _register(0x36, "CAL_SELECT", 8, "delay line (channel * CHAINS + chain) to be copied to CAL_BINS"),
+        _register(0x37, "CAL_DUMP", 1, dump, access=Access.W1),
+        _register(0x38, "CAL_DUMPS", 32, "copies that are complete", access=ro),
+        _register(0x39, "FRONTEND", 8, "0 simulation, 1 DDR, 2 oversampling, 3 delay line", access=ro),
+        _register(0x3A, "CHAINS", 8, "delay lines per channel, 0: none", access=ro),
+        _register(0x3B, "TAPS", 16, "taps per delay line, 0: none", access=ro),
+        _register(0x3C, "EDGE", channels, "bit c: channel c takes falling edges instead of rising ones"),
+        *(_register(0x40 + c, f"CAL_STATUS_{c}", 8, f"channel {c}: {status}", access=ro) for c in range(channels)),
+        *(
+            _register(
+                0x50 + c, f"SCALE_{c}", 16, f"channel {c}: scale of chain 0 less 1, in 2^-18", access=ro, signed=True
+            )
+            for c in range(channels)
+        ),
+    )
+
+
+CAL_BINS = Memory(
+    name="CAL_BINS",
+    address=0x4000,
+    words=4096,
+    width=32,
+    doc="last copy of a delay line: bin polarity << code bits | code; word 2 bin: hits, word 2 bin + 1: quarter ticks",
+    access=Access.RO,
+)
+
 CORE_COUNTERS = (
     ("clock", "clock count of the snapshot"),
     ("malformed", "packets from the link that were cut off, damaged or not for this node"),
@@ -107,11 +147,13 @@ SERVER = RegisterMap(
             _register(0x2C + c, f"DEAD_TIME_{name}", 32, f"dead time of {name} in ticks")
             for c, name in enumerate(CHANNELS)
         ),
+        *_calibration(len(CHANNELS)),
     ),
     memories=(
         Memory(
             name="COUNTERS", address=0x1000, words=128, width=32, doc="last snapshot, 2 words each", access=Access.RO
         ),
+        CAL_BINS,
         Memory(name="FRAME_TABLE", address=0x8000, words=1 << 15, width=8, doc="slot bytes: q class | r class << 4"),
     ),
     counters=(
@@ -125,6 +167,8 @@ SERVER = RegisterMap(
                 (f"dropped_{name}", "edges lost because the merge queue was full"),
                 (f"tags_{name}", "tags that left the merge"),
                 (f"in_flight_{name}", "edges accepted by the channel that have not left the merge"),
+                (f"uncalibrated_{name}", "hits of a delay line that has no table yet: no edges"),
+                (f"runts_{name}", "pairs of edges closer than one TDC clock: no edges"),
             )
         ),
         ("unframed", "tags before the frame or while it is stopped"),
@@ -204,46 +248,6 @@ CLIENT = RegisterMap(
     ),
 )
 
-
-def _calibration(channels: int) -> tuple[Register, ...]:
-    """Registers of front end and delay lines (docs/timetagger.md), at 0x30 to 0x5F."""
-    ro = Access.RO
-    source = "bit c: channel c's delay line gets the internal test oscillator, not the pin"
-    status = "bit 0 calibrated, 1 hits not evenly spread, 2 scale at its limit, 3 busy, 4 level of the pin"
-    dump = "write 1: copy the delay line's histogram and table to CAL_BINS"
-    last = "the histogram is halved at 2^CAL_LAST hits, at most 25"
-    return (
-        _register(0x30, "CAL_SOURCE", channels, source),
-        _register(0x31, "CAL_HOLD", channels, "bit c: channel c keeps its table and scale"),
-        _register(0x32, "CAL_RESET", channels, "bit c: channel c forgets its calibration as long as it is set"),
-        _register(0x33, "CAL_SHARED", 1, "1: rising and falling transitions of the chain share one table"),
-        _register(0x34, "CAL_STEP", 5, "a table every 2^CAL_STEP hits", reset=DEFAULT_CAL_STEP),
-        _register(0x35, "CAL_LAST", 5, last, reset=DEFAULT_CAL_LAST),
-        _register(0x36, "CAL_SELECT", 8, "delay line (channel * CHAINS + chain) to be copied to CAL_BINS"),
-        _register(0x37, "CAL_DUMP", 1, dump, access=Access.W1),
-        _register(0x38, "CAL_DUMPS", 32, "copies that are complete", access=ro),
-        _register(0x39, "FRONTEND", 8, "0 simulation, 1 DDR, 2 oversampling, 3 delay line", access=ro),
-        _register(0x3A, "CHAINS", 8, "delay lines per channel, 0: none", access=ro),
-        _register(0x3B, "TAPS", 16, "taps per delay line, 0: none", access=ro),
-        _register(0x3C, "EDGE", channels, "bit c: channel c takes falling edges instead of rising ones"),
-        *(_register(0x40 + c, f"CAL_STATUS_{c}", 8, f"channel {c}: {status}", access=ro) for c in range(channels)),
-        *(
-            _register(
-                0x50 + c, f"SCALE_{c}", 16, f"channel {c}: scale of chain 0 less 1, in 2^-18", access=ro, signed=True
-            )
-            for c in range(channels)
-        ),
-    )
-
-
-CAL_BINS = Memory(
-    name="CAL_BINS",
-    address=0x4000,
-    words=4096,
-    width=32,
-    doc="last copy of a delay line: bin polarity << code bits | code; word 2 bin: hits, word 2 bin + 1: quarter ticks",
-    access=Access.RO,
-)
 
 TIMETAGGER_CHANNELS = 8
 """Channels of the time tagger's register map; a build with fewer leaves the others without effect."""

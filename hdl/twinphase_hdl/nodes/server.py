@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from amaranth.hdl import Cat, Module, Signal
+from amaranth.hdl import Cat, Const, Module, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -14,6 +14,7 @@ from twinphase_hdl.link.registers import RegisterBank
 from twinphase_hdl.phase.tracker import PhaseTracker
 from twinphase_hdl.sift.herald import HeraldFinder
 from twinphase_hdl.sift.join import PsiJoin
+from twinphase_hdl.timetag.delayline import DelayLineFrontEnd
 from twinphase_hdl.timetag.frontend import DdrFrontEnd, SimulationFrontEnd
 from twinphase_hdl.timetag.tagger import Tagger, channel_rooms
 from twinphase_spec import units
@@ -21,6 +22,7 @@ from twinphase_spec.packets import Stream
 from twinphase_spec.registers import CHANNELS, SERVER
 
 from .common import NODE_MEMBERS, connect_core
+from .lines import connect_lines, connect_pins, frontend_constants, line_members, pin_members
 
 SENT = (Stream.TAG, Stream.PHASE, Stream.DPHASE, Stream.HERALD, Stream.PSI)
 PARTS = ("tagger", "framer", "tracker", "finder", "join")
@@ -35,6 +37,8 @@ class ServerNode(wiring.Component):
     rx, tx, sim_load, sim_anchor, o_idle, o_clock : see `twinphase_hdl.nodes`.
     i_valid, i_fine : In(4), In(ArrayLayout(13, 4)) - frontend "simulation": edges of this clock, ticks into it.
     i_samples : In(ArrayLayout(2, 4)) - frontend "ddr": each pin in the first (bit 0) and second half of a clock.
+    i_valid, i_polarity, i_code : frontend "delay line", at 125 MHz (one lane): see `lines.line_members`.
+    i_level, i_runt, o_source, o_invert : frontend "delay line": see `lines.pin_members`.
     o_awake : Out(14), only with ``rooms`` - which rooms are awake (`Rooms`).
 
     Throughput: a tag per clock. Overflow: counted (register map, packet headers).
@@ -43,7 +47,9 @@ class ServerNode(wiring.Component):
     def __init__(
         self,
         *,
-        frontend: Literal["simulation", "ddr"] = "simulation",
+        frontend: Literal["simulation", "ddr", "delay line"] = "simulation",
+        chains: int = 1,
+        taps: int = 256,
         build_hash: int = 0,
         clock_hz: int = units.CLOCK_HZ,
         rooms: bool = False,
@@ -55,10 +61,20 @@ class ServerNode(wiring.Component):
         elif frontend == "ddr":
             self._frontend = DdrFrontEnd(channels=channels)
             inputs = {"i_samples": In(data.ArrayLayout(2, channels))}
+        elif frontend == "delay line":
+            lines = {"channels": channels, "lanes": 1, "chains": chains, "taps": taps}
+            self._frontend = DelayLineFrontEnd(**lines)
+            inputs = {**line_members(**lines), **pin_members(channels=channels, lanes=1)}
         else:
-            raise ValueError(f"ServerNode: frontend is {frontend!r}; allowed: 'simulation' or 'ddr'")
+            raise ValueError(f"ServerNode: frontend is {frontend!r}; allowed: 'simulation', 'ddr' or 'delay line'")
         self._inputs = tuple(inputs)
-        self._bank = RegisterBank(SERVER, build_hash=build_hash, clock_hz=clock_hz)
+        self._lines = frontend == "delay line"
+        self._bank = RegisterBank(
+            SERVER,
+            build_hash=build_hash,
+            clock_hz=clock_hz,
+            constants=frontend_constants(frontend, chains=chains, taps=taps),
+        )
         self._rooms = Rooms((*PARTS, *channel_rooms(channels), *link_rooms(SENT)), separate=rooms)
         super().__init__({**NODE_MEMBERS, **inputs, **({"o_awake": Out(len(self._rooms))} if rooms else {})})
 
@@ -83,7 +99,11 @@ class ServerNode(wiring.Component):
         wiring.connect(m, link.tx, wiring.flipped(self.tx))
 
         # Pins to tags.
-        m.d.comb += [getattr(frontend, name).eq(getattr(self, name)) for name in self._inputs]
+        if self._lines:
+            connect_pins(m, self, bank)
+            connect_lines(m, self, bank, frontend)
+        else:
+            m.d.comb += [getattr(frontend, name).eq(getattr(self, name)) for name in self._inputs]
         wiring.connect(m, frontend.o, tagger.i)
         m.d.comb += [tagger.i_clock.eq(timebase.o_anchor.clock), tagger.i_enable.eq(bank.o_channel_enable)]
         for channel, name in enumerate(CHANNELS):
@@ -155,6 +175,11 @@ class ServerNode(wiring.Component):
             },
             **{name: getattr(finder, f"o_{name}") for name in ("heralds", "multiple", "unjoined")},
             "unsent": tracker.o_lost,
+            **{
+                f"{kind}_{name}": self._line_strobe(kind, channel)
+                for channel, name in enumerate(CHANNELS)
+                for kind in ("uncalibrated", "runts")
+            },
         }
         for name, strobe in strobes.items():
             counters[name] = Signal(64, name=name)
@@ -163,8 +188,20 @@ class ServerNode(wiring.Component):
         connect_core(m, self, SERVER, bank, link, timebase, counters)
 
         if hasattr(self, "o_awake"):
-            m.d.comb += [self.o_awake.eq(self._rooms.awake), self.o_idle.eq(~self.o_awake.any())]
+            m.d.comb += [self.o_awake.eq(self._rooms.awake), self.o_idle.eq(~self.o_awake.any() & self._lines_idle)]
         else:
             quiet = Cat(tagger.o_idle, ~framer.o_busy, tracker.o_idle, finder.o_idle, join.o_idle, link.o_idle)
-            m.d.comb += self.o_idle.eq(quiet.all())
+            m.d.comb += self.o_idle.eq(quiet.all() & self._lines_idle)
         return m
+
+    @property
+    def _lines_idle(self) -> Value:
+        return self._frontend.o_idle if self._lines else Const(1)
+
+    def _line_strobe(self, kind: str, channel: int) -> Value:
+        """A hit of an enabled channel that gave no edge for want of a table; a runt."""
+        if not self._lines:
+            return Const(0)
+        if kind == "runts":
+            return self.i_runt[channel]
+        return self._frontend.o_uncalibrated[channel] & self._bank.o_channel_enable[channel]

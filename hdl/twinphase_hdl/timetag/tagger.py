@@ -114,14 +114,19 @@ class Tagger(wiring.Component):
         m.submodules.horizon = horizon = self.horizon
         m.submodules.merge = merge = self.merge
 
+        # The clock count of the edges that come now, but for the last register.
+        clock: Value = self.i_clock
+        if self.frontend_latency > 1:
+            clock = Signal.like(self.i_clock)
+            m.d.sync += clock.eq(self.i_clock - (self.frontend_latency - 2))
+
         def clock_of_edges(name: str) -> Value:
             """A copy for each channel, so that it can lie beside it; synthesis must not make one of them again."""
-            clock: Value = self.i_clock
-            for k in range(self.frontend_latency):
-                earlier = Signal.like(self.i_clock, name=f"{name}_{k}", attrs={"keep": 1})
-                m.d.sync += earlier.eq(clock)
-                clock = earlier
-            return clock
+            if not self.frontend_latency:
+                return self.i_clock
+            copy = Signal.like(self.i_clock, name=name, attrs={"keep": 1})
+            m.d.sync += copy.eq(clock)
+            return copy
 
         m.d.comb += [
             horizon.i_clock.eq(clock_of_edges("horizon_clock")),
