@@ -47,8 +47,8 @@ def detector_rates(bench: Bench, number: int) -> ClickRates:
     """Rates of a channel's detector; zeros where there is none.
 
     Candidates c = r + p m: steady light and dark counts r, after-pulses of all m clicks with probability p. A pulse train f with
-    a candidate in q = 1 - exp(-mean) of its pulses gives ``m_p = f q / ((1 + c t) (1 + q k))`` clicks, t the dead time, k = floor(t f)
-    the pulses that a click hides; steady light then ``m - m_p = c (1 - m_p t) / (1 + c t)``.
+    a candidate in q = 1 - exp(-mean) of its pulses gives ``m_p = f q / ((1 + c t) (1 + q k))`` clicks, t the dead time, k the
+    pulses after a click that come before t; steady light then ``m - m_p = c (1 - m_p t) / (1 + c t)``.
     """
     detector = bench.detector(number)
     if detector is None:
@@ -69,7 +69,7 @@ def detector_rates(bench: Bench, number: int) -> ClickRates:
         trains = 0.0
         for rate, mean in pulsed:
             q = -math.expm1(-mean)
-            trains += rate * q * alive / (1 + q * math.floor(dead_s * rate))
+            trains += rate * q * alive / (1 + q * (math.ceil(dead_s * rate - 1e-6) - 1))
         total = candidates * alive * (1 - trains * dead_s) + trains
     return ClickRates(raw=raw, total=total, alive=max(0.0, 1 - total * dead_s))
 

@@ -42,7 +42,7 @@ def padded(values: list[int]) -> np.ndarray:
     drawn=stream,
     gate_table=st.lists(st.sampled_from([0, 0x80, 0x81, 0x82, 0x83, 0x9F, 0x01]), min_size=4, max_size=4),
     gate_from=st.lists(st.integers(0, 8), min_size=4, max_size=4),
-    gate_to=st.lists(st.integers(0, 20) | st.sampled_from([2**27, 2**27 - 1]), min_size=4, max_size=4),
+    gate_to=st.lists(st.integers(0, 20) | st.sampled_from([2**27, 2**27 - 1, 2**28 - 1]), min_size=4, max_size=4),
     window_enable=st.integers(0, 15),
     window=st.tuples(st.integers(0, 40), st.integers(0, 200)),
     filter_mask=st.lists(st.integers(0, 15), min_size=4, max_size=4),
@@ -51,6 +51,10 @@ def padded(values: list[int]) -> np.ndarray:
 )
 @example(
     drawn=(MASK - 2, [(0, 0), (0, 1), (5, 1), (0, 0)]), gate_table=[0x81, 0x80, 0, 0], gate_from=[0] * 4, gate_to=[5] * 4,
+    window_enable=0, window=(0, 0), filter_mask=[0] * 4, filter_window=0, filter_depth=512,
+)  # fmt: skip
+@example(
+    drawn=(9, [(0, 1), (2**27, 0), (0, 1), (2**27 + 1, 0)]), gate_table=[0x81, 0, 0, 0], gate_from=[0] * 4, gate_to=[2**28 - 1] * 4,
     window_enable=0, window=(0, 0), filter_mask=[0] * 4, filter_window=0, filter_depth=512,
 )  # fmt: skip
 def test_selector(

@@ -52,9 +52,9 @@ def scalar(
 
 settings_strategy = st.fixed_dictionaries(
     {
-        "dead_time": st.sampled_from([0, 1, 7, 40, 2**26 - 1]) | st.integers(0, 60),
-        "veto_from": st.integers(0, 60),
-        "veto_to": st.sampled_from([0, 2**26 - 1]) | st.integers(0, 90),
+        "dead_time": st.sampled_from([0, 1, 7, 40, 2**26 - 1]) | st.integers(0, 9),
+        "veto_from": st.integers(0, 9) | st.integers(0, 60),
+        "veto_to": st.sampled_from([0, 2**26 - 1]) | st.integers(5, 12) | st.integers(0, 90),
         "divider": st.sampled_from([0, 1, 2, 3, 65535]),
         "walk_shift": st.sampled_from([0, 1, 3, 20, 21, 31]),
         "walk": st.lists(st.integers(-(2**11), 2**11 - 1), min_size=64, max_size=64),
@@ -69,7 +69,10 @@ PLAIN = {
 @given(
     first=st.integers(0, MASK),
     steps=st.lists(
-        st.integers(1, 80) | st.sampled_from([2**26 - 1, 2**26, 2**26 + 1, 2**36 - 5, 2**36 + 3, 2**40]), max_size=40
+        st.integers(1, 9)
+        | st.integers(1, 80)
+        | st.sampled_from([2**26 - 1, 2**26, 2**26 + 1, 2**36 - 5, 2**36 + 3, 2**40]),
+        max_size=40,
     ),
     settings=settings_strategy,
     flags=st.lists(st.tuples(st.booleans(), st.booleans()), min_size=41, max_size=41),
@@ -95,6 +98,16 @@ def test_every_edge_has_one_fate(
     assert made.fates.tolist() == [int(fate) for fate in fates]
     assert made.times_ticks.tolist() == times
     assert sum(made.count(fate) for fate in Fate) == len(edges)
+
+
+def test_limits_of_dead_time_and_veto() -> None:
+    """Below the dead time: dead; from VETO_FROM to before VETO_TO: vetoed; each pair of edges is far from the others."""
+    settings = InputSettings(dead_time=10, veto_from=20, veto_to=30)
+    distances = {9: Fate.DEAD, 10: Fate.QUEUED, 19: Fate.QUEUED, 20: Fate.VETOED, 29: Fate.VETOED, 30: Fate.QUEUED}
+    edges = [(k << 20) + extra for k, distance in enumerate(distances) for extra in (0, distance)]
+    fates = tag_inputs(np.array(edges, dtype=np.uint64), settings).fates
+    assert fates[::2].tolist() == [Fate.QUEUED] * len(distances)
+    assert fates[1::2].tolist() == list(distances.values())
 
 
 def test_silence_of_any_length_keeps_times() -> None:
