@@ -102,6 +102,21 @@ class Emitter(Part):
         return self.excitation_hz * (1e9 / self.lifetime_ns) / self.total_hz
 
 
+class Thermal(Part):
+    """Chaotic light of one mode with a Lorentzian line, bunched: ``g2 = 1 + exp(-2 |tau| / coherence)``."""
+
+    kind: Literal["thermal"]
+    rate_hz: float = Field(ge=0, le=MAX_PHOTON_RATE)
+    coherence_ns: float = Field(ge=1000, le=1e6)
+    """Of the field, whose correlation is ``exp(-|tau| / coherence)``; at least 1000 ns, as it is drawn in steps of a twentieth."""
+    to: Split
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        _check_split(self.to)
+        return self
+
+
 class Pairs(Part):
     """Photon pairs, Poissonian in time, one photon to each of two channels."""
 
@@ -149,7 +164,8 @@ class Detector(Part):
     """Mean of the delay beyond the dead time."""
 
 
-Source = Annotated[Poisson | Pulsed | Emitter | Pairs | Periodic, Field(discriminator="kind")]
+Light = Poisson | Pulsed | Emitter | Thermal | Pairs
+Source = Annotated[Light | Periodic, Field(discriminator="kind")]
 
 
 class Bench(Part):
@@ -232,7 +248,7 @@ class Bench(Part):
         return None
 
 
-def _targets(source: Poisson | Pulsed | Emitter | Pairs | Periodic) -> tuple[int | str, ...]:
+def _targets(source: Light | Periodic) -> tuple[int | str, ...]:
     return (source.channel,) if isinstance(source, Periodic) else tuple(source.to)
 
 

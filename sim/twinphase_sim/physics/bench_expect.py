@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import erf, erfcx, ndtr
 
-from twinphase_spec.bench import Bench, Emitter, Pairs, Periodic, Poisson, Pulsed
+from twinphase_spec.bench import Bench, Emitter, Light, Pairs, Periodic, Pulsed, Thermal
 
 from .bench_sources import efficiency
 
@@ -48,19 +48,23 @@ def detector_rates(bench: Bench, number: int) -> ClickRates:
 
     Candidates c = r + p m: steady light and dark counts r, after-pulses of all m clicks with probability p. A pulse train f with
     a candidate in q = 1 - exp(-mean) of its pulses gives ``m_p = f q / ((1 + c t) (1 + q k))`` clicks, t the dead time, k the
-    pulses after a click that come before t; steady light then ``m - m_p = c (1 - m_p t) / (1 + c t)``.
+    pulses after a click that come before t; steady light then ``m - m_p = c (1 - m_p t) / (1 + c t)``. Bunched light
+    hides itself more: by its rate squared times the integral of g2 - 1 over t.
     """
     detector = bench.detector(number)
     if detector is None:
         return ClickRates(raw=0.0, total=0.0, alive=1.0)
     dead_s = detector.dead_time_ns * 1e-9
-    steady, pulsed = detector.dark_hz, []
+    steady, pulsed, bunched = detector.dark_hz, [], 0.0
     for source in bench.sources:
         share = _share(bench, source, number)
         if isinstance(source, Pulsed):
             pulsed.append((source.rate_hz, source.photons * share))
         elif not isinstance(source, Periodic):
             steady += source.rate_hz * share
+        if isinstance(source, Thermal):
+            half_s = source.coherence_ns * 1e-9 / 2
+            bunched += (source.rate_hz * share) ** 2 * half_s * -math.expm1(-dead_s / half_s)
     raw = steady + sum(rate * mean for rate, mean in pulsed)
     total = steady
     for _ in range(60):  # contracts by (total * dead_s + p) each time
@@ -70,7 +74,7 @@ def detector_rates(bench: Bench, number: int) -> ClickRates:
         for rate, mean in pulsed:
             q = -math.expm1(-mean)
             trains += rate * q * alive / (1 + q * (math.ceil(dead_s * rate - 1e-6) - 1))
-        total = candidates * alive * (1 - trains * dead_s) + trains
+        total = (candidates - bunched * alive) * alive * (1 - trains * dead_s) + trains
     return ClickRates(raw=raw, total=total, alive=max(0.0, 1 - total * dead_s))
 
 
@@ -105,9 +109,9 @@ def g2(
 ) -> NDArray[np.float64]:
     """g2 of tags at two channels against ``tau_ps``, tag b minus tag a, averaged over a bin of ``bin_ps`` (pair peaks only).
 
-    Coherent light: 1. Emitter with shares s of the raw clicks: ``1 - s_a s_b exp(-k |tau|)``, convolved with both jitters. Pairs:
-    their rate over ``r_a r_b``, times the density of their time difference. Raises ValueError for one channel with
-    itself or pulsed light at both.
+    Coherent light: 1. Emitter with shares s of the raw clicks: ``1 - s_a s_b exp(-k |tau|)``, thermal light
+    ``1 + s_a s_b exp(-2 |tau| / coherence)``, convolved with both jitters. Pairs: their rate over ``r_a r_b``, times the density of
+    their time difference. Raises ValueError for one channel with itself or pulsed light at both.
     """
     first, second = bench.number(a), bench.number(b)
     result = _steady_g2(bench, first, second, tau_ps)
@@ -151,7 +155,7 @@ def delay_density(bench: Bench, channel: int | str, tau_ps: NDArray[np.float64])
     return photons * np.exp(-mean * before) * (mean / -math.expm1(-mean))
 
 
-def _share(bench: Bench, source: Poisson | Pulsed | Emitter | Pairs | Periodic, number: int) -> float:
+def _share(bench: Bench, source: Light | Periodic, number: int) -> float:
     """Clicks at a channel per photon (or pair) of a source, before dead time."""
     if isinstance(source, Periodic):
         return 0.0
@@ -175,6 +179,9 @@ def _steady_g2(bench: Bench, a: int, b: int, tau_ps: NDArray[np.float64]) -> NDA
             raise ValueError(f"bench {bench.name}: pulsed light reaches channels {a} and {b}; allowed: one of them")
         if isinstance(source, Emitter) and shares:
             result -= shares * source.rate_hz**2 / raw * _blurred_exponential(source.total_hz, tau_s, sigma)
+        if isinstance(source, Thermal) and shares:
+            rate = 2e9 / source.coherence_ns
+            result += shares * source.rate_hz**2 / raw * _blurred_exponential(rate, tau_s, sigma)
     return result
 
 

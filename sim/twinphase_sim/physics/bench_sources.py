@@ -10,10 +10,11 @@ import math
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from twinphase_spec.bench import Bench, Emitter, Pairs, Periodic, Poisson, Pulsed
+from twinphase_spec.bench import Bench, Emitter, Pairs, Periodic, Poisson, Pulsed, Thermal
 from twinphase_spec.units import TICKS_PER_SECOND
 
 BLOCK_TICKS = 1 << 30
@@ -38,6 +39,8 @@ def drawers(bench: Bench) -> list[Drawer]:
                 made.append(_pulsed(source, _shares(bench, source.to)))
             case Emitter():
                 made.append(_Emissions(source, _shares(bench, source.to)).draw)
+            case Thermal():
+                made.append(_Chaos(source, _shares(bench, source.to)).draw)
             case Pairs():
                 made.append(_pairs(bench, source))
             case Periodic():
@@ -122,6 +125,44 @@ class _Emissions:
         for channel, share in self._shares.items():
             yield channel, emitted[(ways >= low) & (ways < low + share)]
             low += share
+
+
+@numba.njit(cache=True)
+def _field(noise: NDArray[np.complex128], memory: float, start: complex) -> NDArray[np.complex128]:
+    """``E[i] = memory E[i - 1] + sqrt(1 - memory^2) noise[i]``, stationary with mean square 1."""
+    field = np.empty_like(noise)
+    kick = math.sqrt(1 - memory * memory)
+    last = start
+    for i in range(noise.size):
+        last = memory * last + kick * noise[i]
+        field[i] = last
+    return field
+
+
+class _Chaos:
+    """Poissonian light whose rate follows ``|E|^2``, E a complex Gaussian field that forgets itself over the coherence time.
+
+    E is constant over steps of a twentieth of that: g2 is wrong by at most ``(2 / 20)^2 / 8``.
+    """
+
+    def __init__(self, source: Thermal, shares: dict[int, float]) -> None:
+        self._rate_hz = source.rate_hz
+        self._shares = shares
+        coherence = source.coherence_ns * 1000 * TICKS_PER_PS
+        self._steps = math.ceil(20 * BLOCK_TICKS / coherence)
+        self._memory = math.exp(-BLOCK_TICKS / self._steps / coherence)
+        self._last: complex | None = None
+
+    def draw(self, generator: np.random.Generator, block: int) -> Iterator[Part]:
+        step = BLOCK_TICKS / self._steps
+        noise = generator.normal(0, math.sqrt(0.5), 2 * self._steps + 2).view(np.complex128)
+        field = _field(noise[1:], self._memory, complex(noise[0]) if self._last is None else self._last)
+        self._last = complex(field[-1])
+        until = np.cumsum(field.real**2 + field.imag**2)
+        for channel, share in self._shares.items():
+            count = generator.poisson(self._rate_hz * share * BLOCK_SECONDS * until[-1] / self._steps)
+            chosen = np.searchsorted(until, generator.random(count) * until[-1], side="right")
+            yield channel, (np.minimum(chosen, self._steps - 1) + generator.random(count)) * step
 
 
 def _pairs(bench: Bench, source: Pairs) -> Drawer:

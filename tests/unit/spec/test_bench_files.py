@@ -92,7 +92,7 @@ def changed(old: str, new: str) -> str:
         ("rate_hz = 1e3", "rate_hz = 6e7", "sources.4.periodic.rate_hz is 60000000.0; allowed: less than or equal to 50000000"),
         ("rate_hz = 1e3\nchannel", "rate_hz = 5e7\njitter_ps = 800.0\nchannel", "is not valid TOML"),
         ("offset_ps = 25.0\njitter_ps = 20.0", "jitter_ps = 9e4\noffset_ps = 2e6", "sources.4.periodic.offset_ps is 2000000.0; allowed"),
-        ('kind = "emitter"', 'kind = "laser"', "sources.2.kind is 'laser'; allowed: 'poisson', 'pulsed', 'emitter', 'pairs', 'peri"),
+        ('kind = "emitter"', 'kind = "laser"', "sources.2.kind is 'laser'; allowed: 'poisson', 'pulsed', 'emitter', 'thermal', 'pa"),
         ('kind = "emitter"\n', "", "sources.2.kind is missing; give it a value"),
         ('channel = "signal"\n', 'channel = "idler"\n', "detectors.1.channel is 'idler', which has a detector; allowed: one per chan"),
         ("dead_time_ns = 40.0", "dead_time_ns = 8.0", "detectors.0.dead_time_ns is 8.0; allowed: greater than or equal to 16"),
