@@ -11,11 +11,16 @@ import pyarrow.parquet as pq
 import pytest
 from fake_node import TIMETAGGER, FakeNode, TaggerRegisters, random_tags, record_packets, tag_packets
 from test_host_cli import run
+from test_host_recording import ListDevice
 
 from twinphase.device import open_device
 from twinphase.errors import DeviceError
+from twinphase.measure.correlate import Bins
+from twinphase.measure.histogram import Histogram
 from twinphase.measure.losses import unexplained_edges
 from twinphase.measure.tagger_setup import apply_settings, settings
+from twinphase.packets import Decoder
+from twinphase.recording.writer import record
 from twinphase_spec.packets import Stream
 from twinphase_spec.registers import NodeType
 from twinphase_spec.tagger import CHANNEL_COUNTERS
@@ -157,6 +162,40 @@ def test_measure_reference_says_that_it_is_absent(capsys, recording):
     code, out, _ = run(capsys, "measure", str(recording), "reference", "--clock", "2")
     assert code == 0
     assert "absent" in out
+
+
+def test_lost_packets_separate_tags_live_and_recorded_alike(tmp_path):
+    """Pairs across a lost packet are not counted; a recording knows the place as well as the live stream."""
+    tags = random_tags(5000, 8, mean_step_ticks=3_000_000, channels=(0, 1))
+    packets = tag_packets(tags, 50)
+    lost = [7, 8, 50, 91]
+    kept = [packet for i, packet in enumerate(packets) if i not in lost]
+    status = record_packets(Stream.STATUS, status_records(1), 1, 1 << 17, 1 << 20)
+    bins = Bins(low_ticks=-(1 << 26), width_ticks=1 << 22, count=32)
+    stretches = [tags[a * 50 : b * 50] for a, b in ((0, 7), (9, 50), (51, 91), (92, 100))]
+    expected = np.zeros(bins.count, np.int64)
+    for part in stretches:
+        times = part["time_ticks"]
+        difference = times[part["channel"] == 1] - times[part["channel"] == 0][:, None] - bins.low_ticks
+        inside = difference[(difference >= 0) & (difference < 1 << 27)]
+        expected += np.bincount(inside >> 22, minlength=bins.count)
+    live_ticks = sum(int(part["time_ticks"][-1] - part["time_ticks"][0]) for part in stretches)
+
+    def measured(batches):
+        histogram = Histogram(start=0, stops=[1], bins=bins)
+        for batch in batches:
+            histogram.update(batch)
+        assert histogram.counts[0].tolist() == expected.tolist()
+        assert (histogram.stream.gaps, histogram.stream.lost_tags) == (3, 200)
+        return histogram.stream.live_ticks
+
+    decoder = Decoder(TIMETAGGER)
+    batches = [decoder.decode(kept[i : i + 13]) for i in range(0, len(kept), 13)] + [decoder.finish()]
+    assert measured(batches) == live_ticks
+    device = ListDevice(kept + status, 13)
+    device.registers = TaggerRegisters()
+    record(device, tmp_path / "run")
+    assert measured(open_device(str(tmp_path / "run")).batches()) == live_ticks
 
 
 @pytest.mark.parametrize(

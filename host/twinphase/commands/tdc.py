@@ -61,12 +61,14 @@ def run(arguments: argparse.Namespace) -> int:
 def _table(channels: list[ChannelCalibration]) -> Table:
     from rich.table import Table
 
-    table = Table(title="delay lines", title_justify="left")
-    for name in ("line", "hits", "edges/s", "LSB ps", "DNL", "INL ps", "raw INL ps", "rms ps", "scale ppm", "state"):
-        table.add_column(name, justify="left" if name in ("line", "state") else "right")
+    from ..measure.calibration import CALIBRATED
+
+    title = "delay lines: LSB and rms bound in ps, largest |DNL| in LSB, |INL| calibrated and raw in ps, scale in ppm"
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    for name in ("line", "hits", "LSB", "rms", "DNL", "INL", "raw", "scale", "state"):
+        table.add_column(name, justify="left" if name in ("line", "state") else "right", no_wrap=True)
     for channel in channels:
-        state = "calibrated" if channel.as_dict()["calibrated"] else "not calibrated"
-        state = state if channel.enabled else "disabled"
+        state = "calibrated" if channel.status & CALIBRATED else "not calibrated"
         for h, chain in enumerate(channel.chains):
             for line in chain:
                 name = str(channel.channel) + (f".{h}" if len(channel.chains) > 1 else "")
@@ -75,21 +77,15 @@ def _table(channels: list[ChannelCalibration]) -> Table:
                 table.add_row(
                     name,
                     f"{line.hits:,}",
-                    f"{channel.edges / channel.watched_s:,.0f}",
-                    _number(line.lsb_ps),
-                    _range(shown["dnl_lsb_min_max"]),
-                    _range(shown["inl_ps_min_max"]),
-                    _range(shown["raw_inl_ps_min_max"]),
-                    _number(line.rms_bound_ps),
+                    "-" if line.lsb_ps is None else f"{line.lsb_ps:.2f}",
+                    "-" if line.rms_bound_ps is None else f"{line.rms_bound_ps:.2f}",
+                    *(_largest(shown[f"{key}_min_max"]) for key in ("dnl_lsb", "inl_ps", "raw_inl_ps")),
                     f"{channel.scale * 1e6:+.0f}",
-                    state + ("" if line.evenly_spread or not line.hits else ", uneven"),
+                    (state if channel.enabled else "disabled")
+                    + ("" if line.evenly_spread or not line.hits else ", uneven"),
                 )
     return table
 
 
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}"
-
-
-def _range(values: list[float] | None) -> str:
-    return "-" if values is None else f"{values[0]:+.2f} {values[1]:+.2f}"
+def _largest(extremes: list[float] | None) -> str:
+    return "-" if extremes is None else f"{max(map(abs, extremes)):.2f}"

@@ -75,17 +75,25 @@ class G2:
         scale[~np.isfinite(scale)] = np.nan
         return self.counts * scale, np.sqrt(np.maximum(self.counts, 1)) * scale
 
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON; NaN becomes None."""
-        value, error = self.values()
+    def summary(self) -> dict[str, Any]:
+        """Channels, tags, rates and live time; without the bins."""
+        live_s = self.stream.live_s
         return {
             "channels": list(self.channels),
             "bin_ps": self.bins.width_ticks * TICK_PS,
-            "tau_ps": (self.bins.centres_ticks * TICK_PS).tolist(),
-            "live_s": self.stream.live_s,
+            "bins": self.bins.count,
+            "live_s": live_s,
             "gaps": self.stream.gaps,
             "tags": list(self.tags),
-            "rates_hz": [n / self.stream.live_s if self.stream.live_ticks else None for n in self.tags],
+            "rates_hz": [n / live_s if live_s else None for n in self.tags],
+            "pairs": int(self.counts.sum()),
+        }
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON: the summary and lists per bin; NaN becomes None."""
+        value, error = self.values()
+        return self.summary() | {
+            "tau_ps": (self.bins.centres_ticks * TICK_PS).tolist(),
             "exposure_s": (self.exposure_ticks / TICKS_PER_SECOND).tolist(),
             "counts": self.counts.tolist(),
             "g2": [None if np.isnan(x) else float(x) for x in value],

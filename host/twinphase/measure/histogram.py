@@ -84,8 +84,8 @@ class Histogram:
         self._single[i] += np.bincount(place, minlength=self.bins.count)
         return int(np.count_nonzero(to_stop))
 
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON: bins in picoseconds, counts, the moments of each row, live seconds."""
+    def summary(self) -> dict[str, Any]:
+        """Bins in picoseconds, sums and moments of each row, live seconds; without the counts."""
         bins = self.bins
         counts = self.counts
         centres = bins.centres_ticks * TICK_PS
@@ -103,8 +103,11 @@ class Histogram:
             "counted": counts.sum(axis=1).tolist(),
             "mean_ps": [_moment(centres, row)[0] for row in counts],
             "rms_ps": [_moment(centres, row)[1] for row in counts],
-            "counts": counts.tolist(),
         }
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON: the summary and ``counts``, one list per stop channel."""
+        return self.summary() | {"counts": self.counts.tolist()}
 
 
 def _moment(centres: NDArray[np.float64], row: NDArray[np.int64]) -> tuple[float | None, float | None]:

@@ -136,9 +136,9 @@ class HistogramKind(Kind):
         table = Table(title=state.title(), title_justify="left")
         for name in ("start", "stop", "starts", "stops", "counted", "peak ps", "mean ps", "rms ps"):
             table.add_column(name, justify="left" if name in ("start", "stop") else "right")
-        result, bins = self.as_dict(), self.histogram.bins
+        result, bins, rows = self.histogram.summary(), self.histogram.bins, self.histogram.counts
         for i, stop in enumerate(self.histogram.stops):
-            counts = self.histogram.counts[i]
+            counts = rows[i]
             peak = f"{bins.centres_ticks[int(counts.argmax())] * TICK_PS:.1f}" if counts.any() else "-"
             table.add_row(
                 self.names[self.histogram.start],
@@ -213,17 +213,16 @@ class G2Kind(Kind):
         return self.g2.as_dict()
 
     def table(self, state: Watched) -> Table:
-        result = self.as_dict()
-        middle = len(result["tau_ps"]) // 2
+        result, centres, (values, errors) = self.g2.summary(), self.g2.bins.centres_ticks, self.g2.values()
+        middle = len(centres) // 2
         rates = [
             f"{self.names[c]} {_hz(rate)}/s" for c, rate in zip(result["channels"], result["rates_hz"], strict=True)
         ]
-        rows = [("tags", "  ".join(rates)), ("pairs", f"{sum(result['counts']):,}")]
-        step = max(1, -(-len(result["tau_ps"]) // TABLE_BINS))
-        for k in range(middle % step, len(result["tau_ps"]), step):
-            value, error = result["g2"][k], result["error"][k]
-            text = "-" if value is None else f"{value:.4f} +- {error:.4f}"
-            rows.append((f"{result['tau_ps'][k] / 1000:+.3f} ns", text))
+        rows = [("tags", "  ".join(rates)), ("pairs", f"{result['pairs']:,}")]
+        step = max(1, -(-len(centres) // TABLE_BINS))
+        for k in range(middle % step, len(centres), step):
+            text = "-" if math.isnan(values[k]) else f"{values[k]:.4f} +- {errors[k]:.4f}"
+            rows.append((f"{round(centres[k] * TICK_PS / 1000, 3) + 0.0:+.3f} ns", text))
         return self._two_columns(state, rows)
 
     def figure(self) -> Figure:

@@ -42,5 +42,5 @@ def linearity(channels: Sequence[ChannelCalibration]) -> Figure:
         axis.axhline(0, color=GREY, lw=0.6)
     axes[-1].set(xlabel="code", xlim=(-1, end))
     if lines:
-        axes[0].legend(ncols=4, fontsize=8, frameon=False)
+        axes[0].legend(ncols=4, fontsize=8, frameon=False, loc="lower left", bbox_to_anchor=(0, 1))
     return figure
