@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Const, Instance, Module, Signal
+from amaranth.hdl import ClockSignal, Const, Instance, Module, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.cdc import FFSynchronizer
 from amaranth.lib.wiring import In, Out
@@ -23,7 +23,7 @@ from twinphase_spec.tdc import code_bits
 
 from .chain_sites import Site
 from .manifest import HIT_CLOCK
-from .place_chains import CELL, CHAIN, PLACE, TAPS
+from .place_chains import CELL, CHAIN, PLACE, SAMPLE, TAPS
 
 CELL_FILE = f"{CELL.lower()}.v"
 CELL_VERILOG = f"""\
@@ -40,6 +40,18 @@ PASS = Const(0xFFFF, 16)
 """Carry out is carry in, and the cell shows the complement of its carry in."""
 INJECT_COMPLEMENT = Const(0x0005, 16)
 """Carry out is the complement of input A (B = C = D = 1), so that the cells behind show A itself."""
+
+_FLIP_FLOP = {
+    "p_GSR": "ENABLED",
+    "p_CEMUX": "1",
+    "p_CLKMUX": "CLK",
+    "p_LSRMUX": "LSR",
+    "p_REGSET": "RESET",
+    "p_SRMODE": "LSR_OVER_CE",
+    "i_LSR": Const(0),
+    "a_keep": "1",
+}
+"""A plain one that starts at 0."""
 
 OSCILLATOR_HZ = 310e6
 OSCILLATOR_DIVIDER = 32
@@ -140,21 +152,16 @@ class DelayLine(wiring.Component):
         )
         m.submodules.toggle_ff = Instance(
             "TRELLIS_FF",
-            p_GSR="ENABLED",
-            p_CEMUX="1",
-            p_CLKMUX="CLK",
-            p_LSRMUX="LSR",
-            p_REGSET="RESET",
-            p_SRMODE="LSR_OVER_CE",
+            **_FLIP_FLOP,
             i_CLK=hit,
             i_DI=toggle_next,
-            i_LSR=Const(0),
             o_Q=toggle,
-            a_keep="1",
             **{f"a_{PLACE}": str(self._sites[0])},
         )
+        clock = Signal()
+        m.d.comb += clock.eq(ClockSignal("tdc"))
         for chain, site in enumerate(self._sites):
-            m.submodules[f"chain{chain}"] = _Chain(toggle, self.o_taps[chain], self._taps, site)
+            m.submodules[f"chain{chain}"] = _Chain(toggle, clock, self.o_taps[chain], self._taps, site)
         m.submodules.level = FFSynchronizer(self.i_pin, self.o_level, reset_less=True)
         return m
 
@@ -168,8 +175,8 @@ def _source(index: int) -> int:
 class _Chain(wiring.Component):
     """Injector, carry cells, sampling flip-flops."""
 
-    def __init__(self, hit: Signal, taps: Any, count: int, site: Site) -> None:
-        self._hit, self._taps, self._count, self._site = hit, taps, count, site
+    def __init__(self, hit: Signal, clock: Signal, taps: Any, count: int, site: Site) -> None:
+        self._hit, self._clock, self._taps, self._count, self._site = hit, clock, taps, count, site
         super().__init__({})
 
     def elaborate(self, platform: Any) -> Module:
@@ -205,8 +212,13 @@ class _Chain(wiring.Component):
                 a_keep="1",
             )
             for half in range(2):
-                sampled = Signal(reset_less=True, name=f"tap{2 * cell + half}")
-                m.d.tdc += sampled.eq(shown[half])
-                m.d.comb += self._taps[2 * cell + half].eq(sampled)
+                # An instance, whose name stays: it says which tap this is when the placement is checked.
+                m.submodules[f"{SAMPLE}{2 * cell + half}"] = Instance(
+                    "TRELLIS_FF",
+                    **_FLIP_FLOP,
+                    i_CLK=self._clock,
+                    i_DI=shown[half],
+                    o_Q=self._taps[2 * cell + half],
+                )
             carry = following
         return m

@@ -14,7 +14,7 @@ from typing import Any
 from twinphase.errors import TwinphaseError
 
 from .chain_sites import Site
-from .place_chains import CHAIN, top_module
+from .place_chains import CHAIN, SAMPLE, top_module
 
 _BEL = re.compile(r"X(\d+)/Y(\d+)/SLICE([A-D])\.(K|FF)([01])")
 PASS, INJECT = "1" * 16, f"{5:016b}"
@@ -28,12 +28,10 @@ class _Placed:
     """The placed netlist: cells by place, source and loads of each net."""
 
     def __init__(self, design: dict[str, Any]) -> None:
-        module = top_module(design)
-        self.cells: dict[str, Any] = module["cells"]
+        self.cells: dict[str, Any] = top_module(design)["cells"]
         self.at: dict[str, str] = {}
         self.source: dict[Any, tuple[str, str]] = {}
         self.loads: dict[Any, list[tuple[str, str]]] = defaultdict(list)
-        self.names: dict[Any, set[str]] = defaultdict(set)
         for name, cell in self.cells.items():
             self.at[cell["attributes"].get("NEXTPNR_BEL", "")] = name
             for port, bits in cell["connections"].items():
@@ -42,9 +40,6 @@ class _Placed:
                         self.source[bit] = (name, port)
                     else:
                         self.loads[bit].append((name, port))
-        for name, net in module["netnames"].items():
-            for bit in net["bits"]:
-                self.names[bit].add(name)
 
     def net(self, cell: str, port: str) -> Any:
         """The net at a port, None if it is open."""
@@ -131,8 +126,8 @@ def _check_chain(placed: _Placed, site: Site, taps: int) -> None:
         if placed.loads[shown] != [(flip_flop, "DI")] or placed.parameter(flip_flop, "SD") != "1":
             raise fault(f"{what} is not sampled by the flip-flop beside it, {place}, and by nothing else")
         clocks.add(placed.net(flip_flop, "CLK"))
-        if not any(re.search(rf"\btap{tap}$", net) for net in placed.names[placed.net(flip_flop, "Q")]):
-            raise fault(f"{what} is another tap of the design: {', '.join(placed.names[placed.net(flip_flop, 'Q')])}")
+        if flip_flop.rpartition(".")[2] != f"{SAMPLE}{tap}":
+            raise fault(f"{what} is another tap of the design: {flip_flop}")
     if placed.loads[carry]:
         raise fault(f"the chain goes on after {taps} taps")
     if len(clocks) != 1:

@@ -22,6 +22,8 @@ from typing import Any
 
 CELL = "TDL_CCU2C"
 CHAIN, PLACE, TAPS = "tdl_chain", "tdl_place", "tdl_taps"
+SAMPLE = "sample"
+"""Name of a tap's flip-flop, with the tap's number behind it."""
 HALVES_PER_TILE = 8
 INJECTOR_HALF = 6
 """First of the injector's two halves in its tile."""

@@ -85,8 +85,9 @@ def half_moved(design: dict[str, Any], site: Site) -> None:
 
 
 def swapped_order(design: dict[str, Any], site: Site) -> None:
-    one, two = (cells_at(design, site, tap)[1]["connections"] for tap in (3, 4))
-    one["Q"], two["Q"] = two["Q"], one["Q"]
+    cells = top_module(design)["cells"]
+    one, two = (next(n for n, c in cells.items() if c is cells_at(design, site, tap)[1]) for tap in (3, 4))
+    cells[one], cells[two] = cells[two], cells[one]
 
 
 def swapped_samples(design: dict[str, Any], site: Site) -> None:

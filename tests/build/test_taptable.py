@@ -35,7 +35,7 @@ def free_cells(taps: int, odd: str = "") -> list[str]:
 
 def wire(tap: int, delay: str, target: str = "DI") -> str:
     source = rf"{CHAIN}.cell{tap // 2}\$half{tap % 2}/F"
-    return f"        (INTERCONNECT {source} {CHAIN}.tap{tap}_TRELLIS_FF_Q/{target} ({delay}) ({delay}))"
+    return f"        (INTERCONNECT {source} {CHAIN}.sample{tap}/{target} ({delay}) ({delay}))"
 
 
 def test_cells_and_wires_make_a_table() -> None:
