@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import io, wiring
 
 from twinphase_firmware.boards import Board
@@ -27,10 +27,9 @@ class OversamplingTop(wiring.Component):
         m.submodules.rx_pin = rx_pin = io.FFBuffer("i", uart.rx)
         m.submodules.tx_pin = tx_pin = io.FFBuffer("o", uart.tx)
         channels = len(pins.i)
-        invert = [rx_pin.i.replicate(channels)]
-        for step in range(3):  # from one edge of the die to the other
-            invert.append(Signal(channels, name=f"invert{step}", reset_less=True))
-            m.d.sync += invert[-1].eq(invert[-2])
+        # A register per channel, as a node has, some way from the pin.
+        invert = Signal(3 + channels, reset_less=True)
+        m.d.sync += invert.eq(Cat(rx_pin.i, invert))
         m.submodules.sampled = sampled = OversampledPins(channels=channels)
         m.submodules.edges = edges = OversamplingFrontEnd(channels=channels, lanes=self._lanes)
         m.d.comb += [
@@ -38,7 +37,7 @@ class OversamplingTop(wiring.Component):
             sampled.i_edge_clock.eq(clock.o_edge_clock),
             sampled.i_reset.eq(clock.o_reset),
             edges.i_samples.eq(sampled.o_samples),
-            edges.i_invert.eq(invert[-1]),
+            edges.i_invert.eq(invert[3:]),
         ]
         m.d.sync += tx_pin.o.eq(edges.o.valid.xor() ^ edges.o.fine.as_value().xor())
         return m
