@@ -24,7 +24,7 @@ DEFAULT_CAL_STEP = 22
 DEFAULT_CAL_LAST = 25
 
 ENCODER_GROUP = 16
-"""Taps above the first group of so many without an agreeing tap are not counted."""
+"""Taps above the first group of so many without an agreeing tap are not counted; a chain is a whole number of groups."""
 GROUP_CODES = 16
 MIN_GROUPS = 4
 
@@ -48,8 +48,8 @@ def span_ticks(lanes: int) -> int:
 
 def code_bits(taps: int) -> int:
     """Bits of a code, which is 0 .. taps - 1. ValueError for a number of taps that no delay line has."""
-    if not 32 <= taps <= MAX_TAPS or taps & (taps - 1):
-        raise ValueError(f"delay line: taps is {taps}; allowed: powers of 2 from 32 to {MAX_TAPS}")
+    if not 2 * ENCODER_GROUP <= taps <= MAX_TAPS or taps % ENCODER_GROUP:
+        raise ValueError(f"delay line: taps is {taps}; allowed: multiples of {ENCODER_GROUP} from 32 to {MAX_TAPS}")
     return (taps - 1).bit_length()
 
 
