@@ -31,7 +31,7 @@ class Dump:
 class Calibration:
     """One chain's calibrator.
 
-    taps : power of 2 from 32 to 512
+    taps : multiple of 16 from 32 to 512; there are 2^bits codes, the next power of 2
     lanes : 1 or 2 TDC clocks per system clock
     step : log2 of the hits between tables
     last : log2 of the hits at which the histogram is halved, step .. 25
@@ -61,8 +61,8 @@ class Calibration:
         self.lanes = lanes
         self.span_ticks = span_ticks(lanes)
         self.busy_clocks = busy_clocks(bits)
-        self._histogram = np.zeros((2, taps), dtype=np.int64)
-        self._tables = np.zeros((2, 2, taps), dtype=np.int64)
+        self._histogram = np.zeros((2, 1 << bits), dtype=np.int64)
+        self._tables = np.zeros((2, 2, 1 << bits), dtype=np.int64)
         self._constants = kernel.constants(lanes, bits, step, last, shared, scale or ScaleConstants.of_lanes(lanes))
         self._state = kernel.initial_state(self._constants)
         self._dumps: list[Dump] = []

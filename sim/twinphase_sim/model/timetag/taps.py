@@ -75,7 +75,7 @@ def _encode(
 class TapEncoder:
     """The encoder of one channel, over consecutive stretches of TDC clocks.
 
-    taps : power of 2 from 32 to 512
+    taps : multiple of 16 from 32 to 512
     chains : 1, 2 or 4; chain 0 gives hit, polarity and runts
 
     One hit per TDC clock. Raises ValueError for other sizes and for arrays that do not fit them.
