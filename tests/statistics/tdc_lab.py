@@ -69,7 +69,7 @@ class Line:
         calibration = self.calibrations[chain]
         borders = self.borders(seconds)[chain]
         x = calibration.table[polarity]
-        y = np.array([scaled(int(value), calibration.sigma) for value in x]) * QUARTER_PS
+        y = scaled(x, calibration.sigma) * QUARTER_PS
         return linearity_of(y, borders)
 
     def borders(self, seconds: float = 0.0) -> list[np.ndarray]:

@@ -1,8 +1,6 @@
 """What tap flip-flops show, compiled. A transition j *arrives* at tap i by TDC clock K if ``E - a >= aperture / 2`` with
 ``E = K span + clock jitter - t_j`` and a the tap's arrival; not if ``E - a <= -aperture / 2``; in between a coin decides.
 
-`codes` is compiled anew in each process: numba's cache does not see that a function of another file has changed.
-
 Coins and clock jitter are functions of (seed, clock, tap), so both ways of looking at the taps see the same ones.
 """
 
@@ -13,8 +11,6 @@ import math
 import numba
 import numpy as np
 from numpy.typing import NDArray
-
-from twinphase_sim.model.timetag.taps import code_of
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _MIX1 = np.uint64(0xBF58476D1CE4E5B9)
@@ -130,6 +126,22 @@ def vectors(
 
 
 @numba.njit(cache=True)
+def _code(taps: NDArray[np.uint8], polarity: int, group: int) -> int:
+    """What the encoder makes of a vector: taps that agree, up to the first group without any; tap 0 is not counted."""
+    code = 0
+    since = 0
+    for i in range(1, taps.size):
+        if i % group == 0:
+            if since == 0:
+                return code
+            since = 0
+        if taps[i] == polarity:
+            since += 1
+            code += 1
+    return code
+
+
+@numba.njit(cache=True)
 def _sampling_clock(
     clock: int, fraction: float, a: float, span: float, clock_rms: float, clock_seed: int, aperture: float, seed: int
 ) -> int:
@@ -140,7 +152,7 @@ def _sampling_clock(
     return k
 
 
-@numba.njit
+@numba.njit(cache=True)
 def codes(
     start: int,
     stop: int,
@@ -156,6 +168,7 @@ def codes(
     clock_seed: int,
     aperture: float,
     seed: int,
+    group: int,
     out_clocks: NDArray[np.int64],
     out_polarities: NDArray[np.uint8],
     out_codes: NDArray[np.uint16],
@@ -224,7 +237,7 @@ def codes(
                     seed,
                     taps,
                 )
-                code = code_of(taps, polarity)
+                code = _code(taps, polarity, group)
             out_codes[found, chain] = code
         out_clocks[found] = k
         out_polarities[found] = polarity

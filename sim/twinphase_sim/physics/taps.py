@@ -204,7 +204,7 @@ class TapModel:
             blocks, arrivals, ordered, simple = self._blocks(self._clocks)
             found = kernel.codes(
                 self._done, stop, self._clocks, self._fractions, blocks, self._number, arrivals, ordered, simple,
-                model.span_ps, model.clock_jitter_ps, model.clock_seed, model.aperture_ps, model.seed,
+                model.span_ps, model.clock_jitter_ps, model.clock_seed, model.aperture_ps, model.seed, ENCODER_GROUP,
                 hit_clocks, polarities, codes, numbers,
             )  # fmt: skip
         keep = max(0, stop - 16)

@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 from calibration_oracle import ScalarCalibration
 
-from twinphase_sim.model.timetag.calibration import Calibration
-from twinphase_sim.model.timetag.table import bin_centres, is_even
+from twinphase_sim.model.timetag.calibration import Calibration, kernel_constants
+from twinphase_sim.model.timetag.calibration_kernel import bin_centres, is_even
+from twinphase_sim.model.timetag.scale import ScaleConstants
 from twinphase_spec import tdc
 
 TAPS = 128
+CONSTANTS = kernel_constants(2, 7, 22, 25, True, ScaleConstants.of_lanes(2))
 MIXED = [(0.3, "even"), (0.2, "faster"), (0.1, "locked"), (0.02, "silent"), (0.38, "even")]
 
 
@@ -107,9 +109,9 @@ def test_equals_the_clockwise_oracle(lanes: int, step: int, last: int, shared: b
     assert len(dumps) > 3
 
 
-def table_of(histogram: list[int], lanes: int = 2) -> np.ndarray:
+def table_of(histogram: list[int]) -> np.ndarray:
     table = np.zeros(len(histogram), dtype=np.int64)
-    bin_centres(np.array(histogram, dtype=np.int64), sum(histogram), tdc.full_scale(lanes), tdc.x_max(lanes), table)
+    bin_centres(np.array(histogram, dtype=np.int64), sum(histogram), CONSTANTS, table)
     return table
 
 
@@ -156,7 +158,7 @@ def test_even_by_hand(groups: list[int], even: bool) -> None:
     """Three halves is the largest ratio; first and last group do not count."""
     histogram = np.zeros(128, dtype=np.int64)
     histogram[3::16] = groups
-    assert is_even(histogram) == even
+    assert is_even(histogram, CONSTANTS) == even
 
 
 @pytest.mark.long

@@ -10,7 +10,24 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from twinphase_spec.tdc import DEFAULT_CAL_LAST, DEFAULT_CAL_STEP, MAX_CAL_LAST, busy_clocks, code_bits, span_ticks
+from twinphase_spec.tdc import (
+    DEFAULT_CAL_LAST,
+    DEFAULT_CAL_STEP,
+    EXTENDED_BITS,
+    EXTENDED_SHIFT,
+    GROUP_CODES,
+    H_BITS,
+    MAX_CAL_LAST,
+    MIN_GROUPS,
+    SCALE_CLOCKS,
+    SIGMA_SHIFT,
+    WINDOW_LOG,
+    busy_clocks,
+    code_bits,
+    full_scale,
+    span_ticks,
+    x_max,
+)
 
 from . import calibration_kernel as kernel
 from .scale import ScaleConstants
@@ -26,6 +43,25 @@ class Dump:
     def words(self) -> NDArray[np.uint32]:
         """The words of CAL_BINS: word 2 i = H, word 2 i + 1 = X, i = p * codes + code."""
         return np.stack([self.histogram.ravel(), self.table.ravel()], axis=1).ravel().astype(np.uint32)
+
+
+def kernel_constants(
+    lanes: int, bits: int, step: int, last: int, shared: bool, scale: ScaleConstants
+) -> NDArray[np.int64]:
+    """What the kernel needs, in the order of its names C_FULL to C_MIN_GROUPS."""
+    sizes = [full_scale(lanes), x_max(lanes), busy_clocks(bits), step, last, int(shared)]
+    loop = [
+        scale.theta,
+        scale.target,
+        scale.gear_limit,
+        scale.fast_gain,
+        scale.fast_rate,
+        scale.slow_gain,
+        scale.slow_rate,
+    ]
+    loop += [scale.fast_windows, scale.mean_shift, scale.restart]
+    formats = [WINDOW_LOG, SCALE_CLOCKS, SIGMA_SHIFT, EXTENDED_SHIFT, (1 << (EXTENDED_BITS - 1)) - 1, (1 << H_BITS) - 1]
+    return np.array([*sizes, *loop, *formats, GROUP_CODES, MIN_GROUPS], dtype=np.int64)
 
 
 class Calibration:
@@ -63,7 +99,7 @@ class Calibration:
         self.busy_clocks = busy_clocks(bits)
         self._histogram = np.zeros((2, 1 << bits), dtype=np.int64)
         self._tables = np.zeros((2, 2, 1 << bits), dtype=np.int64)
-        self._constants = kernel.constants(lanes, bits, step, last, shared, scale or ScaleConstants.of_lanes(lanes))
+        self._constants = kernel_constants(lanes, bits, step, last, shared, scale or ScaleConstants.of_lanes(lanes))
         self._state = kernel.initial_state(self._constants)
         self._dumps: list[Dump] = []
 

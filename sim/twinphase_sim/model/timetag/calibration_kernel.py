@@ -1,7 +1,8 @@
 """The calibrator's clockwork, compiled: state in one integer array, advanced from hit to hit.
 
 Events between hits (a new sigma begins to act, a busy time ends) are settled in the order of their clocks before the next hit.
-Nothing is cached on disk: numba's cache does not see that a constant or a function of another file has changed.
+All constants come in the array ``c`` and every function called is in this file: numba's cache on disk does not see that
+something elsewhere has changed.
 """
 
 from __future__ import annotations
@@ -9,12 +10,6 @@ from __future__ import annotations
 import numba
 import numpy as np
 from numpy.typing import NDArray
-
-from twinphase_spec.tdc import H_BITS, SCALE_CLOCKS, WINDOW_LOG, busy_clocks, full_scale, x_max
-
-from .finetime import scaled
-from .scale import ScaleConstants, at_limit, sigma_of, window_end
-from .table import bin_centres, is_even
 
 # State. BUSY_LAST is the last busy clock, KIND what ends with it; SCALE_AT the clock in which a new sigma begins to act.
 NOW, N, N0, N1, BANK, CALIBRATED, NONUNIFORM, LIMIT, HOLD, RESET_LAST = range(10)
@@ -28,31 +23,7 @@ NOT_PENDING = 1 << 62
 # Constants.
 C_FULL, C_MOST, C_BUSY, C_STEP, C_LAST, C_SHARED, C_THETA, C_TARGET, C_GEAR = range(9)
 C_FAST_GAIN, C_FAST_RATE, C_SLOW_GAIN, C_SLOW_RATE, C_FAST_WINDOWS, C_MEAN_SHIFT, C_RESTART = range(9, 16)
-
-
-def constants(lanes: int, bits: int, step: int, last: int, shared: bool, scale: ScaleConstants) -> NDArray[np.int64]:
-    """The kernel's constants, in the order of the names above."""
-    return np.array(
-        [
-            full_scale(lanes),
-            x_max(lanes),
-            busy_clocks(bits),
-            step,
-            last,
-            int(shared),
-            scale.theta,
-            scale.target,
-            scale.gear_limit,
-            scale.fast_gain,
-            scale.fast_rate,
-            scale.slow_gain,
-            scale.slow_rate,
-            scale.fast_windows,
-            scale.mean_shift,
-            scale.restart,
-        ],
-        dtype=np.int64,
-    )
+C_WINDOW, C_SCALE_CLOCKS, C_SIGMA_SHIFT, C_EXT_SHIFT, C_EXT_MOST, C_H_MASK, C_GROUP, C_MIN_GROUPS = range(16, 24)
 
 
 def initial_state(c: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -64,13 +35,89 @@ def initial_state(c: NDArray[np.int64]) -> NDArray[np.int64]:
     return state
 
 
-@numba.njit
+@numba.njit(cache=True)
+def is_even(histogram: NDArray[np.int64], c: NDArray[np.int64]) -> bool:
+    """At least C_MIN_GROUPS groups strictly between the first and the last that is not empty, and 2 max <= 3 min over these."""
+    size = c[C_GROUP]
+    groups = histogram.size // size
+    sums = np.zeros(groups, dtype=np.int64)
+    first, last = groups, -1
+    for g in range(groups):
+        sums[g] = histogram[g * size : (g + 1) * size].sum()
+        if sums[g] > 0:
+            first = min(first, g)
+            last = g
+    if last - first - 1 < c[C_MIN_GROUPS]:
+        return False
+    interior = sums[first + 1 : last]
+    return 2 * interior.max() <= 3 * interior.min()
+
+
+@numba.njit(cache=True)
+def bin_centres(histogram: NDArray[np.int64], hits: int, c: NDArray[np.int64], table: NDArray[np.int64]) -> None:
+    """X of one polarity into ``table``: ``min(XMAX, floor((2 A + W) 4 S / (2 hits)))``; hits > 0 (their sum).
+
+    W is the histogram up to the last code that occurs; beyond it w, a sixteenth of the group before that code's group. A is
+    the sum of W below, in which the last code that occurs counts at least w.
+    """
+    size = c[C_GROUP]
+    last = 0
+    for code in range(histogram.size):
+        if histogram[code] > 0:
+            last = code
+    group = last // size
+    beyond = 0
+    if group > 0:
+        beyond = histogram[(group - 1) * size : group * size].sum() // size
+    below = 0
+    for code in range(histogram.size):
+        width = histogram[code] if code <= last else beyond
+        table[code] = min(c[C_MOST], ((2 * below + width) * c[C_FULL]) // (2 * hits))
+        below += max(width, beyond) if code == last else width
+
+
+@numba.njit(cache=True)
+def scaled(x: int, sigma: int, c: NDArray[np.int64]) -> int:
+    """y4, before clamping."""
+    return x + ((x * sigma) >> c[C_SIGMA_SHIFT])
+
+
+@numba.njit(cache=True)
+def shifted(x: int, k: int) -> int:
+    """``x << k``, or ``x >> -k`` (floor)."""
+    return x << k if k >= 0 else x >> -k
+
+
+@numba.njit(cache=True)
+def saturated(x: int, c: NDArray[np.int64]) -> int:
+    """Signed, EXTENDED_BITS."""
+    return min(max(x, -c[C_EXT_MOST] - 1), c[C_EXT_MOST])
+
+
+@numba.njit(cache=True)
+def _end_window(clock: int, state: NDArray[np.int64], c: NDArray[np.int64]) -> None:
+    err = c[C_TARGET] - state[ACC]
+    state[MEAN] += (err - state[MEAN]) >> c[C_MEAN_SHIFT]
+    if abs(state[MEAN]) >= c[C_GEAR]:
+        state[FAST] = c[C_FAST_WINDOWS]
+    elif state[FAST] > 0:
+        state[FAST] -= 1
+    gain, rate = (c[C_FAST_GAIN], c[C_FAST_RATE]) if state[FAST] > 0 else (c[C_SLOW_GAIN], c[C_SLOW_RATE])
+    state[RATE] = saturated(state[RATE] + shifted(err, rate), c)
+    state[EXT] = saturated(state[EXT] + state[RATE] + shifted(err, gain), c)
+    if state[EXT] == c[C_EXT_MOST] or state[EXT] == -c[C_EXT_MOST] - 1:
+        state[LIMIT] = 1
+    state[ACC] = state[WINDOW] = 0
+    state[SCALE_AT] = clock + c[C_SCALE_CLOCKS]
+
+
+@numba.njit(cache=True)
 def _clear_histogram(state: NDArray[np.int64], histogram: NDArray[np.int64]) -> None:
     histogram[:] = 0
     state[N] = state[N0] = state[N1] = 0
 
 
-@numba.njit
+@numba.njit(cache=True)
 def _make_table(
     state: NDArray[np.int64], c: NDArray[np.int64], histogram: NDArray[np.int64], tables: NDArray[np.int64]
 ) -> None:
@@ -78,14 +125,14 @@ def _make_table(
     state[ACCEPT] = 1
     for p in range(1 if c[C_SHARED] else 2):
         hits = state[N0 + p]
-        if hits == 0 or not is_even(histogram[p]):
+        if hits == 0 or not is_even(histogram[p], c):
             state[ACCEPT] = 0
             return
     for p in range(1 if c[C_SHARED] else 2):
-        bin_centres(histogram[p], state[N0 + p], c[C_FULL], c[C_MOST], tables[1 - state[BANK], p])
+        bin_centres(histogram[p], state[N0 + p], c, tables[1 - state[BANK], p])
 
 
-@numba.njit
+@numba.njit(cache=True)
 def _end_table(state: NDArray[np.int64], c: NDArray[np.int64], histogram: NDArray[np.int64]) -> None:
     if not state[ACCEPT]:
         state[NONUNIFORM] = 1
@@ -104,13 +151,13 @@ def _end_table(state: NDArray[np.int64], c: NDArray[np.int64], histogram: NDArra
         state[N] = state[N0] + state[N1]
 
 
-@numba.njit
+@numba.njit(cache=True)
 def _begin_busy(first: int, kind: int, state: NDArray[np.int64], c: NDArray[np.int64]) -> None:
     state[BUSY_LAST] = first + c[C_BUSY] - 1
     state[KIND] = kind
 
 
-@numba.njit
+@numba.njit(cache=True)
 def settle(
     clock: int, state: NDArray[np.int64], c: NDArray[np.int64], histogram: NDArray[np.int64], tables: NDArray[np.int64]
 ) -> bool:
@@ -134,7 +181,7 @@ def settle(
                 return True
         else:
             state[SCALE_AT] = NOT_PENDING
-            state[SIGMA] = sigma_of(state[EXT])
+            state[SIGMA] = state[EXT] >> c[C_EXT_SHIFT]
             moved = abs(state[EXT] - state[START]) >= c[C_RESTART]
             if moved and not state[HOLD] and state[BUSY_LAST] < scale_at - 1:
                 state[START] = state[EXT]
@@ -143,7 +190,7 @@ def settle(
                 _begin_busy(scale_at, CLEAR, state, c)
 
 
-@numba.njit
+@numba.njit(cache=True)
 def reset(last: int, state: NDArray[np.int64], c: NDArray[np.int64], histogram: NDArray[np.int64]) -> None:
     """RESET from now on up to the clock ``last``."""
     _clear_histogram(state, histogram)
@@ -154,7 +201,7 @@ def reset(last: int, state: NDArray[np.int64], c: NDArray[np.int64], histogram: 
     _begin_busy(last + 1, CLEAR, state, c)
 
 
-@numba.njit
+@numba.njit(cache=True)
 def request_dump(clock: int, state: NDArray[np.int64], c: NDArray[np.int64]) -> None:
     """A dump begins in the next clock, or after the busy time."""
     if state[KIND] != IDLE:
@@ -163,7 +210,7 @@ def request_dump(clock: int, state: NDArray[np.int64], c: NDArray[np.int64]) -> 
         _begin_busy(clock + 1, DUMP, state, c)
 
 
-@numba.njit
+@numba.njit(cache=True)
 def _collect(
     clock: int,
     p: int,
@@ -174,38 +221,20 @@ def _collect(
     histogram: NDArray[np.int64],
     tables: NDArray[np.int64],
 ) -> None:
-    histogram[p, code] = (histogram[p, code] + 1) & ((1 << H_BITS) - 1)
+    histogram[p, code] = (histogram[p, code] + 1) & c[C_H_MASK]
     state[N] += 1
     state[N0 + p] += 1
     if state[CALIBRATED]:
         state[ACC] += max(0, y4 - c[C_THETA])
         state[WINDOW] += 1
-        if state[WINDOW] == 1 << WINDOW_LOG:
-            state[MEAN], state[FAST], state[RATE], state[EXT] = window_end(
-                state[ACC],
-                state[MEAN],
-                state[FAST],
-                state[RATE],
-                state[EXT],
-                c[C_TARGET],
-                c[C_GEAR],
-                c[C_FAST_GAIN],
-                c[C_FAST_RATE],
-                c[C_SLOW_GAIN],
-                c[C_SLOW_RATE],
-                c[C_FAST_WINDOWS],
-                c[C_MEAN_SHIFT],
-            )
-            if at_limit(state[EXT]):
-                state[LIMIT] = 1
-            state[ACC] = state[WINDOW] = 0
-            state[SCALE_AT] = clock + SCALE_CLOCKS
+        if state[WINDOW] == 1 << c[C_WINDOW]:
+            _end_window(clock, state, c)
     if state[N] & ((1 << c[C_STEP]) - 1) == 0:
         _make_table(state, c, histogram, tables)
         _begin_busy(clock + 1, TABLE, state, c)
 
 
-@numba.njit
+@numba.njit(cache=True)
 def run(
     clocks: NDArray[np.int64],
     lanes: NDArray[np.int64],
@@ -226,7 +255,7 @@ def run(
             return i
         state[NOW] = clock
         p = 0 if c[C_SHARED] else polarities[i]
-        y4[i] = scaled(tables[state[BANK], p, codes[i]], state[SIGMA])
+        y4[i] = scaled(tables[state[BANK], p, codes[i]], state[SIGMA], c)
         calibrated[i] = state[CALIBRATED] != 0
         # The lane 1 of a clock whose lane 0 had a hit is not collected.
         if state[LAST_HIT_CLOCK] != clock and not state[HOLD] and state[KIND] == IDLE:

@@ -6,15 +6,13 @@ Source: "Fine time" of docs/timetagger.md: ``y4 = X + ((X sigma) >> 18)`` (quart
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from twinphase_spec.tdc import QUARTER_BITS, SIGMA_SHIFT, span_ticks
 
 
-@numba.njit
-def scaled(x: int, sigma: int) -> int:
+def scaled(x: NDArray[np.int64], sigma: int) -> NDArray[np.int64]:
     """y4, before clamping."""
     return x + ((x * sigma) >> SIGMA_SHIFT)
 

@@ -34,13 +34,13 @@ class Hits:
         return self.clocks.size
 
 
-@numba.njit
-def code_of(taps: NDArray[np.uint8], polarity: int) -> int:
+@numba.njit(cache=True)
+def code_of(taps: NDArray[np.uint8], polarity: int, group: int) -> int:
     """The code of one tap vector against a polarity."""
     code = 0
-    for first in range(0, taps.size, ENCODER_GROUP):
+    for first in range(0, taps.size, group):
         agree = 0
-        for i in range(max(first, 1), first + ENCODER_GROUP):
+        for i in range(max(first, 1), first + group):
             if taps[i] == polarity:
                 agree += 1
         if agree == 0:
@@ -49,11 +49,12 @@ def code_of(taps: NDArray[np.uint8], polarity: int) -> int:
     return code
 
 
-@numba.njit
+@numba.njit(cache=True)
 def _encode(
     taps: NDArray[np.uint8],
     before: NDArray[np.uint8],
     after_hit: bool,
+    group: int,
     hit: NDArray[np.bool_],
     codes: NDArray[np.uint16],
     runt: NDArray[np.bool_],
@@ -64,7 +65,7 @@ def _encode(
         hit[k] = now != last
         if hit[k]:
             for chain in range(taps.shape[1]):
-                codes[k, chain] = code_of(taps[k, chain], now)
+                codes[k, chain] = code_of(taps[k, chain], now, group)
         elif not after_hit:
             runt[k] = (taps[k, 0] != now).any()
         after_hit = hit[k]
@@ -105,7 +106,7 @@ class TapEncoder:
         hit = np.zeros(clocks, dtype=np.bool_)
         runt = np.zeros(clocks, dtype=np.bool_)
         codes = np.zeros((clocks, self.chains), dtype=np.uint16)
-        self._after_hit = bool(_encode(vectors, self._last, self._after_hit, hit, codes, runt))
+        self._after_hit = bool(_encode(vectors, self._last, self._after_hit, ENCODER_GROUP, hit, codes, runt))
         if clocks:
             self._last = vectors[-1, 0].copy()
         found = np.flatnonzero(hit)
