@@ -29,8 +29,8 @@ GROUP_CODES = 16
 MIN_GROUPS = 4
 
 WINDOW_LOG = 14
-GEAR_LIMIT_FRACTION = 1.0e-3
-FAST_WINDOWS = 32
+GEAR_LIMIT_FRACTION = 0.8e-3
+FAST_WINDOWS = 128
 MEAN_SHIFT = 3
 RESTART = 1 << 18
 """Change of the extended sigma (2^-8) after which the histogram starts again."""
@@ -74,8 +74,11 @@ def theta(lanes: int) -> int:
 
 
 def scale_target(lanes: int) -> int:
-    """Expected sum of ``max(0, y4 - theta)`` over a window of uniform hits: each is ``(span/32)^2 / (2 span) = span/2048`` on average."""
-    return (full_scale(lanes) << WINDOW_LOG) // 2048
+    """Expected sum of ``max(0, y4 - theta)`` over a window of uniform hits: each is ``(span/32)^2 / (2 span) = span/2048`` on average.
+
+    Half a unit of the slow rate is added: the rate's shift rounds down, so that the mean of err settles at this half.
+    """
+    return ((full_scale(lanes) << WINDOW_LOG) // 2048) + (1 << (-gains(lanes)["slow"][1] - 1))
 
 
 def full_gain_shift(lanes: int) -> int:
@@ -90,12 +93,13 @@ def full_gain_shift(lanes: int) -> int:
 def gains(lanes: int) -> dict[str, tuple[int, int]]:
     """``{"fast": (gain shift, rate shift), "slow": ...}``: left shifts of err (negative: right).
 
-    alpha 1/4 and beta 1/32, or 1/32 and 1/2048.
+    alpha 1/4 and beta 1/32, or 1/64 and 1/8192: damping 0.7 in both. A window's err has a noise of 8.1e-4 of scale, of which
+    0.44 or 0.11 is left.
     """
     full = full_gain_shift(lanes)
-    return {"fast": (full - 2, full - 5), "slow": (full - 5, full - 11)}
+    return {"fast": (full - 2, full - 5), "slow": (full - 6, full - 13)}
 
 
 def gear_limit(lanes: int) -> int:
-    """|mean err| from which the scale is moving: a scale error of 1e-3, five sigma of the mean of eight windows."""
+    """|mean err| from which the scale is moving: a scale error of 0.8e-3, four sigma of the mean of eight windows."""
     return round(GEAR_LIMIT_FRACTION * (full_scale(lanes) << WINDOW_LOG) * 63 / 2048)
