@@ -40,14 +40,19 @@ class Line:
             for chain in model.chains
         ]
         self.line = DelayLine(self.calibrations)
+        self.fed = 0
         self.hits = 0
+        self.edges = 0
         self.uncalibrated = 0
+        self.clock = 0
 
     def feed(self, clocks: np.ndarray, fractions: np.ndarray, *, last: bool = False) -> tuple[Edges, np.ndarray]:
         """(edges, number of the hit that each is from)."""
+        self.fed += np.size(clocks)
         hits, numbers = self.taps.codes(*self.taps.jittered(clocks, fractions), last=last)
         edges = self.line.edges(hits)
         self.hits += hits.size
+        self.edges += edges.clocks.size
         self.uncalibrated += edges.uncalibrated
         return edges, numbers[edges.hits]
 
@@ -56,12 +61,21 @@ class Line:
         for size in batches(hits):
             self.feed(*self.random_hits(rng, size, rate))
 
+    def move_to(self, clock: int) -> None:
+        """Random hits go on after this TDC clock."""
+        self.clock = clock
+
+    @property
+    def seconds(self) -> float:
+        """Time of the last hit drawn."""
+        return self.clock * self.model.span_ps * 1e-12
+
     def random_hits(self, rng: np.random.Generator, hits: int, rate: float) -> tuple[np.ndarray, np.ndarray]:
+        """The next hits in time, at a rate per second."""
         mean = 1e12 / rate / self.model.span_ps
         gaps = 3 + rng.geometric(1 / max(1, mean - 3), hits)
-        self._clock = getattr(self, "_clock", 0)
-        clocks = self._clock + np.cumsum(gaps)
-        self._clock = int(clocks[-1])
+        clocks = self.clock + np.cumsum(gaps)
+        self.clock = int(clocks[-1])
         return clocks, rng.uniform(0, self.model.span_ps, hits)
 
     def linearity(self, seconds: float = 0.0, chain: int = 0, polarity: int = 0) -> Linearity:
@@ -98,4 +112,5 @@ def linearity_of(calibrated_ps: np.ndarray, borders: np.ndarray) -> Linearity:
 
 
 def batches(hits: int, size: int = 1 << 20) -> list[int]:
+    """Sizes of the parts of so many hits."""
     return [min(size, hits - begun) for begun in range(0, hits, size)]

@@ -208,6 +208,11 @@ class Calibration:
         return bool(self._state[kernel.LIMIT])
 
     @property
+    def now(self) -> int:
+        """The clock that has been reached."""
+        return int(self._state[kernel.NOW])
+
+    @property
     def busy(self) -> bool:
         """The clock that has been reached is a busy one."""
         return bool(self._state[kernel.BUSY_LAST] >= self._state[kernel.NOW])
