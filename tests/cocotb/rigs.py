@@ -20,9 +20,10 @@ from twinphase_hdl.sift.join import PsiJoin
 from twinphase_hdl.timetag.channel import Channel
 from twinphase_hdl.timetag.frontend import DdrFrontEnd, SimulationFrontEnd
 from twinphase_hdl.timetag.merge import Merge
+from twinphase_hdl.timetag.source import TagSource
 from twinphase_hdl.timetag.tagger import Tagger
 from twinphase_hdl.types import Anchor, GridConfig, Herald, Tag, record_words
-from twinphase_spec import fixed, frame, units
+from twinphase_spec import fixed, frame, tagger, units
 from twinphase_spec.packets import Stream
 
 SMALL_DEPTH = 8
@@ -55,6 +56,17 @@ DIVIDERS = {
     "small_divide": {"x_max": 200, "d_min": 3, "d_max": 17, "q_bits": 7, "shift": 8},
 }
 """What the framer divides by period, frame and slot, and one small enough for every case."""
+
+
+SOURCE_CHANNELS = {"source": (4, 1), "lanes": (3, 2), "sixteen": (16, 1)}
+"""Channels and lanes of the tag sources."""
+SOURCE_DEPTHS = {"source": tagger.QUEUE_DEPTH, "lanes": 16, "sixteen": 64}
+
+
+def tag_source(name: str) -> TagSource:
+    """A tag source of the shelf."""
+    channels, lanes = SOURCE_CHANNELS[name]
+    return TagSource(channels=channels, lanes=lanes, depth=SOURCE_DEPTHS[name], for_proof=True)
 
 
 class ChannelRig(wiring.Component):
@@ -353,6 +365,7 @@ def timetag_shelf() -> Shelf:
             "merge": MergeRig(channels=3, depth=64),
             "small": Tagger(depth=SMALL_DEPTH),
             "pins": PinTagger(channels=2),
+            **{name: tag_source(name) for name in SOURCE_CHANNELS},
         }
     )
 

@@ -18,7 +18,7 @@ def shelf() -> Verilator:
     return build("timetag", timetag_shelf())
 
 
-@pytest.mark.parametrize("bench", ["bench_timebase", "bench_framer", "bench_tagger"])
+@pytest.mark.parametrize("bench", ["bench_timebase", "bench_framer", "bench_tagger", "bench_source"])
 def test_bench(shelf: Verilator, bench: str) -> None:
     print(f"TWINPHASE_SEED={SEED}")
     run(shelf, "timetag", bench, seed=SEED)
