@@ -16,7 +16,7 @@ class TagQueue(wiring.Component):
     Corrections differ by less than a clock, so that a tag can only be before that of the slot before it: times of other tags, and the
     high bits, need no comparison. (A change of the delay may put the next tag before the last one.)
 
-    A slot without a tag becomes the bound when the queue is empty. The bound of an absent channel lies a quarter of the range
+    A slot without a tag becomes the bound when no tag is behind the queue's head. The bound of an absent channel lies a quarter of the range
     ahead: it holds nobody up.
 
     Parameters
@@ -87,8 +87,11 @@ class TagQueue(wiring.Component):
             buffer.i.valid.eq(queue.o_valid),
             buffer.i.time.eq(Mux(queue.o_valid, queue.o_head, self.bound)),
         ]
-        with m.If(~queue.o_valid & ~queue.o_pending):
+        # Nothing is behind the head: when that has gone, the bound is the newest.
+        behind = Signal()
+        m.d.comb += behind.eq(queue.front_valid | queue.unread | queue.loaded | queue.staged | self.tag)
+        with m.If(~behind):
             m.d.sync += self.bound.eq(Cat(self.time[: top - 1], self.time[top - 1 :] + absent))
         wiring.connect(m, buffer.o, wiring.flipped(self.o))
-        m.d.comb += self.o_busy.eq(queue.o_valid | queue.o_pending | self.o.valid | self.tag)
+        m.d.comb += self.o_busy.eq(queue.o_valid | behind | self.o.valid)
         return m
