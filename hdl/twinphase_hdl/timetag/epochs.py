@@ -33,8 +33,8 @@ class Skipped:
 class Recent:
     """Which channels had a tag lately: all whose tag is at most an epoch older than the latest, none whose tag is two epochs older.
 
-    ``known``: for a tag that lies ``epochs`` after the one before, itself excluded. With ``enters`` the tag, of the channel
-    that is 1 in ``decoded``, joins.
+    ``held``: so far. ``known``: for a tag that lies ``epochs`` after the one before, itself excluded. With ``enters`` the tag, of the
+    channel that is 1 in ``decoded``, joins.
     """
 
     def __init__(self, m: Module, epochs: Value, enters: Value, decoded: Value, name: str):
@@ -47,6 +47,7 @@ class Recent:
             before_now.eq(Mux(epochs.one, this, before) & (~epochs.more).replicate(channels)),
         ]
         self.known = Signal(channels, name=f"{name}_known")
-        m.d.comb += self.known.eq(this_now | before_now)
+        self.held = Signal(channels, name=f"{name}_held")
+        m.d.comb += [self.known.eq(this_now | before_now), self.held.eq(this | before)]
         with m.If(enters):
             m.d.sync += [this.eq(this_now | decoded), before.eq(before_now)]

@@ -1,11 +1,11 @@
 """The selector's gates: tags pass in a time after another channel's tag, and in a window of absolute time."""
 
 from amaranth.hdl import Cat, Const, Module, Signal
-from amaranth.lib import data, memory, wiring
+from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
 from twinphase_hdl.timetag.epochs import Epochs, Recent, Skipped
-from twinphase_hdl.types import CHANNEL_BITS, Tag
+from twinphase_hdl.types import Tag
 from twinphase_spec import tagger, units
 
 EPOCH_BITS = tagger.MEMORY_TICKS.bit_length() - 1
@@ -172,6 +172,3 @@ class Gate(wiring.Component):
         ]
         m.d.comb += self.o_epochs.eq(Skipped(m, epochs_3, self.o_passed, self.o_gated, "gate").now)
         return m
-
-
-__all__ = ["AGE_BITS", "CHANNEL_BITS", "EPOCH_BITS", "Gate", "WritePort", "data", "lookup"]

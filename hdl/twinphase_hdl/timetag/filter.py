@@ -1,0 +1,205 @@
+"""The selector's conditional filter: tags pass near tags of other channels."""
+
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.lib import data, memory, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from twinphase_hdl.core.queue import Queue
+from twinphase_hdl.timetag.epochs import Epochs, Recent, Skipped
+from twinphase_hdl.timetag.gate import AGE_BITS, WritePort, lookup
+from twinphase_hdl.types import CHANNEL_BITS, Tag
+from twinphase_spec import tagger, units
+
+ENTRY_DEPTH = 16
+ROOM_MARGIN = 8
+"""Places kept for tags that come after the last look at the level: three in the gate, and those of two clocks."""
+
+
+class Filter(wiring.Component):
+    """A tag (t, c) with ``mask = FILTER_MASK[c]`` without bit c passes if mask = 0, or if there is a tag (t', c') with c' in the mask
+    and ``|t - t'| <= window``, before it or behind it.
+
+    Tags wait for that in the lookahead, a queue of ``depth`` tags; its oldest is decided when such a tag has come, or the next tag or
+    the bound says that none will come, or the lookahead is full. Tags that need not wait go round the lookahead, if it is empty.
+    A tag enters the lookahead only when those that it is too late for have left, so that the latest tag of each channel is all
+    that has to be compared.
+
+    Members
+    -------
+    i_valid, i, i_epochs : 1, Tag, Epochs
+        Times not falling. At most ENTRY_DEPTH - ROOM_MARGIN tags may follow when ``o_room`` falls, besides one in its clock.
+    i_bound, i_none_before : AGE_BITS, 1
+        With ``i_none_before`` no tag that is still to come at ``i``, in this clock or later, is below the bound.
+    filter_mask : write port
+    i_window : 22, ticks
+    o_room : 1
+        Tags may come.
+    o, o_epochs : stream of Tag; Epochs that count from the tag sent before it
+    o_filtered, o_filtered_channel : 1, 6
+        Strobe: a tag was left out.
+    o_idle : 1
+        No tag inside.
+
+    Latency: `latency` = 3 clocks when nothing waits. Throughput: one tag per clock; with tags that wait, one in four clocks at least.
+    """
+
+    latency = 3
+
+    def __init__(self, *, channels: int, depth: int = tagger.FILTER_DEPTH):
+        super().__init__(
+            {
+                "i_valid": In(1),
+                "i": In(Tag),
+                "i_epochs": In(Epochs),
+                "i_bound": In(AGE_BITS),
+                "i_none_before": In(1),
+                "filter_mask": In(WritePort(channels)),
+                "i_window": In(tagger.FILTER_WINDOW_BITS),
+                "o_room": Out(1, init=1),
+                "o": Out(stream.Signature(Tag)),
+                "o_epochs": Out(Epochs),
+                "o_filtered": Out(1),
+                "o_filtered_channel": Out(CHANNEL_BITS),
+                "o_idle": Out(1),
+            }
+        )
+        self._channels = channels
+        self._channel_bits = max((channels - 1).bit_length(), 1)
+        self.queue = Queue(width=units.TIME_BITS + self._channel_bits + len(Signal(Epochs).as_value()), depth=depth)
+        self._depth = depth
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.queue = queue = self.queue
+
+        # What comes waits in a short queue, so that its room can be told early.
+        width = queue.i_data.shape().width
+        entry = memory.Memory(shape=width, depth=ENTRY_DEPTH, init=[], attrs={"ram_style": "distributed"})
+        m.submodules.entry = entry
+        entry_write, entry_read = entry.write_port(), entry.read_port(domain="comb")
+        written, taken, level = Signal(range(ENTRY_DEPTH)), Signal(range(ENTRY_DEPTH)), Signal(range(ENTRY_DEPTH + 1))
+        waiting, take = Signal(), Signal()
+        m.d.comb += [
+            waiting.eq(level != 0),
+            entry_write.addr.eq(written),
+            entry_write.data.eq(Cat(self.i.time, self.i.channel[: self._channel_bits], self.i_epochs)),
+            entry_write.en.eq(self.i_valid),
+            entry_read.addr.eq(taken),
+        ]
+        m.d.sync += [
+            self.o_room.eq(level <= ENTRY_DEPTH - ROOM_MARGIN),
+            written.eq(written + self.i_valid),
+            taken.eq(taken + take),
+            level.eq(level + self.i_valid - take),
+        ]
+
+        # The next tag; without one the bound takes its place.
+        there, quiet = Signal(), Signal()
+        tag, decoded, mask = Signal(width), Signal(self._channels), Signal(self._channels)
+        earliest, latest = Signal(AGE_BITS), Signal(AGE_BITS)  # of tags that are near to it
+        leaves, loads, entry_channel = Signal(), Signal(), self._channel(entry_read.data)
+        head_channel = self._channel(queue.o_head)
+        entry_mask, head_mask = lookup(
+            m, "mask", self._channels, self._channels, self.filter_mask, entry_channel, head_channel
+        )
+        m.d.comb += take.eq(waiting & loads)
+        with m.If(loads):
+            time = Mux(waiting, entry_read.data[:AGE_BITS], self.i_bound)
+            m.d.sync += [
+                there.eq(waiting),
+                quiet.eq(~waiting & ~self.i_valid & self.i_none_before),
+                tag.eq(entry_read.data),
+                decoded.eq(self._decoded(entry_channel)),
+                mask.eq(entry_mask & ~self._decoded(entry_channel)),
+                earliest.eq(time - self.i_window),
+                latest.eq(entry_read.data[:AGE_BITS] + self.i_window),
+            ]
+
+        # The oldest tag of the lookahead. It is examined in the first clock in which it is there.
+        examined, head_near, head_filtered = Signal(), Signal(self._channels), Signal()
+        near, beyond, full, empty = Signal(self._channels), Signal(), Signal(), Signal()
+        far = Signal()  # the next tag is further than the comparison reaches
+        passes, pop, push, straight, free = (Signal() for _ in range(5))
+        popped_so, popped_beyond, pushed_so, pushed_within, leaves_so, loads_so = (
+            Signal(attrs={"keep": 1}, name=f"before_{k}") for k in range(6)
+        )
+        head_time = queue.o_head[:AGE_BITS]
+        recent = Recent(m, self._epochs(tag), leaves, decoded, "filter")
+        # Limits are set a clock late, since it is late in the clock that a tag is known to leave. It is near to all that wait.
+        entered, entered_latest = Signal(self._channels), Signal(AGE_BITS)
+        m.d.sync += [entered.eq(decoded & leaves.replicate(self._channels)), entered_latest.eq(latest)]
+        for channel in range(self._channels):
+            limit = Signal(AGE_BITS, name=f"latest_{channel}")  # of tags that are near to the channel's last
+            with m.If(entered[channel]):
+                m.d.sync += limit.eq(entered_latest)
+            m.d.comb += near[channel].eq(~_below(limit, head_time))
+        own = self._decoded(head_channel)
+        near_others = Signal(self._channels)
+        in_mask = Signal(self._channels)
+        m.d.sync += [
+            examined.eq(queue.o_valid & ~pop),
+            head_near.eq(
+                Mux(examined, head_near, (near & recent.held) | entered) | (decoded & push.replicate(self._channels))
+            ),
+        ]
+        with m.If(~examined):
+            m.d.sync += [in_mask.eq(head_mask & ~own), head_filtered.eq((head_mask & ~own).any())]
+        m.d.comb += [
+            near_others.eq(head_near & in_mask),
+            passes.eq(~head_filtered | near_others.any()),
+            beyond.eq(_below(head_time, earliest)),
+            full.eq(queue.o_full),
+            empty.eq(queue.o_level == 0),
+            # All but ``beyond``, which comes last, is made before it.
+            popped_so.eq(examined & Mux(passes, free, full | far)),
+            popped_beyond.eq(examined & ~passes & (there | quiet)),
+            far.eq(there & self._epochs(tag).more),
+            pop.eq(popped_so | (popped_beyond & beyond)),
+            straight.eq(there & empty & ~mask.any() & free),
+            pushed_so.eq(there & empty & mask.any()),
+            pushed_within.eq(there & examined & ~full & ~far),
+            push.eq(pushed_so | (pushed_within & ~beyond)),
+            leaves_so.eq(straight | pushed_so),
+            loads_so.eq(~there | leaves_so),
+            leaves.eq(leaves_so | (pushed_within & ~beyond)),
+            loads.eq(loads_so | (pushed_within & ~beyond)),
+            queue.i_push.eq(push),
+            queue.i_data.eq(tag),
+            queue.i_pop.eq(pop),
+        ]
+
+        # What passes.
+        sent = Mux(empty, tag, queue.o_head)
+        out = Signal(width)
+        left_out = pop & ~passes
+        sends = straight | (examined & passes & free)
+        m.d.comb += [
+            free.eq(~self.o.valid | self.o.ready),
+            self.o.payload.time.eq(out[: units.TIME_BITS]),
+            self.o.payload.channel.eq(self._channel(out)),
+            self.o_epochs.eq(self._epochs(out)),
+            self.o_idle.eq(~waiting & ~there & empty & ~self.o.valid & ~self.o_filtered),
+        ]
+        skipped = Skipped(m, self._epochs(sent), sends, left_out, "filter")
+        m.d.sync += [
+            self.o.valid.eq(sends | (self.o.valid & ~self.o.ready)),
+            self.o_filtered.eq(left_out),
+            self.o_filtered_channel.eq(head_channel),
+        ]
+        with m.If(free):
+            m.d.sync += out.eq(Cat(sent[: units.TIME_BITS + self._channel_bits], skipped.now))
+        return m
+
+    def _decoded(self, channel: Value) -> Value:
+        return (1 << channel)[: self._channels]
+
+    def _channel(self, entry: Value) -> Value:
+        return entry[units.TIME_BITS : units.TIME_BITS + self._channel_bits]
+
+    def _epochs(self, entry: Value) -> data.View:
+        return data.View(Epochs, entry[units.TIME_BITS + self._channel_bits :])
+
+
+def _below(a: Value, b: Value) -> Value:
+    """a < b, modular."""
+    return (a - b)[AGE_BITS - 1]
