@@ -9,14 +9,26 @@ from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import In, Out
 
 from twinphase_hdl.core.add import with_carry
+from twinphase_hdl.core.shiftcount import count_of, counting
 from twinphase_hdl.types import word_stream
 from twinphase_spec import packets, units
 
 MEMORY_WORDS = 256
 GROUP = 8
 """Counters, or steps, that are joined in one clock."""
-SPARE_CLOCKS = 5
+STAGES = 5
+SPARE_CLOCKS = STAGES + 2
 """Between two captures, beside the words of a sweep."""
+STROBE = range(0, 2)
+
+
+class Kind(data.Struct):
+    """Of the word in a stage: whose it is, and which half."""
+
+    is_clock: 1
+    is_strobe: 1
+    is_signed: 1
+    is_high: 1
 
 
 def accumulator_shape(step: range, clocks: int) -> Shape:
@@ -27,9 +39,10 @@ def accumulator_shape(step: range, clocks: int) -> Shape:
 class CounterBank(wiring.Component):
     """Adds up steps: ``counter[k] += i_steps[k]`` at every clock, modulo 2^width; the first counter of all is the clock count.
 
-    Each counter has a small accumulator. A *sweep* begins by capturing all of them at one clock, which starts them again from
-    zero, and then adds what was captured to the counters in memory, a word per clock. Sweeps follow each other while there is
-    something to add. An accumulator holds the steps of a whole sweep, so that none is ever lost.
+    Each counter has a small accumulator with its lowest bits. A *sweep* begins by capturing all of them at one clock, and then brings
+    the counters in memory up to what was captured, a word per clock: by the difference of the lowest bits. Sweeps follow each other
+    while there is something to add. An accumulator holds the steps of a whole sweep, so that none is ever lost. Those of strobes
+    are shift registers, see `shiftcount`.
 
     The memory has two banks. A sweep leaves its sums in the first. One that is a *snapshot* leaves them in the second, where they
     stay for ``i_address`` (and the link) until the next snapshot; the sweep after it takes them from there.
@@ -57,7 +70,7 @@ class CounterBank(wiring.Component):
     status : Out(word_stream()) - record words for a `PacketBuffer`, each after two clocks at least.
     o_idle : Out(1) - all steps are in the memory, no snapshot is due or being made or sent.
 
-    A snapshot with clock count c shows all steps up to that clock, its own included, and none of later ones.
+    A snapshot with clock count c shows all steps of the clocks before c, and none of c or later ones.
 
     Latency: that clock is three after the tick, two after ``i_snapshot``, if the bank rests; at most `sweep_clocks` more. The
     snapshot is complete another `sweep_clocks` later.
@@ -80,12 +93,12 @@ class CounterBank(wiring.Component):
         self._address_bits = (2 * self._counters - 1).bit_length()
         if width == 64:
             self._address_bits = (MEMORY_WORDS - 1).bit_length()
-        self._shapes = {name: accumulator_shape(step, self.sweep_clocks) for name, step in steps.items()}
-        widest = max(shape.width for shape in self._shapes.values())
-        if widest + 1 > self._word_bits:
-            raise ValueError(
-                f"CounterBank: a sweep adds up to {widest} bits; allowed: less than half the width ({width})"
-            )
+        strobe_bits = self.sweep_clocks.bit_length()
+        others = [accumulator_shape(step, self.sweep_clocks).width for step in steps.values() if step != STROBE]
+        self._strobe_bits, self._bits = strobe_bits, max([strobe_bits, *others])
+        if self._bits > self._word_bits:
+            raise ValueError(f"CounterBank: a sweep adds {self._bits} bits; allowed: half of the width ({width})")
+        self._steps = dict(steps)
         super().__init__(
             {
                 "i_clock": In(units.CLOCK_BITS),
@@ -101,8 +114,9 @@ class CounterBank(wiring.Component):
         )
         # State, here so that a proof can speak of it.
         self.memory = memory.Memory(shape=self._word_bits, depth=2 << self._address_bits, init=[])
-        self.accumulators = {name: Signal(shape, name=f"sum_{name}") for name, shape in self._shapes.items()}
-        self.captured = {name: Signal(shape, name=f"captured_{name}") for name, shape in self._shapes.items()}
+        lengths = {name: strobe_bits if step == STROBE else self._bits for name, step in steps.items()}
+        self.accumulators = {name: Signal(length, name=f"sum_{name}") for name, length in lengths.items()}
+        self.captured = {name: Signal(length, name=f"captured_{name}") for name, length in lengths.items()}
         self.capture = Signal()
         self.shown = Signal()  # the newest sums are in the second bank
 
@@ -128,7 +142,7 @@ class CounterBank(wiring.Component):
         ]
 
         # Is there anything to add? Known two clocks late, so that a sweep too many may follow, but never one too few.
-        added = [Value.cast(self.i_steps[name]).any() for name in self._shapes]
+        added = [Value.cast(self.i_steps[name]).any() for name in self._steps]
         groups = [reduce(or_, added[first : first + GROUP]) for first in range(0, len(added), GROUP)]
         some = Signal(len(groups))
         pending = Signal(init=1)  # the first sweep clears the memory
@@ -139,7 +153,7 @@ class CounterBank(wiring.Component):
         high = Signal()  # the higher word of a counter
         place = Signal(self._address_bits)
         sweeping = Signal()
-        stages = Signal(3)  # a word is in stage 1, 2, 3
+        stages = Signal(STAGES)  # a word is in stage 1, 2 and so on
         fresh = Signal(init=1)  # what is in memory does not count
         snapshot, to_send, sending = Signal(), Signal(), Signal()
         status_due, snapshot_due = Signal(), Signal()
@@ -167,56 +181,82 @@ class CounterBank(wiring.Component):
         with m.If(self.capture):
             m.d.sync += clock.eq(self.i_clock)
         for name, accumulator in self.accumulators.items():
-            total = Signal(accumulator.shape(), name=f"total_{name}")
-            m.d.comb += total.eq(accumulator + self.i_steps[name])
-            m.d.sync += accumulator.eq(Mux(self.capture, 0, total))
+            step = self.i_steps[name]
+            if self._steps[name] == STROBE:
+                counting(m, accumulator, step)
+            else:
+                m.d.sync += accumulator.eq(accumulator + step)
             with m.If(self.capture):
-                m.d.sync += self.captured[name].eq(total)
+                m.d.sync += self.captured[name].eq(accumulator)
 
-        # Stage 1: the counter's old word at the memory's output, what to add out of its group.
-        added_bits = max(len(value) for value in self.captured.values()) + 1
-        of_groups = []
-        for first in range(0, len(self.captured), GROUP):
-            members = list(self.captured.values())[first : first + GROUP]
-            turns = turn[1 + first : 1 + first + GROUP]
-            of_group = Signal(added_bits, name=f"added_{first}")
-            choices = (
-                _extended(value, added_bits) & its_turn.replicate(added_bits)
-                for value, its_turn in zip(members, turns, strict=True)
-            )
-            m.d.sync += of_group.eq(reduce(or_, choices))
-            of_groups.append(of_group)
-        is_clock, was_high = Signal(), Signal()
-        m.d.comb += old_read.addr.eq(Cat(place, self.shown))
-        m.d.sync += [stages.eq(Cat(sweeping, stages)), is_clock.eq(turn[0]), was_high.eq(high)]
+        # Stage 1: the captured value whose turn it is, out of its group. Strobes and others are kept apart.
+        turns = dict(zip(self._steps, turn[1:], strict=True))
+        strobes = [name for name, step in self._steps.items() if step == STROBE]
+        groups_of = {
+            kind: self._grouped(m, names, turns, kind)
+            for kind, names in (("strobes", strobes), ("others", [name for name in self._steps if name not in strobes]))
+        }
+        place_1 = Signal(self._address_bits)
+        m.d.sync += [stages.eq(Cat(sweeping, stages)), place_1.eq(place)]
 
-        # Stage 2: both in registers. Stage 3: the sum.
-        old, addend = Signal(self._word_bits), Signal(self._word_bits)
-        total, carry, high_addend = Signal(self._word_bits), Signal(), Signal()
-        amount = reduce(or_, of_groups)
-        sign = amount[-1]
-        clock_word = Mux(was_high, clock[self._word_bits :], clock[: self._word_bits])
-        m.d.sync += [
-            old.eq(Mux(is_clock, clock_word, Mux(fresh, 0, old_read.data))),
-            addend.eq(Cat(amount & ~was_high.replicate(added_bits), sign.replicate(self._word_bits - added_bits))),
-            high_addend.eq(was_high),
+        # Stage 2: the counter's word at the memory's output. Stage 3: the lowest bits as they are, and the old word.
+        state, other = Signal(self._strobe_bits), Signal(self._bits)
+        now, old, kind_2, kind_3 = Signal(self._bits), Signal(self._word_bits), Signal(Kind), Signal(Kind)
+        number, clock_word = place_1[1:], Signal(self._word_bits)
+        for flag, numbers in (
+            (kind_2.is_clock, [0]),
+            (kind_2.is_strobe, [k for k, step in enumerate(self._steps.values(), 1) if step == STROBE]),
+            (kind_2.is_signed, [k for k, step in enumerate(self._steps.values(), 1) if step.start < 0]),
+        ):
+            m.d.sync += flag.eq(Const(sum(1 << k for k in numbers), self._counters).bit_select(number, 1))
+        m.d.comb += [
+            old_read.addr.eq(Cat(place_1, self.shown)),
+            clock_word.eq(Mux(kind_2.is_high, clock[self._word_bits :], clock[: self._word_bits])),
         ]
-        with m.If(was_high & sign):
-            m.d.sync += addend.eq(-1)
-        longer = Signal(self._word_bits + 1)
-        m.d.comb += longer.eq(with_carry(Cat(old, 0), Cat(addend, 0), carry))
-        m.d.sync += [total.eq(longer), carry.eq(longer[-1] & ~high_addend)]
+        m.d.sync += [
+            kind_2.is_high.eq(place_1[0]),
+            state.eq(reduce(or_, groups_of["strobes"], Const(0))),
+            other.eq(reduce(or_, groups_of["others"], Const(0))),
+            now.eq(count_of(m, state, "strobes") | other),
+            old.eq(Mux(kind_2.is_clock, clock_word, Mux(fresh, 0, old_read.data))),
+            kind_3.eq(kind_2),
+        ]
+
+        # Stage 4: what to add. The higher word gets the carry, and the sign that the lower one had. Stage 5: the sum.
+        added_now, kept_bits = Signal(self._bits), Signal(self._bits)
+        sign, sign_kept, carry, high_4 = Signal(), Signal(), Signal(), Signal()
+        old_4, addend, total = Signal(self._word_bits), Signal(self._word_bits), Signal(self._word_bits)
+        sum_and_carry = Signal(self._word_bits + 1)
+        only_low = (1 << self._strobe_bits) - 1
+        m.d.comb += [
+            added_now.eq(now - old),
+            kept_bits.eq(added_now & Mux(kind_3.is_strobe, only_low, -1)),
+            sign.eq(kind_3.is_signed & added_now[-1]),
+            sum_and_carry.eq(with_carry(Cat(old_4, Const(0)), Cat(addend, Const(0)), carry)),
+        ]
+        m.d.sync += [
+            old_4.eq(old),
+            addend.eq(Cat(kept_bits, sign.replicate(self._word_bits - self._bits))),
+            sign_kept.eq(sign),
+            high_4.eq(kind_3.is_high),
+            total.eq(sum_and_carry),
+            carry.eq(sum_and_carry[-1] & ~high_4),
+        ]
+        with m.If(kind_3.is_clock):
+            m.d.sync += addend.eq(0)
+        with m.Elif(kind_3.is_high):
+            m.d.sync += addend.eq(sign_kept.replicate(self._word_bits))
 
         write_place = Signal(self._address_bits)
         with m.If(self.capture):
             m.d.sync += write_place.eq(0)
-        with m.Elif(stages[2]):
+        with m.Elif(stages[-1]):
             m.d.sync += write_place.eq(write_place + 1)
         m.d.comb += [
             write.addr.eq(Cat(write_place, snapshot)),
             write.data.eq(total),
-            write.en.eq(stages[2]),
-            done.eq(stages == 4),
+            write.en.eq(stages[-1]),
+            done.eq(stages == 1 << (STAGES - 1)),
         ]
         with m.If(done):
             m.d.sync += [self.shown.eq(snapshot), fresh.eq(0)]
@@ -243,8 +283,14 @@ class CounterBank(wiring.Component):
         m.d.comb += self.o_idle.eq(rests & ~busy)
         return m
 
-
-def _extended(value: Value, bits: int) -> Value:
-    """``value`` with its sign, if it has one, in more bits."""
-    top = value[-1] if value.shape().signed else Const(0)
-    return Cat(value, top.replicate(bits - len(value)))
+    def _grouped(self, m: Module, names: list[str], turns: dict[str, Value], kind: str) -> list[Value]:
+        """Registers of GROUP counters each, with the captured value of the one whose turn it is."""
+        registers = []
+        for first in range(0, len(names), GROUP):
+            members = [(self.captured[name], turns[name]) for name in names[first : first + GROUP]]
+            of_group = Signal(len(members[0][0]), name=f"{kind}_{first}")
+            m.d.sync += of_group.eq(
+                reduce(or_, (value & its_turn.replicate(len(value)) for value, its_turn in members))
+            )
+            registers.append(of_group)
+        return registers
