@@ -211,15 +211,15 @@ class CounterBank(wiring.Component):
             m.d.sync += flag.eq(Const(sum(1 << k for k in numbers), self._counters).bit_select(number, 1))
         m.d.comb += [
             old_read.addr.eq(Cat(place_1, self.shown)),
-            clock_word.eq(Mux(kind_2.is_high, clock[self._word_bits :], clock[: self._word_bits])),
         ]
         m.d.sync += [
             kind_2.is_high.eq(place_1[0]),
             state.eq(reduce(or_, groups_of["strobes"], Const(0))),
             other.eq(reduce(or_, groups_of["others"], Const(0))),
             now.eq(count_of(m, state, "strobes") | other),
-            old.eq(Mux(kind_2.is_clock, clock_word, Mux(fresh, 0, old_read.data))),
+            old.eq(Mux(kind_2.is_clock | fresh, 0, old_read.data)),
             kind_3.eq(kind_2),
+            clock_word.eq(Mux(kind_2.is_high, clock[self._word_bits :], clock[: self._word_bits])),
         ]
 
         # Stage 4: what to add. The higher word gets the carry, and the sign that the lower one had. Stage 5: the sum.
@@ -243,7 +243,7 @@ class CounterBank(wiring.Component):
             carry.eq(sum_and_carry[-1] & ~high_4),
         ]
         with m.If(kind_3.is_clock):
-            m.d.sync += addend.eq(0)
+            m.d.sync += addend.eq(clock_word)
         with m.Elif(kind_3.is_high):
             m.d.sync += addend.eq(sign_kept.replicate(self._word_bits))
 

@@ -12,7 +12,7 @@ from twinphase_spec import tagger, units
 
 ENTRY_DEPTH = 16
 ROOM_MARGIN = 8
-"""Places kept for tags that come after the last look at the level: three in the gate, and those of two clocks."""
+"""Places kept for six tags that the last look at the level did not see, on their way through the gate; the ring is never quite full."""
 
 
 class Filter(wiring.Component):
@@ -27,7 +27,7 @@ class Filter(wiring.Component):
     Members
     -------
     i_valid, i, i_epochs : 1, Tag, Epochs
-        Times not falling. At most ENTRY_DEPTH - ROOM_MARGIN tags may follow when ``o_room`` falls, besides one in its clock.
+        Times not falling. When ``o_room`` falls, three tags may still follow those that are sent in its clock.
     i_bound, i_none_before : AGE_BITS, 1
         With ``i_none_before`` no tag that is still to come at ``i``, in this clock or later, is below the bound.
     filter_mask : write port
@@ -77,10 +77,10 @@ class Filter(wiring.Component):
         entry = memory.Memory(shape=width, depth=ENTRY_DEPTH, init=[], attrs={"ram_style": "distributed"})
         m.submodules.entry = entry
         entry_write, entry_read = entry.write_port(), entry.read_port(domain="comb")
-        written, taken, level = Signal(range(ENTRY_DEPTH)), Signal(range(ENTRY_DEPTH)), Signal(range(ENTRY_DEPTH + 1))
+        written, taken, level = (Signal(range(ENTRY_DEPTH)) for _ in range(3))
         waiting, take = Signal(), Signal()
         m.d.comb += [
-            waiting.eq(level != 0),
+            waiting.eq(written != taken),
             entry_write.addr.eq(written),
             entry_write.data.eq(Cat(self.i.time, self.i.channel[: self._channel_bits], self.i_epochs)),
             entry_write.en.eq(self.i_valid),
@@ -88,10 +88,12 @@ class Filter(wiring.Component):
         ]
         m.d.sync += [
             self.o_room.eq(level <= ENTRY_DEPTH - ROOM_MARGIN),
-            written.eq(written + self.i_valid),
-            taken.eq(taken + take),
-            level.eq(level + self.i_valid - take),
+            level.eq(written - taken),
         ]
+        with m.If(self.i_valid):
+            m.d.sync += written.eq(written + 1)
+        with m.If(take):
+            m.d.sync += taken.eq(taken + 1)
 
         # The next tag; without one the bound takes its place.
         there, quiet = Signal(), Signal()
@@ -120,9 +122,7 @@ class Filter(wiring.Component):
         near, beyond, full, empty = Signal(self._channels), Signal(), Signal(), Signal()
         far = Signal()  # the next tag is further than the comparison reaches
         passes, pop, push, straight, free = (Signal() for _ in range(5))
-        popped_so, popped_beyond, pushed_so, pushed_within, leaves_so, loads_so = (
-            Signal(attrs={"keep": 1}, name=f"before_{k}") for k in range(6)
-        )
+        compared_tag, compared_bound, late = Signal(), Signal(), Signal()
         head_time = queue.o_head[:AGE_BITS]
         recent = Recent(m, self._epochs(tag), leaves, decoded, "filter")
         # Limits are set a clock late, since it is late in the clock that a tag is known to leave. It is near to all that wait.
@@ -136,8 +136,13 @@ class Filter(wiring.Component):
         own = self._decoded(head_channel)
         near_others = Signal(self._channels)
         in_mask = Signal(self._channels)
+        # The next tag, or the bound, has a clock to be compared with the oldest; what came out holds until one of them leaves.
+        stays = queue.o_valid & ~pop
         m.d.sync += [
-            examined.eq(queue.o_valid & ~pop),
+            beyond.eq(_below(head_time, earliest)),
+            compared_tag.eq(stays & there & ~leaves),
+            compared_bound.eq(stays & ~there & quiet),
+            examined.eq(stays),
             head_near.eq(
                 Mux(examined, head_near, (near & recent.held) | entered) | (decoded & push.replicate(self._channels))
             ),
@@ -147,22 +152,15 @@ class Filter(wiring.Component):
         m.d.comb += [
             near_others.eq(head_near & in_mask),
             passes.eq(~head_filtered | near_others.any()),
-            beyond.eq(_below(head_time, earliest)),
             full.eq(queue.o_full),
             empty.eq(queue.o_level == 0),
-            # All but ``beyond``, which comes last, is made before it.
-            popped_so.eq(examined & Mux(passes, free, full | far)),
-            popped_beyond.eq(examined & ~passes & (there | quiet)),
             far.eq(there & self._epochs(tag).more),
-            pop.eq(popped_so | (popped_beyond & beyond)),
+            late.eq(far | (compared_tag & beyond)),
+            pop.eq(examined & Mux(passes, free, full | late | (compared_bound & beyond))),
             straight.eq(there & empty & ~mask.any() & free),
-            pushed_so.eq(there & empty & mask.any()),
-            pushed_within.eq(there & examined & ~full & ~far),
-            push.eq(pushed_so | (pushed_within & ~beyond)),
-            leaves_so.eq(straight | pushed_so),
-            loads_so.eq(~there | leaves_so),
-            leaves.eq(leaves_so | (pushed_within & ~beyond)),
-            loads.eq(loads_so | (pushed_within & ~beyond)),
+            push.eq(there & Mux(empty, mask.any(), examined & compared_tag & ~full & ~late)),
+            leaves.eq(straight | push),
+            loads.eq(~there | leaves),
             queue.i_push.eq(push),
             queue.i_data.eq(tag),
             queue.i_pop.eq(pop),

@@ -8,6 +8,8 @@ from twinphase_spec import units
 
 PERIOD_BITS = 32
 HIGH_CLOCKS = 4
+SHORT_PERIOD = 8
+"""A period below this has no room for a long pulse."""
 
 
 class Pulser(wiring.Component):
@@ -23,7 +25,7 @@ class Pulser(wiring.Component):
     o_pulse, o_fine : 1, 13
         Strobe of an edge and its time within the clock.
     o_pin : 1
-        High from the clock of the strobe on for 4 clocks, in shorter periods for all clocks but the last.
+        High from the clock of the strobe on for 4 clocks, in periods shorter than 8 for one.
     o_idle : 1
         Not enabled, no strobe, and the pin is low.
 
@@ -41,18 +43,18 @@ class Pulser(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         count = Signal(PERIOD_BITS, init=1)  # clocks since the last edge, its own included
-        ends, last = Signal(), Signal()
-        later = Signal(HIGH_CLOCKS - 1)  # o_pulse of the clocks before
+        ends, short = Signal(), Signal()
+        later = Signal(HIGH_CLOCKS - 2)  # o_pulse of the clocks before
         m.d.comb += [
             ends.eq((count >= self.i_period) & ~self.o_pulse & self.i_enable),
-            # The clock before one that ends the period comes two clocks after an edge at the earliest, if this is not shorter.
-            self.o_pin.eq((self.o_pulse | later.any()) & ~last),
-            self.o_idle.eq(~self.i_enable & ~self.o_pulse & ~later.any()),
+            self.o_idle.eq(~self.i_enable & ~self.o_pulse & ~self.o_pin),
         ]
         m.d.sync += [
+            short.eq(self.i_period < SHORT_PERIOD),
             self.o_pulse.eq(ends),
             self.o_fine.eq(self.i_fine),
             later.eq(Cat(self.o_pulse, later)),
+            self.o_pin.eq(ends | (~short & (self.o_pulse | later.any()))),
             count.eq(count + 1),
         ]
         with m.If(ends | ~self.i_enable):

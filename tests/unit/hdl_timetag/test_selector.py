@@ -90,8 +90,8 @@ def run_selector(tags, config: Configuration, depth: int, seed: int, idle: float
                 ctx.set(dut.i.payload.time, left[0][0] % TIME)
                 ctx.set(dut.i.payload.channel, left[0][1])
             ctx.set(dut.i.valid, offered)
-            # No tag to come is below the bound: the next one's time, or what lies behind, or at the end two windows more.
-            time = max(time, left[0][0] - bound_lag) if left else time + 2 * config.window + 1
+            # No tag to come is below the bound: the next one's time, or what lies behind, or at the end ever more.
+            time = max(time, left[0][0] - bound_lag) if left else time + 2 * config.window + 1 + bound_lag // 16
             ctx.set(dut.i_bound, time % (1 << tagger.ORDER_BITS))
             ready = rng.random() >= pause
             ctx.set(dut.o.ready, ready)
