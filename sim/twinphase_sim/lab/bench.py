@@ -188,7 +188,9 @@ class VirtualBench:
             enough = self.clock + round(2.5 * (1 << step) / OSCILLATOR_HZ * CLOCK_HZ)
             while self.clock < enough:
                 self.step(self.clock + CHUNK_CLOCKS)
-        self._write(self.registers, self.memories)
+        # Channels come last, when the oscillator's last hits have passed.
+        self._write({name: value for name, value in self.registers.items() if name != "CHANNEL_ENABLE"}, self.memories)
+        self._write({"CHANNEL_ENABLE": self.registers["CHANNEL_ENABLE"]})
         self.start_clock = self.clock + CHUNK_CLOCKS
         self._physics = BenchPhysics(self.bench, seed, start_clock=self.start_clock)
 

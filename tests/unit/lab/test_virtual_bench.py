@@ -1,0 +1,131 @@
+"""The virtual bench: what the gateware of a time tagger with delay lines makes of it equals the models from hit to tag."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from twinphase.device import open_device
+from twinphase.errors import DeviceError
+from twinphase.measure.calibration import read_calibration
+from twinphase_sim.lab.bench import NODE, BenchStep, VirtualBench
+from twinphase_sim.lab.device import LabDevice
+from twinphase_sim.model.timetag.calibration import Calibration
+from twinphase_sim.model.timetag.delayline import DelayLine
+from twinphase_sim.model.timetag.taps import Hits
+from twinphase_sim.model.timetag.timetagger import run_timetagger
+from twinphase_sim.native import NodeRegisters
+from twinphase_spec.bench import Bench, load_bench
+from twinphase_spec.packets import Stream
+from twinphase_spec.tagger import TaggerOptions
+from twinphase_spec.tdc import code_bits
+from twinphase_spec.units import CLOCK_HZ
+
+STEP = 12
+SECONDS = 0.004
+
+
+def small_bench() -> Bench:
+    """The pairs' bench with tables of 4096 hits, so that photons renew them."""
+    bench = load_bench("pairs")
+    calibration = bench.tagger.calibration.model_copy(update={"step": STEP})
+    return bench.model_copy(update={"tagger": bench.tagger.model_copy(update={"calibration": calibration})})
+
+
+class Recorded(VirtualBench):
+    """Keeps its steps, those of its own set-up included."""
+
+    def __init__(self, *arguments: object, **options: object) -> None:
+        self.steps: list[BenchStep] = []
+        super().__init__(*arguments, **options)  # type: ignore[arg-type]
+
+    def step(self, stop_clock: int) -> BenchStep:
+        self.steps.append(super().step(stop_clock))
+        return self.steps[-1]
+
+
+@pytest.fixture(scope="module")
+def bench() -> Recorded:
+    virtual = Recorded(small_bench(), 3, progress=False)
+    while virtual.seconds < SECONDS:
+        virtual.step(virtual.clock + virtual.chunk_clocks)
+    virtual.step(virtual.clock + virtual.chunk_clocks)
+    return virtual
+
+
+def test_tags_equal_the_models(bench: Recorded) -> None:
+    """Every hit that the node was given, through the models of calibration, fine time and tagger."""
+    bits, lanes, taps = code_bits(bench.options.taps), bench.options.lanes, bench.options.taps
+    span = 8192 // lanes
+    times, numbers, tables = [], [], []
+    hits = [step.hits for step in bench.steps if step.hits is not None]
+    ticks = np.concatenate([part.ticks for part in hits])
+    channels = np.concatenate([part.channels for part in hits])
+    values = np.concatenate([part.values for part in hits])
+    for channel in range(bench.options.channels):
+        own = channels == channel
+        calibration = Calibration(taps=taps, lanes=lanes, step=STEP)
+        found = Hits(
+            clocks=ticks[own] // span,
+            polarities=(values[own] & np.uint64(1)).astype(np.uint8),
+            codes=(values[own] >> np.uint64(1) & np.uint64((1 << bits) - 1)).astype(np.uint16)[:, np.newaxis],
+            runt_clocks=np.zeros(0, np.int64),
+        )
+        edges = DelayLine([calibration]).edges(found)
+        times.append(edges.times_ticks)
+        numbers.append(np.full(edges.times_ticks.size, channel, np.uint8))
+        tables.append(calibration.tables)
+    joined, channel_of = np.concatenate(times), np.concatenate(numbers)
+    # The oscillator's hits of the first calibration came before any channel was enabled.
+    light = joined >= bench.start_clock << 13
+    order = np.lexsort((channel_of[light], joined[light]))
+    model = run_timetagger(
+        bench.registers, bench.memories, joined[light][order], channel_of[light][order], bench.clock, lanes=lanes
+    )
+    words = [step.outputs[NODE] for step in bench.steps]
+    device = LabDevice(bench, NODE)
+    for output in words:
+        device._waiting += [packet for _, packet in output.packets if packet[0] != Stream.REGISTER_RESPONSE]
+    tags = next(iter(device.batches()))[Stream.TAG]
+    count = len(tags["time_ticks"])
+    assert count > 0.99 * len(model.times_ticks) > 500
+    np.testing.assert_array_equal(tags["time_ticks"].astype(np.uint64), model.times_ticks[:count])
+    np.testing.assert_array_equal(tags["channel"], model.channels[:count])
+    assert min(tables[:2]) >= 2, "photons renewed the tables of the two detectors"
+
+
+def test_tags_are_where_the_light_was(bench: Recorded) -> None:
+    """The time of every tag is that of its edge, but for bins (21 ps), a table of 4096 hits (26 ps rms) and jitter."""
+    registers = NodeRegisters(bench.node)
+    counters = registers.counters()
+    assert counters["seen_0"] > 500
+    assert counters["uncalibrated_0"] == 0
+    assert counters["virtual_0"] > 0
+
+
+def test_calibration_is_read_from_the_device(bench: Recorded) -> None:
+    with LabDevice(bench, NODE) as device:
+        channels = read_calibration(device, channels=[0, 1])
+    for channel in channels:
+        assert not channel.faults
+        (chain,) = channel.chains
+        for line in chain:
+            assert line.hits > 1 << (STEP - 2)
+
+
+def test_devices_of_a_bench() -> None:
+    with open_device("bench:hbt?seconds=0.002&seed=5") as device:
+        assert device.identity().node.name == "TIMETAGGER"
+        assert device.identity().clock_hz == CLOCK_HZ
+        tags = sum(len(batch[Stream.TAG]["time_ticks"]) for batch in device.batches() if Stream.TAG in batch)
+        assert tags > 100
+    with pytest.raises(DeviceError, match="neither a preset"):
+        open_device("bench:nothing")
+    with pytest.raises(DeviceError, match="names the node alice; allowed: tagger"):
+        open_device("bench:hbt?node=alice")
+
+
+def test_a_bench_with_more_channels_than_the_node() -> None:
+    options = TaggerOptions(channels=2, frontend="delay line", lanes=2)
+    with pytest.raises(ValueError, match="the device has 2 channels"):
+        VirtualBench(load_bench("pairs"), options=options, progress=False)
