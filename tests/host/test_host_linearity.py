@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from fake_node import FakeNode, TaggerRegisters
+from fake_node import CLIENT, SERVER, FakeNode, TaggerRegisters
 from test_host_cli import run
 
 from twinphase.device import open_device
@@ -173,6 +173,42 @@ def test_a_front_end_without_delay_line_is_said(more, message):
         read_calibration(device)
 
 
+def test_taps_need_not_be_a_power_of_two():
+    """240 taps are copied as 256 codes."""
+    registers = tagger(taps=240)
+    with FakeNode(registers=registers) as node, open_device(node.url) as device:
+        channel = read_calibration(device, [0], watch_s=0.001)[0]
+    assert len(channel.chains[0][0].histogram) == 256
+    assert len(channel.chains[0][0].used) == 200
+
+
+def test_a_server_with_delay_lines_has_a_calibration_too():
+    good = line([5] * 200, scale=5000)
+    words = words_of([good, 0 * good], [2 * np.array(table_of(good)), 0 * good])
+    with FakeNode() as node:
+        known = node.registers.words
+        for name, value in {"FRONTEND": 3, "CHAINS": 1, "TAPS": 256, "CHANNEL_ENABLE": 15, "CAL_SHARED": 1}.items():
+            known[SERVER[name].address] = value
+        known.update({SERVER.memory("CAL_BINS").address + i: int(word) for i, word in enumerate(words)})
+        write, at = node.registers.write, SERVER.memory("COUNTERS").address
+        seen = at + 2 * SERVER.counter_names.index("uncalibrated_qR")
+
+        def go_on(address, value):
+            write(address, value)
+            if address == SERVER["SNAPSHOT"].address:
+                known[at] = known.get(at, 0) + 125_000
+                known[seen] = known.get(seen, 0) + 3
+            elif address == SERVER["CAL_DUMP"].address:
+                known[SERVER["CAL_DUMPS"].address] += 1
+
+        node.registers.write = go_on
+        with open_device(node.url) as device:
+            channels = read_calibration(device, watch_s=0.005)
+    assert [channel.edges > 0 for channel in channels] == [False, True, False, False]
+    assert channels[1].chains[0][0].span_ps == 8000
+    assert np.nanmax(np.abs(channels[1].chains[0][0].inl_ps)) < TICK_PS
+
+
 def test_a_copy_that_never_comes_is_an_error(monkeypatch):
     monkeypatch.setattr("twinphase.measure.calibration.DUMP_TIMEOUT_S", 0.05)
     registers = tagger()
@@ -204,4 +240,8 @@ def test_the_command(capsys, tmp_path):
     with FakeNode() as node:
         code, out, err = run(capsys, "tdc", node.url)
         assert (code, out) == (2, "")
-        assert "is a server node, no time tagger" in err
+        assert "has no delay line" in err
+    with FakeNode(CLIENT) as node:
+        code, out, err = run(capsys, "tdc", node.url)
+        assert (code, out) == (2, "")
+        assert "is a client node, no time tagger" in err

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "url",
-        help="udp://host:port, serial:///dev/ttyUSB0 or lab:NAME of a time tagger; to show, also a recording's folder",
+        help="udp://host:port, serial:///dev/ttyUSB0 or bench:NAME of a time tagger; to show, also a recording's folder",
     )
     parser.add_argument("--config", metavar="FILE", help="TOML file or name of a preset to apply")
     parser.add_argument("--json", action="store_true", help="print the set-up as JSON")
@@ -73,6 +73,8 @@ def _apply(device: Device, config: str) -> None:
 def _line(row: dict[str, Any]) -> str:
     """A channel: what differs from neutral."""
     parts = [("pulser" if row["pulser"] else "pin") if row["enabled"] else "off"]
+    if row["edge"] == "falling":
+        parts.append("falling edges")
     if row["delay_ps"]:
         parts.append(f"delay {row['delay_ps']:.1f} ps")
     if row["dead_time_ps"]:

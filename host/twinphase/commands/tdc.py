@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("url", help="udp://host:port, serial:///dev/ttyUSB0 or lab:NAME of a time tagger")
+    parser.add_argument("url", help="udp://host:port, serial:///dev/ttyUSB0 or bench:NAME of a time tagger or server")
     parser.add_argument("--channels", type=int, nargs="+", metavar="N", help="channels to read; without it, all")
     parser.add_argument("--watch", type=float, default=0.2, metavar="S", help="node time to look for edges (0.2)")
     parser.add_argument(

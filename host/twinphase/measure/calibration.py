@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from twinphase_spec.registers import NodeType
-from twinphase_spec.tdc import SIGMA_SHIFT
+from twinphase_spec.registers import CHANNELS, NodeType
+from twinphase_spec.tdc import SIGMA_SHIFT, code_bits
 from twinphase_spec.units import CLOCK_HZ
 
 from ..device import Device, PacketDevice
@@ -96,7 +96,11 @@ def check_tagger(device: Device) -> None:
 
 
 def _live(device: Device) -> PacketDevice:
-    check_tagger(device)
+    node = device.identity().node
+    if node not in (NodeType.TIMETAGGER, NodeType.SERVER):
+        raise DeviceError(
+            f"{device.url} is a {node.name.lower()} node, no time tagger: give the address of a time tagger or a server"
+        )
     if not isinstance(device, PacketDevice):
         raise DeviceError(f"{device.url} is a recording: it holds no calibration; give the address of the device")
     return device
@@ -107,11 +111,16 @@ def read_calibration(
 ) -> list[ChannelCalibration]:
     """The calibration of the channels (all, if None); their edges are counted over ``watch_s`` of node time.
 
-    Raises DeviceError when the device is no time tagger, is a recording, has no delay line or no such channel, or does not copy.
+    A server node's channels are 0 to 3 (qL, qR, rL, rR).
+
+        Raises DeviceError when the device is neither time tagger nor server, is a recording, has no delay line or no such channel,
+        or does not copy.
     """
     tagger = _live(device)
     front_end = tagger.read("FRONTEND")
-    count, chains, taps, lanes = (tagger.read(name) for name in ("CHANNELS", "CHAINS", "TAPS", "LANES"))
+    chains, taps = tagger.read("CHAINS"), tagger.read("TAPS")
+    server = tagger.identity().node is NodeType.SERVER
+    count, lanes = (len(CHANNELS), 1) if server else (tagger.read("CHANNELS"), tagger.read("LANES"))
     if front_end != DELAY_LINE or not chains:
         kind = FRONT_ENDS[front_end] if front_end < len(FRONT_ENDS) else f"front end {front_end}"
         raise DeviceError(f"{device.url} has no delay line to calibrate: its front end is {kind}")
@@ -128,7 +137,11 @@ def read_calibration(
             enabled=bool(enable >> c & 1),
             status=tagger.read(f"CAL_STATUS_{c}"),
             scale=tagger.read(f"SCALE_{c}") / (1 << SIGMA_SHIFT),
-            edges=sum((after[f"{name}_{c}"] - before[f"{name}_{c}"]) % (1 << 64) for name in ("seen", "uncalibrated")),
+            edges=sum(
+                (after[name] - before[name]) % (1 << 64)
+                for kind in ("seen", "uncalibrated")
+                for name in (f"{kind}_{CHANNELS[c] if server else c}",)
+            ),
             watched_s=watched_s,
             from_oscillator=bool(source >> c & 1),
             step_hits=1 << step,
@@ -152,7 +165,7 @@ def _copy(tagger: PacketDevice, line: int, *, taps: int, lanes: int, shared: boo
                 f"{tagger.url} did not copy delay line {line} within {DUMP_TIMEOUT_S:g} s: is its calibrator in reset?"
             )
         time.sleep(0.0005)
-    return linearities(tagger.read_memory("CAL_BINS", 0, 4 * taps), taps=taps, lanes=lanes, shared=shared)
+    return linearities(tagger.read_memory("CAL_BINS", 0, 4 << code_bits(taps)), taps=taps, lanes=lanes, shared=shared)
 
 
 def _watch(tagger: PacketDevice, watch_s: float) -> tuple[dict[str, int], dict[str, int], float]:

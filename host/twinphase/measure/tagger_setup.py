@@ -79,7 +79,8 @@ def settings(device: Device) -> dict[str, Any]:
     channels = min(read("CHANNELS"), TIMETAGGER_CHANNELS)
     front_end = read("FRONTEND")
     masks = {
-        name: read(name) for name in (ENABLE, "PULSER_MASK", "WINDOW_ENABLE", "CAL_SOURCE", "CAL_HOLD", "CAL_RESET")
+        name: read(name)
+        for name in (ENABLE, "EDGE", "PULSER_MASK", "WINDOW_ENABLE", "CAL_SOURCE", "CAL_HOLD", "CAL_RESET")
     }
     gates = filters = None
     if isinstance(device, PacketDevice):
@@ -91,6 +92,7 @@ def settings(device: Device) -> dict[str, Any]:
         row: dict[str, Any] = {
             "channel": c,
             "enabled": bool(masks[ENABLE] >> c & 1),
+            "edge": "falling" if masks["EDGE"] >> c & 1 else "rising",
             "pulser": bool(masks["PULSER_MASK"] >> c & 1),
             "time_window": bool(masks["WINDOW_ENABLE"] >> c & 1),
             "delay_ps": read(f"DELAY_{c}") * TICK_PS,
