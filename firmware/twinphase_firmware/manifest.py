@@ -141,7 +141,8 @@ def make_manifest(
         "cross_clock": cross,
         "hit_clocks": sorted(name for name in clocks if is_hit_clock(name)),
         "not_checked": "delays are the slow-corner model of nextpnr, not measured on silicon; pin set-up and hold; "
-        "the path between the registers inside of a multiplier",
+        "the path between the registers inside of a multiplier; the route from a pin to a delay line's toggle; delays from hit "
+        "clocks count each carry cell twice",
         "tools": tool_versions(),
     }
 
