@@ -83,7 +83,7 @@ class DelayLine(wiring.Component):
     Parameters
     ----------
     taps : int
-        Per chain: a power of 2, 32 to 512.
+        Per chain: a multiple of 16, 32 to 512.
     sites : one `Site` per chain (1, 2 or 4)
         Where each chain lies; the first also says where the toggle is.
 
