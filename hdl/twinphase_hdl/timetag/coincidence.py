@@ -38,8 +38,8 @@ class Coincidences(wiring.Component):
     o_idle : 1
         No tag inside, no strobe.
 
-    Latency: `latency` = 5 clocks. Throughput: one clock per tag or per coincidence that its channel belongs to, whichever is more, and one
-    per virtual tag. Overflow: none, ``i`` waits.
+    Latency: `latency` = 5 clocks. Throughput: a clock per tag, or per coincidence that its channel belongs to if these are more, and a
+    clock per virtual tag. Overflow: none, ``i`` waits.
     """
 
     latency = 5

@@ -13,7 +13,7 @@ SHORT_PERIOD = 8
 
 
 class Pulser(wiring.Component):
-    """While a channel wants it, an edge every ``max(i_period, 2)`` clocks, the first one ``max(i_period, 2)`` clocks after enabling.
+    """While a channel wants it, an edge every ``max(i_period, 2)`` clocks, the first one ``max(i_period, 1)`` clocks after enabling.
 
     Members
     -------
