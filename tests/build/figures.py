@@ -34,6 +34,7 @@ SYNTHESIS = (
 
 def units() -> dict[str, Callable[[], wiring.Component]]:
     """Name and maker of every unit whose figures are kept."""
+    from twinphase_hdl.core.counterbank import CounterBank
     from twinphase_hdl.core.framer import Framer
     from twinphase_hdl.core.timebase import Timebase
     from twinphase_hdl.link.snapshot import Snapshot
@@ -44,10 +45,17 @@ def units() -> dict[str, Callable[[], wiring.Component]]:
     from twinphase_hdl.sift.emitter import Emitter
     from twinphase_hdl.sift.herald import HeraldFinder
     from twinphase_hdl.sift.join import PsiJoin
+    from twinphase_hdl.timetag.coincidence import Coincidences
+    from twinphase_hdl.timetag.pulser import Pulser
+    from twinphase_hdl.timetag.selector import Selector
     from twinphase_hdl.timetag.tagger import Tagger
-    from twinphase_spec.registers import SERVER
+    from twinphase_spec.registers import SERVER, TIMETAGGER
 
+    steps = {
+        name: range(-2, 3) if name.startswith("in_flight") else range(0, 2) for name in TIMETAGGER.counter_names[1:]
+    }
     return {
+        "core.counter_bank": lambda: CounterBank(steps=steps),
         "core.framer": Framer,
         "core.timebase": Timebase,
         "link.snapshot": lambda: Snapshot(counters=len(SERVER.counters)),
@@ -58,6 +66,9 @@ def units() -> dict[str, Callable[[], wiring.Component]]:
         "sift.emitter": Emitter,
         "sift.herald": HeraldFinder,
         "sift.join": PsiJoin,
+        "timetag.coincidences": lambda: Coincidences(channels=8),
+        "timetag.pulser": Pulser,
+        "timetag.selector": lambda: Selector(channels=8),
         "timetag.tagger": Tagger,
     }
 
