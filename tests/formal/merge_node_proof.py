@@ -1,8 +1,8 @@
 """Proof that a `MergeNode` loses, duplicates, changes and reorders nothing, and that the bounds it shows are right.
 
 Both sides are any streams that keep the promise of `Front`; the output is shown to be one again, in the order of (time, side), so
-that the proof carries over to a tree of any number of levels. By induction, from any state that the lemmas allow: it holds for runs of any
-length. Widths are small, the code is that of the large ones.
+that the proof carries over to a tree of any number of levels. By induction, from any state that the lemmas allow: it holds for
+runs of any length. Widths are small, the code is that of the large ones.
 
 Times are modulo 2^ORDER_BITS; ``base`` goes on, and everything inside or shown stays within REACH of it: the contract's condition
 that what is compared is closer together than half the range.

@@ -15,8 +15,8 @@ class WholeTime(wiring.Component):
     """``o.time``: the time with the low bits ``i.time`` that is nearest to the clock count's, ``i_clock * 2^fine_bits``; of two equally
     near ones the earlier.
 
-    With the clock count in the upper half of the range of the low bits, only a time of the next range could be nearer than that of the same
-    one, in the lower half only one of the range before.
+    With the clock count in the upper half of the range of the low bits, only a time of the next range could be nearer than that of
+    the same one, in the lower half only one of the range before.
 
     Members
     -------
