@@ -113,8 +113,8 @@ def read_calibration(
 
     A server node's channels are 0 to 3 (qL, qR, rL, rR).
 
-        Raises DeviceError when the device is neither time tagger nor server, is a recording, has no delay line or no such channel,
-        or does not copy.
+    Raises DeviceError when the device is neither time tagger nor server, is a recording, has no delay line or no such channel,
+    or does not copy.
     """
     tagger = _live(device)
     front_end = tagger.read("FRONTEND")
