@@ -11,6 +11,7 @@ from twinphase_sim.model.timetag.delayline import DelayLine, Edges
 from twinphase_sim.model.timetag.finetime import scaled
 from twinphase_sim.physics.tap_truth import bin_borders_ps, bin_centres_ps
 from twinphase_sim.physics.taps import DelayLineModel, TapModel
+from twinphase_spec.tdc import DEFAULT_CAL_LAST, DEFAULT_CAL_STEP
 
 QUARTER_PS = 125 / 128 / 4
 TICK_PS = 125 / 128
@@ -32,11 +33,13 @@ class Linearity:
 class Line:
     """One channel: taps, encoder, calibrators. Hits go in, edges come out."""
 
-    def __init__(self, model: DelayLineModel, *, shared: bool = True, step: int = 22, last: int = 25, scale=None):
+    def __init__(
+        self, model: DelayLineModel, *, shared: bool = True, step: int = DEFAULT_CAL_STEP, last: int = DEFAULT_CAL_LAST
+    ):
         self.model = model
         self.taps = TapModel(model)
         self.calibrations = [
-            Calibration(taps=chain.taps, lanes=model.lanes, step=step, last=last, shared=shared, scale=scale)
+            Calibration(taps=chain.taps, lanes=model.lanes, step=step, last=last, shared=shared)
             for chain in model.chains
         ]
         self.line = DelayLine(self.calibrations)
@@ -60,6 +63,13 @@ class Line:
         """Random hits, in batches; gaps of at least three TDC clocks and Poisson beyond."""
         for size in batches(hits):
             self.feed(*self.random_hits(rng, size, rate))
+
+    def settle(self) -> None:
+        """Lets a busy time pass without hits."""
+        self.feed(np.zeros(0, dtype=np.int64), np.zeros(0), last=True)
+        for calibration in self.calibrations:
+            calibration.advance(calibration.now + calibration.busy_clocks + 1)
+            self.clock = max(self.clock, (calibration.now + 2) * self.model.lanes)
 
     def move_to(self, clock: int) -> None:
         """Random hits go on after this TDC clock."""

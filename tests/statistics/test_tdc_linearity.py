@@ -14,7 +14,7 @@ LONG = pytest.mark.long
 @pytest.mark.parametrize(
     ("lanes", "hits", "reach"),
     [
-        (2, (1 << 22) + (1 << 18), 3.0),
+        (2, (1 << 21) + (1 << 17), 4.0),
         pytest.param(2, 10_000_000, 2.0, marks=LONG),
         pytest.param(1, 40_000_000, 2.0, marks=LONG),
     ],
@@ -24,7 +24,7 @@ def test_inl_after_calibration(lanes: int, hits: int, reach: float) -> None:
 
     The table's error is a Brownian bridge of S / sqrt(n), whose largest deviation from its mean is below 1.2 of that in 99 %;
     n at the last table is 8.4e6 (1.7 ps) or, with the halved histogram, worth 3.5e7 (1.6 ps); the scale adds 0.9e-4 rms of half
-    the span at the ends (0.2 or 0.35 ps).
+    the span at the ends (0.2 or 0.35 ps). Quick: 2.1e6 hits, 3.3 ps.
     """
     seed = run_seed(2)
     got = inl(seed, lanes=lanes, hits=hits)
@@ -56,6 +56,7 @@ def test_convergence_follows_the_square_root(steps: tuple[int, ...], runs: int) 
         for run in range(runs):
             line = Line(delay_line(1000 + run), step=step, last=step)
             line.feed_uniform(rng, (1 << step) + 700)
+            line.settle()
             assert line.calibrations[0].tables == 1
             errors.append(line.linearity().rms_ps)
         square = np.mean(np.square(errors))
@@ -131,19 +132,21 @@ def test_pulses_on_the_clock_are_refused(lanes: int, phase_ps: float) -> None:
     assert line.uncalibrated == line.hits > 1 << 17
 
 
-def test_a_new_table_of_pulses_on_the_clock_is_refused_and_hold_keeps_all() -> None:
-    """A calibrated line: with HOLD nothing moves; without, the histogram is refused, and the table that was there stays."""
+def test_hold_keeps_a_calibration_from_pulses_on_the_clock() -> None:
+    """A calibrated line: with HOLD nothing moves; without, the table stays, but the scale is pulled away."""
     rng = np.random.default_rng(run_seed(6))
     for held in (True, False):
         line = Line(delay_line(8), step=16)
         line.feed_uniform(rng, (1 << 16) + 3000)
+        line.settle()
         calibration = line.calibrations[0]
         table, sigma, extended = calibration.table, calibration.sigma, calibration.extended
         calibration.hold(calibration.now + 1, held)
         clocks, fractions = line.taps.jittered(*locked(rng, 200_000, line.model.span_ps, 333.0))
         line.feed(line.clock + clocks, fractions)
+        line.settle()
         assert (calibration.table == table).all()
-        assert calibration.nonuniform != held
+        assert not (held and calibration.nonuniform)
         assert calibration.tables == 1
         if held:
             assert (calibration.sigma, calibration.extended) == (sigma, extended)
@@ -151,3 +154,4 @@ def test_a_new_table_of_pulses_on_the_clock_is_refused_and_hold_keeps_all() -> N
             # the scale, however, follows what it cannot know to be uneven: this is what HOLD is for
             print(f"scale after {line.hits} hits on the clock: {calibration.sigma / 2**18:+.4f}")
             assert abs(calibration.sigma) > 0.004 * 2**18
+            assert calibration.restarts > 0

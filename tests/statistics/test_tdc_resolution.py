@@ -12,7 +12,7 @@ LONG = pytest.mark.long
 @pytest.mark.parametrize(
     ("chains", "reach", "calibration_hits", "pairs", "delays"),
     [
-        (1, 8.0, (1 << 22) + 10_000, 2_000, 8),
+        (1, 8.0, (1 << 21) + 10_000, 2_000, 8),
         pytest.param(1, 8.0, 10_000_000, 20_000, 50, marks=LONG),
         pytest.param(2, 5.7, 10_000_000, 20_000, 50, marks=LONG),
         pytest.param(4, 4.0, 10_000_000, 20_000, 50, marks=LONG),
@@ -31,7 +31,8 @@ def test_two_channels_see_one_delay(chains: int, reach: float, calibration_hits:
     row(
         f"single-shot rms, 5G -8, {chains} chain{'s' * (chains > 1)}",
         f"{reach:g} ps, 1.1 of the bound",
-        f"{got.rms:.2f} ps (worst delay {got.worst:.2f}); {got.rms / got.bound:.3f} of {got.bound:.2f} ps; joint bins {got.joint_bound:.2f}",
+        f"{got.rms:.2f} ps (worst delay {got.worst:.2f}); {got.rms / got.bound:.3f} of {got.bound:.2f} ps; "
+        f"joint bins {got.joint_bound:.2f}",
         f"{pairs * delays} pairs, {delays} delays, calibrated with {calibration_hits:.3g}",
     )
     assert got.worst < reach
