@@ -9,9 +9,6 @@ from amaranth.lib.wiring import In, Out
 from twinphase_hdl.core.add import with_carry
 from twinphase_spec.tdc import ENCODER_GROUP, code_bits
 
-GROUP_BITS = 4
-"""Bits of the count of 15 taps, those of a group (ENCODER_GROUP) but one."""
-
 
 def full_adder(a: Value, b: Value, carry: Value) -> Value:
     """``a + b + carry`` of single bits, in two LUT."""
@@ -20,7 +17,8 @@ def full_adder(a: Value, b: Value, carry: Value) -> Value:
 
 def carry_chain(a: Value, b: Value, carry: Value) -> Value:
     """``a + b + carry``, one bit longer. A chain even for two bits: in LUT, synthesis makes twice as many of two layers."""
-    return with_carry(Cat(a, C(0, 1)), Cat(b, C(0, 1)), carry)
+    bits = max(len(a), len(b)) + 1
+    return with_carry(Cat(a, C(0, bits - len(a))), Cat(b, C(0, bits - len(b))), carry)
 
 
 def count_seven(taps: Value) -> Value:
@@ -57,7 +55,7 @@ class TapEncoder(wiring.Component):
     Parameters
     ----------
     taps : int
-        A power of two from 32 to 512.
+        A multiple of 16 from 32 to 512.
     per_clock : int
         Sums per register: 1 where the clock is 250 MHz (speed grade 8 of the 5G parts), 2 at 125 MHz.
     follower : bool
@@ -100,7 +98,7 @@ class TapEncoder(wiring.Component):
     @property
     def latency(self) -> int:
         """Clocks from ``i_taps`` to ``o_code``: one per register on the way."""
-        sums = self.code_bits - GROUP_BITS
+        sums = (self._taps // ENCODER_GROUP - 1).bit_length()
         return 4 + sums if self._per_clock == 1 else 2 + -(-sums // 2)
 
     def elaborate(self, platform):
@@ -146,8 +144,9 @@ class TapEncoder(wiring.Component):
         extras = [(extra ^ ~polarity) & c for extra, c in zip(extras, counted[1:], strict=True)]
         since = 0
         while len(numbers) > 1:
-            numbers = [carry_chain(a, b, c) for a, b, c in zip(numbers[::2], numbers[1::2], extras, strict=False)]
-            extras = extras[len(numbers) :]
+            pairs = [carry_chain(a, b, c) for a, b, c in zip(numbers[::2], numbers[1::2], extras, strict=False)]
+            extras = extras[len(pairs) :]
+            numbers = pairs + numbers[2 * len(pairs) :]
             since += 1
             if len(numbers) > 1 and since == self._per_clock:
                 numbers, extras = step(numbers, f"sum_{len(numbers)}"), registers(m, extras, f"extra_{len(numbers)}")
@@ -157,6 +156,6 @@ class TapEncoder(wiring.Component):
             hit_before = Signal()
             m.d.sync += [
                 hit_before.eq(self.o_valid),
-                self.o_runt.eq(~self.o_valid & ~hit_before & ~self.o_code.all()),
+                self.o_runt.eq(~self.o_valid & ~hit_before & (self.o_code != self._taps - 1)),
             ]
         return m

@@ -100,7 +100,7 @@ def walks(draw: st.DrawFn, taps: int) -> list[int]:
     return samples
 
 
-CONFIGURATIONS = [(32, 1), (64, 2), (64, 1), (128, 2)]
+CONFIGURATIONS = [(32, 1), (48, 2), (80, 1), (112, 2)]
 
 
 @pytest.mark.parametrize(("taps", "per_clock"), CONFIGURATIONS)
@@ -124,7 +124,7 @@ def test_follower_takes_hit_and_polarity_from_the_detector(rows: list[tuple[int,
     assert bench(32, 2, True).run(samples, detectors) == expected(samples, 32, detectors)
 
 
-@pytest.mark.parametrize("taps", [256, 512])
+@pytest.mark.parametrize("taps", [256, 272, 512])
 def test_every_clock_every_code(taps: int) -> None:
     """A hit in each clock, polarities alternating; every code of both, and the extremes of other widths."""
     rng = random.Random(taps)
@@ -142,13 +142,15 @@ def test_every_clock_every_code(taps: int) -> None:
 def test_latencies() -> None:
     assert TapEncoder(taps=256, per_clock=1).latency == 8
     assert TapEncoder(taps=256, per_clock=2).latency == 4
+    assert TapEncoder(taps=272, per_clock=1).latency == 9
+    assert TapEncoder(taps=272, per_clock=2).latency == 5
     assert TapEncoder(taps=512, per_clock=2).latency == 5
 
 
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ({"taps": 100}, "taps is 100; allowed: powers of 2 from 32 to 512"),
+        ({"taps": 100}, "taps is 100; allowed: multiples of 16 from 32 to 512"),
         ({"per_clock": 3}, "per_clock is 3; allowed: 1"),
     ],
 )
