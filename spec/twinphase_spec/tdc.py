@@ -34,7 +34,8 @@ FAST_WINDOWS = 128
 MEAN_SHIFT = 3
 RESTART = 1 << 18
 """Change of the extended sigma (2^-8) after which the histogram starts again."""
-SCALE_CLOCKS = 32
+SCALE_CLOCKS = 256
+"""From the last hit of a window to the first that the new scale acts on; so many that a serial sum has the time."""
 
 
 def span_ticks(lanes: int) -> int:
