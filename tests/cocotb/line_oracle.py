@@ -1,0 +1,194 @@
+"""Delay lines clock by clock, read from docs/timetagger.md in plain integers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from unittest import mock
+
+from line_rig import WINDOW_LOG
+from twinphase_spec import tdc
+
+with mock.patch.multiple(tdc, WINDOW_LOG=WINDOW_LOG):
+    TARGET = {lanes: tdc.scale_target(lanes) for lanes in (1, 2)}
+    GEAR_LIMIT = {lanes: tdc.gear_limit(lanes) for lanes in (1, 2)}
+
+
+def shifted(x: int, k: int) -> int:
+    return x << k if k >= 0 else x >> -k
+
+
+def saturated(x: int) -> int:
+    return max(-(1 << 23), min((1 << 23) - 1, x))
+
+
+@dataclass
+class Line:
+    """One chain: histogram, tables, scale."""
+
+    bits: int
+    lanes: int
+    step: int
+    last: int
+    shared: bool = False
+    tables: list[list[int]] = field(default_factory=list)
+    refusals: int = 0
+    acceptances: int = 0
+    halvings: int = 0
+    restarts: int = 0
+
+    def __post_init__(self) -> None:
+        self.codes = 1 << self.bits
+        self.tables = [[0] * self.codes for _ in range(2)]
+        self.busy, self.job, self.dump_waits = 0, "", False
+        self.nonuniform = self.calibrated = False
+        self.dumped: list[tuple[int, int]] = []
+        self.clear_counts()
+        self.clear_scale()
+
+    def clear_counts(self) -> None:
+        self.h = [[0] * self.codes for _ in range(2)]
+        self.n = 0
+
+    def clear_scale(self) -> None:
+        self.sigma = self.extended = self.start = self.rate = self.mean = self.acc = self.hits = 0
+        self.fast = tdc.FAST_WINDOWS
+        self.limit = False
+        self.due: int | None = None
+
+    def y4(self, p: int, code: int) -> int:
+        x = self.tables[0 if self.shared else p][code]
+        return x + (x * self.sigma >> tdc.SIGMA_SHIFT)
+
+    def clock(self, now: int, hits: list[tuple[int, int] | None], hold: bool, reset: bool, dump: bool) -> None:
+        """What a clock changes for the next one; sigma acts from the beginning of the clock in which it is due."""
+        self.dump_waits |= dump
+        if reset:
+            if self.job == "dump":
+                self.dumped.clear()
+            self.clear_counts()
+            self.clear_scale()
+            self.calibrated = self.nonuniform = False
+            self.busy, self.job = tdc.busy_clocks(self.bits), "clear"
+            return
+        was_busy = self.busy > 0
+        begins = ""
+        if was_busy:
+            self.busy -= 1
+            if not self.busy:
+                self.finish()
+        elif not hold:
+            chosen = next((hit for hit in hits if hit is not None), None)
+            if chosen is not None:
+                p, code = chosen
+                self.follow(now, self.y4(p, code))
+                self.h[0 if self.shared else p][code] += 1
+                self.n += 1
+                if self.n % (1 << self.step) == 0:
+                    begins = "table"
+        if not self.busy and not begins and self.dump_waits:
+            begins, self.dump_waits = "dump", False
+        moved = abs(self.extended - self.start) >= tdc.RESTART
+        if self.due is not None and now == self.due - 1 and moved and not (was_busy or hold or begins):
+            begins = "clear"
+            self.start = self.extended
+            self.restarts += 1
+        if begins:
+            self.busy, self.job = tdc.busy_clocks(self.bits), begins
+            if begins == "clear":
+                self.clear_counts()
+            if begins == "dump":
+                self.dumped = [(self.h[p][code], self.tables[p][code]) for p in range(2) for code in range(self.codes)]
+
+    def begin_clock(self, now: int) -> None:
+        if self.due == now:
+            self.sigma = self.extended >> tdc.EXTENDED_SHIFT
+            self.due = None
+
+    def follow(self, now: int, y4: int) -> None:
+        if not self.calibrated:
+            return
+        lanes = self.lanes
+        self.acc += max(0, y4 - tdc.theta(lanes))
+        self.hits += 1
+        if self.hits < 1 << WINDOW_LOG:
+            return
+        error = TARGET[lanes] - self.acc
+        self.acc = self.hits = 0
+        self.mean += (error - self.mean) >> tdc.MEAN_SHIFT
+        if abs(self.mean) >= GEAR_LIMIT[lanes]:
+            self.fast = tdc.FAST_WINDOWS
+        elif self.fast:
+            self.fast -= 1
+        gain, rate = tdc.gains(lanes)["fast" if self.fast else "slow"]
+        self.rate = saturated(self.rate + shifted(error, rate))
+        wanted = self.extended + self.rate + shifted(error, gain)
+        self.extended = saturated(wanted)
+        self.limit |= wanted != self.extended
+        self.due = now + tdc.SCALE_CLOCKS
+
+    def finish(self) -> None:
+        if self.job != "table":
+            return
+        made = self.made()
+        self.nonuniform = made is None
+        if made is None:
+            self.refusals += 1
+            self.clear_counts()
+            return
+        self.acceptances += 1
+        self.tables, self.calibrated = made, True
+        self.sigma = self.extended = self.start = self.acc = self.hits = 0
+        self.limit = False
+        if self.n == 1 << self.last:
+            self.halvings += 1
+            self.h = [[count >> 1 for count in row] for row in self.h]
+            self.n = sum(map(sum, self.h))
+
+    def made(self) -> list[list[int]] | None:
+        tables = [[0] * self.codes for _ in range(2)]
+        for p in range(1 if self.shared else 2):
+            h = self.h[p]
+            n = sum(h)
+            if not n:
+                return None
+            groups = [sum(h[g : g + 16]) for g in range(0, self.codes, 16)]
+            used = [g for g, count in enumerate(groups) if count]
+            interior = groups[used[0] + 1 : used[-1]]
+            if len(interior) < tdc.MIN_GROUPS or not min(interior) or 2 * max(interior) > 3 * min(interior):
+                return None
+            end = max(code for code in range(self.codes) if h[code])
+            mean = groups[end // 16 - 1] // 16 if end >= 16 else 0
+            a = 0
+            for code in range(self.codes):
+                w = h[code] if code <= end else mean
+                tables[p][code] = min(tdc.x_max(self.lanes), (2 * a + w) * tdc.full_scale(self.lanes) // (2 * n))
+                a += max(w, mean) if code == end else w
+        return tables
+
+
+@dataclass
+class Channel:
+    """Chains of a channel and its edges."""
+
+    lines: list[Line]
+    lanes: int
+
+    def clock(
+        self, now: int, valid: int, polarity: int, codes: list[list[int]], hold: bool, reset: bool, dump: int | None
+    ) -> tuple[list[int | None], int]:
+        """Fine times per lane, and hits without an edge. ``codes[chain][lane]``."""
+        for line in self.lines:
+            line.begin_clock(now)
+        calibrated = all(line.calibrated for line in self.lines) and not reset
+        fine: list[int | None] = [None] * self.lanes
+        span = tdc.span_ticks(self.lanes)
+        chains = len(self.lines)
+        for k in range(self.lanes):
+            if valid >> k & 1 and calibrated:
+                total = sum(line.y4(polarity >> k & 1, codes[h][k]) for h, line in enumerate(self.lines))
+                elapsed = (total + 2 * chains) // (4 * chains)
+                fine[k] = (k + 1) * span - max(1, min(span, elapsed))
+        for h, line in enumerate(self.lines):
+            hits = [(polarity >> k & 1, codes[h][k]) if valid >> k & 1 else None for k in range(self.lanes)]
+            line.clock(now, hits, hold, reset, dump == h)
+        return fine, 0 if calibrated else valid.bit_count()
