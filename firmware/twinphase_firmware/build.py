@@ -16,6 +16,7 @@ from twinphase.errors import TwinphaseError
 from twinphase_spec.tagger import TaggerOptions
 
 from . import pack, place_chains
+from .area import area_per_channel
 from .boards import Board, find_board
 from .chain_sites import Site
 from .delayline_check import check_delay_lines, check_injectors
@@ -168,6 +169,11 @@ def _build_once(
         report=json.loads((work / f"{NAME}.report.json").read_text()),
         log=(work / f"{NAME}.tim").read_text(),
         bitstream=work / f"{NAME}.bit",
+    )
+    placed = json.loads((work / PLACED).read_text())
+    manifest["front_end"] = vars(top.options)
+    manifest["area_per_channel"] = area_per_channel(
+        placed, channels=top.options.channels, chains=top.options.chains if top.delay_lines else 0
     )
     shutil.copy(work / f"{NAME}.bit", stem.with_suffix(".bit"))
     manifest["bitstream"] = stem.with_suffix(".bit").name

