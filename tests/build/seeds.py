@@ -1,0 +1,55 @@
+"""Builds of every board's nodes from three placement seeds: what each clock reaches, or that it misses.
+
+``python tests/build/seeds.py [BOARD NODE ...]`` takes them anew and writes ``seeds.json`` beside this file; a build takes minutes.
+Delays are nextpnr's slow-corner model.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+from twinphase.errors import TwinphaseError
+from twinphase_firmware.boards import BOARDS
+from twinphase_firmware.build import build
+
+RECORD = Path(__file__).with_name("seeds.json")
+SEEDS = (1, 2, 3)
+
+
+def builds() -> list[tuple[str, str]]:
+    """All (board, node)."""
+    return [(board.name, node) for board in BOARDS.values() for node in board.nodes]
+
+
+def measure(board: str, node: str, seed: int, folder: Path) -> dict[str, object]:
+    """Clocks, utilisation and area per channel of one build; or ``failed`` with the reason."""
+    try:
+        manifest = build(board, node, folder, seed=seed, tries=1)
+    except TwinphaseError as error:
+        return {"failed": str(error)}
+    clocks = {name: clock for name, clock in manifest["clocks"].items() if name not in manifest["hit_clocks"]}
+    return {
+        "clocks": clocks,
+        "used": {name: use["used"] for name, use in manifest["utilisation"].items()},
+        "area_per_channel": manifest["area_per_channel"],
+        "source_hash": manifest["source_hash"],
+    }
+
+
+def main(words: list[str]) -> None:
+    wanted = list(zip(words[::2], words[1::2], strict=True)) or builds()
+    record = json.loads(RECORD.read_text()) if RECORD.exists() else {}
+    for board, node in wanted:
+        for seed in SEEDS:
+            with tempfile.TemporaryDirectory() as folder:
+                result = measure(board, node, seed, Path(folder))
+            record.setdefault(f"{board} {node}", {})[str(seed)] = result
+            print(board, node, seed, result, flush=True)
+            RECORD.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
