@@ -150,11 +150,12 @@ class Calibration(wiring.Component):
 
         # Busy times. A table is first, then a new beginning; a dump waits.
         busy, making, clearing, dumping = Signal(), Signal(), Signal(), Signal()
-        left = Signal(range(busy_clocks))
+        left = Signal(range(busy_clocks), init=busy_clocks - 1)
         last_clock = busy & (left == 0)
         waiting = Signal()
         refused, full = Signal(), Signal()
         start_table, start_dump, start = Signal(), Signal(), Signal()
+        started = Signal()  # the passes begin a clock later: that a busy time begins is known late in a clock
         m.d.comb += [
             self.o_collected.eq(hit & ~busy & ~hold & ~reset),
             start_table.eq(self.o_collected & full_step),
@@ -164,7 +165,9 @@ class Calibration(wiring.Component):
             self.o_accepted.eq(making & ~refused & (left == 1) & ~reset),
             self.o_busy.eq(busy),
         ]
-        m.d.sync += [waiting.eq((asks | waiting) & ~start_dump), left.eq(left - 1)]
+        m.d.sync += [waiting.eq((asks | waiting) & ~start_dump), left.eq(left - 1), started.eq(start)]
+        with m.If(~busy | last_clock | reset):
+            m.d.sync += left.eq(left.init)
         with m.If(last_clock):
             m.d.sync += busy.eq(0)
         with m.If(making & (left == 1)):
@@ -174,7 +177,6 @@ class Calibration(wiring.Component):
         with m.If(start):
             m.d.sync += [
                 busy.eq(1),
-                left.eq(busy_clocks - 1),
                 making.eq(start_table),
                 clearing.eq(self.o_restarted | reset),
                 dumping.eq(start_dump),
@@ -237,7 +239,7 @@ class Calibration(wiring.Component):
             """A state that a start leaves, whatever else is due."""
             with m.State(name):
                 yield
-                with m.If(start):
+                with m.If(started):
                     go("DRAIN")
 
         with m.FSM():

@@ -132,7 +132,7 @@ class DelayLineFrontEnd(wiring.Component):
             lines += [line for line, _ in of_channel]
         # One line at a time copies; the others' words are 0.
         for name in ("o_bin_write", "o_bin_address", "o_bin_data", "o_dump_done"):
-            m.d.sync += getattr(self, name).eq(reduce(or_, (getattr(line, name) for line in lines)))
+            m.d.comb += getattr(self, name).eq(reduce(or_, (getattr(line, name) for line in lines)))
 
         # Behind a hit at the input: until its edge and its part in a window are out.
         coming = Signal(range(self.latency + 3))
@@ -140,9 +140,7 @@ class DelayLineFrontEnd(wiring.Component):
             m.d.sync += coming.eq(self.latency + 2)
         with m.Elif(coming != 0):
             m.d.sync += coming.eq(coming - 1)
-        written = Signal(2)
-        m.d.sync += written.eq(Cat(self.o_bin_write | reduce(or_, (line.o_bin_write for line in lines)), written[0]))
-        m.d.comb += self.o_idle.eq(Cat(*idles).all() & (coming == 0) & ~written.any())
+        m.d.comb += self.o_idle.eq(Cat(*idles).all() & (coming == 0) & ~self.o_bin_write)
         return m
 
     def _line(self, m: Module, number: int, channel: int, valid, polarity, codes, y4):

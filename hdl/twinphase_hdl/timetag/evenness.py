@@ -7,6 +7,11 @@ from amaranth.lib.wiring import In, Out
 from twinphase_spec.tdc import MIN_GROUPS
 
 FEWEST, MOST = -3, 2
+NEXT = 0
+"""The next v for each (v, bit of min, bit of max), three bits each."""
+for _word in range(32):
+    _v = (_word & 7) - (_word & 4) * 2
+    NEXT |= (max(FEWEST, min(MOST, 2 * _v + 3 * (_word >> 3 & 1) - 2 * (_word >> 4 & 1))) & 7) << 3 * _word
 
 
 class Evenness(wiring.Component):
@@ -83,14 +88,13 @@ class Evenness(wiring.Component):
             ):
                 m.d.sync += ring.eq(Cat(Mux(takes, bit, ring[-1]), ring[:-1]))
             with m.If(~self.i_commit):
-                twice = 2 * v + Mux(least[-1], C(3, signed(3)), C(0, signed(3))) - Mux(most[-1], C(2, 3), C(0, 3))
                 m.d.sync += [
                     some.eq(some | self.i_bit),
                     above.eq(above | (old & ~most[-1] & ~not_above)),
                     not_above.eq(not_above | (~old & most[-1] & ~above)),
                     below.eq(below | (~old & least[-1] & ~not_below)),
                     not_below.eq(not_below | (old & ~least[-1] & ~below)),
-                    v.eq(Mux(twice > MOST, MOST, Mux(twice < FEWEST, FEWEST, twice))),
+                    v.eq(C(NEXT, 96).word_select(Cat(v, least[-1], most[-1]), 3)),
                 ]
         m.d.comb += self.o_even.eq((interior == MIN_GROUPS) & ~holes & (v >= 0))
         with m.If(self.i_done & self.i_commit):
