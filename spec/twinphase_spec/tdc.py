@@ -29,8 +29,8 @@ GROUP_CODES = 16
 MIN_GROUPS = 4
 
 WINDOW_LOG = 14
-GEAR_LIMIT_FRACTION = 0.8e-3
-FAST_WINDOWS = 128
+GEAR_LIMIT_FRACTION = 1.0e-3
+FAST_WINDOWS = 64
 MEAN_SHIFT = 3
 RESTART = 1 << 18
 """Change of the extended sigma (2^-8) after which the histogram starts again."""
@@ -94,13 +94,13 @@ def full_gain_shift(lanes: int) -> int:
 def gains(lanes: int) -> dict[str, tuple[int, int]]:
     """``{"fast": (gain shift, rate shift), "slow": ...}``: left shifts of err (negative: right).
 
-    alpha 1/4 and beta 1/32, or 1/64 and 1/8192: damping 0.7 in both. A window's err has a noise of 8.1e-4 of scale, of which
-    0.44 or 0.11 is left.
+    alpha 1/4 and beta 1/64, or 1/32 and 1/2048. A window's err has a noise of 8.1e-4 of scale; the slow gear leaves 1.3e-4. The
+    fast gear's rate has to be quiet, as it goes on into the slow one: with beta 1/32 it threw that out of its lock again.
     """
     full = full_gain_shift(lanes)
-    return {"fast": (full - 2, full - 5), "slow": (full - 6, full - 13)}
+    return {"fast": (full - 2, full - 6), "slow": (full - 5, full - 11)}
 
 
 def gear_limit(lanes: int) -> int:
-    """|mean err| from which the scale is moving: a scale error of 0.8e-3, four sigma of the mean of eight windows."""
+    """|mean err| from which the scale is moving: a scale error of 1e-3, five sigma of the mean of eight windows."""
     return round(GEAR_LIMIT_FRACTION * (full_scale(lanes) << WINDOW_LOG) * 63 / 2048)
