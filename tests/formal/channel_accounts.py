@@ -34,9 +34,7 @@ class ChannelAccounts(wiring.Component):
     DEPTH, FRONT_DEPTH = 4, 2
 
     def __init__(self, lanes: int, make: type[InputChannel] = InputChannel):
-        self.channel = make(
-            lanes=lanes, depth=self.DEPTH, sizes=SIZES, for_proof=True, front_depth=self.FRONT_DEPTH
-        )
+        self.channel = make(lanes=lanes, depth=self.DEPTH, sizes=SIZES, for_proof=True, front_depth=self.FRONT_DEPTH)
         members = self.channel.signature.members
         self._inputs = [name for name in members if name.startswith("i_")]
         super().__init__({**{name: members[name] for name in self._inputs}, "ready": In(1)})

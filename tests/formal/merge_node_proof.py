@@ -48,7 +48,6 @@ class MergeNodeProof(wiring.Component):
         o, buffer = node.o, node.buffer
         base = Signal(self.ORDER_BITS)
         m.d.sync += base.eq(base + self.step)
-        within = {}
 
         def near(time: Value) -> Value:
             distance = self._distance(time, base)
@@ -85,8 +84,7 @@ class MergeNodeProof(wiring.Component):
             Assume(~o.valid | near(o.time)),
             Assume(~buffer.spare_valid | near(buffer.spare_time)),
         ]
-        within["one"] = Assert(~(taken[0] & taken[1]), "both sides left at once")
-        m.d.comb += within["one"]
+        m.d.comb += Assert(~(taken[0] & taken[1]), "both sides left at once")
 
         self._order(m, base, promises)
         self._followed(m, taken)

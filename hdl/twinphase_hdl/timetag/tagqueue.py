@@ -16,8 +16,8 @@ class TagQueue(wiring.Component):
     Corrections differ by less than a clock, so that a tag can only be before that of the slot before it: times of other tags, and the
     high bits, need no comparison. (A change of the delay may put the next tag before the last one.)
 
-    A slot without a tag becomes the bound when no tag is behind the queue's head. The bound of an absent channel lies a quarter of
-    the range ahead: it holds nobody up.
+    A slot without a tag becomes the bound when no tag is behind the queue's head. The bound of an absent channel lies a quarter
+    of the range ahead: it holds nobody up.
 
     Parameters
     ----------

@@ -15,8 +15,8 @@ class WholeTime(wiring.Component):
     """``o.time``: the time with the low bits ``i.time`` that is nearest to the clock count's, ``i_clock * 2^fine_bits``; of two equally
     near ones the earlier.
 
-    With the clock count in the upper half of the range of the low bits, only a time of the next range could be nearer than that of
-    the same one, in the lower half only one of the range before.
+    With the clock count in the upper half of the range of the low bits, only a time of the next range could be nearer than that
+    of the same one, in the lower half only one of the range before.
 
     Members
     -------
@@ -24,7 +24,7 @@ class WholeTime(wiring.Component):
     i_clock : time_bits - fine_bits
     o : stream of Tag
     o_bound : order_bits, ticks
-        No tag that is at ``o`` or still to come is below it, modulo 2^order_bits.
+        No tag that is at ``o`` or still to come is below it, modulo 2^order_bits; from the second clock after reset on.
 
     Latency: 1 clock. Throughput: one tag per clock. Overflow: none.
     """
