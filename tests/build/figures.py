@@ -32,6 +32,42 @@ SYNTHESIS = (
 )
 
 
+def merging(make: Callable[[], wiring.Component]) -> wiring.Component:
+    """A merge with the registers before it that it has in the tagger: between ports alone its paths would not be timed."""
+    from amaranth.hdl import Module
+
+    from twinphase_hdl.timetag.front import Front, FrontBuffer
+
+    merge = make()
+
+    class Between(wiring.Component):
+        def __init__(self) -> None:
+            super().__init__(merge.signature)
+
+        def elaborate(self, platform: object) -> Module:
+            m = Module()
+            m.submodules.merge = merge
+            for name, member in merge.signature.members.items():
+                inner, outer = getattr(merge, name), getattr(self, name)
+                if not (member.is_signature and isinstance(member.signature, Front) and member.flow is wiring.In):
+                    if member.is_signature:
+                        wiring.connect(m, inner, wiring.flipped(outer))
+                    else:
+                        m.d.comb += outer.eq(inner)
+                    continue
+                sides = zip(inner, outer, strict=True) if member.dimensions else [(inner, outer)]
+                for k, (front, port) in enumerate(sides):
+                    buffer = FrontBuffer(
+                        order_bits=member.signature.order_bits, channel_bits=member.signature.channel_bits
+                    )
+                    m.submodules[f"{name}_{k}"] = buffer
+                    wiring.connect(m, wiring.flipped(port), buffer.i)
+                    wiring.connect(m, buffer.o, front)
+            return m
+
+    return Between()
+
+
 def units() -> dict[str, Callable[[], wiring.Component]]:
     """Name and maker of every unit whose figures are kept."""
     from twinphase_hdl.core.counterbank import CounterBank
@@ -46,9 +82,13 @@ def units() -> dict[str, Callable[[], wiring.Component]]:
     from twinphase_hdl.sift.herald import HeraldFinder
     from twinphase_hdl.sift.join import PsiJoin
     from twinphase_hdl.timetag.coincidence import Coincidences
+    from twinphase_hdl.timetag.input import InputChannel
+    from twinphase_hdl.timetag.mergenode import MergeNode
+    from twinphase_hdl.timetag.mergetree import MergeTree
     from twinphase_hdl.timetag.pulser import Pulser
     from twinphase_hdl.timetag.selector import Selector
     from twinphase_hdl.timetag.tagger import Tagger
+    from twinphase_hdl.timetag.widemerge import WideMerge
     from twinphase_spec.registers import SERVER, TIMETAGGER
 
     steps = {
@@ -69,7 +109,12 @@ def units() -> dict[str, Callable[[], wiring.Component]]:
         "timetag.coincidences": lambda: Coincidences(channels=8),
         "timetag.pulser": Pulser,
         "timetag.selector": lambda: Selector(channels=8),
+        "timetag.input": InputChannel,
+        "timetag.input_2_lanes": lambda: InputChannel(lanes=2),
+        "timetag.merge_node": lambda: merging(MergeNode),
+        "timetag.merge_tree_8": lambda: merging(lambda: MergeTree(channels=8)),
         "timetag.tagger": Tagger,
+        "timetag.wide_merge_8": lambda: merging(lambda: WideMerge(left_bits=2, right_bits=2)),
     }
 
 

@@ -254,7 +254,9 @@ async def latency_is_constant(dut: Any) -> None:
         waits = {k - (time // TICKS - 1000) for k, time, _ in result.tags}
         cocotb.log.info("%s: latency %s", name, waits)
         assert waits == {rig_latency(name)}, f"{name}: {waits}"
-        assert max(waits) <= {3: 18, 4: 18, 16: 22}[channels], "the contract allows 20 clocks for 8 channels, two less per level"
+        assert max(waits) <= {3: 18, 4: 18, 16: 22}[channels], (
+            "the contract allows 20 clocks for 8 channels, two less per level"
+        )
 
 
 def rig_latency(name: str) -> int:

@@ -27,6 +27,8 @@ CHUNK_CLOCKS = 1 << 16
 OSCILLATOR_HZ = 9.6875e6
 """Nominal frequency of the part's oscillator; it is off by some percent and in no phase with the clock."""
 OSCILLATOR_JITTER_PS = 60.0
+"""Of each period (rms): the phase walks."""
+OSCILLATOR_AHEAD = 64
 FIRST_STEP = 14
 """The first table is made of 2^14 hits of the oscillator, about 2 ms."""
 PATIENCE_CHUNKS = 1 << 12
@@ -39,15 +41,19 @@ class Oscillator:
         self._rng = np.random.default_rng([seed, 0x6F7363])
         self._period = TICKS_PER_CLOCK * CLOCK_HZ / OSCILLATOR_HZ * self._rng.uniform(0.9, 1.1)
         self._walk = OSCILLATOR_JITTER_PS * 128 / 125
-        self._next = 0.0
+        self._drawn = np.zeros(1)
+        """Times in ticks, ahead of what was given."""
 
     def edges(self, until_ticks: int) -> NDArray[np.int64]:
         """Edges before ``until_ticks`` that no earlier call gave."""
-        count = max(0, int((until_ticks - self._next) / self._period))
-        steps = self._rng.normal(self._period, self._walk, count)
-        times = self._next + np.concatenate(([0.0], np.cumsum(steps)))
-        self._next = float(times[-1])
-        return np.rint(times[:-1]).astype(np.int64)
+        missing = (until_ticks - self._drawn[-1]) / self._period
+        if missing >= 0:
+            steps = self._rng.normal(self._period, self._walk, int(1.01 * missing) + OSCILLATOR_AHEAD)
+            self._drawn = np.concatenate((self._drawn, self._drawn[-1] + np.cumsum(steps)))
+        ticks = np.rint(self._drawn).astype(np.int64)
+        ready = int(np.searchsorted(ticks, until_ticks))
+        self._drawn = self._drawn[ready:]
+        return ticks[:ready]
 
 
 @dataclass(frozen=True)
