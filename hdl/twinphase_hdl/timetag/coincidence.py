@@ -38,11 +38,11 @@ class Coincidences(wiring.Component):
     o_idle : 1
         No tag inside, no strobe.
 
-    Latency: `latency` = 5 clocks. Throughput: a clock per tag, or per coincidence that its channel belongs to if these are more, and a
+    Latency: `latency` = 6 clocks. Throughput: a clock per tag, or per coincidence that its channel belongs to if these are more, and a
     clock per virtual tag. Overflow: none, ``i`` waits.
     """
 
-    latency = 5
+    latency = 6
 
     def __init__(self, *, channels: int):
         if not 1 <= channels <= tagger.MAX_CHANNELS:
@@ -69,11 +69,11 @@ class Coincidences(wiring.Component):
         masks = [self.i_mask[v] for v in range(COUNT)]
 
         go = Signal()
-        valid = Signal(4)  # a step in each stage
-        reals = Signal(4)  # it is the first of its tag
-        tags = [Signal(Tag, name=f"tag_{k}") for k in range(1, 6)]
-        members = [Signal(self._channels, name=f"decoded_{k}") for k in range(1, 5)]
-        chosen = [Signal(COUNT, name=f"chosen_{k}") for k in range(1, 5)]
+        valid = Signal(5)  # a step in each stage
+        reals = Signal(5)  # it is the first of its tag
+        tags = [Signal(Tag, name=f"tag_{k}") for k in range(1, 7)]
+        members = [Signal(self._channels, name=f"decoded_{k}") for k in range(1, 6)]
+        chosen = [Signal(COUNT, name=f"chosen_{k}") for k in range(1, 6)]
 
         # First stage: a tag and the coincidences that are left to examine.
         epochs, left = Signal(Epochs), Signal(COUNT)
@@ -138,31 +138,32 @@ class Coincidences(wiring.Component):
                 window.eq(reduce(or_, (Mux(chosen[2][v], self.i_window[v], 0) for v in range(COUNT)))),
             ]
 
-        # Fourth stage: whether the tag completes the coincidence.
+        # Fourth stage: whether that is within the window. Fifth stage: whether the tag completes the coincidence.
         within = Signal()
-        m.d.comb += within.eq(exists_3 & (since <= window))
+        with m.If(go):
+            m.d.sync += within.eq(exists_3 & (since <= window))
         completes = Signal(COUNT)
         for v in range(COUNT):
             fresh = Signal(self._channels, name=f"fresh_{v}")
-            m.d.comb += completes[v].eq(chosen[3][v] & within & (fresh | members[3] | ~masks[v]).all())
-            with m.If(go & valid[3] & chosen[3][v]):
-                m.d.sync += fresh.eq(Mux(completes[v], 0, fresh | members[3]))
+            m.d.comb += completes[v].eq(chosen[4][v] & within & (fresh | members[4] | ~masks[v]).all())
+            with m.If(go & valid[4] & chosen[4][v]):
+                m.d.sync += fresh.eq(Mux(completes[v], 0, fresh | members[4]))
 
         # Out: the real tag, then the virtual one.
         real, virtual = Signal(), Signal(COUNT)
         virtual_number = reduce(or_, (Mux(virtual[v], v, 0) for v in range(COUNT)))
         m.d.comb += [
             go.eq(~self.o.valid | (self.o.ready & ~(real & virtual.any()))),
-            self.o.payload.time.eq(tags[4].time),
+            self.o.payload.time.eq(tags[5].time),
             self.o.payload.channel.eq(
-                Mux(real, tags[4].channel, Cat(virtual_number, Const(0, 5 - len(virtual_number)), 1))
+                Mux(real, tags[5].channel, Cat(virtual_number, Const(0, 5 - len(virtual_number)), 1))
             ),
             self.o_idle.eq(~valid.any() & ~self.o.valid & ~self.o_left & ~self.o_virtual.any()),
         ]
         with m.If(go):
             m.d.sync += [
-                self.o.valid.eq(valid[3] & (reals[3] | completes.any())),
-                real.eq(reals[3]),
+                self.o.valid.eq(valid[4] & (reals[4] | completes.any())),
+                real.eq(reals[4]),
                 virtual.eq(completes),
             ]
         with m.Elif(self.o.ready):
@@ -170,7 +171,7 @@ class Coincidences(wiring.Component):
         taken = self.o.valid & self.o.ready
         m.d.sync += [
             self.o_left.eq(taken & real),
-            self.o_left_channel.eq(tags[4].channel),
+            self.o_left_channel.eq(tags[5].channel),
             self.o_virtual.eq(virtual & (taken & ~real).replicate(COUNT)),
         ]
         return m
