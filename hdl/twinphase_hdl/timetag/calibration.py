@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out
 
 from twinphase_hdl.core.add import with_carry
 from twinphase_hdl.timetag.evenness import Evenness
-from twinphase_hdl.timetag.histogram import WINDOW, Histogram
+from twinphase_hdl.timetag.histogram import SCANNED, Histogram
 from twinphase_hdl.timetag.quotient import Quotient
 from twinphase_spec import tdc
 
@@ -17,9 +17,9 @@ SUM_BITS = tdc.H_BITS + 3
 """Of 2 A + W below 4 n."""
 GROUP_SUM_BITS = tdc.H_BITS + 1
 GROUP_LOG = tdc.GROUP_CODES.bit_length() - 1
-SETTLE = 7
+SETTLE = SCANNED + 4
 """Ticks until the sum of a scan stands in the accumulator."""
-LOAD, FIRST = 4, 6
+LOAD, FIRST = SCANNED + 1, SCANNED + 3
 """Ticks of the division of a bin."""
 DUMP_TICKS = 8
 
@@ -196,7 +196,7 @@ class Calibration(wiring.Component):
         scan, turn, load = Signal(), Signal(), Signal()
         counting, in_dump = Signal(), Signal()
         divisor = Signal(GROUP_SUM_BITS)
-        m.d.sync += tick.eq(tick + 1)
+        m.d.sync += [tick.eq(tick + 1), self.o_table_write.eq(0)]
         m.d.comb += [
             histogram.i_hit.eq(self.o_collected),
             histogram.i_bin.eq(place),
@@ -334,8 +334,8 @@ class Calibration(wiring.Component):
                     load.eq(tick == LOAD),
                     quotient.i_first.eq(tick == FIRST),
                     quotient.i_step.eq((tick > FIRST) & (tick <= FIRST + q_bits)),
-                    self.o_table_write.eq(tick == end - 1),
                 ]
+                m.d.sync += self.o_table_write.eq(tick == end - 1)
                 with m.If(tick == end):
                     with m.If(reached & narrow):
                         go("EXTEND")
@@ -345,10 +345,10 @@ class Calibration(wiring.Component):
                 # The last code counts as full for those beyond it: less its width twice, and the mean twice.
                 m.d.comb += [
                     scan.eq(tick < 4),
-                    minus.eq((tick == WINDOW) | (tick == WINDOW + 1)),
-                    tail.eq((tick == WINDOW + 2) | (tick == WINDOW + 3)),
+                    minus.eq((tick == SCANNED) | (tick == SCANNED + 1)),
+                    tail.eq((tick == SCANNED + 2) | (tick == SCANNED + 3)),
                 ]
-                with m.If(tick == WINDOW + 5):
+                with m.If(tick == SCANNED + 5):
                     next_code()
             with state("REWRITE_FROM"):
                 m.d.comb += clear_total.eq(1)
@@ -375,7 +375,7 @@ class Calibration(wiring.Component):
         # What the passes see, and what leaves.
         with m.If(histogram.o_scanned & histogram.o_count.any() & counting):
             m.d.sync += last_code.eq(histogram.o_bin[:bits])
-        first_word, second_word = tick == WINDOW, tick == WINDOW + 1
+        first_word, second_word = tick == SCANNED, tick == SCANNED + 1
         m.d.comb += [
             self.o_table_address.eq(Cat(code, polarity, self.o_bank ^ making)),
             self.o_table_data.eq(quotient.o_q),

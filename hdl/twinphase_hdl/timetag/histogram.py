@@ -6,6 +6,8 @@ from amaranth.lib.wiring import In, Out
 
 WINDOW = 3
 """Clocks after a bin is read in which its new count cannot be read yet."""
+SCANNED = WINDOW + 1
+"""Clocks from a scan to its count."""
 
 
 class Histogram(wiring.Component):
@@ -24,9 +26,9 @@ class Histogram(wiring.Component):
     i_scan, i_scan_bin : 1, bin_bits
         Reads a bin, in clocks in which no hit waits (`SETTLED` clocks after the last).
     i_rewrite, i_halve, i_clear : 1
-        With ``i_scan``, and held until `WINDOW` clocks after it: the bin is written again, halved (floor), zero, or as it was.
+        With ``i_scan``, and held until `SCANNED` clocks after it: the bin is written again, halved (floor), zero, or as it was.
     o_scanned, o_bin, o_count : 1, bin_bits, count_bits
-        `WINDOW` clocks after ``i_scan``: its bin and the count that it has now (with ``i_halve`` and ``i_clear``: halved, zero).
+        `SCANNED` clocks after ``i_scan``: its bin and the count that it has now (with ``i_halve`` and ``i_clear``: halved, zero).
     o_idle : 1
         No hit waits or is being added.
 
@@ -69,11 +71,20 @@ class Histogram(wiring.Component):
 
         # Read, register, add, write.
         hits = Signal(range(WINDOW + 2))
+        scan, rewrite, halve, clear = Signal(), Signal(), Signal(), Signal()
+        scan_bin = Signal(self._bin_bits)
+        m.d.sync += [
+            scan.eq(self.i_scan),
+            scan_bin.eq(self.i_scan_bin),
+            rewrite.eq(self.i_rewrite),
+            halve.eq(self.i_halve),
+            clear.eq(self.i_clear),
+        ]
         m.d.comb += [
             hits.eq(waits[WINDOW] + sum(same)),
-            read.addr.eq(Mux(self.i_scan, self.i_scan_bin, places[WINDOW])),
+            read.addr.eq(Mux(scan, scan_bin, places[WINDOW])),
         ]
-        added, scanned, writes, place = hits, self.i_scan, waits[WINDOW] | (self.i_scan & self.i_rewrite), read.addr
+        added, scanned, writes, place = hits, scan, waits[WINDOW] | (scan & rewrite), read.addr
         busy = waits[0]
         for k in range(1, WINDOW + 1):
             later = [Signal.like(v, name=f"{n}_{k}") for n, v in (("scanned", scanned), ("writes", writes))]
@@ -87,12 +98,12 @@ class Histogram(wiring.Component):
                 m.d.sync += added_later.eq(added)
                 added = added_later
             busy |= waits[k] | writes
-        count = Signal(self._count_bits)
+        count = Signal(self._count_bits, reset_less=True)  # the block's own output register
         m.d.sync += [
             count.eq(read.data),
-            self.o_count.eq(Mux(self.i_halve, count >> 1, count) + added),
+            self.o_count.eq(Mux(halve, count >> 1, count) + added),
         ]
-        with m.If(self.i_clear):
+        with m.If(clear):
             m.d.sync += self.o_count.eq(0)
         m.d.comb += [
             write.addr.eq(place),

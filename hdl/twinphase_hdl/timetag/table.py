@@ -50,11 +50,13 @@ class Tables(wiring.Component):
                 write.data.eq(self.i_data),
                 write.en.eq(self.i_write),
             ]
-            m.d.sync += self.o_word[lane].eq(read.data)
+            word = Signal(tdc.X_BITS, name=f"word_{lane}", reset_less=True)  # the block's own output register
+            m.d.sync += word.eq(read.data)
+            m.d.comb += self.o_word[lane].eq(word)
             if lane == 0:
                 # In the clock of a write nothing is read, so that one port of the block can do both.
                 back = copy.read_port()
-                word = Signal(tdc.X_BITS)
-                m.d.comb += [back.addr.eq(self.i_address), back.en.eq(~self.i_write), word.eq(back.data)]
-                m.d.sync += self.o_data.eq(word)
+                entry = Signal(tdc.X_BITS, reset_less=True)
+                m.d.comb += [back.addr.eq(self.i_address), back.en.eq(~self.i_write), self.o_data.eq(entry)]
+                m.d.sync += entry.eq(back.data)
         return m
