@@ -82,12 +82,14 @@ def units() -> dict[str, Callable[[], wiring.Component]]:
     from twinphase_hdl.sift.herald import HeraldFinder
     from twinphase_hdl.sift.join import PsiJoin
     from twinphase_hdl.timetag.coincidence import Coincidences
+    from twinphase_hdl.timetag.delayline import DelayLineFrontEnd
     from twinphase_hdl.timetag.input import InputChannel
     from twinphase_hdl.timetag.mergenode import MergeNode
     from twinphase_hdl.timetag.mergetree import MergeTree
     from twinphase_hdl.timetag.pulser import Pulser
     from twinphase_hdl.timetag.selector import Selector
     from twinphase_hdl.timetag.tagger import Tagger
+    from twinphase_hdl.timetag.taps import TapEncoder
     from twinphase_hdl.timetag.widemerge import WideMerge
     from twinphase_spec.registers import SERVER, TIMETAGGER
 
@@ -115,6 +117,8 @@ def units() -> dict[str, Callable[[], wiring.Component]]:
         "timetag.merge_tree_8": lambda: merging(lambda: MergeTree(channels=8)),
         "timetag.tagger": Tagger,
         "timetag.wide_merge_8": lambda: merging(lambda: WideMerge(left_bits=2, right_bits=2)),
+        "timetag.delay_line": DelayLineFrontEnd,
+        "timetag.tap_encoder": lambda: TapEncoder(per_clock=2),
     }
 
 
