@@ -32,8 +32,8 @@ WINDOW_LOG = 14
 GEAR_LIMIT_FRACTION = 1.0e-3
 FAST_WINDOWS = 64
 MEAN_SHIFT = 3
-RESTART = 1 << 18
-"""Change of the extended sigma (2^-8) after which the histogram starts again."""
+RESTART = 1 << 17
+"""Change of the extended sigma (2^-9) after which the histogram starts again."""
 SCALE_CLOCKS = 256
 """From the last hit of a window to the first that the new scale acts on; so many that a serial sum has the time."""
 
