@@ -72,10 +72,12 @@ class Source:
         pulses: np.ndarray,
         start: int,
         ready: np.ndarray,
+        jumps: dict[int, int] | None = None,
     ) -> Result:
         """``fines``: (clocks, channels, lanes) of ticks, -1 none; ``pulses``: (clocks,); ``ready`` may be longer, for what is left.
 
-        All of it begins LEAD clocks after the channels are enabled, in clock ``start + LEAD``.
+        All of it begins LEAD clocks after the channels are enabled, in clock ``start + LEAD``. ``jumps``: by clock, how many the
+        count leaves out.
         """
         await self.configure(configs)
         fines = np.concatenate([np.full((LEAD, *fines.shape[1:]), -1), fines])
@@ -86,9 +88,12 @@ class Source:
         flat[:clocks] = fines.reshape(clocks, -1)
         pulse = np.full(total, -1)
         pulse[:clocks] = pulses
+        counts = [start]
+        for k in range(1, total):
+            counts.append(counts[-1] + 1 + (jumps or {}).get(k - LEAD, 0))
         drive = {
             "i_enable": sum(config.enable << c for c, config in enumerate(configs)),
-            "i_clock": [(start + k) % (1 << CLOCK_BITS) for k in range(total)],
+            "i_clock": [count % (1 << CLOCK_BITS) for count in counts],
             "i__valid": [sum((fine >= 0) << j for j, fine in enumerate(row)) for row in flat],
             "i__fine": [sum(max(fine, 0) << 13 * j for j, fine in enumerate(row)) for row in flat],
             "i_pulse": (pulse >= 0).astype(int),
@@ -117,7 +122,7 @@ class Source:
                 config,
                 [[None if fine < 0 else int(fine) for fine in row[c]] for row in fines],
                 [None if fine < 0 else int(fine) for fine in pulses],
-                start,
+                counts,
             )
             for name in COUNTS:
                 assert strobes[name][:, c].sum() == outcome.counts[name], f"channel {c}: {name}"
@@ -127,7 +132,7 @@ class Source:
         expected = merged(kept)
         times = [(int(time), int(c)) for time, c in zip(fields["time"], fields["channel"], strict=True)]
         assert times == [(time % (1 << 64), c) for time, c in expected], "tags or their order"
-        self._bounds(seen[self._port("o_bound")], [k for k, _ in tags], [time for time, _ in expected], start)
+        self._bounds(seen[self._port("o_bound")], [k for k, _ in tags], [time for time, _ in expected], counts)
         return Result(
             [(k, time, c) for (k, _), (time, c) in zip(tags, expected, strict=True)], strobes, dropped, expected
         )
@@ -144,12 +149,12 @@ class Source:
         assert not inside[rests].any(), "idle with edges inside"
         assert rests[-1], "something stayed inside"
 
-    def _bounds(self, shown: list[int], clocks: list[int], times: list[int], start: int) -> None:
+    def _bounds(self, shown: list[int], clocks: list[int], times: list[int], counts: list[int]) -> None:
         """No tag leaves below a bound that was shown in its clock or before it."""
         highest, k = None, 0
         for clock, time in zip(clocks, times, strict=True):
             while k <= clock:
-                now = (start + k) * TICKS
+                now = counts[k] * TICKS
                 bound = now + ((shown[k] - now + ORDER // 2) % ORDER - ORDER // 2)
                 if k >= LEAD and (highest is None or bound > highest):
                     highest = bound
@@ -322,3 +327,31 @@ async def a_noisy_channel_holds_nobody_up(dut: Any) -> None:
     late = [k - (time // TICKS - 77) for k, time, c in result.tags if c]
     assert min(late) == rig_latency("source")
     assert max(late) <= rig_latency("source") + 2
+
+
+@cocotb.test()
+async def the_count_jumps_while_idle(dut: Any) -> None:
+    """Clock counts left out, up to the largest number and across wraps: distances, order and whole times stay right."""
+    rng = generator()
+    await start_clock(dut)
+    for name in ("source", "lanes"):
+        source = Source(dut, name)
+        clocks, gap = 2000, 150
+        fines = np.full((clocks, source.channels, source.lanes), -1)
+        at = np.arange(0, clocks - gap, gap)
+        for k in at:
+            fines[k : k + 2] = rng.integers(0, TICKS // 2, (2, source.channels, source.lanes))
+            fines[k : k + 2, :, -1] += TICKS // 2 * (source.lanes - 1)
+        largest = (1 << 21) - 1
+        sizes = (1, 100, (1 << 13) - 64, (1 << 13) - 1, 1 << 13, 1 << 14, largest, largest)
+        jumps = {int(k) + 40 + 32 * j: int(rng.choice(sizes)) for k in at for j in range(3)}
+        walk = tuple(int(entry) for entry in rng.integers(-2048, 2048, 64))
+        configs = [
+            Config(dead_time=(1 << 26) - 1, walk=walk, walk_shift=20),
+            Config(dead_time=9000, walk=walk, walk_shift=20),
+            *[Config(delay=-5, walk=walk, walk_shift=20)] * (source.channels - 2),
+        ]
+        for start in ((1 << 23) - 500, (1 << CLOCK_BITS) - 500):
+            ready = np.ones(clocks + 60, dtype=bool)
+            result = await source.run(configs, fines, np.full(clocks, -1), start, ready, jumps)
+            assert result.strobes["dead"].sum() > 0

@@ -52,38 +52,38 @@ def lane_queue(clocks: Sequence[Sequence[int | None]]) -> tuple[list[tuple[int, 
 
 
 def channel(
-    config: Config, clocks: Sequence[Sequence[int | None]], pulses: Sequence[int | None], start: int
+    config: Config, clocks: Sequence[Sequence[int | None]], pulses: Sequence[int | None], counts: Sequence[int]
 ) -> Outcome:
-    """``clocks``: per clock from ``start`` the fine time of each lane's edge or None; ``pulses``: the pulser's."""
+    """``clocks``: per clock the fine time of each lane's edge or None; ``pulses``: the pulser's; ``counts``: the clock counts."""
     outcome = Outcome()
-    counts = dict.fromkeys(("seen", "generated", "overrun", "dead", "vetoed", "divided"), 0)
-    outcome.counts = counts
+    numbers = dict.fromkeys(("seen", "generated", "overrun", "dead", "vetoed", "divided"), 0)
+    outcome.counts = numbers
     if not config.enable:
         return outcome
     if config.pulser:
         clocks = [[fine] + [None] * (len(edges) - 1) for fine, edges in zip(pulses, clocks, strict=True)]
     number = sum(fine is not None for edges in clocks for fine in edges)
-    counts["generated" if config.pulser else "seen"] = number
+    numbers["generated" if config.pulser else "seen"] = number
     if len(clocks[0]) == 2:
-        kept, counts["overrun"] = lane_queue(clocks)
+        kept, numbers["overrun"] = lane_queue(clocks)
     else:
         kept = [(k, edges[0]) for k, edges in enumerate(clocks) if edges[0] is not None]
     last: int | None = None
     accepted = 0
     for k, fine in kept:
-        t0 = (start + k) * TICKS + fine
+        t0 = counts[k] * TICKS + fine
         distance = None if last is None or t0 - last >= FAR else t0 - last
         if distance is not None and distance < config.dead_time:
-            counts["dead"] += 1
+            numbers["dead"] += 1
             continue
         if distance is not None and config.veto_from <= distance < config.veto_to:
-            counts["vetoed"] += 1
+            numbers["vetoed"] += 1
             continue
         index = 63 if distance is None else min(distance >> config.walk_shift, 63)
         last = t0
         accepted += 1
         if config.divider > 1 and (accepted - 1) % config.divider:
-            counts["divided"] += 1
+            numbers["divided"] += 1
             continue
         outcome.reached.append(t0 + config.walk[index] + config.delay)
     return outcome

@@ -75,7 +75,7 @@ class InputChannel(wiring.Component):
     i_valid, i_fine : lanes, array of lanes x fine_bits ticks
     i_clock : coarse_bits
         Low bits of the clock count that the edges of this clock belong to. It goes on by one per clock, or, while ``o_idle``, jumps
-        ahead by less than 2^(coarse_bits - 1) - 2^delay_bits clocks and then by one for four clocks or more.
+        ahead by less than 2^(coarse_bits - 2) clocks and then by one for 32 clocks or more, until all bounds have followed.
     i_pulse, i_pulse_fine : 1, fine_bits
         The test pulser's edge.
     i_enable, i_pulser : 1

@@ -198,6 +198,13 @@ def test_whole_time_is_the_nearest(clock: int, distance: int) -> None:
     simulator.run()
 
 
+@pytest.mark.parametrize(("channels", "most"), [(8, 20), (16, 22)])
+@pytest.mark.parametrize("lanes", [1, 2])
+def test_latency_is_within_the_contract(channels: int, most: int, lanes: int) -> None:
+    """`bench_source` shows that the latency is what the component says."""
+    assert TagSource(channels=channels, lanes=lanes).latency <= most
+
+
 @pytest.mark.parametrize(
     ("make", "words"),
     [
