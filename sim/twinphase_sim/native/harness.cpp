@@ -148,7 +148,7 @@ class Node {
         uint64_t edge = 0;
         uint64_t edge_clock = r.edges ? edge_at(r, 0) : NEVER;
         while (now_ != until) {
-            if (r.skip && dut_->o_idle && !dut_->tx_valid && !in_packet()) {
+            if (r.skip && dut_->o_idle && !dut_->tx_valid && !in_packet() && now_ >= rested_) {
                 uint64_t target = edge_clock < until ? edge_clock : until;
                 if (!rx_.empty() && rx_.front().clock < target) target = rx_.front().clock;
                 if (codes && now_ < codes_last) {
@@ -308,6 +308,7 @@ class Node {
         quiet_inputs();
         load_and_step(anchor(target), clocks_.due());
         now_ = target;
+        rested_ = target + JUMP_GAP;
     }
 
     // Where a jump must end at the latest: LEAD before the next tick, window close or frame start; `now` within SETTLE after one.
@@ -355,6 +356,7 @@ class Node {
     Clocks clocks_;
     bool dirty_ = true;  // an input has changed since the last evaluation
     uint64_t now_ = 0, cycles_ = 0, wake_ = 0;  // now_ counts on beyond CLOCK_BITS; the gateware's count is its low bits
+    uint64_t rested_ = 0;  // a jump may follow another one from here on
     std::deque<Packet> rx_;
     size_t rx_word_ = 0;
     std::vector<uint32_t> partial_;

@@ -24,6 +24,8 @@ from twinphase_spec.tdc import code_bits
 
 from .toolchain import PREFIX, Kind, Step, cache_folder, content_hash, locked
 
+JUMP_GAP = 32
+"""Clocks between two jumps of a time tagger's clock count: bounds of earlier times must have left its merge tree."""
 FRAME_FIRST, FRAME_LAST = "CONTROL", "WINDOWS_PER_DWINDOW"
 
 
@@ -135,6 +137,7 @@ def harness_header(kind: Kind, lanes: int, room_names: Sequence[str] = (), input
         "STREAM_REGISTER_REQUEST": int(packets.Stream.REGISTER_REQUEST),
         "OP_WRITE": int(packets.RegisterOp.WRITE),
         "MAX_REGISTER_WORDS": packets.MAX_REGISTER_WORDS,
+        "JUMP_GAP": JUMP_GAP if kind == "timetagger" else 0,
         "CHANNELS": inputs.channels,
         "LANES": inputs.lanes,
         "CHAINS": inputs.chains,

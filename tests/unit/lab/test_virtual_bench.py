@@ -14,7 +14,6 @@ from twinphase_sim.model.timetag.calibration import Calibration
 from twinphase_sim.model.timetag.delayline import DelayLine
 from twinphase_sim.model.timetag.taps import Hits
 from twinphase_sim.model.timetag.timetagger import run_timetagger
-from twinphase_sim.native import NodeRegisters
 from twinphase_spec.bench import Bench, load_bench
 from twinphase_spec.packets import FLUSH_BITS, Stream
 from twinphase_spec.tagger import TaggerOptions
@@ -97,12 +96,14 @@ def test_tags_equal_the_models(bench: Recorded) -> None:
 
 
 def test_every_hit_is_counted(bench: Recorded) -> None:
-    """The counters of the two detectors are the numbers of edges that they were given; no hit went without a table."""
-    light = [step for step in bench.steps if step.start_clock >= bench.start_clock - bench.chunk_clocks]
-    given = np.bincount(np.concatenate([step.hits.channels for step in light if step.hits is not None]), minlength=8)
-    counters = NodeRegisters(bench.node).counters()
+    """The counters of all channels are the numbers of hits that they were given; no hit went without a table."""
+    device = LabDevice(bench, NODE)
+    counters = device.counters()
+    light = [step.hits for step in bench.steps if step.hits is not None and step.start_clock >= bench.start_clock]
+    before = np.concatenate([hits.ticks for hits in light]) >> 13 < counters["clock"] - 16
+    given = np.bincount(np.concatenate([hits.channels for hits in light])[before], minlength=8)
     for channel in range(bench.options.channels):
-        assert counters[f"seen_{channel}"] == given[channel]
+        assert abs(counters[f"seen_{channel}"] - given[channel]) <= 1  # one may be in the delay line's pipeline
         assert counters[f"uncalibrated_{channel}"] == 0
     assert counters["seen_0"] > 200
     assert counters["virtual_0"] > 20
@@ -122,7 +123,8 @@ def test_devices_of_a_bench() -> None:
     with open_device("bench:hbt?seconds=0.002&seed=5") as device:
         assert device.identity().node.name == "TIMETAGGER"
         assert device.identity().clock_hz == CLOCK_HZ
-        tags = sum(len(batch[Stream.TAG]["time_ticks"]) for batch in device.batches() if Stream.TAG in batch)
+        found = [batch.get(Stream.TAG) for batch in device.batches()]
+        tags = sum(len(part["time_ticks"]) for part in found if part is not None)
         assert tags > 100
     with pytest.raises(DeviceError, match="neither a preset"):
         open_device("bench:nothing")
@@ -132,5 +134,5 @@ def test_devices_of_a_bench() -> None:
 
 def test_a_bench_with_more_channels_than_the_node() -> None:
     options = TaggerOptions(channels=2, frontend="delay line", lanes=2)
-    with pytest.raises(ValueError, match="the device has 2 channels"):
+    with pytest.raises(ValueError, match="channel reference is number 2; allowed: 0 to 1"):
         VirtualBench(load_bench("pairs"), options=options, progress=False)
