@@ -17,6 +17,8 @@ MEMORY_WORDS = 256
 GROUP = 8
 """Counters, or steps, that are joined in one clock."""
 STAGES = 5
+PATIENCE = 128
+"""Clocks with something to add after which a sweep begins."""
 SPARE_CLOCKS = STAGES + 2
 """Between two captures, beside the words of a sweep."""
 STROBE = range(0, 2)
@@ -40,9 +42,9 @@ class CounterBank(wiring.Component):
     """Adds up steps: ``counter[k] += i_steps[k]`` at every clock, modulo 2^width; the first counter of all is the clock count.
 
     Each counter has a small accumulator with its lowest bits. A *sweep* begins by capturing all of them at one clock, and then brings
-    the counters in memory up to what was captured, a word per clock: by the difference of the lowest bits. Sweeps follow each other
-    while there is something to add. An accumulator holds the steps of a whole sweep, so that none is ever lost. Those of strobes
-    are shift registers, see `shiftcount`.
+    the counters in memory up to what was captured, a word per clock: by the difference of the lowest bits. A sweep begins when there
+    was something to add in `PATIENCE` clocks since the last capture, so that a node at rest stays at rest, and for a snapshot. An
+    accumulator holds the steps of a whole sweep, so that none is ever lost. Those of strobes are shift registers, see `shiftcount`.
 
     The memory has two banks. A sweep leaves its sums in the first. One that is a *snapshot* leaves them in the second, where they
     stay for ``i_address`` (and the link) until the next snapshot; the sweep after it takes them from there.
@@ -68,7 +70,7 @@ class CounterBank(wiring.Component):
     i_address : In(8); o_data : Out(32) - read port of COUNTERS, one clock latency; words beyond the counters are 0.
     o_snapshot_count : Out(32) - complete snapshots.
     status : Out(word_stream()) - record words for a `PacketBuffer`, each after two clocks at least.
-    o_idle : Out(1) - all steps are in the memory, no snapshot is due or being made or sent.
+    o_idle : Out(1) - all steps are in accumulators or memory, no sweep is due or running, no snapshot is due or being made or sent.
 
     A snapshot with clock count c shows all steps of the clocks before c, and none of c or later ones.
 
@@ -99,6 +101,7 @@ class CounterBank(wiring.Component):
         if self._bits > self._word_bits:
             raise ValueError(f"CounterBank: a sweep adds {self._bits} bits; allowed: half of the width ({width})")
         self._steps = dict(steps)
+        self._patience = min(PATIENCE, self.sweep_clocks - SPARE_CLOCKS)
         super().__init__(
             {
                 "i_clock": In(units.CLOCK_BITS),
@@ -141,12 +144,18 @@ class CounterBank(wiring.Component):
             asked.eq(((ticks == 0) & self.i_status_enable) | ticked | self.i_snapshot),
         ]
 
-        # Is there anything to add? Known two clocks late, so that a sweep too many may follow, but never one too few.
+        # In how many clocks was there anything to add? Known two clocks late. The limit is reached during a sweep if at all by then, or
+        # there have been fewer steps than that: an accumulator that holds a sweep's holds all.
         added = [Value.cast(self.i_steps[name]).any() for name in self._steps]
         groups = [reduce(or_, added[first : first + GROUP]) for first in range(0, len(added), GROUP)]
         some = Signal(len(groups))
         pending = Signal(init=1)  # the first sweep clears the memory
-        m.d.sync += [some.eq(Cat(groups)), pending.eq(some.any() | (pending & ~self.capture))]
+        adding = Signal(range(self._patience + 1))
+        m.d.sync += [some.eq(Cat(groups)), pending.eq(~self.capture & ((adding == self._patience) | pending))]
+        with m.If(self.capture):
+            m.d.sync += adding.eq(some.any())
+        with m.Elif(some.any() & (adding != self._patience)):
+            m.d.sync += adding.eq(adding + 1)
 
         # Requests and the beginning of sweeps.
         turn = Signal(self._counters)
