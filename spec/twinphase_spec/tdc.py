@@ -82,6 +82,24 @@ def scale_target(lanes: int) -> int:
     return ((full_scale(lanes) << WINDOW_LOG) // 2048) + (1 << (-gains(lanes)["slow"][1] - 1))
 
 
+def uneven_err(lanes: int) -> int:
+    """A window with ``-this <= err < this`` and ``-2 this <= bend < 2 this`` is even: 2^16 (span 4 ns) or 2^17.
+
+    Half of the expected sum, a scale error of 0.8 %: 9.8 sigma of an even window's err, 13.9 of its bend. Light on the clock
+    that leaves the end of the span dark has twice this.
+    """
+    return (full_scale(lanes) << WINDOW_LOG) // 4096
+
+
+def tent_target(lanes: int) -> int:
+    """Expected sum of the tent over a window of uniform hits, 2^18 or 2^19.
+
+    The tent is 0 at 30/32 and at 32/32 of the span and span/32 at theta. A scale error s changes it by the fraction 512 s^2
+    only, while the flank of a pulse that makes err look like uniform hits changes it by half and more.
+    """
+    return (full_scale(lanes) << WINDOW_LOG) // 1024
+
+
 def full_gain_shift(lanes: int) -> int:
     """``ext`` changes by ``err << this`` to correct all of an error.
 
