@@ -133,25 +133,52 @@ def test_pulses_on_the_clock_are_refused(lanes: int, phase_ps: float) -> None:
 
 
 def test_hold_keeps_a_calibration_from_pulses_on_the_clock() -> None:
-    """A calibrated line: with HOLD nothing moves; without, the table stays, but the scale is pulled away."""
+    """A calibrated line: with HOLD nothing moves, and no flag comes."""
     rng = np.random.default_rng(run_seed(6))
-    for held in (True, False):
-        line = Line(delay_line(8), step=16)
-        line.feed_uniform(rng, (1 << 16) + 3000)
-        line.settle()
-        calibration = line.calibrations[0]
-        table, sigma, extended = calibration.table, calibration.sigma, calibration.extended
-        calibration.hold(calibration.now + 1, held)
-        clocks, fractions = line.taps.jittered(*locked(rng, 200_000, line.model.span_ps, 333.0))
+    line = Line(delay_line(8), step=16)
+    line.feed_uniform(rng, (1 << 16) + 3000)
+    line.settle()
+    calibration = line.calibrations[0]
+    table, sigma, extended = calibration.table, calibration.sigma, calibration.extended
+    calibration.hold(calibration.now + 1, True)
+    clocks, fractions = line.taps.jittered(*locked(rng, 200_000, line.model.span_ps, 333.0))
+    line.feed(line.clock + clocks, fractions)
+    line.settle()
+    assert (calibration.table == table).all()
+    assert not calibration.nonuniform
+    assert calibration.tables == 1
+    assert (calibration.sigma, calibration.extended) == (sigma, extended)
+
+
+@pytest.mark.parametrize("lanes", [2, 1])
+@pytest.mark.parametrize(
+    "phase_ps", [0.0, 150.0, 333.0, 930.0, 950.0, *(pytest.param(p, marks=LONG) for p in np.arange(10.0, 1000.0, 20.0))]
+)
+def test_pulses_on_the_clock_do_not_pull_a_calibration(lanes: int, phase_ps: float) -> None:
+    """Without HOLD, 1 GHz pulses with 40 ps of jitter from one hit to the next, at any phase, over 24 windows.
+
+    The flag comes with the second window at the latest (the first has hits of before), where 150 and 940 ps are phases whose
+    sum above THETA is that of uniform hits, so that only the tent's tells. Before it an even-looking window may have moved the
+    scale by a quarter of 0.8 %, an error of 1/sqrt(12) of that over the span in rms (2.3 or 4.6 ps); later nothing moves.
+    """
+    rng = np.random.default_rng(run_seed(9))
+    line = Line(delay_line(8, lanes=lanes), step=17)
+    line.feed_uniform(rng, (1 << 17) + 3000)
+    line.settle()
+    calibration = line.calibrations[0]
+    before = line.linearity().rms_ps
+    flagged, worst, sigma = None, 0.0, 0
+    for part in range(2 * 24):
+        clocks, fractions = line.taps.jittered(*locked(rng, 1 << 13, line.model.span_ps, phase_ps))
         line.feed(line.clock + clocks, fractions)
-        line.settle()
-        assert (calibration.table == table).all()
-        assert not (held and calibration.nonuniform)
-        assert calibration.tables == 1
-        if held:
-            assert (calibration.sigma, calibration.extended) == (sigma, extended)
-        else:
-            # the scale, however, follows what it cannot know to be uneven: this is what HOLD is for
-            print(f"scale after {line.hits} hits on the clock: {calibration.sigma / 2**18:+.4f}")
-            assert abs(calibration.sigma) > 0.004 * 2**18
-            assert calibration.restarts > 0
+        line.clock += int(clocks[-1])
+        worst = max(worst, line.linearity().rms_ps)
+        if calibration.nonuniform and flagged is None:
+            flagged, sigma = (part + 1) / 2, calibration.sigma
+    print(f"phase {phase_ps:g} ps: {before:.2f} ps rms before, at most {worst:.2f}, flag after {flagged} windows")
+    assert flagged is not None
+    assert flagged <= 2.5
+    assert calibration.nonuniform
+    assert calibration.tables == 1
+    assert calibration.sigma == sigma
+    assert worst < before + 0.002 / np.sqrt(12) * line.model.span_ps

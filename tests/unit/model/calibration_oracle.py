@@ -23,13 +23,15 @@ class ScalarCalibration:
         self.tables = 0
         self.refusals = 0
         self.restarts = 0
+        self.uneven_windows = 0
         self.forget()
 
     def forget(self):
         self.h = [[0] * self.taps, [0] * self.taps]
         self.n = 0
         self.sigma = self.ext = self.rate = self.mean = self.start = 0
-        self.acc = self.window = 0
+        self.acc = self.tent = self.window = 0
+        self.uneven = self.seen = False
         self.fast = tdc.FAST_WINDOWS
         self.calibrated = self.nonuniform = self.limit = False
         self.countdown = None  # clocks until a new sigma acts
@@ -42,8 +44,11 @@ class ScalarCalibration:
             if self.countdown == 0:
                 self.countdown = None
                 self.sigma = self.ext >> 8
-                if abs(self.ext - self.start) >= tdc.RESTART and not self.held and not self.was_busy and not self.busy:
-                    self.start = self.ext
+                self.nonuniform |= self.uneven
+                moved = abs(self.ext - self.start) >= tdc.RESTART
+                changed = self.uneven != self.seen
+                if (moved or changed) and not self.held and not self.was_busy and not self.busy:
+                    self.start, self.seen = self.ext, self.uneven
                     self.h, self.n = [[0] * self.taps, [0] * self.taps], 0
                     self.busy, self.work = self.busy_time, "clear"
                     self.restarts += 1
@@ -81,6 +86,8 @@ class ScalarCalibration:
         self.n += 1
         if self.calibrated:
             self.acc += max(0, y4 - tdc.theta(self.lanes))
+            wide, within = self.full // 32, y4 % (self.full // 32)
+            self.tent += {30: within, 31: wide - 1 - within}.get(y4 // wide, 0)
             self.window += 1
             if self.window == 1 << tdc.WINDOW_LOG:
                 self.end_window()
@@ -95,6 +102,14 @@ class ScalarCalibration:
             return max(-(2**23), min(2**23 - 1, x))
 
         err = tdc.scale_target(self.lanes) - self.acc
+        bend = tdc.tent_target(self.lanes) - self.tent
+        bound = tdc.uneven_err(self.lanes)
+        self.acc = self.tent = self.window = 0
+        self.countdown = tdc.SCALE_CLOCKS
+        self.uneven = not -bound <= err < bound or not -2 * bound <= bend < 2 * bound
+        if self.uneven:
+            self.uneven_windows += 1
+            return
         self.mean += (err - self.mean) // 8
         if abs(self.mean) >= tdc.gear_limit(self.lanes):
             self.fast = tdc.FAST_WINDOWS
@@ -104,8 +119,6 @@ class ScalarCalibration:
         self.rate = saturate(self.rate + shift(err, rate))
         self.ext = saturate(self.ext + self.rate + shift(err, gain))
         self.limit |= self.ext in (-(2**23), 2**23 - 1)
-        self.acc = self.window = 0
-        self.countdown = tdc.SCALE_CLOCKS
 
     def finish(self):
         if self.work == "dump":
@@ -121,7 +134,8 @@ class ScalarCalibration:
         for p in used:
             self.x[p] = self.new_table(self.h[p])
         self.calibrated, self.nonuniform, self.limit = True, False, False
-        self.ext = self.sigma = self.start = self.acc = self.window = 0
+        self.ext = self.sigma = self.start = self.acc = self.tent = self.window = 0
+        self.uneven = self.seen = False
         self.tables += 1
         if self.n == 1 << self.last:
             self.h = [[value // 2 for value in row] for row in self.h]

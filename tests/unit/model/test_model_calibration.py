@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from calibration_oracle import ScalarCalibration
 
+from twinphase_sim.model.timetag import calibration_kernel as kernel
 from twinphase_sim.model.timetag.calibration import Calibration, kernel_constants
 from twinphase_sim.model.timetag.calibration_kernel import bin_centres, is_even
 from twinphase_sim.model.timetag.scale import ScaleConstants
@@ -13,11 +16,12 @@ from twinphase_spec import tdc
 
 TAPS = 128
 CONSTANTS = kernel_constants(2, 7, 22, 25, True, ScaleConstants.of_lanes(2))
-MIXED = [(0.3, "even"), (0.2, "faster"), (0.1, "locked"), (0.02, "silent"), (0.38, "even")]
+LONGER = {"drift": 0.993, "jump": 1.03}
+MIXED = [(0.3, "even"), (0.2, "jump"), (0.1, "locked"), (0.02, "silent"), (0.38, "even")]
 
 
 def stimulus(rng: np.random.Generator, clocks: int, lanes: int, density: float, phases: list[tuple[float, str]]):
-    """Codes of a chain of about 100 uneven bins; a phase (fraction of the time, kind) is even, locked, faster or silent."""
+    """Codes of a chain of about 100 uneven bins; a phase (fraction of the time, kind) is even, locked, drift, jump or silent."""
     widths = rng.uniform(0.5, 1.5, 100)
     edges = np.cumsum(widths)[:-1] / widths.sum()
     hits = []
@@ -28,9 +32,8 @@ def stimulus(rng: np.random.Generator, clocks: int, lanes: int, density: float, 
             u = rng.random()
             if kind == "locked":
                 u = (u * 0.02 + 0.3) % 1
-            if kind == "faster":
-                u *= 1.03
-            code = int(np.searchsorted(edges, u)) + 3 * (u > 1)
+            u *= LONGER.get(kind, 1)
+            code = int(np.searchsorted(edges, u)) + 3 * (u > 1 and kind == "jump")
             row.append((int(rng.random() < 0.6), code) if kind != "silent" and rng.random() < density else None)
         hits.append(row)
     return hits
@@ -43,12 +46,12 @@ def stimulus(rng: np.random.Generator, clocks: int, lanes: int, density: float, 
         (2, 14, 15, True, MIXED),
         (2, 13, 13, False, MIXED),
         (1, 14, 25, True, MIXED),
-        (2, 16, 25, True, [(0.3, "even"), (0.7, "faster")]),
-        (1, 16, 16, False, [(0.5, "even"), (0.25, "faster"), (0.15, "locked"), (0.1, "even")]),
+        (2, 16, 25, True, [(0.3, "even"), (0.7, "drift")]),
+        (1, 16, 16, False, [(0.5, "even"), (0.25, "jump"), (0.15, "locked"), (0.1, "even")]),
     ],
 )
 def test_equals_the_clockwise_oracle(lanes: int, step: int, last: int, shared: bool, phases: list) -> None:
-    """Every y4, flag, histogram, table, sigma and dump; holds, resets, dumps, locked and faster hits within."""
+    """Every y4, flag, histogram, table, sigma and dump; holds, resets, dumps, locked, drifting and jumping hits within."""
     rng = np.random.default_rng(100 * lanes + step + last)
     clocks = 240_000
     hits = stimulus(rng, clocks, lanes, 0.8, phases)
@@ -90,7 +93,7 @@ def test_equals_the_clockwise_oracle(lanes: int, step: int, last: int, shared: b
     assert np.concatenate(y4).tolist() == [answer[0] for answer in expected]
     assert model.histogram.tolist() == oracle.h
     assert model.hits == oracle.n
-    print(oracle.tables, oracle.refusals, oracle.restarts)
+    print(oracle.tables, oracle.refusals, oracle.restarts, oracle.uneven_windows)
     assert (model.sigma, model.extended, model.rate) == (oracle.sigma, oracle.ext, oracle.rate)
     assert (model.calibrated, model.nonuniform, model.scale_limit) == (
         oracle.calibrated,
@@ -105,7 +108,9 @@ def test_equals_the_clockwise_oracle(lanes: int, step: int, last: int, shared: b
     assert [d.table[used].tolist() for d in dumps] == [x[used] for _, x in oracle.dumps]
     assert oracle.tables > (step < 16)
     assert oracle.refusals > 0 or step > 13
+    # no window ends before a table does where step is 13 or 14
     assert oracle.restarts > 0 or step < 16
+    assert oracle.uneven_windows > 0 or step < 16 or phases[-1][1] == "drift"
     assert len(dumps) > 3
 
 
@@ -173,6 +178,91 @@ def test_a_full_bin_wraps_as_its_memory_does() -> None:
     assert model.busy
     model.advance((1 << 25) + tdc.busy_clocks(7))
     assert (model.hits, model.nonuniform, model.calibrated) == (0, True, False)
+
+
+def calibrated_line(scale: ScaleConstants) -> tuple[Calibration, np.random.Generator]:
+    """One table of 2^16 hits on 100 bins, then free for hits."""
+    model = Calibration(taps=TAPS, lanes=2, step=16, last=25, shared=True, scale=scale)
+    rng = np.random.default_rng(11)
+    feed(model, rng.integers(0, 100, 1 << 16))
+    model.advance(model.now + model.busy_clocks + 1)
+    assert model.calibrated
+    return model, rng
+
+
+def feed(model: Calibration, codes: np.ndarray) -> None:
+    zeros = np.zeros(codes.size, dtype=np.int64)
+    model.run(max(model.now, 0) + 1 + np.arange(codes.size), zeros, zeros, codes)
+
+
+def loop_of(model: Calibration) -> list[int]:
+    return [int(model._state[i]) for i in (kernel.MEAN, kernel.FAST, kernel.RATE, kernel.EXT, kernel.SIGMA)]
+
+
+WINDOW = 1 << tdc.WINDOW_LOG
+
+
+@pytest.mark.parametrize("dark_end", [True, False], ids=["above", "below"])
+def test_the_bound_of_an_uneven_window_is_exact(dark_end: bool) -> None:
+    """-U <= err < U is even: the same window with U at its |err| and one off; an uneven one leaves the loop as it is."""
+    window = np.random.default_rng(12).integers(0, 99 if dark_end else 100, WINDOW)
+    if not dark_end:
+        window[:40] = 99
+    exact = ScaleConstants.of_lanes(2)
+    model, _ = calibrated_line(exact)
+    y4, _ = model.run(np.arange(WINDOW) + model.now + 1, *np.zeros((2, WINDOW), int), window)
+    err = exact.target - int(np.maximum(0, y4 - exact.theta).sum())
+    assert (err > 0) == dark_end
+    for bound, uneven in ((abs(err) - 1, True), (abs(err), dark_end), (abs(err) + 1, False)):
+        model, _ = calibrated_line(dataclasses.replace(exact, uneven_err=bound))
+        before = loop_of(model)
+        feed(model, window)
+        assert not model.nonuniform
+        model.advance(model.now + tdc.SCALE_CLOCKS)
+        assert model.nonuniform == uneven
+        assert (loop_of(model) == before) == uneven
+
+
+def test_uneven_windows_and_tables_by_hand() -> None:
+    """The histogram starts again where light becomes uneven and where it becomes even; its flag waits for an accepted table."""
+    model, rng = calibrated_line(ScaleConstants.of_lanes(2))
+    after = tdc.SCALE_CLOCKS
+    before = loop_of(model)
+
+    def window(codes: np.ndarray, restarts: int) -> None:
+        feed(model, codes)
+        model.advance(model.now + after)
+        assert model.restarts == restarts
+        model.advance(model.now + model.busy_clocks)
+
+    window(rng.integers(20, 30, WINDOW), 1)
+    assert (model.hits, model.nonuniform, loop_of(model)) == (0, True, before)
+    window(rng.integers(20, 30, WINDOW), 1)
+    assert (model.hits, loop_of(model)) == (WINDOW, before)
+    window(rng.integers(0, 100, WINDOW), 2)
+    assert (model.hits, model.nonuniform) == (0, True)
+    assert loop_of(model) != before
+    feed(model, rng.integers(0, 100, 1 << 16))
+    model.advance(model.now + model.busy_clocks + 1)
+    assert (model.tables, model.nonuniform, model.restarts) == (2, False, 2)
+
+
+def test_a_jump_of_the_scale_is_put_right_by_the_next_table() -> None:
+    """5 % longer from one hit to the next: uneven until the next table, which is of new hits only, then even again."""
+    model, rng = calibrated_line(ScaleConstants.of_lanes(2))
+    feed(model, rng.integers(0, 105, WINDOW))
+    model.advance(model.now + tdc.SCALE_CLOCKS)
+    assert model.nonuniform
+    model.advance(model.now + model.busy_clocks)
+    feed(model, rng.integers(0, 105, 1 << 16))
+    model.advance(model.now + model.busy_clocks + 1)
+    assert (model.tables, model.nonuniform) == (2, False)
+    true = (np.arange(105) + 0.5) / 105 * tdc.full_scale(2)
+    # Brownian bridge of 4 S / sqrt(n), 5 sigma of its largest spread
+    assert np.abs(model.table[0, :105] - true).max() < 5 * tdc.full_scale(2) / 2 / np.sqrt(1 << 16)
+    feed(model, rng.integers(0, 105, 2 * WINDOW))
+    model.advance(model.now + tdc.SCALE_CLOCKS)
+    assert (model.nonuniform, model.restarts) == (False, 1)
 
 
 def test_what_is_refused() -> None:

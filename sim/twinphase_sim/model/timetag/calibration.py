@@ -59,7 +59,7 @@ def kernel_constants(
         scale.slow_gain,
         scale.slow_rate,
     ]
-    loop += [scale.fast_windows, scale.mean_shift, scale.restart]
+    loop += [scale.fast_windows, scale.mean_shift, scale.restart, scale.uneven_err, scale.tent_target]
     formats = [WINDOW_LOG, SCALE_CLOCKS, SIGMA_SHIFT, EXTENDED_SHIFT, (1 << (EXTENDED_BITS - 1)) - 1, (1 << H_BITS) - 1]
     return np.array([*sizes, *loop, *formats, GROUP_CODES, MIN_GROUPS], dtype=np.int64)
 
@@ -199,7 +199,7 @@ class Calibration:
 
     @property
     def nonuniform(self) -> bool:
-        """The last table was refused."""
+        """A table was refused or a window uneven since the last accepted table."""
         return bool(self._state[kernel.NONUNIFORM])
 
     @property

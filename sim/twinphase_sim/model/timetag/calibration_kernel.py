@@ -12,18 +12,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 # State. BUSY_LAST is the last busy clock, KIND what ends with it; SCALE_AT the clock in which a new sigma begins to act.
+# UNEVEN: the last window was; SEEN: what it was when the histogram began.
 NOW, N, N0, N1, BANK, CALIBRATED, NONUNIFORM, LIMIT, HOLD, RESET_LAST = range(10)
 BUSY_LAST, KIND, ACCEPT, DUMP_WAITS, DUMPED, LAST_HIT_CLOCK, TABLES, RESTARTS = range(10, 18)
-SIGMA, EXT, RATE, MEAN, FAST, ACC, WINDOW, START, SCALE_AT = range(18, 27)
-STATES = 27
+SIGMA, EXT, RATE, MEAN, FAST, ACC, WINDOW, START, SCALE_AT, UNEVEN, SEEN, TENT = range(18, 30)
+STATES = 30
 IDLE, TABLE, CLEAR, DUMP = range(4)
 NEVER = -(1 << 62)
 NOT_PENDING = 1 << 62
 
 # Constants.
 C_FULL, C_MOST, C_BUSY, C_STEP, C_LAST, C_SHARED, C_THETA, C_TARGET, C_GEAR = range(9)
-C_FAST_GAIN, C_FAST_RATE, C_SLOW_GAIN, C_SLOW_RATE, C_FAST_WINDOWS, C_MEAN_SHIFT, C_RESTART = range(9, 16)
-C_WINDOW, C_SCALE_CLOCKS, C_SIGMA_SHIFT, C_EXT_SHIFT, C_EXT_MOST, C_H_MASK, C_GROUP, C_MIN_GROUPS = range(16, 24)
+C_FAST_GAIN, C_FAST_RATE, C_SLOW_GAIN, C_SLOW_RATE, C_FAST_WINDOWS, C_MEAN_SHIFT, C_RESTART, C_UNEVEN, C_TENT = range(
+    9, 18
+)
+C_WINDOW, C_SCALE_CLOCKS, C_SIGMA_SHIFT, C_EXT_SHIFT, C_EXT_MOST, C_H_MASK, C_GROUP, C_MIN_GROUPS = range(18, 26)
 
 
 def initial_state(c: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -83,6 +86,13 @@ def scaled(x: int, sigma: int, c: NDArray[np.int64]) -> int:
 
 
 @numba.njit(cache=True)
+def tent(y4: int, c: NDArray[np.int64]) -> int:
+    """Up from 0 at THETA - W, down to 0 at THETA + W = 4 S, W = 4 S / 32; both halves without their highest point."""
+    x = y4 - c[C_THETA]
+    return max(0, x + c[C_FULL] // 32 if x < 0 else c[C_FULL] // 32 - 1 - x)
+
+
+@numba.njit(cache=True)
 def shifted(x: int, k: int) -> int:
     """``x << k``, or ``x >> -k`` (floor)."""
     return x << k if k >= 0 else x >> -k
@@ -97,6 +107,13 @@ def saturated(x: int, c: NDArray[np.int64]) -> int:
 @numba.njit(cache=True)
 def _end_window(clock: int, state: NDArray[np.int64], c: NDArray[np.int64]) -> None:
     err = c[C_TARGET] - state[ACC]
+    bend = c[C_TENT] - state[TENT]
+    state[ACC] = state[TENT] = state[WINDOW] = 0
+    state[SCALE_AT] = clock + c[C_SCALE_CLOCKS]
+    bound = c[C_UNEVEN]
+    state[UNEVEN] = not (-bound <= err < bound and -2 * bound <= bend < 2 * bound)
+    if state[UNEVEN]:
+        return
     state[MEAN] += (err - state[MEAN]) >> c[C_MEAN_SHIFT]
     if abs(state[MEAN]) >= c[C_GEAR]:
         state[FAST] = c[C_FAST_WINDOWS]
@@ -107,8 +124,6 @@ def _end_window(clock: int, state: NDArray[np.int64], c: NDArray[np.int64]) -> N
     state[EXT] = saturated(state[EXT] + state[RATE] + shifted(err, gain), c)
     if state[EXT] == c[C_EXT_MOST] or state[EXT] == -c[C_EXT_MOST] - 1:
         state[LIMIT] = 1
-    state[ACC] = state[WINDOW] = 0
-    state[SCALE_AT] = clock + c[C_SCALE_CLOCKS]
 
 
 @numba.njit(cache=True)
@@ -142,7 +157,7 @@ def _end_table(state: NDArray[np.int64], c: NDArray[np.int64], histogram: NDArra
     state[CALIBRATED] = 1
     state[NONUNIFORM] = state[LIMIT] = 0
     state[EXT] = state[SIGMA] = state[START] = 0
-    state[ACC] = state[WINDOW] = 0
+    state[ACC] = state[TENT] = state[WINDOW] = state[UNEVEN] = state[SEEN] = 0
     state[TABLES] += 1
     if state[N] == 1 << c[C_LAST]:
         histogram[:] = histogram >> 1
@@ -182,9 +197,11 @@ def settle(
         else:
             state[SCALE_AT] = NOT_PENDING
             state[SIGMA] = state[EXT] >> c[C_EXT_SHIFT]
-            moved = abs(state[EXT] - state[START]) >= c[C_RESTART]
+            state[NONUNIFORM] |= state[UNEVEN]
+            moved = abs(state[EXT] - state[START]) >= c[C_RESTART] or state[UNEVEN] != state[SEEN]
             if moved and not state[HOLD] and state[BUSY_LAST] < scale_at - 1:
                 state[START] = state[EXT]
+                state[SEEN] = state[UNEVEN]
                 state[RESTARTS] += 1
                 _clear_histogram(state, histogram)
                 _begin_busy(scale_at, CLEAR, state, c)
@@ -196,6 +213,7 @@ def reset(last: int, state: NDArray[np.int64], c: NDArray[np.int64], histogram: 
     _clear_histogram(state, histogram)
     state[CALIBRATED] = state[NONUNIFORM] = state[LIMIT] = 0
     state[SIGMA] = state[EXT] = state[RATE] = state[MEAN] = state[ACC] = state[WINDOW] = state[START] = 0
+    state[TENT] = state[UNEVEN] = state[SEEN] = 0
     state[FAST] = c[C_FAST_WINDOWS]
     state[SCALE_AT] = NOT_PENDING
     _begin_busy(last + 1, CLEAR, state, c)
@@ -226,6 +244,7 @@ def _collect(
     state[N0 + p] += 1
     if state[CALIBRATED]:
         state[ACC] += max(0, y4 - c[C_THETA])
+        state[TENT] += tent(y4, c)
         state[WINDOW] += 1
         if state[WINDOW] == 1 << c[C_WINDOW]:
             _end_window(clock, state, c)

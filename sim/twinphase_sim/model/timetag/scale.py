@@ -1,7 +1,8 @@
 """Constants of the scale, which follows changes that all bins of a chain share, one step per window of 2^14 hits.
 
 Source: "Scale" of docs/timetagger.md. ``err = TARGET - sum max(0, y4 - THETA)`` drives a second-order loop with two gears; the
-mean of err chooses the gear.
+mean of err chooses the gear. A window whose err is too large, or
+whose sum of the tent around THETA is too far from its target, is uneven light and changes nothing.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ from twinphase_spec.tdc import (
     gains,
     gear_limit,
     scale_target,
+    tent_target,
     theta,
+    uneven_err,
 )
 
 
@@ -25,6 +28,8 @@ class ScaleConstants:
 
     theta: int
     target: int
+    tent_target: int
+    uneven_err: int
     gear_limit: int
     fast_gain: int
     fast_rate: int
@@ -41,6 +46,8 @@ class ScaleConstants:
         return cls(
             theta=theta(lanes),
             target=scale_target(lanes),
+            tent_target=tent_target(lanes),
+            uneven_err=uneven_err(lanes),
             gear_limit=gear_limit(lanes),
             fast_gain=both["fast"][0],
             fast_rate=both["fast"][1],
