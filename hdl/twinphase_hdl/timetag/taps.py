@@ -2,12 +2,17 @@
 
 from collections.abc import Sequence
 
-from amaranth.hdl import C, Cat, Module, Mux, Signal, Value
+from amaranth.hdl import C, Cat, Module, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from twinphase_hdl.core.add import with_carry
+from twinphase_hdl.core.add import sums_in_one_chain
 from twinphase_spec.tdc import ENCODER_GROUP, code_bits
+
+BLOCK = 4
+"""Groups that are asked together whether one is empty."""
+CHAINED = 8
+"""Sums that share a carry chain: more save little, and long chains are hard to place."""
 
 
 def full_adder(a: Value, b: Value, carry: Value) -> Value:
@@ -15,27 +20,17 @@ def full_adder(a: Value, b: Value, carry: Value) -> Value:
     return Cat(a ^ b ^ carry, (a & b) | (carry & (a | b)))
 
 
-def carry_chain(a: Value, b: Value, carry: Value) -> Value:
-    """``a + b + carry``, one bit longer. A chain even for two bits: in LUT, synthesis makes twice as many of two layers."""
-    bits = max(len(a), len(b)) + 1
-    return with_carry(Cat(a, C(0, bits - len(a))), Cat(b, C(0, bits - len(b))), carry)
-
-
-def count_seven(taps: Value) -> Value:
-    """Ones among seven bits."""
-    return carry_chain(full_adder(*taps[:3]), full_adder(*taps[3:6]), taps[6])
-
-
-def register(m: Module, value: Value, name: str) -> Signal:
-    """``value`` one clock later."""
-    later = Signal(len(value), name=name)
-    m.d.sync += later.eq(value)
-    return later
+def sums(terms: Sequence[tuple[Value, Value, Value]]) -> list[Value]:
+    """``a + b + carry`` of each term, in chains of `CHAINED`."""
+    parts = [terms[start : start + CHAINED] for start in range(0, len(terms), CHAINED)]
+    return [value for part in parts for value in sums_in_one_chain(part)]
 
 
 def registers(m: Module, values: Sequence[Value], name: str) -> list[Signal]:
-    """`register` of each."""
-    return [register(m, value, f"{name}_{i}") for i, value in enumerate(values)]
+    """``values`` one clock later; not reset, so that the flip-flops' reset is free for what a stage wants to be zero."""
+    later = [Signal(len(value), name=f"{name}_{i}", reset_less=True) for i, value in enumerate(values)]
+    m.d.sync += [signal.eq(value) for signal, value in zip(later, values, strict=True)]
+    return later
 
 
 class TapEncoder(wiring.Component):
@@ -48,9 +43,10 @@ class TapEncoder(wiring.Component):
         runt_K = not hit_K and not hit_{K-1} and code < taps - 1
 
     Neither the order of taps in time nor bubbles matter. Ones are counted, in groups of 3, 7 and 15 taps, each of which is two of
-    the size before and a tap as their carry. A group of 16 is a count of 15 and a tap; both are inverted for p = 0 (15 - x is ~x)
-    and zero from group z on. Then the sums go on as before, with the sixteenth taps as carries. (With all taps counted, no
-    group is empty, so that code = taps - 1 says that all agree.)
+    the size before and a tap as their carry; a group of 16 is a count of 15 and a tap. Behind the first group without an
+    agreeing tap a group counts as zero, for p = 0 as 16: then the sum S of all is ``code`` for p = 1, and ``taps - 1 - S`` for p = 0,
+    the inverse of S if taps is a power of two. (What taps lacks to one is a further number for p = 0.) With all taps counted, no group is
+    empty, so that code = taps - 1 says that all agree.
 
     Parameters
     ----------
@@ -110,48 +106,71 @@ class TapEncoder(wiring.Component):
         hits = [detector ^ before]
         polarities = [detector]
 
-        def step(values: list[Value], name: str) -> list[Signal]:
-            """``values`` one clock later, hit and polarity as well."""
+        def step() -> None:
+            """Hit and polarity one clock later."""
             for past, what in ((hits, "hit"), (polarities, "polarity")):
-                past.append(register(m, past[-1], f"{what}_{len(past)}"))
-            return [register(m, value, f"{name}_{i}") for i, value in enumerate(values)]
+                later = Signal(name=f"{what}_{len(past)}")
+                m.d.sync += later.eq(past[-1])
+                past.append(later)
 
         # The ones of 15 taps of each group; the first group has no more.
         starts = range(0, self._taps, ENCODER_GROUP)
         taps = [self.i_taps[start + 1 : start + ENCODER_GROUP] for start in starts]
         sixteenth = [self.i_taps[start] for start in starts[1:]]
-        sevens = [seven for group in taps for seven in (count_seven(group[:7]), count_seven(group[7:14]))]
-        between = [*(group[14] for group in taps), *sixteenth]
+        halves = [half for group in taps for half in (group[:7], group[7:14])]
+        sevens = sums([(full_adder(*half[:3]), full_adder(*half[3:6]), half[6]) for half in halves])
+        fifteenth = [group[14] for group in taps]
         if fast:
-            sevens, between = step(sevens, "seven"), registers(m, between, "between")
-        pairs = zip(sevens[::2], sevens[1::2], between[: len(taps)], strict=True)
-        numbers = step([carry_chain(a, b, tap) for a, b, tap in pairs], "group")
-        extras = registers(m, between[len(taps) :], "sixteenth")
+            step()
+            sevens = registers(m, sevens, "seven")
+            fifteenth, sixteenth = registers(m, fifteenth, "fifteenth"), registers(m, sixteenth, "sixteenth")
+        step()
+        numbers = registers(m, sums(list(zip(sevens[::2], sevens[1::2], fifteenth, strict=True))), "group")
+        extras = registers(m, sixteenth, "extra")
 
-        # Which groups are empty, and which come before the first that is.
+        # Which groups are empty, and which come behind the first that is.
         polarity = polarities[-1]
-        full = [Cat(number, extra) for number, extra in zip(numbers, [~polarity, *extras], strict=True)]
-        some = [(Mux(polarity, f, ~f)).any() for f in full[1:]]
-        some.insert(0, Mux(polarity, numbers[0], ~numbers[0]).any())
+        differ = [extra ^ polarity for extra in (~polarity, *extras)]
+        empty = [((n == 0) | n.all()) & (n[0] ^ polarity) & d for n, d in zip(numbers, differ, strict=True)]
+        blocks = [Cat(*empty[start : start + BLOCK]).any() for start in range(0, len(empty), BLOCK)]
         if fast:
-            numbers, extras, some = step(numbers, "waiting"), registers(m, extras, "extra"), registers(m, some, "some")
-        counted = [Cat(*some[: i + 1]).all() for i in range(len(some))]
-        numbers, extras = step(numbers, "number"), registers(m, extras, "late")
-        counted = registers(m, counted, "counted")
-
+            step()
+            numbers, extras = registers(m, numbers, "waiting"), registers(m, extras, "extra_waiting")
+            empty, blocks = registers(m, empty, "empty"), registers(m, blocks, "block")
         polarity = polarities[-1]
-        numbers = [Mux(polarity, n, ~n) & c.replicate(len(n)) for n, c in zip(numbers, counted, strict=True)]
-        extras = [(extra ^ ~polarity) & c for extra, c in zip(extras, counted[1:], strict=True)]
+        behind = [Cat(*blocks[: i // BLOCK], *empty[i - i % BLOCK : i]).any() for i in range(1, len(empty))]
+        step()
+        numbers, extras = registers(m, numbers, "number"), registers(m, extras, "late")
+        left_out = registers(m, behind, "left_out")
+        for number, extra, out in zip(numbers[1:], extras, behind, strict=True):
+            with m.If(out):
+                m.d.sync += [number.eq(0), extra.eq(0)]
+        with m.If(polarity):
+            m.d.sync += [out.eq(0) for out in left_out]
+
+        # The sum of all. Of an odd number the last waits for the next level.
+        numbers = [numbers[0], *(Cat(number, out) for number, out in zip(numbers[1:], left_out, strict=True))]
+        lacks = (1 << self.code_bits) - self._taps
+        if lacks:
+            inverse = ~polarities[-1]
+            numbers.append(Cat(inverse & (lacks >> k & 1) for k in range(lacks.bit_length())))
+            extras.append(C(0, 1))
         since = 0
         while len(numbers) > 1:
-            pairs = [carry_chain(a, b, c) for a, b, c in zip(numbers[::2], numbers[1::2], extras, strict=False)]
-            extras = extras[len(pairs) :]
-            numbers = pairs + numbers[2 * len(pairs) :]
+            terms = list(zip(numbers[::2], numbers[1::2], extras, strict=False))
+            extras = extras[len(terms) :]
+            numbers = [total[: self.code_bits] for total in sums(terms)] + numbers[2 * len(terms) :]
             since += 1
             if len(numbers) > 1 and since == self._per_clock:
-                numbers, extras = step(numbers, f"sum_{len(numbers)}"), registers(m, extras, f"extra_{len(numbers)}")
+                step()
+                numbers = registers(m, numbers, f"sum_{len(numbers)}")
+                extras = registers(m, extras, f"extra_{len(numbers)}")
                 since = 0
-        m.d.sync += [self.o_valid.eq(hits[-1]), self.o_polarity.eq(polarities[-1]), self.o_code.eq(numbers[0])]
+        m.d.sync += [
+            self.o_valid.eq(hits[-1]),
+            self.o_polarity.eq(polarities[-1]),
+            self.o_code.eq(numbers[0] ^ (~polarities[-1]).replicate(self.code_bits)),
+        ]
         if not self._follower:
             hit_before = Signal()
             m.d.sync += [
