@@ -1,10 +1,11 @@
 """The register map as hardware."""
 
+from dataclasses import dataclass
 from functools import reduce
 from operator import or_
 
-from amaranth.hdl import Array, Const, Module, Mux, Signal, signed, unsigned
-from amaranth.lib import wiring
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, signed, unsigned
+from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
@@ -16,6 +17,15 @@ GROUP_BITS = 4
 GROUP_WORDS = 1 << GROUP_BITS
 IDENTITY = ("ID_MAGIC", "NODE_TYPE", "INTERFACE_VERSION", "CLOCK_HZ", "MAP_HASH", "BUILD_HASH")
 """RO registers that are constants of the build; they have no member."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kept:
+    """A word that only writes change: its width, its value after reset, and whether it can be written."""
+
+    width: int
+    value: int
+    is_written: bool
 
 
 class RegisterBank(wiring.Component):
@@ -32,7 +42,8 @@ class RegisterBank(wiring.Component):
         not read it back (its read port belongs to the node): it reads 0.
     o_<memory>_address : Out; i_<memory>_data : In - RO memory: data one clock after the address.
 
-    Latency: 4 clocks (read). Throughput: a read or a write per clock.
+    Latency: 4 clocks (read). Throughput: a read or a write per clock; a word is read as written two clocks after the write or later, and
+    must not be read in the clock after it.
     """
 
     latency = 4
@@ -80,37 +91,42 @@ class RegisterBank(wiring.Component):
         m = Module()
         address = Signal(ADDRESS_BITS)
         m.d.sync += address.eq(self.i_address)
-        later_address = Signal(GROUP_BITS)
+        later_address = Signal.like(address)
         m.d.sync += later_address.eq(address)
-
-        # Reading takes three clocks of small choices: among four words, among the fours of a group, among the groups.
-        words = {}
-        for register in self._map.registers:
-            if register.access is not Access.W1:
-                value = self._value(register)
-                words |= {register.address + half: value[32 * half : 32 * half + 32] for half in range(register.words)}
+        numbers = sorted({register.address // GROUP_WORDS for register in self._map.registers})
         here, later_here, read = {}, {}, {}
-        """By group: whether ``address`` is in it; the same a clock later; its word, 0 if it is not the group that is read."""
-        for number in sorted({register.address // GROUP_WORDS for register in self._map.registers}):
+        """By group: whether ``address`` is in it; the same a clock later; what is read, 0 if it is not there."""
+        for number in numbers:
             here[number], later_here[number] = Signal(name=f"in_{number}"), Signal(name=f"later_in_{number}")
-            read[number] = Signal(32, name=f"group_{number}")
             m.d.sync += [
                 here[number].eq(self.i_address[GROUP_BITS:] == number),
                 later_here[number].eq(here[number]),
-                read[number].eq(0),
             ]
+
+        # What the node drives is chosen in three clocks: among four words, among the fours of a group, among the groups.
+        live = {}
+        for register in self._map.registers:
+            if register.access is Access.RO and register.name not in self._constants:
+                value = getattr(self, f"i_{register.name.lower()}").as_unsigned()
+                live |= {register.address + half: value[32 * half : 32 * half + 32] for half in range(register.words)}
+        for number in sorted({address // GROUP_WORDS for address in live}):
+            read[number] = Signal(32, name=f"group_{number}")
+            m.d.sync += read[number].eq(0)
             for four in range(GROUP_WORDS // 4):
                 first = number * GROUP_WORDS + 4 * four
-                if not words.keys() & {*range(first, first + 4)}:
+                if not live.keys() & {*range(first, first + 4)}:
                     continue
                 word = Signal(32, name=f"four_{number}_{four}")
-                m.d.sync += word.eq(Array(words.get(a, Const(0, 32)) for a in range(first, first + 4))[address[:2]])
-                with m.If(later_here[number] & (later_address[2:] == four)):
+                m.d.sync += word.eq(Array(live.get(a, Const(0, 32)) for a in range(first, first + 4))[address[:2]])
+                with m.If(later_here[number] & (later_address[2:GROUP_BITS] == four)):
                     m.d.sync += read[number].eq(word)
 
         # A write is decoded into one register per target word, so that only its own strobe and the data travel to it.
         written, data = Signal(), Signal(32)
         write_data = Signal(32)
+        kept = self._kept_words()
+        known = {address: Const(1) for address, word in kept.items() if not word.is_written}
+        """By address of a kept word: it is a constant, or has been written since reset."""
         m.d.sync += [written.eq(self.i_write), data.eq(self.i_write_data), write_data.eq(data)]
         for register in self._map.registers:
             name = register.name.lower()
@@ -122,8 +138,44 @@ class RegisterBank(wiring.Component):
                     m.d.sync += getattr(self, f"o_{name}").eq(strobe & write_data[0])
                 else:
                     target = getattr(self, f"o_{name}").as_unsigned()
+                    known[register.address + half] = Signal(name=f"{name}_{half}_known")
                     with m.If(strobe):
                         m.d.sync += target[32 * half : 32 * half + 32].eq(write_data)
+                        m.d.sync += known[register.address + half].eq(1)
+
+        # What has been written, and constants, are read from a copy in block RAM. A reset does not clear that: a word counts only when it
+        # has been written since, else its reset value. The copy has all bits that were written, the register its width.
+        bits = ceil_log2(max(kept) + 1)
+        init = [kept[a].value if a in kept else 0 for a in range(1 << bits)]
+        m.submodules.copy = copy = memory.Memory(shape=32, depth=1 << bits, init=init, attrs={"ram_style": "block"})
+        copy_write, copy_read = copy.write_port(), copy.read_port()
+        constant = sum(1 << a for a, word in kept.items() if not word.is_written)
+        inside, copied, not_known = Signal(), Signal(32), Signal(32)
+        m.d.comb += [copy_write.addr.eq(later_address), copy_write.data.eq(write_data), copy_read.addr.eq(address)]
+        m.d.sync += [
+            inside.eq(self.i_address[bits:] == 0),
+            copy_write.en.eq(written & inside & ~Const(constant, 1 << bits).bit_select(address[:bits], 1)),
+            copied.eq(copy_read.data),
+            not_known.eq(0),
+        ]
+        known_here = []
+        for number in sorted({a // GROUP_WORDS for a in kept}):
+            flag = Signal(name=f"known_{number}")
+            places = range(number * GROUP_WORDS, (number + 1) * GROUP_WORDS)
+            m.d.sync += flag.eq(Array(known.get(a, Const(0)) for a in places)[address[:GROUP_BITS]])
+            known_here.append(flag & later_here[number])
+            for a in {*places} & {a for a, word in kept.items() if word.is_written and word.value}:
+                with m.If(later_here[number] & (later_address[:GROUP_BITS] == a % GROUP_WORDS) & ~flag):
+                    m.d.sync += not_known.eq(kept[a].value)
+        reaches = {}
+        for width in sorted({word.width for word in kept.values()}):
+            wide = sum(1 << a for a, word in kept.items() if word.width >= width)
+            reaches[width] = Signal(name=f"reaches_{width}")
+            m.d.sync += reaches[width].eq(
+                reduce(or_, known_here) & Const(wide, 1 << bits).bit_select(later_address[:bits], 1)
+            )
+        mask = Cat(reaches[min(w for w in reaches if w > bit)] for bit in range(max(reaches)))
+        read["copy"], read["reset"] = copied & mask, not_known
 
         for entry in self._map.memories:
             name = entry.name.lower()
@@ -150,11 +202,21 @@ class RegisterBank(wiring.Component):
         m.d.sync += self.o_read_data.eq(reduce(or_, read.values()))
         return m
 
-    def _value(self, register: Register):
-        if register.name in self._constants:
-            return Signal(register.width, init=self._constants[register.name], name=register.name.lower())
-        prefix = "o" if register.access is Access.RW else "i"
-        return getattr(self, f"{prefix}_{register.name.lower()}").as_unsigned()
+    def _kept_words(self) -> dict[int, Kept]:
+        """By address: the words of RW registers and of constants."""
+        words = {}
+        for register in self._map.registers:
+            constant = register.name in self._constants
+            if not constant and register.access is not Access.RW:
+                continue
+            value = self._constants[register.name] if constant else register.reset
+            for half in range(register.words):
+                words[register.address + half] = Kept(
+                    width=min(register.width - 32 * half, 32),
+                    value=value >> 32 * half & (1 << min(register.width - 32 * half, 32)) - 1,
+                    is_written=not constant,
+                )
+        return words
 
 
 def _shape(register: Register):
