@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from tdc_lab import TICK_PS, Line, Linearity
 
+from twinphase_sim.physics.tap_tables import Corner, Source
 from twinphase_sim.physics.tap_truth import averaging_bound_ps, joint_bound_ps
 from twinphase_sim.physics.taps import Chain, DelayLineModel
 
@@ -25,13 +26,22 @@ def row(quantity: str, reach: str, measured: str, sample: str) -> str:
     return line
 
 
-def delay_line(seed: int, *, chains: int = 1, lanes: int = 2, **others) -> DelayLineModel:
-    """Speed grade 5G -8, slowest corner: bubbles, inverted order and random skew; routes of further chains at random."""
+def delay_line(
+    seed: int, *, chains: int = 1, lanes: int = 2, source: Source = "pattern", corner: Corner = "max", **others
+) -> DelayLineModel:
+    """Speed grade 5G -8: bubbles, inverted order and random skew; routes of further chains at random."""
     rng = np.random.default_rng((seed, 9))
     routes = [0.0, *rng.uniform(-ROUTES_PS, ROUTES_PS, chains - 1)]
     taps = 256 if lanes == 2 else 512
     line = tuple(
-        Chain(taps=taps, skew_tap_ps=SKEW_PS, offset_ps=route, seed=100 * seed + number)
+        Chain(
+            source=source,
+            corner=corner,
+            taps=taps,
+            skew_tap_ps=SKEW_PS,
+            offset_ps=route,
+            seed=100 * seed + number,
+        )
         for number, route in enumerate(routes)
     )
     return DelayLineModel(chains=line, lanes=lanes, aperture_ps=APERTURE_PS, seed=seed, **others)
@@ -51,11 +61,20 @@ class Resolution:
     """What the bins of all chains' borders together would allow."""
 
 
-def resolution(seed: int, *, chains: int, calibration_hits: int, pairs: int, delays: int) -> Resolution:
+def resolution(
+    seed: int,
+    *,
+    chains: int,
+    calibration_hits: int,
+    pairs: int,
+    delays: int,
+    source: Source = "pattern",
+    corner: Corner = "max",
+) -> Resolution:
     """Both channels tag the same random pulses, the second after a fixed delay; several delays, as the channels' bins have
     the same pitch and one delay alone could be a lucky one."""
     rng = np.random.default_rng((seed, 10))
-    lines = [Line(delay_line(2 * seed + number, chains=chains)) for number in range(2)]
+    lines = [Line(delay_line(2 * seed + number, chains=chains, source=source, corner=corner)) for number in range(2)]
     for line in lines:
         line.feed_uniform(rng, calibration_hits)
         assert line.calibrations[-1].calibrated

@@ -38,7 +38,8 @@ class DelayLines:
     """One `TapModel` per channel, all on one clock (and its jitter), each with a fabric of its own.
 
     A hit at time t is found at the TDC edge behind it and belongs to the lane that t lies in, so that the node's tag is t but for
-    quantisation. ``options`` say lanes, chains and taps; the part is the one that the span asks for: 4 ns 5G -8, 8 ns -6.
+    quantisation. ``options`` say lanes, chains and taps; the part is the one that the span asks for: 4 ns 5G -8, 8 ns -6, with
+    the delays of its SDF table at the slowest corner.
     """
 
     def __init__(self, options: TaggerOptions, seed: int):
@@ -51,6 +52,7 @@ class DelayLines:
                     chains=tuple(
                         Chain(
                             part=part,
+                            source="sdf",
                             taps=options.taps,
                             offset_ps=CHAIN_ROUTE_PS * chain,
                             skew_tap_ps=3.0,

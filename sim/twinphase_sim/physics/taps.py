@@ -17,7 +17,7 @@ from twinphase_spec.tdc import ENCODER_GROUP, code_bits, span_ticks
 from twinphase_spec.units import TICKS_PER_CLOCK
 
 from . import tap_kernel as kernel
-from .tap_tables import TILE_TAPS, Corner, Part, mean_tap_ps, tap_delays_ps
+from .tap_tables import TILE_TAPS, Corner, Part, Source, mean_tap_ps, tap_delays_ps
 
 CLOCK_PS = 8000.0
 """System clock of 125 MHz."""
@@ -29,6 +29,8 @@ class Chain:
 
     part: Part = "5G-8"
     corner: Corner = "max"
+    source: Source = "pattern"
+    """Where the delays are from: four increments that repeat, or the SDF of a placed chain."""
     taps: int = 256
     offset_ps: float = 0.0
     """Route of the hit to this chain, less that to chain 0."""
@@ -109,7 +111,7 @@ class DelayLineModel:
             index = np.arange(chain.taps)
             skew = rng.normal(0, chain.skew_tap_ps, chain.taps) + chain.skew_tile_ps * (index // TILE_TAPS)
             skew -= skew[0]
-            delays = tap_delays_ps(chain.part, chain.corner, chain.taps).astype(np.float64)
+            delays = tap_delays_ps(chain.part, chain.corner, chain.taps, chain.source).astype(np.float64)
             # The carry's part of the delay adds up along the chain, the way from carry to flip-flop does not.
             carry = mean_tap_ps(chain.part, chain.corner)
             factors = rng.normal(0, chain.differential_rms, (2, chain.taps))

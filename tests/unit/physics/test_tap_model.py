@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from importlib import resources
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from twinphase_sim.model.timetag.taps import encode_taps
-from twinphase_sim.physics.tap_tables import tap_delays_ps
+from twinphase_sim.physics.tap_tables import CELL_PS, TABLES, tap_delays_ps
 from twinphase_sim.physics.tap_truth import averaging_bound_ps, bin_borders_ps, bin_centres_ps, joint_bound_ps
 from twinphase_sim.physics.taps import Chain, DelayLineModel, TapModel
 
@@ -20,10 +23,12 @@ MODELS = {
     "all": DelayLineModel(chains=FOUR, aperture_ps=5, clock_jitter_ps=12, hit_jitter_ps=20, clock_seed=9),
     "fall": DelayLineModel(chains=(Chain(fall_ps=60, fall_scale=1.06, skew_tile_ps=4),), aperture_ps=2),
     "system clock": DelayLineModel(chains=(Chain(taps=512, skew_tap_ps=3),), lanes=1, clock_jitter_ps=5),
+    "sdf": DelayLineModel(chains=(Chain(source="sdf", corner="typ", skew_tap_ps=3),), aperture_ps=3),
     "slow part": DelayLineModel(chains=(Chain(part="6", corner="min", taps=272),), lanes=1),
     "drift": DelayLineModel(
         chains=ONE, common=lambda s: 1 + 1e4 * s, differential=lambda s: 1e5 * s, drift_step_s=5e-8, aperture_ps=3
     ),
+    "slow part, sdf": DelayLineModel(chains=(Chain(part="6", source="sdf", taps=256),) * 2, lanes=1, clock_jitter_ps=3),
     "no order of groups": DelayLineModel(chains=(Chain(skew_tap_ps=300, seed=2),), aperture_ps=3),
 }
 
@@ -36,7 +41,7 @@ def hits_of(rng: np.random.Generator, model: DelayLineModel, count: int, shortes
     return clocks, times - clocks * model.span_ps
 
 
-@settings(max_examples=15)
+@settings(max_examples=15, deadline=None)  # the first call compiles
 @given(st.integers(0, 2**32 - 1), st.sampled_from(sorted(MODELS)), st.sampled_from([150.0, 900.0, 4500.0]))
 def test_codes_are_what_the_encoder_makes_of_the_vectors(seed: int, name: str, shortest_ps: float) -> None:
     """Bit for bit, in batches: bursts of several toggles in one clock and in neighbouring clocks, wraps of the fraction."""
@@ -64,6 +69,28 @@ def test_tables_are_the_toolchain_s() -> None:
         assert (np.diff(tap_delays_ps(part, corner, 9)) < 0).sum() == 2
     with pytest.raises(ValueError, match="'7'"):
         tap_delays_ps("7", "max", 8)
+    with pytest.raises(ValueError, match="source is 'guess'"):
+        tap_delays_ps("6", "max", 8, "guess")
+
+
+@pytest.mark.parametrize("part", ["5G-8", "6"])
+@pytest.mark.parametrize("corner", ["min", "typ", "max"])
+def test_sdf_tables_go_on_by_tiles(part: str, corner: str) -> None:
+    """The file's 256 delays less the first; beyond them, and within, every tap is four cells after the one a tile before."""
+    file = resources.files("twinphase_spec") / "taptables" / f"{TABLES[part]}.json"
+    table = json.loads(file.read_text())
+    given = np.array(table["taps"][corner])
+    delays = tap_delays_ps(part, corner, 512, "sdf")
+    assert (delays[:256] == given - given[0]).all()
+    assert set((delays[8:] - delays[:-8]).tolist()) == {4 * CELL_PS[part][corner]}
+    assert table["carry_of_two_taps"][table["corners"].index(corner)] == CELL_PS[part][corner]
+    assert (tap_delays_ps(part, corner, 100, "sdf") == delays[:100]).all()
+    assert (np.diff(delays) < 0).any()
+
+
+def test_sdf_taps_by_hand() -> None:
+    assert np.diff(tap_delays_ps("5G-8", "typ", 9, "sdf")).tolist() == [-2, 43, -2, 43, -76, 117, -2, 43]
+    assert np.diff(tap_delays_ps("6", "max", 9, "sdf")).tolist() == [-40, 111, -40, 111, -130, 201, -40, 111]
 
 
 def test_a_front_by_hand() -> None:
