@@ -56,8 +56,8 @@ class ChannelCalibration:
         hits = min((sum(line.hits for line in chain) for chain in self.chains), default=0)
         if self.status & NONUNIFORM:
             found.append(
-                f"{where}: the last table was refused because its hits are not evenly spread over the TDC clock: calibrate with "
-                "light, or with a source that does not run at a multiple of the clock"
+                f"{where}: hits are not evenly spread over the TDC clock, and its calibration stays as it was: calibrate with "
+                "light, or with a source that does not run at a multiple of the clock, and hold it for light that does"
             )
         if not self.status & CALIBRATED:
             enough = f"{hits} of {self.step_hits} hits" if hits < self.step_hits else "a table is due"
