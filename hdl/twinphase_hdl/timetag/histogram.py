@@ -66,7 +66,10 @@ class Histogram(wiring.Component):
         same = [Signal(name=f"same_{k}") for k in range(WINDOW)]
         m.d.sync += [waits[0].eq(self.i_hit), places[0].eq(self.i_bin)]
         for k in range(WINDOW):
-            m.d.comb += same[k].eq(waits[WINDOW] & waits[k] & (places[k] == places[WINDOW]))
+            # Whether two places are the same does not change while they move on: known a clock before.
+            equal = Signal(name=f"equal_{k}")
+            m.d.sync += equal.eq((places[k - 1] if k else self.i_bin) == places[WINDOW - 1])
+            m.d.comb += same[k].eq(waits[WINDOW] & waits[k] & equal)
             m.d.sync += [waits[k + 1].eq(waits[k] & ~same[k]), places[k + 1].eq(places[k])]
 
         # Read, register, add, write.
