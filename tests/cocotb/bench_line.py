@@ -303,31 +303,43 @@ async def lanes_chains_and_channels_are_independent(dut: Any) -> None:
 
 @cocotb.test()
 async def one_table_for_both_polarities(dut: Any) -> None:
-    """SHARED; then a chain that drifts: continued tables, and the scale with its restart."""
+    """SHARED; then a chain that drifts, so that the scale follows and the histogram starts again; then light that is not even."""
     bench = LineBench(dut, "line", step=11, last=25, shared=True)
     await bench.start()
-    light = Light(bench, cocotb.RANDOM_SEED, reach=90)
+    light = Light(bench, cocotb.RANDOM_SEED, reach=120)
+    light.widths = [1.0] * len(light.widths)  # the edge of a wide bin in the tent is not even
     stimuli = iter(light)
     line = bench.lines[0]
     await bench.run(stimuli, 14000, lambda: line.calibrated)
     assert line.calibrated
     bench.step = 25  # no table from here on
+    await bench.run(stimuli, 1500)
     scales = set()
-    for scale, clocks in ((1.0, 1500), (1.03, 3000), (0.98, 3000)):
-        light.scale = scale
-        await bench.run(stimuli, clocks)
+    light.scale = 1.004
+    for _ in range(60):
+        await bench.run(stimuli, 512, lambda: line.restarts == 1)
         scales.add(line.sigma)
-    assert len(scales) == 3
-    assert not line.restarts
-    # All hits far beyond the span: a restart at once. Then none near the end: up again.
-    light.only = [127]
-    stimuli = iter(light)
-    await bench.run(stimuli, 1200, lambda: line.restarts == 1)
+        if line.restarts:
+            break
     assert line.restarts == 1
     assert line.busy
-    await bench.run(stimuli, 12000, lambda: not line.busy and line.hits > 100)
-    assert line.extended < -(1 << 21)
-    light.only = [0]
-    await bench.run(iter(light), 3000)
+    assert len(scales) > 3
+    assert not line.uneven_windows
     await bench.settle()
+    assert not line.nonuniform
+    # One code only, then even light: both start the histogram again, and the scale stays.
+    for only, restarts in (([0], 2), (None, 3)):
+        light.only = only
+        stimuli = iter(light)
+        before = line.extended
+        await bench.run(stimuli, 2000, lambda restarts=restarts: line.restarts == restarts)
+        assert line.restarts == restarts
+        assert line.extended == before or only is None
+        await bench.settle()
+        assert line.nonuniform
+    bench.step = 11
+    await bench.run(stimuli, 14000, lambda: line.acceptances == 2)
+    assert line.acceptances == 2
+    await bench.settle()
+    assert not line.nonuniform
     await bench.check_dump(0)

@@ -10,11 +10,20 @@ from twinphase_spec import tdc
 
 with mock.patch.multiple(tdc, WINDOW_LOG=WINDOW_LOG):
     TARGET = {lanes: tdc.scale_target(lanes) for lanes in (1, 2)}
+    TENT_TARGET = {lanes: tdc.tent_target(lanes) for lanes in (1, 2)}
+    UNEVEN_ERR = {lanes: tdc.uneven_err(lanes) for lanes in (1, 2)}
     GEAR_LIMIT = {lanes: tdc.gear_limit(lanes) for lanes in (1, 2)}
 
 
 def shifted(x: int, k: int) -> int:
     return x << k if k >= 0 else x >> -k
+
+
+def tent(y4: int, lanes: int) -> int:
+    full, theta = tdc.full_scale(lanes), tdc.theta(lanes)
+    if theta - full // 32 <= y4 < theta:
+        return y4 - (theta - full // 32)
+    return full - 1 - y4 if theta <= y4 < full else 0
 
 
 def saturated(x: int) -> int:
@@ -35,6 +44,7 @@ class Line:
     acceptances: int = 0
     halvings: int = 0
     restarts: int = 0
+    uneven_windows: int = 0
 
     def __post_init__(self) -> None:
         self.codes = 1 << self.bits
@@ -50,7 +60,8 @@ class Line:
         self.n = 0
 
     def clear_scale(self) -> None:
-        self.sigma = self.extended = self.start = self.rate = self.mean = self.acc = self.hits = 0
+        self.sigma = self.extended = self.start = self.rate = self.mean = self.acc = self.tents = self.hits = 0
+        self.uneven = self.seen = False
         self.fast = tdc.FAST_WINDOWS
         self.limit = False
         self.due: int | None = None
@@ -87,10 +98,10 @@ class Line:
                     begins = "table"
         if not self.busy and not begins and self.dump_waits:
             begins, self.dump_waits = "dump", False
-        moved = abs(self.extended - self.start) >= tdc.RESTART
+        moved = abs(self.extended - self.start) >= tdc.RESTART or self.uneven != self.seen
         if self.due is not None and now == self.due - 1 and moved and not (was_busy or hold or begins):
             begins = "clear"
-            self.start = self.extended
+            self.start, self.seen = self.extended, self.uneven
             self.restarts += 1
         if begins:
             self.busy, self.job = tdc.busy_clocks(self.bits), begins
@@ -102,6 +113,7 @@ class Line:
     def begin_clock(self, now: int) -> None:
         if self.due == now:
             self.sigma = self.extended >> tdc.EXTENDED_SHIFT
+            self.nonuniform |= self.uneven
             self.due = None
 
     def follow(self, now: int, y4: int) -> None:
@@ -109,11 +121,18 @@ class Line:
             return
         lanes = self.lanes
         self.acc += max(0, y4 - tdc.theta(lanes))
+        self.tents += tent(y4, lanes)
         self.hits += 1
         if self.hits < 1 << WINDOW_LOG:
             return
-        error = TARGET[lanes] - self.acc
-        self.acc = self.hits = 0
+        error, bend = TARGET[lanes] - self.acc, TENT_TARGET[lanes] - self.tents
+        self.acc = self.tents = self.hits = 0
+        self.due = now + tdc.SCALE_CLOCKS
+        limit = UNEVEN_ERR[lanes]
+        self.uneven = not (-limit <= error < limit and -2 * limit <= bend < 2 * limit)
+        self.uneven_windows += self.uneven
+        if self.uneven:
+            return
         self.mean += (error - self.mean) >> tdc.MEAN_SHIFT
         if abs(self.mean) >= GEAR_LIMIT[lanes]:
             self.fast = tdc.FAST_WINDOWS
@@ -124,7 +143,6 @@ class Line:
         wanted = self.extended + self.rate + shifted(error, gain)
         self.extended = saturated(wanted)
         self.limit |= wanted != self.extended
-        self.due = now + tdc.SCALE_CLOCKS
 
     def finish(self) -> None:
         if self.job != "table":
@@ -137,8 +155,8 @@ class Line:
             return
         self.acceptances += 1
         self.tables, self.calibrated = made, True
-        self.sigma = self.extended = self.start = self.acc = self.hits = 0
-        self.limit = False
+        self.sigma = self.extended = self.start = self.acc = self.tents = self.hits = 0
+        self.limit = self.uneven = self.seen = False
         if self.n == 1 << self.last:
             self.halvings += 1
             self.h = [[count >> 1 for count in row] for row in self.h]

@@ -49,6 +49,8 @@ class Calibration(wiring.Component):
         2^LAST.
     i_dump : 1
         Strobe: asks for a dump.
+    i_uneven : 1
+        Strobe: sets ``o_nonuniform``.
     i_restart : 1
         The scale asks for a new beginning, one clock after the clock before the one in which the new sigma begins to act.
     o_restarted : 1
@@ -92,6 +94,7 @@ class Calibration(wiring.Component):
                 "i_step_mask": In(tdc.MAX_CAL_LAST),
                 "i_last": In(tdc.MAX_CAL_LAST + 1),
                 "i_dump": In(1),
+                "i_uneven": In(1),
                 "i_restart": In(1),
                 "o_restarted": Out(1),
                 "o_collected": Out(1),
@@ -170,6 +173,8 @@ class Calibration(wiring.Component):
             m.d.sync += left.eq(left.init)
         with m.If(last_clock):
             m.d.sync += busy.eq(0)
+        with m.If(self.i_uneven):
+            m.d.sync += self.o_nonuniform.eq(1)
         with m.If(making & (left == 1)):
             m.d.sync += [making.eq(0), self.o_nonuniform.eq(refused)]
         with m.If(self.o_accepted):

@@ -161,6 +161,7 @@ class DelayLineFrontEnd(wiring.Component):
             line.i_shared.eq(self.i_shared),
             line.i_dump.eq(self.i_dump & (self.i_select == C(number, 8))),
             line.i_restart.eq(scale.o_restart),
+            line.i_uneven.eq(scale.o_uneven),
             line.i_table_data.eq(tables.o_data),
             *(tables.i_read[k].eq(Cat(codes[k], polarity[k] & ~self.i_shared, line.o_bank)) for k in range(lanes)),
             tables.i_address.eq(line.o_table_address),

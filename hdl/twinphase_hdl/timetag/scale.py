@@ -7,23 +7,30 @@ from amaranth.hdl import C, Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from twinphase_hdl.core.add import with_carry
 from twinphase_hdl.core.along import delayed
 from twinphase_spec import tdc
 
 ERROR_BITS = 31
 """Of the error of a window, and of its mean: the sum of phi is below 2^14 (9/8 (2^16 - 1) - 31/32 2^15) < 2^30."""
-SUM_BITS = ERROR_BITS + 4
-"""Of a serial sum: so many that its last is the sign."""
+TURNS = ERROR_BITS + tdc.MEAN_SHIFT
+"""Bits of a serial sum, and clocks of a phase: so many that the last is the sign of every sum."""
+SHIFT_CLOCKS = 10
+"""Longest right shift of the error, and a clock more."""
 RESTART_BIT = tdc.RESTART.bit_length() - 1
 
 
 class Scale(wiring.Component):
     """A loop of second order over windows of 2^14 hits; all of docs/timetagger.md, "Scale".
 
-    Only ``phi = max(0, y4 - THETA)`` and its sum are made at once. At a window's end mean, gear, rate, scale and the restart's condition
-    follow one bit per clock, lowest first, from registers that turn: an addition is two LUT. Each sum is made in full, then
-    turned once more if it has to be saturated.
+    Only ``phi = max(0, y4 - THETA)``, the tent and their sums are made at once. At a window's end mean, rate, scale and the restart's
+    condition follow one bit per clock, lowest first, from registers that turn, in phases of `TURNS` clocks and with one adder
+    of three bits::
+
+        8 mean = error + 8 mean - mean          rate = rate + error >> k
+        extended = extended + rate + error >> l          not (extended - start) = not extended + start
+
+    Rate and scale turn once more after their sum, to be saturated. An uneven window's sums are made, but nothing turns. All of it
+    takes the same number of clocks, whatever it finds.
 
     Parameters
     ----------
@@ -47,6 +54,8 @@ class Scale(wiring.Component):
     o_sigma : signed 16
         2^-18; ``sigma_clocks`` late.
     o_limit : 1
+    o_uneven : 1
+        Strobe: the window whose scale begins to act was uneven.
     o_idle : 1
         No window is being worked on.
 
@@ -67,54 +76,45 @@ class Scale(wiring.Component):
                 "i_restarted": In(1),
                 "o_sigma": Out(signed(tdc.SIGMA_BITS)),
                 "o_limit": Out(1),
+                "o_uneven": Out(1),
                 "o_idle": Out(1),
             }
         )
 
     def elaborate(self, platform):
         m = Module()
-        gains = tdc.gains(self._lanes)
-        bits = tdc.EXTENDED_BITS
+        gains, bits = tdc.gains(self._lanes), tdc.EXTENDED_BITS
 
-        # The window: its sum counts down from the target, so that it ends as the error.
-        theta = tdc.theta(self._lanes)
+        # The window. Its sums start below zero by what is expected, and a unit: they end as the inverse of what is missing.
+        theta, hits_log = tdc.theta(self._lanes), tdc.WINDOW_LOG
         below = theta.bit_length() - 5  # theta is 31 of these units
         units = self.i_y4[below:]
-        phi, added = Signal(len(self.i_y4) - 1), Signal()
+        added, tent, phi = Signal(), Signal(below), Signal(len(self.i_y4) - 1)
         m.d.sync += [
             added.eq(self.i_valid),
+            tent.eq(self.i_y4[:below] ^ units[0].replicate(below)),
             phi.eq(Cat(self.i_y4[:below], units - 31)),
         ]
         with m.If(~self.i_valid | ~(units[5:].any() | units[:5].all())):
             m.d.sync += phi.eq(0)
-        hits = Signal(tdc.WINDOW_LOG)
-        rest = Signal(signed(ERROR_BITS), init=tdc.scale_target(self._lanes))
-        next_rest = with_carry(rest.as_unsigned(), ~Cat(phi, C(0, ERROR_BITS - len(phi))), C(1, 1))
+        with m.If(~self.i_valid | units[5:].any() | ~units[1:5].all()):
+            m.d.sync += tent.eq(0)
+        hits = Signal(hits_log)
+        phis = Signal(ERROR_BITS, init=~tdc.scale_target(self._lanes) & (1 << ERROR_BITS) - 1)
+        tents = Signal(below + hits_log + 1, init=~tdc.tent_target(self._lanes) & (1 << below + hits_log + 1) - 1)
+        next_phis, next_tents = Signal.like(phis), Signal.like(tents)
         ends = added & hits.all()
         restart_window = Signal()
-        m.d.sync += [rest.eq(next_rest), hits.eq(hits + added)]
+        m.d.comb += [next_phis.eq(phis + phi), next_tents.eq(tents + tent)]
+        m.d.sync += [phis.eq(next_phis), tents.eq(next_tents), hits.eq(hits + added)]
         with m.If(ends | restart_window):
-            m.d.sync += rest.eq(rest.init)
+            m.d.sync += [phis.eq(phis.init), tents.eq(tents.init)]
         with m.If(restart_window):
             m.d.sync += hits.eq(0)
 
-        # Registers that turn, lowest bit first.
-        error = Signal(ERROR_BITS)
-        mean = Signal(ERROR_BITS)
-        rate, extended, start = (Signal(bits, name=name) for name in ("rate", "extended", "start"))
-        tick = Signal(range(tdc.SCALE_CLOCKS))  # since the window's end
-        place = Signal(6)  # bits of this sum that are done
-        error_place = Signal(6)
-        fast = Signal(range(tdc.FAST_WINDOWS + 1), init=tdc.FAST_WINDOWS)
-        quick = Signal()  # fast > 0
-        carry, borrow, sign = Signal(2), Signal(), Signal()
-        error_sign, ring_sign, other_sign = Signal(), Signal(), Signal()
-        over, low_zero, moved = Signal(), Signal(), Signal()
-        turn_error = Signal()
-        delayed_bits = [Signal(name=f"mean_{k}") for k in range(tdc.MEAN_SHIFT)]
-        m.d.sync += [tick.eq(tick + 1), place.eq(place + 1)]
-
-        # Each turns by one enable, so that a register bit costs no LUT; what comes in is its own lowest bit if nothing else is said.
+        # Registers that turn by one enable, lowest bit first; ``comes`` enters as the highest.
+        error, mean = Signal(ERROR_BITS), Signal(ERROR_BITS)
+        rate, extended, start = (Signal(TURNS, name=name) for name in ("rate", "extended", "start"))
         turns, comes = {}, {}
         for ring in (mean, rate, extended, start):
             turns[ring.name], comes[ring.name] = Signal(name=f"turn_{ring.name}"), Signal(name=f"comes_{ring.name}")
@@ -123,158 +123,155 @@ class Scale(wiring.Component):
                 m.d.sync += ring.eq(Cat(ring[1:], comes[ring.name]))
 
         def turn(ring: Signal, bit: Value | None = None) -> None:
-            """Moves ``ring`` on, with ``bit`` coming in."""
+            """Moves ``ring`` on, with ``bit`` coming in, or its own lowest."""
             m.d.comb += turns[ring.name].eq(1)
             if bit is not None:
                 m.d.comb += comes[ring.name].eq(bit)
 
-        def among(*places: int) -> Value:
-            """``place`` is one of these: a LUT or two, where a comparison would be a carry chain."""
-            return C(sum(1 << k for k in places), 64).bit_select(place, 1)
+        # Phases. What a phase finds is forgotten at its end, but for the sign, and whether a sum is over.
+        place, last, next_phase = Signal(range(64)), Signal(), Signal()
+        m.d.comb += last.eq(place == TURNS - 1)
+        m.d.sync += place.eq(place + 1)
+        with m.If(next_phase):
+            m.d.sync += place.eq(0)
 
-        error_inside = error_place != ERROR_BITS
-        error_bit = Mux(error_inside, error[0], error_sign)
-        with m.If(turn_error & error_inside):
-            m.d.sync += [error.eq(Cat(error[1:], error[0])), error_sign.eq(error[0]), error_place.eq(error_place + 1)]
+        # The error turns until it is where it began; from there on its last bit is its sign. ``mark`` turns beside it.
+        mark = Signal(ERROR_BITS, init=1)
+        turn_error, begun, ended = Signal(), Signal(), Signal()
+        whole = mark[0] & begun
+        error_bit, error_before = Signal(), Signal()
+        m.d.comb += error_bit.eq(Mux(whole, error_before, error[0]))
+        m.d.sync += [error_before.eq(error_bit), begun.eq(begun | turn_error), ended.eq(ends)]
+        with m.If(ends | (turn_error & ~whole)):
+            m.d.sync += [error.eq(Mux(ends, ~next_phis, Cat(error[1:], error[0]))), mark.eq(Cat(mark[1:], mark[0]))]
+        with m.If(ends):
+            m.d.sync += mark.eq(mark.init)
+        with m.If(next_phase):
+            m.d.sync += begun.eq(0)
 
-        def begin(name: str) -> None:
-            """To the next sum."""
-            m.d.sync += [place.eq(0), carry.eq(0), over.eq(0)]
-            m.next = name
+        # Uneven: bits that an even window's error and bend have as their sign are not all the same.
+        even_log = tdc.uneven_err(self._lanes).bit_length() - 1
+        bent, uneven, seen = Signal(), Signal(), Signal()
+        m.d.sync += bent.eq(next_tents[even_log + 1 :].any() & ~next_tents[even_log + 1 :].all())
+        with m.If(ended):
+            m.d.sync += uneven.eq(bent | (error[even_log:].any() & ~error[even_log:].all()))
 
-        def serial_sum(ring: Signal, values: list[Value], signs: Signal) -> None:
-            """``ring += values``, with ``over`` if it does not fit, and ``sign``."""
-            inside = among(*range(bits))
-            own = Mux(inside, ring[0], signs)
-            total = own + sum(values) + carry
-            m.d.sync += [carry.eq(total >> 1), sign.eq(total[0])]
-            with m.If(inside):
-                turn(ring, total[0])
-                m.d.sync += signs.eq(ring[0])
-            with m.Elif(total[0] != sign):
-                m.d.sync += over.eq(1)
+        # The adder.
+        a, b, c, carry = Signal(), Signal(), Signal(), Signal(2)
+        total, before = Signal(3), Signal()
+        summing, clear_over = Signal(), Signal()
+        top, beyond_top = (
+            Signal(),
+            Signal(),
+        )  # this bit, and the one before it, are from that on in which a sum must not change
+        at_top = Signal()
+        over, low = Signal(), Signal(init=1)
+        m.d.comb += total.eq(a + b + c + carry)
+        m.d.sync += [carry.eq(total >> 1), top.eq(top | at_top), beyond_top.eq(top), low.eq(low & (top | total[0]))]
+        with m.If(summing):
+            m.d.sync += [before.eq(total[0]), over.eq(over | (beyond_top & (total[0] ^ before)))]
+        with m.If(next_phase):
+            m.d.sync += [carry.eq(0), top.eq(0), beyond_top.eq(0)]
+        with m.If(clear_over):
+            m.d.sync += [over.eq(0), low.eq(1)]
 
-        def saturate(ring: Signal) -> None:
-            """One turn: the largest number of this sign if the sum was over."""
-            turn(ring, Mux(over, sign ^ (place != bits - 1), ring[0]))
-
+        windows = Signal(range(tdc.FAST_WINDOWS + 1))  # since the mean was large
+        quick = ~windows[-1]
         limit = tdc.gear_limit(self._lanes) - 1
-        gear_up, gear_down = Signal(2), Signal(2)  # carry and sum of mean + (limit - 1), and of mean - limit
-        gear_bit = Signal()
-        clear = Signal()
-        idle = Signal()
-        m.d.comb += [self.o_idle.eq(idle & ~added), restart_window.eq(clear | self.i_reset)]
+        above, not_below = Signal(), Signal()  # mean > limit, and mean < -limit
+        limit_bit = C(limit << tdc.MEAN_SHIFT, 64).bit_select(place, 1)
+        delayed_bits = Signal(tdc.MEAN_SHIFT)
+        moved, clear, idle = Signal(), Signal(), Signal()
+        m.d.sync += [
+            delayed_bits.eq(Cat(mean[0], delayed_bits)),
+            above.eq(Mux(total[0] == limit_bit, above, total[0])),
+            not_below.eq(Mux(total[0] == limit_bit, ~total[0], not_below)),
+        ]
+        with m.If(idle):
+            m.d.sync += delayed_bits.eq(
+                1 << tdc.MEAN_SHIFT - 1
+            )  # what is added to the inverse of mean to make it -mean
+        m.d.comb += [
+            self.o_idle.eq(idle & ~added & ~ended),
+            restart_window.eq(clear | self.i_reset),
+            clear.eq(delayed(m, self.i_accepted, self._sigma_clocks, "accepted")),
+        ]
 
         @contextmanager
-        def state(name: str) -> Iterator[None]:
-            """A state that a reset leaves, whatever else is due."""
+        def phase(name: str, following: str = "", until: Value = last) -> Iterator[None]:
+            """A state that a reset leaves, whatever else is due, as is ``following`` when ``until`` is so."""
             with m.State(name):
                 yield
+                if following:
+                    with m.If(until):
+                        m.d.comb += next_phase.eq(1)
+                        m.next = following
                 with m.If(self.i_reset):
                     m.next = "IDLE"
 
-        m.d.comb += clear.eq(delayed(m, self.i_accepted, self._sigma_clocks, "accepted"))
+        ahead = place < tdc.MEAN_SHIFT
         with m.FSM():
-            with state("IDLE"):
-                m.d.comb += idle.eq(1)
-                with m.If(ends):
-                    m.d.sync += [error.eq(next_rest), tick.eq(0), borrow.eq(0)]
-                    m.d.sync += [gear_up.eq(0), gear_down.eq(0), error_place.eq(0)]
-                    begin("MEAN")
-            with state("MEAN"):
-                # mean += (error - mean) >> 3: the difference is three bits ahead of the sum.
-                m.d.comb += turn_error.eq(1)
-                difference = error_bit - mean[0] - borrow
-                ahead = among(*range(tdc.MEAN_SHIFT))
-                behind = delayed_bits[-1]
-                total = difference[0] + behind + carry[0]
-                m.d.sync += [
-                    borrow.eq(difference[-1]),
-                    Cat(*delayed_bits).eq(Cat(mean[0], *delayed_bits[:-1])),
-                ]
-                turn(mean, Mux(ahead, mean[-1], total[0]))
-                m.d.comb += gear_bit.eq(among(*(k + tdc.MEAN_SHIFT for k in range(ERROR_BITS) if limit >> k & 1)))
-                with m.If(~ahead):
-                    up = total[0] + gear_bit + gear_up[1]
-                    down = total[0] + ~gear_bit + gear_down[1]
-                    m.d.sync += [carry.eq(total[1]), gear_up.eq(up), gear_down.eq(down)]
-                with m.If(place == ERROR_BITS + tdc.MEAN_SHIFT - 1):
-                    begin("GEAR")
-            with state("GEAR"):
-                with m.If(gear_up[0] | ~gear_down[0]):
-                    m.d.sync += fast.eq(tdc.FAST_WINDOWS)
-                with m.Elif(fast != 0):
-                    m.d.sync += fast.eq(fast - 1)
-                m.next = "GEARED"
-            with state("GEARED"):
-                m.d.sync += [quick.eq(fast != 0), error_place.eq(0)]
-                begin("RATE_SHIFT")
+            with phase("IDLE"):
+                m.d.comb += [idle.eq(1), next_phase.eq(1)]
+                with m.If(ended):
+                    m.next = "MEAN"
+            with phase("MEAN", "GEAR"):
+                # The sum's lowest bits are left out; meanwhile the sign comes in, so that it follows the highest bit.
+                m.d.comb += [turn_error.eq(1), summing.eq(1), b.eq(error_bit), a.eq(delayed_bits[-1]), c.eq(~mean[0])]
+                with m.If(~uneven):
+                    turn(mean, Mux(ahead, mean[-1], total[0]))
+                with m.If(ahead):
+                    m.d.sync += [above.eq(0), not_below.eq(1)]
+            with phase("GEAR", "RATE_SHIFT", C(1, 1)):
+                m.d.sync += windows.eq(windows + (quick & ~uneven))
+                with m.If(Mux(before, not_below, above) & ~uneven):
+                    m.d.sync += windows.eq(0)
             for ring, name, gain, following in ((rate, "RATE", 1, "SCALE_SHIFT"), (extended, "SCALE", 0, "MOVE")):
                 shifts = {gear: gains[gear][gain] for gear in gains}
-                with state(f"{name}_SHIFT"):
-                    # Leave out the error's lowest bits, or put one before them.
+                with phase(f"{name}_SHIFT", f"{name}_SUM", place == SHIFT_CLOCKS - 1):
+                    # Leave out the error's lowest bits.
                     skips = {gear: max(0, -shift) for gear, shift in shifts.items()}
-                    m.d.comb += turn_error.eq(Mux(quick, *(among(*range(skips[gear])) for gear in ("fast", "slow"))))
-                    with m.If(~turn_error):
-                        begin(f"{name}_SUM")
-                with state(f"{name}_SUM"):
-                    first = among(0) & quick & (shifts["fast"] == 1)
-                    m.d.comb += turn_error.eq(~first)
-                    values = [error_bit & ~first]
+                    m.d.comb += [turn_error.eq(place < Mux(quick, skips["fast"], skips["slow"])), clear_over.eq(1)]
+                with phase(f"{name}_SUM", f"{name}_LIMIT"):
+                    # A zero comes before it where it is shifted to the left.
+                    first = (place == 0) & quick if shifts["fast"] == 1 else C(0, 1)
+                    m.d.comb += [turn_error.eq(~first), summing.eq(1), b.eq(error_bit & ~first), a.eq(ring[0])]
+                    m.d.comb += at_top.eq(place == bits - 2)
+                    with m.If(~uneven):
+                        turn(ring, total[0])
                     if ring is extended:
-                        inside = among(*range(bits))
-                        rate_bit = Mux(inside, rate[0], other_sign)
-                        values.append(rate_bit)
-                        with m.If(inside):
-                            turn(rate)
-                            m.d.sync += other_sign.eq(rate[0])
-                    serial_sum(ring, values, ring_sign)
-                    with m.If(place == SUM_BITS - 1):
-                        m.d.sync += [place.eq(0), error_place.eq(0)]
-                        m.next = f"{name}_LIMIT"
-                with state(f"{name}_LIMIT"):
-                    saturate(ring)
+                        m.d.comb += c.eq(rate[0])
+                        turn(rate)
+                with phase(f"{name}_LIMIT", following):
+                    # The largest number of this sign if the sum is over.
+                    m.d.comb += at_top.eq(place == bits - 2)
+                    with m.If(~uneven):
+                        turn(ring, Mux(over, before ^ ~top, ring[0]))
                     if ring is extended:
-                        m.d.sync += self.o_limit.eq(self.o_limit | over)
-                    with m.If(place == bits - 1):
-                        begin(following)
-                        if ring is extended:
-                            m.d.sync += [borrow.eq(0), low_zero.eq(1)]
-            with state("MOVE"):
-                # extended - start: beyond 2^18 if the bits from there on differ, or for exactly -2^18.
-                inside = among(*range(bits))
-                difference = Mux(inside, extended[0], ring_sign) - Mux(inside, start[0], other_sign) - borrow
-                m.d.sync += borrow.eq(difference[-1])
-                with m.If(inside):
-                    turn(extended)
-                    turn(start)
-                    m.d.sync += [ring_sign.eq(extended[0]), other_sign.eq(start[0])]
-                m.d.sync += sign.eq(difference[0])
-                with m.If(among(*range(RESTART_BIT)) & difference[0]):
-                    m.d.sync += low_zero.eq(0)
-                with m.If(among(*range(RESTART_BIT + 1, bits + 1)) & (difference[0] != sign)):
-                    m.d.sync += over.eq(1)
-                with m.If(place == bits):
-                    m.next = "WAIT"
-            with state("WAIT"):
-                asks_at = tdc.SCALE_CLOCKS - self._y4_clocks - 2
-                m.d.comb += self.o_restart.eq((tick == asks_at) & (over | (sign & low_zero)))
+                        m.d.sync += self.o_limit.eq(self.o_limit | (over & ~uneven))
+                        m.d.comb += clear_over.eq(last)
+            with phase("MOVE", "WAIT"):
+                # extended - start: at least 2^17 if its inverse's bits from there on differ, or for exactly -2^17.
+                m.d.comb += [summing.eq(1), a.eq(~extended[0]), c.eq(start[0]), at_top.eq(place == RESTART_BIT - 1)]
+                turn(extended)
+                turn(start)
+            work = 6 * TURNS + 2 * SHIFT_CLOCKS + 1
+            asks = place == tdc.SCALE_CLOCKS - self._y4_clocks - 3 - work
+            with phase("WAIT", "ACT", asks):
+                m.d.comb += self.o_restart.eq(asks & (over | (~before & low) | (uneven != seen)))
                 m.d.sync += moved.eq(self.i_restarted)
-                with m.If(tick == asks_at):
-                    m.next = "ACT"
-            with state("ACT"):
+            with phase("ACT", "FOLLOW", moved):
                 # The first hit that the new sigma acts on is at the input in the clock after the question.
-                m.d.sync += [self.o_sigma.eq(extended[tdc.EXTENDED_SHIFT :]), place.eq(0)]
-                m.next = "IDLE"
+                m.d.sync += self.o_sigma.eq(extended[tdc.EXTENDED_SHIFT :])
+                m.d.comb += self.o_uneven.eq(uneven)
                 with m.If(moved):
-                    m.next = "FOLLOW"
-            with state("FOLLOW"):
+                    m.d.sync += seen.eq(uneven)
+                m.next = "IDLE"
+            with phase("FOLLOW", "IDLE"):
                 turn(extended)
                 turn(start, extended[0])
-                with m.If(place == bits - 1):
-                    m.next = "IDLE"
         with m.If(clear | self.i_reset):
-            m.d.sync += [signal.eq(0) for signal in (extended, start, self.o_sigma, self.o_limit)]
+            m.d.sync += [signal.eq(0) for signal in (extended, start, seen, self.o_sigma, self.o_limit)]
         with m.If(self.i_reset):
-            m.d.sync += [added.eq(0), rate.eq(0), mean.eq(0), fast.eq(fast.init)]
+            m.d.sync += [added.eq(0), ended.eq(0), rate.eq(0), mean.eq(0), windows.eq(0)]
         return m
