@@ -11,7 +11,7 @@ from twinphase.device import open_device
 from twinphase.errors import DeviceError
 from twinphase.measure.calibration import CALIBRATED, LEVEL, NONUNIFORM, SCALE_LIMIT, read_calibration
 from twinphase.measure.linearity import linearities
-from twinphase_spec.tdc import span_ticks, x_max
+from twinphase_spec.tdc import DEFAULT_CAL_STEP, span_ticks, x_max
 from twinphase_spec.units import TICK_PS
 
 TAPS, LANES = 256, 2
@@ -142,7 +142,9 @@ def test_channels_that_are_not_well_are_told_apart():
         "channel 2 is not calibrated and gives no tags",
     ]
     assert "not evenly spread" in channels[3].faults[0]
-    assert channels[3].faults[1] == "channel 3 is not calibrated and gives no tags: 1000 of 4194304 hits"
+    assert (
+        channels[3].faults[1] == f"channel 3 is not calibrated and gives no tags: 1000 of {1 << DEFAULT_CAL_STEP} hits"
+    )
     assert "scale is at its limit" in channels[3].faults[2]
     assert disabled.faults == ["channel 1 is disabled: its edges are not tagged"]
 
