@@ -95,7 +95,7 @@ def test_windows(lanes: int, kind: str) -> None:
                         [0, 0, 0, 2 * loop.uneven_err - 2, 2 * loop.uneven_err - 1, 2 * loop.uneven_err]
                     )
                     y4s[7] = tdc.theta(lanes) - span // 32 + loop.tent_target - missing
-                    y4s[3] = tdc.theta(lanes) + loop.target + rng.randrange(-30, 30) * 4
+                    y4s[3] = tdc.theta(lanes) + loop.target + rng.randrange(-30, 30) * 2
                 loop.window(y4s)
                 for y4 in y4s:
                     ctx.set(dut.i_valid, 1)
