@@ -1,36 +1,21 @@
 """Code-density calibration of a delay line: counts hits per code, and makes tables of them while hits go on."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
-from amaranth.hdl import C, Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from twinphase_hdl.core.add import with_carry
-from twinphase_hdl.timetag.evenness import Evenness
-from twinphase_hdl.timetag.histogram import SCANNED, Histogram
-from twinphase_hdl.timetag.quotient import Quotient
+from twinphase_hdl.core.shiftcounter import next_state, state_after, width_for
+from twinphase_hdl.timetag.histogram import Histogram
+from twinphase_hdl.timetag.passes import GROUP_SUM_BITS, SUM_BITS, Passes
 from twinphase_spec import tdc
-
-SUM_BITS = tdc.H_BITS + 3
-"""Of 2 A + W below 4 n."""
-GROUP_SUM_BITS = tdc.H_BITS + 1
-GROUP_LOG = tdc.GROUP_CODES.bit_length() - 1
-SETTLE = SCANNED + 4
-"""Ticks until the sum of a scan stands in the accumulator."""
-LOAD, FIRST = SCANNED + 1, SCANNED + 3
-"""Ticks of the division of a bin."""
-DUMP_TICKS = 8
 
 
 class Calibration(wiring.Component):
     """Histogram of the codes of one chain, and from it tables X of elapsed time per (polarity, code), in quarter ticks.
 
-    All of docs/timetagger.md, "Calibration" and "Dump". A busy time goes through these passes: per polarity the number of hits n_p and
-    the last code (a bin per clock); per group of codes its sum, judged by `Evenness`; per code the entry, by `Quotient`; then
-    all bins are written again, halved or zero where that is due, and n is their sum. One accumulator is n while hits are
-    collected, and all of these sums later.
+    All of docs/timetagger.md, "Calibration" and "Dump". Here hits are collected, and busy times begin and end; what is done in
+    them is in `Passes`. One accumulator is n while hits are collected, and all sums of the passes later.
 
     Parameters
     ----------
@@ -45,8 +30,8 @@ class Calibration(wiring.Component):
     i_hold, i_reset, i_shared : 1
     i_step_mask : 25
         2^STEP - 1.
-    i_last : 26
-        2^LAST.
+    i_last : 5
+        LAST, at most 25.
     i_dump : 1
         Strobe: asks for a dump.
     i_uneven : 1
@@ -92,7 +77,7 @@ class Calibration(wiring.Component):
                 "i_reset": In(1),
                 "i_shared": In(1),
                 "i_step_mask": In(tdc.MAX_CAL_LAST),
-                "i_last": In(tdc.MAX_CAL_LAST + 1),
+                "i_last": In(5),
                 "i_dump": In(1),
                 "i_uneven": In(1),
                 "i_restart": In(1),
@@ -122,8 +107,7 @@ class Calibration(wiring.Component):
         q_bits = tdc.x_max(self._lanes).bit_length()
         busy_clocks = tdc.busy_clocks(bits)
         m.submodules.histogram = histogram = Histogram(bin_bits=bits + 1, count_bits=tdc.H_BITS)
-        m.submodules.evenness = evenness = Evenness(bits=GROUP_SUM_BITS)
-        m.submodules.quotient = quotient = Quotient(sum_bits=SUM_BITS, q_bits=q_bits)
+        m.submodules.passes = passes = Passes(code_bits=bits, q_bits=q_bits)
 
         # Inputs of a clock, one clock later; "busy" below belongs to that clock.
         hit, place, lane = Signal(), Signal(bits + 1), Signal()
@@ -141,22 +125,21 @@ class Calibration(wiring.Component):
         ]
 
         # The accumulator: n while hits are collected.
-        total, addend = Signal(SUM_BITS), Signal(GROUP_SUM_BITS)
-        negative = Signal()  # the addend is inverted, and one is added
-        extension = negative.replicate(SUM_BITS - GROUP_SUM_BITS)
-        next_total = with_carry(total, Cat(addend, extension), self.o_collected | negative)
-        clear_total = Signal()
+        total, next_total = Signal(SUM_BITS), Signal(SUM_BITS)
+        extension = passes.o_negative.replicate(SUM_BITS - GROUP_SUM_BITS)
+        m.d.comb += next_total.eq(
+            with_carry(total, Cat(passes.o_addend, extension), self.o_collected | passes.o_negative)
+        )
         m.d.sync += total.eq(next_total)
-        with m.If(clear_total | reset):
+        with m.If(passes.o_clear_total | reset):
             m.d.sync += total.eq(0)
         full_step = (total[: tdc.MAX_CAL_LAST] | ~self.i_step_mask).all()
 
         # Busy times. A table is first, then a new beginning; a dump waits.
         busy, making, clearing, dumping = Signal(), Signal(), Signal(), Signal()
-        left = Signal(range(busy_clocks), init=busy_clocks - 1)
-        last_clock = busy & (left == 0)
+        past = Signal(width_for(busy_clocks), init=1)  # clocks of this busy time
+        last_clock, next_is_last = Signal(), past == state_after(busy_clocks - 2, len(past))
         waiting = Signal()
-        refused, full = Signal(), Signal()
         start_table, start_dump, start = Signal(), Signal(), Signal()
         started = Signal()  # the passes begin a clock later: that a busy time begins is known late in a clock
         m.d.comb += [
@@ -165,18 +148,23 @@ class Calibration(wiring.Component):
             start_dump.eq((asks | waiting) & (~busy | last_clock) & ~start_table & ~reset),
             self.o_restarted.eq(self.i_restart & ~busy & ~hold & ~reset & ~start_table & ~start_dump),
             start.eq(start_table | start_dump | self.o_restarted | reset),
-            self.o_accepted.eq(making & ~refused & (left == 1) & ~reset),
+            self.o_accepted.eq(making & ~passes.o_refused & next_is_last & ~reset),
             self.o_busy.eq(busy),
         ]
-        m.d.sync += [waiting.eq((asks | waiting) & ~start_dump), left.eq(left - 1), started.eq(start)]
+        m.d.sync += [
+            waiting.eq((asks | waiting) & ~start_dump),
+            past.eq(next_state(past)),
+            started.eq(start),
+            last_clock.eq(next_is_last & ~reset),
+        ]
         with m.If(~busy | last_clock | reset):
-            m.d.sync += left.eq(left.init)
+            m.d.sync += past.eq(past.init)
         with m.If(last_clock):
             m.d.sync += busy.eq(0)
         with m.If(self.i_uneven):
             m.d.sync += self.o_nonuniform.eq(1)
-        with m.If(making & (left == 1)):
-            m.d.sync += [making.eq(0), self.o_nonuniform.eq(refused)]
+        with m.If(making & next_is_last):
+            m.d.sync += [making.eq(0), self.o_nonuniform.eq(passes.o_refused)]
         with m.If(self.o_accepted):
             m.d.sync += [self.o_bank.eq(~self.o_bank), self.o_calibrated.eq(1)]
         with m.If(start):
@@ -185,212 +173,40 @@ class Calibration(wiring.Component):
                 making.eq(start_table),
                 clearing.eq(self.o_restarted | reset),
                 dumping.eq(start_dump),
-                refused.eq(0),
             ]
         with m.If(reset):
             m.d.sync += [self.o_calibrated.eq(0), self.o_nonuniform.eq(0)]
 
-        # The passes.
-        tick = Signal(5)
-        code, polarity = Signal(bits), Signal()
-        last_code, reached = Signal(bits), Signal()
-        two = Signal()  # tables of both polarities are made
-        beyond = Signal()  # behind the last code that is reached
-        tail, minus = Signal(), Signal()  # what is added: the mean width, or less the count
-        narrow, wide = Signal(), Signal()  # the last code is below or above the mean width
-        scan, turn, load = Signal(), Signal(), Signal()
-        counting, in_dump = Signal(), Signal()
-        divisor = Signal(GROUP_SUM_BITS)
-        m.d.sync += [tick.eq(tick + 1), self.o_table_write.eq(0)]
+        word = passes.o_count_word | passes.o_entry_word
         m.d.comb += [
+            passes.i_start.eq(started),
+            passes.i_making.eq(making),
+            passes.i_dumping.eq(dumping),
+            passes.i_shared.eq(shared),
+            passes.i_last.eq(self.i_last),
+            passes.i_total.eq(total),
+            passes.i_sum.eq(next_total),
+            passes.i_scanned.eq(histogram.o_scanned),
+            passes.i_code.eq(histogram.o_bin[:bits]),
+            passes.i_count.eq(histogram.o_count),
             histogram.i_hit.eq(self.o_collected),
             histogram.i_bin.eq(place),
-            histogram.i_scan.eq(scan),
-            histogram.i_scan_bin.eq(Cat(code, polarity)),
-            histogram.i_halve.eq(making & full & ~refused & histogram.i_rewrite),
-            histogram.i_clear.eq((clearing | refused) & histogram.i_rewrite),
-            quotient.i_sum.eq(next_total),
-            quotient.i_divisor.eq(divisor),
-            quotient.i_load.eq(load),
-            evenness.i_turn.eq(turn),
-            evenness.i_bit.eq(quotient.o_bit),
-            reached.eq(code == last_code),
-        ]
-        mean = evenness.o_last >> GROUP_LOG
-        m.d.sync += [
-            addend.eq(Mux(minus, ~Cat(histogram.o_count, C(0, 1)), Mux(beyond | tail, mean, histogram.o_count))),
-            negative.eq(minus & histogram.o_scanned),
-        ]
-        with m.If(~histogram.o_scanned | dumping):
-            m.d.sync += addend.eq(0)
-
-        def go(state: str) -> None:
-            m.d.sync += tick.eq(0)
-            m.next = state
-
-        def next_code() -> None:
-            m.d.sync += [code.eq(code + 1), beyond.eq(beyond | reached)]
-            with m.If(~code.all()):
-                go("DIVIDE")
-            with m.Elif(two & ~polarity):
-                m.d.sync += polarity.eq(1)
-                go("COUNT_FROM")
-            with m.Else():
-                m.d.sync += polarity.eq(0)
-                go("REWRITE_FROM")
-
-        @contextmanager
-        def state(name: str) -> Iterator[None]:
-            """A state that a start leaves, whatever else is due."""
-            with m.State(name):
-                yield
-                with m.If(started):
-                    go("DRAIN")
-
-        with m.FSM():
-            with state("COLLECT"):
-                pass
-            with state("DRAIN"):
-                # The last hits are written. n stands still.
-                m.d.sync += [code.eq(0), polarity.eq(0), two.eq(~shared), full.eq(total == self.i_last)]
-                with m.If(tick == 15):
-                    with m.If(making):
-                        go("COUNT_FROM")
-                    with m.Elif(dumping):
-                        go("DUMP")
-                    with m.Else():
-                        go("REWRITE_FROM")
-            with state("COUNT_FROM"):
-                m.d.comb += [clear_total.eq(1), evenness.i_start.eq(1), quotient.i_start.eq(1)]
-                m.d.sync += [last_code.eq(0), beyond.eq(0)]
-                go("COUNT")
-            with state("COUNT"):
-                m.d.comb += [scan.eq(1), counting.eq(1)]
-                m.d.sync += code.eq(code + 1)
-                with m.If(code.all()):
-                    go("COUNTED")
-            with state("COUNTED"):
-                m.d.comb += counting.eq(1)
-                m.d.sync += divisor.eq(total)
-                with m.If(tick == SETTLE):
-                    go("GROUP_FROM")
-            with state("GROUP_FROM"):
-                m.d.comb += clear_total.eq(1)
-                go("GROUP")
-            with state("GROUP"):
-                m.d.comb += scan.eq(1)
-                m.d.sync += code.eq(code + 1)
-                with m.If(code[:GROUP_LOG].all()):
-                    go("GROUPED")
-            with state("GROUPED"):
-                m.d.comb += load.eq(tick == SETTLE - 1)
-                with m.If(tick == SETTLE):
-                    go("LOOK")
-            with state("LOOK"):
-                m.d.comb += turn.eq(1)
-                with m.If(tick == GROUP_SUM_BITS - 1):
-                    go("RELOAD")
-            with state("RELOAD"):
-                m.d.comb += load.eq(~tick[0])
-                with m.If(tick[0]):
-                    go("COMMIT")
-            with state("COMMIT"):
-                m.d.comb += [turn.eq(1), evenness.i_commit.eq(1)]
-                with m.If(tick == GROUP_SUM_BITS - 1):
-                    go("COMMITTED")
-            with state("COMMITTED"):
-                m.d.comb += [evenness.i_commit.eq(1), evenness.i_done.eq(1), clear_total.eq(1)]
-                with m.If(code == 0):
-                    go("JUDGE")
-                with m.Else():
-                    go("GROUP")
-            with state("JUDGE"):
-                m.d.comb += turn.eq(1)
-                with m.If(tick == GROUP_SUM_BITS - 1):
-                    go("JUDGED")
-            with state("JUDGED"):
-                m.d.sync += [refused.eq(refused | ~evenness.o_even), narrow.eq(0), wide.eq(0)]
-                go("FIND")
-            with state("FIND"):
-                m.d.comb += scan.eq(reached)
-                with m.If(reached):
-                    go("FOUND")
-                with m.Else():
-                    m.d.sync += code.eq(code + 1)
-            with state("FOUND"):
-                m.d.comb += load.eq(tick == SETTLE - 1)
-                with m.If(tick == SETTLE):
-                    go("COMPARE")
-            with state("COMPARE"):
-                # The ring starts later, so that its sum is divided by GROUP_CODES.
-                inside = tick >= GROUP_LOG
-                width, other = quotient.o_bit, evenness.o_last[-1] & inside
-                m.d.comb += [turn.eq(inside), clear_total.eq(1)]
-                with m.If((tick < GROUP_SUM_BITS) & ~narrow & ~wide):
-                    m.d.sync += [narrow.eq(~width & other), wide.eq(width & ~other)]
-                with m.If(tick == GROUP_SUM_BITS + GROUP_LOG - 1):
-                    m.d.sync += code.eq(0)
-                    go("DIVIDE")
-            with state("DIVIDE"):
-                # Two scans of the bin: the first makes 2 A + W of the accumulator, the second 2 A of the next bin.
-                end = FIRST + q_bits + 2
-                m.d.comb += [
-                    scan.eq(tick < 2),
-                    load.eq(tick == LOAD),
-                    quotient.i_first.eq(tick == FIRST),
-                    quotient.i_step.eq((tick > FIRST) & (tick <= FIRST + q_bits)),
-                ]
-                m.d.sync += self.o_table_write.eq(tick == end - 1)
-                with m.If(tick == end):
-                    with m.If(reached & narrow):
-                        go("EXTEND")
-                    with m.Else():
-                        next_code()
-            with state("EXTEND"):
-                # The last code counts as full for those beyond it: less its width twice, and the mean twice.
-                m.d.comb += [
-                    scan.eq(tick < 4),
-                    minus.eq((tick == SCANNED) | (tick == SCANNED + 1)),
-                    tail.eq((tick == SCANNED + 2) | (tick == SCANNED + 3)),
-                ]
-                with m.If(tick == SCANNED + 5):
-                    next_code()
-            with state("REWRITE_FROM"):
-                m.d.comb += clear_total.eq(1)
-                m.d.sync += beyond.eq(0)
-                go("REWRITE")
-            with state("REWRITE"):
-                m.d.comb += [scan.eq(1), histogram.i_rewrite.eq(1)]
-                m.d.sync += Cat(code, polarity).eq(Cat(code, polarity) + 1)
-                with m.If(Cat(code, polarity).all()):
-                    go("REWRITTEN")
-            with state("REWRITTEN"):
-                m.d.comb += histogram.i_rewrite.eq(1)
-                with m.If(tick == SETTLE):
-                    go("COLLECT")
-            with state("DUMP"):
-                m.d.comb += [scan.eq(tick == 0), in_dump.eq(1)]
-                with m.If(tick == DUMP_TICKS - 1):
-                    m.d.sync += Cat(code, polarity).eq(Cat(code, polarity) + 1)
-                    go("DUMP")
-                    with m.If(Cat(code, polarity).all()):
-                        m.d.comb += self.o_dump_done.eq(1)
-                        go("COLLECT")
-
-        # What the passes see, and what leaves.
-        with m.If(histogram.o_scanned & histogram.o_count.any() & counting):
-            m.d.sync += last_code.eq(histogram.o_bin[:bits])
-        first_word, second_word = tick == SCANNED, tick == SCANNED + 1
-        m.d.comb += [
-            self.o_table_address.eq(Cat(code, polarity, self.o_bank ^ making)),
-            self.o_table_data.eq(quotient.o_q),
+            histogram.i_scan.eq(passes.o_scan),
+            histogram.i_scan_bin.eq(Cat(passes.o_code, passes.o_polarity)),
+            histogram.i_rewrite.eq(passes.o_rewrite),
+            histogram.i_halve.eq(passes.o_halve),
+            histogram.i_clear.eq((clearing | passes.o_refused) & passes.o_rewrite),
+            self.o_table_address.eq(Cat(passes.o_code, passes.o_polarity, self.o_bank ^ making)),
+            self.o_table_write.eq(passes.o_table_write),
+            self.o_table_data.eq(passes.o_table_data),
+            self.o_dump_done.eq(passes.o_dump_done),
             self.o_idle.eq(~busy & histogram.o_idle & ~hit & ~asks & ~waiting & ~reset),
         ]
         m.d.sync += [
-            self.o_bin_write.eq(in_dump & (first_word | second_word)),
-            self.o_bin_address.eq(Cat(second_word, code, polarity)),
-            self.o_bin_data.eq(Mux(first_word, histogram.o_count, self.i_table_data)),
+            self.o_bin_write.eq(word),
+            self.o_bin_address.eq(Cat(passes.o_entry_word, passes.o_code, passes.o_polarity)),
+            self.o_bin_data.eq(Mux(passes.o_count_word, histogram.o_count, self.i_table_data)),
         ]
-        with m.If(~in_dump | ~(first_word | second_word)):
+        with m.If(~word):
             m.d.sync += [self.o_bin_address.eq(0), self.o_bin_data.eq(0)]
         return m

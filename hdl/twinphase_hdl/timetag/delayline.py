@@ -88,11 +88,16 @@ class DelayLineFrontEnd(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         lanes, chains = self._lanes, self._chains
-        # Configuration, decoded once for all.
-        step_mask, last = Signal(tdc.MAX_CAL_LAST), Signal(tdc.MAX_CAL_LAST + 1)
+        # Configuration, decoded once for all; 26 and more are 25.
+        step_mask, last = Signal(tdc.MAX_CAL_LAST), Signal(5)
+        step_low, step_high = Signal(8), Signal(2)
         m.d.sync += [
-            step_mask.eq(Cat(self.i_step > k for k in range(tdc.MAX_CAL_LAST))),
-            last.eq(Cat(*(self.i_last == k for k in range(tdc.MAX_CAL_LAST)), self.i_last >= tdc.MAX_CAL_LAST)),
+            step_low.eq(Cat(self.i_step[:3] > k for k in range(8))),
+            step_high.eq(self.i_step[3:]),
+            step_mask.eq(
+                Cat(Mux(step_high == k // 8, step_low[k % 8], step_high > k // 8) for k in range(tdc.MAX_CAL_LAST))
+            ),
+            last.eq(Mux(self.i_last[3:].all() & self.i_last[1:3].any(), tdc.MAX_CAL_LAST, self.i_last)),
         ]
         lines = []
         idles = [~self.i_valid.any(), ~self.i_reset.any(), ~self.i_dump]

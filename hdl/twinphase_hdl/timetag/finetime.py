@@ -1,6 +1,6 @@
 """From the codes of a channel's delay lines to the fine time of its edges."""
 
-from amaranth.hdl import C, Cat, Module, Mux, Signal, signed
+from amaranth.hdl import C, Cat, Module, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -89,15 +89,16 @@ class FineTime(wiring.Component):
                 m.d.sync += [after.eq(pair) for after, pair in zip(sums, pairs, strict=True)]
             total = sums[0]
 
-            # S - elapsed = (4 chains S + 2 chains - 1 - total) >> shift, one subtraction. The clamp looks at the total beside it.
+            # S - elapsed = (4 chains S + 2 chains - 1 - total) >> shift, one subtraction; it says itself whether it is S or below 0.
             shift = tdc.QUARTER_BITS + self._log_chains
             rest = Signal(signed(len(total) + 2), name=f"rest_{lane}")
             m.d.comb += rest.eq(C((span << shift) + (1 << shift - 1) - 1, len(total) + 1) - total)
             ticks = Signal(span_bits, name=f"ticks_{lane}")
             m.d.comb += ticks.eq(rest[shift:])
-            late = Signal(name=f"late_{lane}")
-            early = Signal(name=f"early_{lane}")
-            m.d.comb += [late.eq(rest[-1]), early.eq(total < (1 << shift - 1))]
-            fine = Cat(Mux(early, C(span - 1, span_bits), ticks & ~late.replicate(span_bits)), C(lane, 1))
-            m.d.sync += self.o_fine[lane].eq(fine)
+            early = rest[span_bits + shift] & ~rest[-1]
+            fine = Signal(span_bits, name=f"fine_{lane}")
+            m.d.comb += self.o_fine[lane].eq(Cat(fine, C(lane, 1)))
+            m.d.sync += fine.eq(ticks | early.replicate(span_bits))
+            with m.If(rest[-1]):
+                m.d.sync += fine.eq(0)
         return m

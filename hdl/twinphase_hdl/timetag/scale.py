@@ -8,6 +8,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from twinphase_hdl.core.along import delayed
+from twinphase_hdl.core.shiftcounter import next_state, state_after, width_for
 from twinphase_spec import tdc
 
 ERROR_BITS = 31
@@ -87,30 +88,30 @@ class Scale(wiring.Component):
 
         # The window. Its sums start below zero by what is expected, and a unit: they end as the inverse of what is missing.
         theta, hits_log = tdc.theta(self._lanes), tdc.WINDOW_LOG
-        below = theta.bit_length() - 5  # theta is 31 of these units
-        units = self.i_y4[below:]
-        added, tent, phi = Signal(), Signal(below), Signal(len(self.i_y4) - 1)
+        unit_log = theta.bit_length() - 5  # theta is 31 of these units
+        units = self.i_y4[unit_log:]
+        added, tent, phi = Signal(), Signal(unit_log), Signal(len(self.i_y4) - 1)
         m.d.sync += [
             added.eq(self.i_valid),
-            tent.eq(self.i_y4[:below] ^ units[0].replicate(below)),
-            phi.eq(Cat(self.i_y4[:below], units - 31)),
+            tent.eq(self.i_y4[:unit_log] ^ units[0].replicate(unit_log)),
+            phi.eq(Cat(self.i_y4[:unit_log], units - 31)),
         ]
         with m.If(~self.i_valid | ~(units[5:].any() | units[:5].all())):
             m.d.sync += phi.eq(0)
         with m.If(~self.i_valid | units[5:].any() | ~units[1:5].all()):
             m.d.sync += tent.eq(0)
-        hits = Signal(hits_log)
+        hits = Signal(width_for(1 << hits_log), init=1)
         phis = Signal(ERROR_BITS, init=~tdc.scale_target(self._lanes) & (1 << ERROR_BITS) - 1)
-        tents = Signal(below + hits_log + 1, init=~tdc.tent_target(self._lanes) & (1 << below + hits_log + 1) - 1)
+        tents = Signal(unit_log + hits_log + 1, init=~tdc.tent_target(self._lanes) & (1 << unit_log + hits_log + 1) - 1)
         next_phis, next_tents = Signal.like(phis), Signal.like(tents)
-        ends = added & hits.all()
+        ends = added & (hits == state_after((1 << hits_log) - 1, len(hits)))
         restart_window = Signal()
         m.d.comb += [next_phis.eq(phis + phi), next_tents.eq(tents + tent)]
-        m.d.sync += [phis.eq(next_phis), tents.eq(next_tents), hits.eq(hits + added)]
+        m.d.sync += [phis.eq(next_phis), tents.eq(next_tents)]
+        with m.If(added):
+            m.d.sync += hits.eq(next_state(hits))
         with m.If(ends | restart_window):
-            m.d.sync += [phis.eq(phis.init), tents.eq(tents.init)]
-        with m.If(restart_window):
-            m.d.sync += hits.eq(0)
+            m.d.sync += [phis.eq(phis.init), tents.eq(tents.init), hits.eq(hits.init)]
 
         # Registers that turn by one enable, lowest bit first; ``comes`` enters as the highest.
         error, mean = Signal(ERROR_BITS), Signal(ERROR_BITS)
@@ -209,7 +210,11 @@ class Scale(wiring.Component):
                 with m.If(self.i_reset):
                     m.next = "IDLE"
 
-        ahead = place < tdc.MEAN_SHIFT
+        def below(number: int) -> Value:
+            """``place`` is below it, in LUT: a comparison would be a carry chain. Only while place is below 16."""
+            return C((1 << number) - 1, 16).bit_select(place[:4], 1)
+
+        ahead = below(tdc.MEAN_SHIFT) & ~place[4:].any()
         with m.FSM():
             with phase("IDLE"):
                 m.d.comb += [idle.eq(1), next_phase.eq(1)]
@@ -231,7 +236,10 @@ class Scale(wiring.Component):
                 with phase(f"{name}_SHIFT", f"{name}_SUM", place == SHIFT_CLOCKS - 1):
                     # Leave out the error's lowest bits.
                     skips = {gear: max(0, -shift) for gear, shift in shifts.items()}
-                    m.d.comb += [turn_error.eq(place < Mux(quick, skips["fast"], skips["slow"])), clear_over.eq(1)]
+                    m.d.comb += [
+                        turn_error.eq(Mux(quick, *(below(skips[gear]) for gear in ("fast", "slow")))),
+                        clear_over.eq(1),
+                    ]
                 with phase(f"{name}_SUM", f"{name}_LIMIT"):
                     # A zero comes before it where it is shifted to the left.
                     first = (place == 0) & quick if shifts["fast"] == 1 else C(0, 1)

@@ -1,0 +1,240 @@
+"""The parts of a delay line's calibration, each against plain integers: histogram, quotient, evenness, fine time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import pytest
+from amaranth.lib import wiring
+from amaranth.sim import Simulator
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from twinphase_hdl.timetag.evenness import Evenness
+from twinphase_hdl.timetag.finetime import SIGMA_CLOCKS, Y4_CLOCKS, FineTime
+from twinphase_hdl.timetag.histogram import SCANNED, Histogram
+from twinphase_hdl.timetag.quotient import Quotient
+from twinphase_spec import tdc
+
+
+class Bench:
+    """A compiled simulation of one unit, started again for each example."""
+
+    def __init__(self, make: Callable[[], wiring.Component]) -> None:
+        self.dut: Any = make()
+        self.simulator = Simulator(self.dut)
+        self.simulator.add_clock(8e-9)
+        self.simulator.add_testbench(self._play)
+        self.used = False
+
+    async def _play(self, ctx) -> None:
+        await self.script(ctx, self.dut)
+
+    def run(self, script: Callable[[Any, Any], Any]) -> None:
+        self.script = script
+        if self.used:
+            self.simulator.reset()
+        self.used = True
+        self.simulator.run()
+
+
+@cache
+def histogram() -> Bench:
+    return Bench(lambda: Histogram(bin_bits=3, count_bits=6))
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    hits=st.lists(st.one_of(st.none(), st.sampled_from([2, 2, 3]), st.integers(0, 7)), max_size=150),
+    passes=st.lists(st.sampled_from(["look", "halve", "keep", "clear"]), min_size=1, max_size=3),
+)
+def test_histogram(hits: list[int | None], passes: list[str]) -> None:
+    """Repeats at every distance; counts wrap; each pass shows what it leaves."""
+
+    async def script(ctx, dut) -> None:
+        async def scan(what: str) -> list[int]:
+            ctx.set(dut.i_rewrite, what != "look")
+            ctx.set(dut.i_halve, what == "halve")
+            ctx.set(dut.i_clear, what == "clear")
+            seen = []
+            for k in range(8 + SCANNED):
+                ctx.set(dut.i_scan, k < 8)
+                ctx.set(dut.i_scan_bin, k & 7)
+                if ctx.get(dut.o_scanned):
+                    assert ctx.get(dut.o_bin) == len(seen)
+                    seen.append(ctx.get(dut.o_count))
+                await ctx.tick()
+            assert ctx.get(dut.o_scanned) == 0
+            return seen
+
+        await scan("clear")  # block RAM keeps what the example before left
+        await ctx.tick().repeat(Histogram.SETTLED)
+        ctx.set(dut.i_rewrite, 0)
+        ctx.set(dut.i_clear, 0)
+        await ctx.tick().repeat(2)
+        counts = [0] * 8
+        for place in hits:
+            ctx.set(dut.i_hit, place is not None)
+            ctx.set(dut.i_bin, place or 0)
+            if place is not None:
+                counts[place] = (counts[place] + 1) & 63
+            await ctx.tick()
+        ctx.set(dut.i_hit, 0)
+        await ctx.tick().repeat(Histogram.SETTLED)
+        assert ctx.get(dut.o_idle)
+        for what in passes:
+            counts = {"halve": [c >> 1 for c in counts], "clear": [0] * 8}.get(what, counts)
+            assert await scan(what) == counts
+            await ctx.tick().repeat(Histogram.SETTLED)
+
+    histogram().run(script)
+
+
+SUM_BITS, Q_BITS = 12, 8
+
+
+@cache
+def quotient() -> Bench:
+    return Bench(lambda: Quotient(sum_bits=SUM_BITS, q_bits=Q_BITS))
+
+
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_quotient(data: st.DataObject) -> None:
+    """Rising sums of one divisor, as the table makes them; and the bits of a sum."""
+    divisor = data.draw(st.integers(1, (1 << SUM_BITS - 2) - 1))
+    top = (1 << SUM_BITS) - 1
+    near = st.integers(4 * divisor - 3, min(top, 4 * divisor + 3))
+    sums = sorted(data.draw(st.lists(st.one_of(st.integers(0, top), near, st.just(top)), min_size=1, max_size=5)))
+
+    async def script(ctx, dut) -> None:
+        ctx.set(dut.i_divisor, divisor)
+        ctx.set(dut.i_start, 1)
+        await ctx.tick()
+        ctx.set(dut.i_start, 0)
+
+        async def load(value: int) -> None:
+            ctx.set(dut.i_sum, value)
+            ctx.set(dut.i_load, 1)
+            await ctx.tick()
+            ctx.set(dut.i_load, 0)
+            await ctx.tick()
+
+        for value in sums:
+            await load(value)
+            ctx.set(dut.i_first, 1)
+            await ctx.tick()
+            ctx.set(dut.i_first, 0)
+            ctx.set(dut.i_step, 1)
+            await ctx.tick().repeat(Q_BITS)
+            ctx.set(dut.i_step, 0)
+            assert ctx.get(dut.o_q) == min((1 << Q_BITS) - 1, (value << Q_BITS) // (4 * divisor))
+            await ctx.tick()
+        value = sums[-1] & (1 << SUM_BITS - 2) - 1
+        await load(value)
+        bits = 0
+        for _ in range(SUM_BITS - 2):
+            bits = bits << 1 | ctx.get(dut.o_bit)
+            await ctx.tick()
+        assert bits == value
+
+    quotient().run(script)
+
+
+GROUP_BITS = 6
+
+
+@cache
+def evenness() -> Bench:
+    return Bench(lambda: Evenness(bits=GROUP_BITS))
+
+
+level = st.integers(1, 42)
+groups_of = st.one_of(
+    st.lists(st.integers(0, 63), max_size=9),
+    level.flatmap(lambda n: st.lists(st.integers(n, min(63, (3 * n + 1) // 2)), min_size=4, max_size=9)),
+    level.flatmap(
+        lambda n: st.lists(st.sampled_from([n, 3 * n // 2, n]), min_size=5, max_size=8).map(lambda g: [0, *g, 5, 0])
+    ),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(groups=groups_of)
+def test_evenness(groups: list[int]) -> None:
+    used = [k for k, count in enumerate(groups) if count]
+    interior = groups[used[0] + 1 : used[-1]] if used else []
+    even = len(interior) >= tdc.MIN_GROUPS and min(interior) > 0 and 2 * max(interior) <= 3 * min(interior)
+
+    async def script(ctx, dut) -> None:
+        async def strobe(port) -> None:
+            ctx.set(port, 1)
+            await ctx.tick()
+            ctx.set(port, 0)
+
+        async def turn(count: int) -> None:
+            ctx.set(dut.i_turn, 1)
+            for k in reversed(range(GROUP_BITS)):
+                ctx.set(dut.i_bit, count >> k & 1)
+                await ctx.tick()
+            ctx.set(dut.i_turn, 0)
+
+        await strobe(dut.i_start)
+        for count in groups:
+            await turn(count)
+            ctx.set(dut.i_commit, 1)
+            await turn(count)
+            await strobe(dut.i_done)
+            ctx.set(dut.i_commit, 0)
+        await turn(0)
+        assert ctx.get(dut.o_even) == even
+        assert ctx.get(dut.o_last) == (groups[used[-2]] if len(used) > 1 else 0)
+
+    evenness().run(script)
+
+
+@cache
+def fine_time(lanes: int, chains: int) -> Bench:
+    return Bench(lambda: FineTime(lanes=lanes, chains=chains))
+
+
+@pytest.mark.parametrize(("lanes", "chains"), [(1, 1), (2, 1), (1, 4), (2, 2)])
+@settings(max_examples=8, deadline=None)
+@given(data=st.data())
+def test_fine_time(lanes: int, chains: int, data: st.DataObject) -> None:
+    """Entries and scales at their limits, a hit in every clock; y4, the clamps at both ends and the latency."""
+    span, full = tdc.span_ticks(lanes), tdc.full_scale(lanes)
+    limits = [0, 1, 2, 3, full - 3, full - 2, full - 1, full, full + 1, full + 2, tdc.x_max(lanes)]
+    entry = st.one_of(st.sampled_from(limits), st.integers(0, tdc.x_max(lanes)))
+    sigma = st.one_of(st.sampled_from([0, -1, 1, -(1 << 15), (1 << 15) - 1]), st.integers(-(1 << 15), (1 << 15) - 1))
+    clock = st.tuples(
+        st.integers(0, (1 << lanes) - 1),
+        st.lists(entry, min_size=chains * lanes, max_size=chains * lanes),
+        st.lists(sigma, min_size=chains, max_size=chains),
+    )
+    rows = data.draw(st.lists(clock, min_size=1, max_size=20))
+
+    async def script(ctx, dut) -> None:
+        y4s = [[x + (x * s[i // lanes] >> tdc.SIGMA_SHIFT) for i, x in enumerate(xs)] for _, xs, s in rows]
+        for now in range(len(rows) + dut.latency + 1):
+            ctx.set(dut.i_valid, rows[now][0] if now < len(rows) else 0)
+            if 0 <= now - SIGMA_CLOCKS < len(rows):
+                _, xs, s = rows[now - SIGMA_CLOCKS]
+                for i, x in enumerate(xs):
+                    ctx.set(dut.i_x[i], x)
+                for i, value in enumerate(s):
+                    ctx.set(dut.i_sigma[i], value)
+            if 0 <= now - Y4_CLOCKS < len(rows):
+                assert [ctx.get(dut.o_y4[i]) for i in range(chains * lanes)] == y4s[now - Y4_CLOCKS]
+            due = now - dut.latency
+            inside = 0 <= due < len(rows)
+            assert ctx.get(dut.o_valid) == (rows[due][0] if inside else 0)
+            for lane in range(lanes if inside else 0):
+                total = sum(y4s[due][lane::lanes])
+                elapsed = max(1, min(span, (total + 2 * chains) // (4 * chains)))
+                assert ctx.get(dut.o_fine[lane]) == (lane + 1) * span - elapsed
+            await ctx.tick()
+
+    fine_time(lanes, chains).run(script)
