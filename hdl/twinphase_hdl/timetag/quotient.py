@@ -17,6 +17,7 @@ class Quotient(wiring.Component):
     i_load : 1
         Takes the sum; two clocks later it is in the remainder.
     i_divisor : sum_bits - 2
+        1 to 2^(sum_bits - 3), so that twice a remainder has sum_bits.
     i_first, i_step : 1
         ``i_first`` two clocks after ``i_load``, then ``i_step`` for q_bits clocks. With neither, the remainder moves up by a bit.
     o_bit : 1
