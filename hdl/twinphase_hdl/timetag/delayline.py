@@ -22,7 +22,7 @@ class DelayLineFrontEnd(wiring.Component):
     Parameters
     ----------
     channels, lanes, chains, taps : int
-        1 to 32; 1 or 2; 1, 2 or 4 delay lines per channel; a power of two from 32 to 512.
+        1 to 32; 1 or 2; 1, 2 or 4 delay lines per channel; a multiple of 16 from 32 to 512.
 
     Members
     -------

@@ -1,8 +1,5 @@
 """The common scale of a delay line, followed from the hits near the end of its span."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 from amaranth.hdl import C, Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
@@ -17,6 +14,22 @@ TURNS = ERROR_BITS + tdc.MEAN_SHIFT
 """Bits of a serial sum, and clocks of a phase: so many that the last is the sign of every sum."""
 SHIFT_CLOCKS = 10
 """Longest right shift of the error, and a clock more."""
+PHASES = (
+    "idle",
+    "mean",
+    "gear",
+    "rate_shift",
+    "rate_sum",
+    "rate_limit",
+    "scale_shift",
+    "scale_sum",
+    "scale_limit",
+    "move",
+    "wait",
+    "act",
+    "follow",
+)
+"""One after the other, but that ``follow`` is left out without a restart; a flip-flop each."""
 RESTART_BIT = tdc.RESTART.bit_length() - 1
 
 
@@ -198,88 +211,92 @@ class Scale(wiring.Component):
             clear.eq(delayed(m, self.i_accepted, self._sigma_clocks, "accepted")),
         ]
 
-        @contextmanager
-        def phase(name: str, following: str = "", until: Value = last) -> Iterator[None]:
-            """A state that a reset leaves, whatever else is due, as is ``following`` when ``until`` is so."""
-            with m.State(name):
-                yield
-                if following:
-                    with m.If(until):
-                        m.d.comb += next_phase.eq(1)
-                        m.next = following
-                with m.If(self.i_reset):
-                    m.next = "IDLE"
+        at = {name: Signal(name=f"at_{name}", init=name == "idle") for name in PHASES}
+
+        def go(source: str, target: str, when: Value | int = 1) -> None:
+            with m.If(at[source] & when):
+                m.d.comb += next_phase.eq(1)
+                m.d.sync += [at[source].eq(0), at[target].eq(1)]
 
         def below(number: int) -> Value:
             """``place`` is below it, in LUT: a comparison would be a carry chain. Only while place is below 16."""
             return C((1 << number) - 1, 16).bit_select(place[:4], 1)
 
         ahead = below(tdc.MEAN_SHIFT) & ~place[4:].any()
-        with m.FSM():
-            with phase("IDLE"):
-                m.d.comb += [idle.eq(1), next_phase.eq(1)]
-                with m.If(ended):
-                    m.next = "MEAN"
-            with phase("MEAN", "GEAR"):
-                # The sum's lowest bits are left out; meanwhile the sign comes in, so that it follows the highest bit.
-                m.d.comb += [turn_error.eq(1), summing.eq(1), b.eq(error_bit), a.eq(delayed_bits[-1]), c.eq(~mean[0])]
+        with m.If(at["idle"]):
+            m.d.comb += [idle.eq(1), next_phase.eq(1)]
+        with m.If(at["mean"]):
+            # The sum's lowest bits are left out; meanwhile the sign comes in, so that it follows the highest bit.
+            m.d.comb += [turn_error.eq(1), summing.eq(1), b.eq(error_bit), a.eq(delayed_bits[-1]), c.eq(~mean[0])]
+            with m.If(~uneven):
+                turn(mean, Mux(ahead, mean[-1], total[0]))
+            with m.If(ahead):
+                m.d.sync += [above.eq(0), not_below.eq(1)]
+        with m.If(at["gear"]):
+            m.d.sync += windows.eq(windows + (quick & ~uneven))
+            with m.If(Mux(before, not_below, above) & ~uneven):
+                m.d.sync += windows.eq(0)
+        for ring, name, gain in ((rate, "rate", 1), (extended, "scale", 0)):
+            shifts = {gear: gains[gear][gain] for gear in gains}
+            with m.If(at[f"{name}_shift"]):
+                # Leave out the error's lowest bits.
+                skips = {gear: max(0, -shift) for gear, shift in shifts.items()}
+                m.d.comb += [
+                    turn_error.eq(Mux(quick, *(below(skips[gear]) for gear in ("fast", "slow")))),
+                    clear_over.eq(1),
+                ]
+            with m.If(at[f"{name}_sum"]):
+                # A zero comes before it where it is shifted to the left.
+                first = (place == 0) & quick if shifts["fast"] == 1 else C(0, 1)
+                m.d.comb += [turn_error.eq(~first), summing.eq(1), b.eq(error_bit & ~first), a.eq(ring[0])]
+                m.d.comb += at_top.eq(place == bits - 2)
                 with m.If(~uneven):
-                    turn(mean, Mux(ahead, mean[-1], total[0]))
-                with m.If(ahead):
-                    m.d.sync += [above.eq(0), not_below.eq(1)]
-            with phase("GEAR", "RATE_SHIFT", C(1, 1)):
-                m.d.sync += windows.eq(windows + (quick & ~uneven))
-                with m.If(Mux(before, not_below, above) & ~uneven):
-                    m.d.sync += windows.eq(0)
-            for ring, name, gain, following in ((rate, "RATE", 1, "SCALE_SHIFT"), (extended, "SCALE", 0, "MOVE")):
-                shifts = {gear: gains[gear][gain] for gear in gains}
-                with phase(f"{name}_SHIFT", f"{name}_SUM", place == SHIFT_CLOCKS - 1):
-                    # Leave out the error's lowest bits.
-                    skips = {gear: max(0, -shift) for gear, shift in shifts.items()}
-                    m.d.comb += [
-                        turn_error.eq(Mux(quick, *(below(skips[gear]) for gear in ("fast", "slow")))),
-                        clear_over.eq(1),
-                    ]
-                with phase(f"{name}_SUM", f"{name}_LIMIT"):
-                    # A zero comes before it where it is shifted to the left.
-                    first = (place == 0) & quick if shifts["fast"] == 1 else C(0, 1)
-                    m.d.comb += [turn_error.eq(~first), summing.eq(1), b.eq(error_bit & ~first), a.eq(ring[0])]
-                    m.d.comb += at_top.eq(place == bits - 2)
-                    with m.If(~uneven):
-                        turn(ring, total[0])
-                    if ring is extended:
-                        m.d.comb += c.eq(rate[0])
-                        turn(rate)
-                with phase(f"{name}_LIMIT", following):
-                    # The largest number of this sign if the sum is over.
-                    m.d.comb += at_top.eq(place == bits - 2)
-                    with m.If(~uneven):
-                        turn(ring, Mux(over, before ^ ~top, ring[0]))
-                    if ring is extended:
-                        m.d.sync += self.o_limit.eq(self.o_limit | (over & ~uneven))
-                        m.d.comb += clear_over.eq(last)
-            with phase("MOVE", "WAIT"):
-                # extended - start: at least 2^17 if its inverse's bits from there on differ, or for exactly -2^17.
-                m.d.comb += [summing.eq(1), a.eq(~extended[0]), c.eq(start[0]), at_top.eq(place == RESTART_BIT - 1)]
-                turn(extended)
-                turn(start)
-            work = 6 * TURNS + 2 * SHIFT_CLOCKS + 1
-            asks = place == tdc.SCALE_CLOCKS - self._y4_clocks - 3 - work
-            with phase("WAIT", "ACT", asks):
-                m.d.comb += self.o_restart.eq(asks & (over | (~before & low) | (uneven != seen)))
-                m.d.sync += moved.eq(self.i_restarted)
-            with phase("ACT", "FOLLOW", moved):
-                # The first hit that the new sigma acts on is at the input in the clock after the question.
-                m.d.sync += self.o_sigma.eq(extended[tdc.EXTENDED_SHIFT :])
-                m.d.comb += self.o_uneven.eq(uneven)
-                with m.If(moved):
-                    m.d.sync += seen.eq(uneven)
-                m.next = "IDLE"
-            with phase("FOLLOW", "IDLE"):
-                turn(extended)
-                turn(start, extended[0])
+                    turn(ring, total[0])
+                if ring is extended:
+                    m.d.comb += c.eq(rate[0])
+                    turn(rate)
+            with m.If(at[f"{name}_limit"]):
+                # The largest number of this sign if the sum is over.
+                m.d.comb += at_top.eq(place == bits - 2)
+                with m.If(~uneven):
+                    turn(ring, Mux(over, before ^ ~top, ring[0]))
+                if ring is extended:
+                    m.d.sync += self.o_limit.eq(self.o_limit | (over & ~uneven))
+                    m.d.comb += clear_over.eq(last)
+        with m.If(at["move"]):
+            # extended - start: at least 2^17 if its inverse's bits from there on differ, or for exactly -2^17.
+            m.d.comb += [summing.eq(1), a.eq(~extended[0]), c.eq(start[0]), at_top.eq(place == RESTART_BIT - 1)]
+            turn(extended)
+            turn(start)
+        work = 6 * TURNS + 2 * SHIFT_CLOCKS + 1
+        asks = place == tdc.SCALE_CLOCKS - self._y4_clocks - 3 - work
+        with m.If(at["wait"]):
+            m.d.comb += self.o_restart.eq(asks & (over | (~before & low) | (uneven != seen)))
+            m.d.sync += moved.eq(self.i_restarted)
+        with m.If(at["act"]):
+            # The first hit that the new sigma acts on is at the input in the clock after the question.
+            m.d.sync += self.o_sigma.eq(extended[tdc.EXTENDED_SHIFT :])
+            m.d.comb += self.o_uneven.eq(uneven)
+            with m.If(moved):
+                m.d.sync += seen.eq(uneven)
+        with m.If(at["follow"]):
+            turn(extended)
+            turn(start, extended[0])
+        go("idle", "mean", ended)
+        go("mean", "gear", last)
+        go("gear", "rate_shift")
+        for name, following in (("rate", "scale_shift"), ("scale", "move")):
+            go(f"{name}_shift", f"{name}_sum", place == SHIFT_CLOCKS - 1)
+            go(f"{name}_sum", f"{name}_limit", last)
+            go(f"{name}_limit", following, last)
+        go("move", "wait", last)
+        go("wait", "act", asks)
+        go("act", "idle", ~moved)
+        go("act", "follow", moved)
+        go("follow", "idle", last)
         with m.If(clear | self.i_reset):
             m.d.sync += [signal.eq(0) for signal in (extended, start, seen, self.o_sigma, self.o_limit)]
         with m.If(self.i_reset):
+            m.d.sync += [phase.eq(name == "idle") for name, phase in at.items()]
             m.d.sync += [added.eq(0), ended.eq(0), rate.eq(0), mean.eq(0), windows.eq(0)]
         return m
