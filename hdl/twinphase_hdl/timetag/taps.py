@@ -95,7 +95,7 @@ class TapEncoder(wiring.Component):
     def latency(self) -> int:
         """Clocks from ``i_taps`` to ``o_code``: one per register on the way."""
         sums = (self._taps // ENCODER_GROUP - 1).bit_length()
-        return 4 + sums if self._per_clock == 1 else 2 + -(-sums // 2)
+        return 5 + sums if self._per_clock == 1 else 2 + -(-sums // 2)
 
     def elaborate(self, platform):
         m = Module()
@@ -139,6 +139,11 @@ class TapEncoder(wiring.Component):
             empty, blocks = registers(m, empty, "empty"), registers(m, blocks, "block")
         polarity = polarities[-1]
         behind = [Cat(*blocks[: i // BLOCK], *empty[i - i % BLOCK : i]).any() for i in range(1, len(empty))]
+        if fast:  # what runs along the whole chain has a clock of its own
+            step()
+            numbers, extras = registers(m, numbers, "still_waiting"), registers(m, extras, "extra_still_waiting")
+            behind = registers(m, behind, "behind")
+            polarity = polarities[-1]
         step()
         numbers, extras = registers(m, numbers, "number"), registers(m, extras, "late")
         left_out = registers(m, behind, "left_out")
