@@ -14,21 +14,8 @@ TURNS = ERROR_BITS + tdc.MEAN_SHIFT
 """Bits of a serial sum, and clocks of a phase: so many that the last is the sign of every sum."""
 SHIFT_CLOCKS = 10
 """Longest right shift of the error, and a clock more."""
-PHASES = (
-    "idle",
-    "mean",
-    "gear",
-    "rate_shift",
-    "rate_sum",
-    "rate_limit",
-    "scale_shift",
-    "scale_sum",
-    "scale_limit",
-    "move",
-    "wait",
-    "act",
-    "follow",
-)
+SUM_PHASES = tuple(f"{ring}_{step}" for ring in ("rate", "scale") for step in ("shift", "sum", "limit"))
+PHASES = ("idle", "mean", "gear", *SUM_PHASES, "move", "wait", "act", "follow")
 """One after the other, but that ``follow`` is left out without a restart; a flip-flop each."""
 RESTART_BIT = tdc.RESTART.bit_length() - 1
 
