@@ -176,7 +176,7 @@ class Scale(wiring.Component):
         with m.If(clear_over):
             m.d.sync += [over.eq(0), low.eq(1)]
 
-        windows = Signal(range(tdc.FAST_WINDOWS + 1))  # since the mean was large
+        windows = Signal(range(tdc.FAST_WINDOWS + 1))  # since the mean was large; FAST_WINDOWS is a power of two
         quick = ~windows[-1]
         limit = tdc.gear_limit(self._lanes) - 1
         above, not_below = Signal(), Signal()  # mean > limit, and mean < -limit

@@ -11,8 +11,8 @@ from twinphase_spec.tdc import ENCODER_GROUP, code_bits
 
 BLOCK = 4
 """Groups that are asked together whether one is empty."""
-CHAINED = 8
-"""Sums that share a carry chain: more save little, and long chains are hard to place."""
+CHAINED = {1: 16, 2: 8}
+"""Sums that share a carry chain, for one sum per clock and for two: more save area, but a chain is timed from end to end."""
 
 
 def full_adder(a: Value, b: Value, carry: Value) -> Value:
@@ -20,9 +20,9 @@ def full_adder(a: Value, b: Value, carry: Value) -> Value:
     return Cat(a ^ b ^ carry, (a & b) | (carry & (a | b)))
 
 
-def sums(terms: Sequence[tuple[Value, Value, Value]]) -> list[Value]:
-    """``a + b + carry`` of each term, in chains of `CHAINED`."""
-    parts = [terms[start : start + CHAINED] for start in range(0, len(terms), CHAINED)]
+def sums(terms: Sequence[tuple[Value, Value, Value]], chained: int) -> list[Value]:
+    """``a + b + carry`` of each term, ``chained`` of them in a carry chain."""
+    parts = [terms[start : start + chained] for start in range(0, len(terms), chained)]
     return [value for part in parts for value in sums_in_one_chain(part)]
 
 
@@ -99,7 +99,7 @@ class TapEncoder(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        fast = self._per_clock == 1
+        fast, chained = self._per_clock == 1, CHAINED[self._per_clock]
         detector = self.i_detector if self._follower else self.i_taps[0]
         before = Signal()
         m.d.sync += before.eq(detector)
@@ -118,14 +118,14 @@ class TapEncoder(wiring.Component):
         taps = [self.i_taps[start + 1 : start + ENCODER_GROUP] for start in starts]
         sixteenth = [self.i_taps[start] for start in starts[1:]]
         halves = [half for group in taps for half in (group[:7], group[7:14])]
-        sevens = sums([(full_adder(*half[:3]), full_adder(*half[3:6]), half[6]) for half in halves])
+        sevens = sums([(full_adder(*half[:3]), full_adder(*half[3:6]), half[6]) for half in halves], chained)
         fifteenth = [group[14] for group in taps]
         if fast:
             step()
             sevens = registers(m, sevens, "seven")
             fifteenth, sixteenth = registers(m, fifteenth, "fifteenth"), registers(m, sixteenth, "sixteenth")
         step()
-        numbers = registers(m, sums(list(zip(sevens[::2], sevens[1::2], fifteenth, strict=True))), "group")
+        numbers = registers(m, sums(list(zip(sevens[::2], sevens[1::2], fifteenth, strict=True)), chained), "group")
         extras = registers(m, sixteenth, "extra")
 
         # Which groups are empty, and which come behind the first that is.
@@ -164,7 +164,7 @@ class TapEncoder(wiring.Component):
         while len(numbers) > 1:
             terms = list(zip(numbers[::2], numbers[1::2], extras, strict=False))
             extras = extras[len(terms) :]
-            numbers = [total[: self.code_bits] for total in sums(terms)] + numbers[2 * len(terms) :]
+            numbers = [total[: self.code_bits] for total in sums(terms, chained)] + numbers[2 * len(terms) :]
             since += 1
             if len(numbers) > 1 and since == self._per_clock:
                 step()

@@ -12,6 +12,7 @@ from amaranth.sim import Simulator
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from twinphase_hdl.timetag.calibration import Calibration
 from twinphase_hdl.timetag.evenness import Evenness
 from twinphase_hdl.timetag.finetime import SIGMA_CLOCKS, Y4_CLOCKS, FineTime
 from twinphase_hdl.timetag.histogram import SCANNED, Histogram
@@ -238,3 +239,50 @@ def test_fine_time(lanes: int, chains: int, data: st.DataObject) -> None:
             await ctx.tick()
 
     fine_time(lanes, chains).run(script)
+
+
+def test_a_busy_time_is_long_enough_for_the_fewest_codes() -> None:
+    """Of 32 codes, with the longest passes: what is refused is zero when the busy time ends, and a dump fits in one."""
+    words: dict[int, int] = {}
+    hits = [(p, code) for p in range(2) for code in [*range(16)] * 2 + [31]]
+
+    async def script(ctx, dut) -> None:
+        ctx.set(dut.i_step_mask, (1 << 25) - 1)
+        ctx.set(dut.i_last, 25)
+
+        async def busy() -> int:
+            clocks = 0
+            while ctx.get(dut.o_busy):
+                clocks += 1
+                if ctx.get(dut.o_bin_write):
+                    words[ctx.get(dut.o_bin_address)] = ctx.get(dut.o_bin_data)
+                await ctx.tick()
+            return clocks
+
+        async def hit(place: tuple[int, int]) -> None:
+            ctx.set(dut.i_valid, 1)
+            ctx.set(dut.i_polarity, place[0])
+            ctx.set(dut.i_code[0], place[1])
+            await ctx.tick()
+            ctx.set(dut.i_valid, 0)
+
+        for place in hits[:-1]:
+            await hit(place)
+        await ctx.tick().repeat(2)
+        ctx.set(dut.i_step_mask, 0)  # the next hit makes a table
+        await hit(hits[-1])
+        await ctx.tick()
+        assert await busy() == tdc.busy_clocks(5)
+        assert ctx.get(dut.o_nonuniform)
+        ctx.set(dut.i_step_mask, (1 << 25) - 1)
+        for place in [(0, 3), (1, 31)]:
+            await hit(place)
+        ctx.set(dut.i_dump, 1)
+        await ctx.tick()
+        ctx.set(dut.i_dump, 0)
+        await ctx.tick().repeat(1)
+        assert await busy() == tdc.busy_clocks(5)
+
+    Bench(lambda: Calibration(code_bits=5, lanes=1)).run(script)
+    assert {address // 2: data for address, data in words.items() if not address & 1 and data} == {3: 1, 63: 1}
+    assert len(words) == 128
