@@ -133,17 +133,22 @@ class TapEncoder(wiring.Component):
         differ = [extra ^ polarity for extra in (~polarity, *extras)]
         empty = [((n == 0) | n.all()) & (n[0] ^ polarity) & d for n, d in zip(numbers, differ, strict=True)]
         blocks = [Cat(*empty[start : start + BLOCK]).any() for start in range(0, len(empty), BLOCK)]
+        earlier = [Cat(*empty[i - i % BLOCK : i]).any() for i in range(len(empty))]  # in the same block
+
+        def wait(name: str) -> None:
+            nonlocal numbers, extras
+            step()
+            numbers, extras = registers(m, numbers, name), registers(m, extras, f"extra_{name}")
+
         if fast:
-            step()
-            numbers, extras = registers(m, numbers, "waiting"), registers(m, extras, "extra_waiting")
-            empty, blocks = registers(m, empty, "empty"), registers(m, blocks, "block")
-        polarity = polarities[-1]
-        behind = [Cat(*blocks[: i // BLOCK], *empty[i - i % BLOCK : i]).any() for i in range(1, len(empty))]
+            wait("waiting")
+            blocks, earlier = registers(m, blocks, "block"), registers(m, earlier, "earlier")
+        blocks = [Cat(*blocks[:b]).any() for b in range(len(blocks))]
         if fast:  # what runs along the whole chain has a clock of its own
-            step()
-            numbers, extras = registers(m, numbers, "still_waiting"), registers(m, extras, "extra_still_waiting")
-            behind = registers(m, behind, "behind")
-            polarity = polarities[-1]
+            wait("still_waiting")
+            blocks, earlier = registers(m, blocks, "blocks_before"), registers(m, earlier, "still_earlier")
+        polarity = polarities[-1]
+        behind = [blocks[i // BLOCK] | earlier[i] for i in range(1, len(earlier))]
         step()
         numbers, extras = registers(m, numbers, "number"), registers(m, extras, "late")
         left_out = registers(m, behind, "left_out")
