@@ -11,8 +11,12 @@ MAX_CHANNELS = 32
 VIRTUAL_CHANNEL = 32
 """Channel number of the first virtual (coincidence) channel."""
 COINCIDENCES = 4
-ORDER_BITS = 36
-"""Bits of a time within the tagger. Differences below 2^35 ticks (33 ms) compare rightly."""
+ORDER_BITS = 32
+"""Bits of a time within the tagger. Differences below 2^31 ticks (2.1 ms) compare rightly."""
+HOLD_BITS = ORDER_BITS - 13 - 2
+"""The merge's output may hold tags back for less than 2^HOLD_BITS clocks (1 ms) in all."""
+SLOWEST_CLOCKS = 6
+"""Clocks per tag behind the merge, at most and in the mean: the filter takes 4; coincidences 4, and 4 more for every second tag."""
 LANE_DEPTH = 16
 QUEUE_DEPTH = 2048
 BURST = 1024

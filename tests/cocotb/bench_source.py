@@ -12,10 +12,13 @@ from rigs import SOURCE_CHANNELS, SOURCE_DEPTHS, tag_source
 from source_oracle import TICKS, Config
 from source_play import LEAD, Source, any_config, any_ready, hostile
 from streams import start_clock
+from twinphase_spec.tagger import ORDER_BITS
 from twinphase_spec.units import CLOCK_BITS
 from vectors import generator
 
-STARTS = (0, 5, (1 << 23) - 300, (1 << 22) - 300, (1 << CLOCK_BITS) - 300, (7 << 23) + (1 << 22) - 1, 1 << 45)
+RANGE = 1 << ORDER_BITS - 13
+"""Clocks after which times repeat within the tagger."""
+STARTS = (0, 5, RANGE - 300, RANGE // 2 - 300, (1 << CLOCK_BITS) - 300, 7 * RANGE + RANGE // 2 - 1, 1 << 45)
 
 
 async def _random_cases(dut: Any, name: str, cases: int, clocks: int) -> int:
@@ -152,7 +155,7 @@ async def the_count_jumps_while_idle(dut: Any) -> None:
         for k in at:
             fines[k : k + 2] = rng.integers(0, TICKS // 2, (2, source.channels, source.lanes))
             fines[k : k + 2, :, -1] += TICKS // 2 * (source.lanes - 1)
-        largest = (1 << 21) - 1
+        largest = RANGE // 4 - 1
         sizes = (1, 100, (1 << 13) - 64, (1 << 13) - 1, 1 << 13, 1 << 14, largest, largest)
         jumps = {int(k) + 40 + 32 * j: int(rng.choice(sizes)) for k in at for j in range(3)}
         walk = tuple(int(entry) for entry in rng.integers(-2048, 2048, 64))
@@ -161,7 +164,7 @@ async def the_count_jumps_while_idle(dut: Any) -> None:
             Config(dead_time=9000, walk=walk, walk_shift=20),
             *[Config(delay=-5, walk=walk, walk_shift=20)] * (source.channels - 2),
         ]
-        for start in ((1 << 23) - 500, (1 << CLOCK_BITS) - 500):
+        for start in (RANGE - 500, (1 << CLOCK_BITS) - 500):
             ready = np.ones(clocks + 60, dtype=bool)
             result = await source.run(configs, fines, np.full(clocks, -1), start, ready, jumps)
             assert result.strobes["dead"].sum() > 0

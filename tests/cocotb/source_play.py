@@ -10,13 +10,14 @@ import numpy as np
 from rigs import SOURCE_CHANNELS
 from source_oracle import TICKS, Config, channel, merged, ordered
 from twinphase_hdl.types import Tag
+from twinphase_spec.tagger import ORDER_BITS
 from twinphase_spec.units import CLOCK_BITS
 from vectors import play, reset, transfers, unpack
 
 COUNTS = ("seen", "generated", "overrun", "dead", "vetoed", "divided")
 ENDS = (*COUNTS[2:], "dropped")
 DELAY_MAX = (1 << 21) - 1
-ORDER = 1 << 36
+ORDER = 1 << ORDER_BITS
 LEAD = 32
 """Bounds of channels that were not enabled are gone after these clocks."""
 

@@ -65,6 +65,11 @@ class TimeTaggerNode(wiring.Component):
         channels, lanes = wanted.channels, wanted.lanes
         if not 2 <= channels <= TIMETAGGER_CHANNELS:
             raise ValueError(f"TimeTaggerNode: channels is {channels}; allowed: 2 to {TIMETAGGER_CHANNELS}")
+        if channels * wanted.depth * tagger.SLOWEST_CLOCKS >= 1 << tagger.HOLD_BITS:
+            raise ValueError(
+                f"TimeTaggerNode: {channels} queues of {wanted.depth} tags; allowed: less than "
+                f"{(1 << tagger.HOLD_BITS) // tagger.SLOWEST_CLOCKS} tags in all, so that none waits for longer than times compare"
+            )
         if wanted.frontend == "simulation":
             self._frontend = SimulationFrontEnd(channels=channels, lanes=lanes)
             inputs = {

@@ -24,8 +24,8 @@ class MergeTree(wiring.Component):
     channels : int
         2 to 32.
     order_bits : int
-        Fronts that are compared must be closer together than 2^(order_bits - 1) ticks: with 36 bits the output must not hold back a tag
-        for 2^21 clocks (16 ms), because the other channels' bounds go on.
+        Fronts that are compared must be closer together than 2^(order_bits - 1) ticks: with 32 bits the output must not hold back a tag
+        for 2^17 clocks (1 ms), because the other channels' bounds go on.
 
     Members
     -------

@@ -25,7 +25,7 @@ class Selector(wiring.Component):
     -------
     i : stream of Tag
         In the order of time. ``ready`` comes from a register.
-    i_bound : 36, ticks
+    i_bound : ORDER_BITS, ticks
         No tag that has not been transferred at ``i`` before this clock is below it. It must rise in silence for the filter to decide; it
         may stand still, and lie behind any tag.
     gate_table, gate_from, gate_to, filter_mask : write ports (enable, address, data) of 8, 28, 28, 32 bits

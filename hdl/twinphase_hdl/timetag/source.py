@@ -44,7 +44,7 @@ class TagSource(wiring.Component):
     i_walk_shift, i_walk_address, i_walk_data
         For all channels; an entry is written into the tables of ``i_walk_write``.
     o : stream of Tag
-        May be held back for less than 2^(order_bits - fine_bits - 2) clocks (2^21: 16 ms) in all while tags wait.
+        May be held back for less than 2^(order_bits - fine_bits - 2) clocks (2^17: 1 ms) in all while tags wait.
     o_bound : order_bits, ticks
         As of `WholeTime`.
     o_seen : array per channel, 0 .. lanes

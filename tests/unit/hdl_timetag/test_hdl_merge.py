@@ -16,8 +16,9 @@ from twinphase_hdl.timetag.mergetree import MergeTree
 from twinphase_hdl.timetag.source import TagSource
 from twinphase_hdl.timetag.wholetime import WholeTime
 from twinphase_hdl.timetag.widemerge import WideMerge
+from twinphase_spec.tagger import ORDER_BITS
 
-ORDER = 1 << 36
+ORDER = 1 << ORDER_BITS
 STEP = 100
 """Ticks by which the bounds go on per clock."""
 LEAD = 8
@@ -174,8 +175,8 @@ def test_trees_of_all_sizes_sort(channels: int, data) -> None:
     assert [tag for clock in left for tag in clock] == tags
 
 
-@pytest.mark.parametrize("distance", [0, 1, -1, (1 << 21), -(1 << 21), (1 << 35) - 1, -(1 << 35)])
-@pytest.mark.parametrize("clock", [0, 1, (1 << 22) - 1, 1 << 22, (1 << 23) - 1, (1 << 51) - 1, 5 << 22])
+@pytest.mark.parametrize("distance", [0, 1, -1, (1 << 21), -(1 << 21), ORDER // 2 - 1, -ORDER // 2])
+@pytest.mark.parametrize("clock", [0, 1, (1 << 18) - 1, 1 << 18, (1 << 19) - 1, (1 << 51) - 1, 5 << 18])
 def test_whole_time_is_the_nearest(clock: int, distance: int) -> None:
     time = clock * 8192 + distance
     dut = WholeTime(channel_bits=3)
