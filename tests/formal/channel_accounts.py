@@ -67,7 +67,6 @@ class ChannelAccounts(wiring.Component):
         """
         channel = self.channel
         entry, dead_time, divider, queue = channel.entry, channel.dead_time, channel.divider, channel.queue
-        fifo = queue.queue
         in_lanes = self._rows(m) if entry.queue is not None else Const(0)
         # Per stage: what came in, what ended there, the places (numbers of edges), what passes on.
         stages = (
@@ -86,8 +85,7 @@ class ChannelAccounts(wiring.Component):
             (None, counters["divided"], divider.o_tag + divider.o_divided, divider.o_tag),
             (None, Const(0), sum(channel.tags, Const(0)), channel.tags[-1]),
             (None, counters["dropped"], queue.tag, queue.o_queued),
-            (None, Const(0), self._queued(m), fifo.i_pop),
-            (None, counters["left"], channel.o.valid + queue.buffer.spare_valid, None),
+            (None, counters["left"], self._queued(m), None),
         )
         came: Value = Const(0)
         any_inside: Value = (in_lanes != 0) | entry.o_edge
@@ -117,10 +115,9 @@ class ChannelAccounts(wiring.Component):
             Assert(fifo.claimed == in_front + fifo.staged + fifo.loaded + fifo.advanced, "claimed"),
             Assert(fifo.claimed <= self.FRONT_DEPTH, "front depth"),
             Assert(fifo.unread == (unread != 0), "unread"),
-            Assert(fifo.o_level == in_front + fifo.staged + fifo.loaded + unread + fifo.o_valid, "level"),
+            Assert(fifo.o_level == in_front + fifo.staged + fifo.loaded + unread + fifo.entering + fifo.o_valid, "level"),
             Assert(fifo.o_level <= self.DEPTH, "depth"),
             Assert(fifo.front_valid == (in_front != 0), "front valid"),
-            Assert(~queue.buffer.spare_valid | self.channel.o.valid, "second place without a first"),
         ]
         return fifo.o_level
 

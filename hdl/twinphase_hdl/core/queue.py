@@ -22,6 +22,8 @@ class Queue(wiring.Component):
         Bits per entry; number of entries, a power of two from 4.
     front_depth : int
         Entries of the front, a power of two; smaller ones are for proofs.
+    with_rest : bool
+        With ``i_rest``.
 
     Members
     -------
@@ -32,6 +34,8 @@ class Queue(wiring.Component):
         Oldest entry.
     o_pending : 1
         There is no head but an entry comes in this clock or is on its way (five clocks at most).
+    i_rest : width
+        What ``o_head`` is without ``o_valid``, a clock later.
     i_pop : 1
         Takes the head; only with ``o_valid``.
     o_level : 0 .. depth
@@ -39,7 +43,7 @@ class Queue(wiring.Component):
     Latency: 2 clocks through an empty queue. Throughput: one push and one pop per clock.
     """
 
-    def __init__(self, *, width: int, depth: int, front_depth: int = FRONT_DEPTH):
+    def __init__(self, *, width: int, depth: int, front_depth: int = FRONT_DEPTH, with_rest: bool = False):
         if depth < 4 or depth & (depth - 1):
             raise ValueError(f"Queue: depth is {depth}; allowed: a power of two from 4")
         if front_depth < 2 or front_depth & (front_depth - 1):
@@ -54,8 +58,10 @@ class Queue(wiring.Component):
                 "o_pending": Out(1),
                 "i_pop": In(1),
                 "o_level": Out(range(depth + 1)),
+                **({"i_rest": In(width)} if with_rest else {}),
             }
         )
+        self._with_rest = with_rest
         # State, here so that a proof can speak of it. Counts have one bit more than an address, so that full and empty differ.
         self.memory = memory.Memory(shape=width, depth=depth, init=[])
         self.read_port = self.memory.read_port()
@@ -122,8 +128,12 @@ class Queue(wiring.Component):
             self.front_valid.eq(arriving | (self.front_valid & ~(advance & last))),
             self.o_valid.eq(self.front_valid | (self.o_valid & ~self.i_pop)),
         ]
-        with m.If(advance):
-            m.d.sync += self.o_head.eq(front_read.data)
+        if self._with_rest:
+            with m.If(~self.o_valid | self.i_pop):
+                m.d.sync += self.o_head.eq(Mux(self.front_valid, front_read.data, self.i_rest))
+        else:
+            with m.If(advance):
+                m.d.sync += self.o_head.eq(front_read.data)
         # Counts move by an enable: that something leaves is known late in the clock, too late for a carry chain, and for what decides
         # about fetching in the same clock.
         claims = read.en | straight

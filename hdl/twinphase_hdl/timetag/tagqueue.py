@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from twinphase_hdl.core.queue import FRONT_DEPTH, Queue
 
-from .front import Front, FrontBuffer
+from .front import Front
 from .sizes import Sizes
 
 
@@ -16,14 +16,14 @@ class TagQueue(wiring.Component):
     Corrections differ by less than a clock, so that a tag can only be before that of the slot before it: times of other tags, and the
     high bits, need no comparison. (A change of the delay may put the next tag before the last one.)
 
-    A slot without a tag becomes the bound when no tag is behind the queue's head. The bound of an absent channel lies a quarter
-    of the range ahead: it holds nobody up.
+    The time of a slot becomes the bound when no tag before it is behind the queue's head, which shows the bound when there is no tag. The
+    bound of an absent channel lies a quarter of the range ahead: it holds nobody up.
 
     Parameters
     ----------
     lanes : int
     depth, front_depth : int
-        Of the `Queue`. Two more tags have left it already, in the `FrontBuffer`.
+        Of the `Queue`, whose head is the front.
 
     Members
     -------
@@ -35,11 +35,11 @@ class TagQueue(wiring.Component):
         Strobes, in the clock after the slot.
     o_busy : 1
 
-    Latency: `latency` = 4 clocks from a tag to an idle front, 3 from a bound.
+    Latency: `latency` = 3 clocks from a tag to an idle front, 2 from a bound.
     Throughput: one tag per clock. Overflow: a tag that finds ``depth`` tags in the queue is dropped.
     """
 
-    latency = 4
+    latency = 3
 
     def __init__(self, *, lanes: int, depth: int, sizes: Sizes, front_depth: int = FRONT_DEPTH):
         front = Front(order_bits=sizes.order_bits, channel_bits=0)
@@ -57,8 +57,7 @@ class TagQueue(wiring.Component):
         self._bits = sizes.order_bits
         self._since_bits = min(sizes.near_bits(lanes) + 2, sizes.order_bits)
         # State, here so that a proof can speak of it.
-        self.queue = Queue(width=sizes.order_bits, depth=depth, front_depth=front_depth)
-        self.buffer = FrontBuffer(order_bits=sizes.order_bits, channel_bits=0)
+        self.queue = Queue(width=sizes.order_bits, depth=depth, front_depth=front_depth, with_rest=True)
         self.tag = Signal()
         self.time = Signal(sizes.order_bits)
         self.bound = Signal.like(self.o.time)
@@ -66,32 +65,29 @@ class TagQueue(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.queue = queue = self.queue
-        m.submodules.buffer = buffer = self.buffer
         top = self._bits - 1
 
         # Successive slots' tags are less than half the range of `since` apart.
         since = Signal(self._since_bits)
         m.d.comb += since.eq(self.i_time - self.time)
-        absent = Signal()
-        m.d.sync += [
-            self.tag.eq(self.i_tag),
-            self.time.eq(Mux(self.o_queued & self.i_tag & since[-1], self.time, self.i_time)),
-            absent.eq(self.i_absent),
-        ]
+        time = Signal.like(self.time)
+        m.d.comb += time.eq(Mux(self.o_queued & self.i_tag & since[-1], self.time, self.i_time))
+        m.d.sync += [self.tag.eq(self.i_tag), self.time.eq(time)]
         m.d.comb += [
             self.o_queued.eq(self.tag & ~queue.o_full),
             self.o_dropped.eq(self.tag & queue.o_full),
             queue.i_push.eq(self.o_queued),
             queue.i_data.eq(self.time),
-            queue.i_pop.eq(queue.o_valid & buffer.i.ready),
-            buffer.i.valid.eq(queue.o_valid),
-            buffer.i.time.eq(Mux(queue.o_valid, queue.o_head, self.bound)),
+            queue.i_pop.eq(queue.o_valid & self.o.ready),
+            queue.i_rest.eq(self.bound),
+            self.o.valid.eq(queue.o_valid),
+            self.o.time.eq(queue.o_head),
         ]
-        # Nothing is behind the head: when that has gone, the bound is the newest.
+        # Nothing is behind the head: when that has gone, the slot's time is the newest bound, also that of a tag. One that is being
+        # queued is there when the head looks at the bound.
         behind = Signal()
-        m.d.comb += behind.eq(queue.front_valid | queue.unread | queue.loaded | queue.staged | self.tag)
+        m.d.comb += behind.eq(queue.front_valid | queue.unread | queue.loaded | queue.staged)
         with m.If(~behind):
-            m.d.sync += self.bound.eq(Cat(self.time[: top - 1], self.time[top - 1 :] + absent))
-        wiring.connect(m, buffer.o, wiring.flipped(self.o))
-        m.d.comb += self.o_busy.eq(queue.o_valid | behind | self.o.valid)
+            m.d.sync += self.bound.eq(Cat(time[: top - 1], time[top - 1 :] + self.i_absent))
+        m.d.comb += self.o_busy.eq(queue.o_valid | behind | self.tag)
         return m
