@@ -1,6 +1,6 @@
 """One channel of the time tagger, from its edges to its ordered, queued tags."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal, signed
+from amaranth.hdl import Cat, Module, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -128,7 +128,7 @@ class InputChannel(wiring.Component):
                 "o_idle": Out(1),
             }
         )
-        self.tags = [Signal(name=f"tag_{k}") for k in range(4)]  # tags under way to the queue
+        self.tags = [Signal(name=f"tag_{k}") for k in range(5)]  # tags under way to the queue
 
     @property
     def latency(self) -> int:
@@ -159,6 +159,7 @@ class InputChannel(wiring.Component):
             divider.i_restart.eq(self.i_divider_restart),
             walk.i_distance.eq(dead_time.o_distance),
             walk.i_far.eq(dead_time.o_far),
+            walk.i_none.eq(~self.tags[1]),
             walk.i_shift.eq(self.i_walk_shift),
             walk.i_write.eq(self.i_walk_write),
             walk.i_address.eq(self.i_walk_address),
@@ -167,14 +168,13 @@ class InputChannel(wiring.Component):
 
         # The delay is added while the walk is being read; then both.
         bits = self._sizes.order_bits
-        delayed = [Signal(bits, name=f"time_{k}") for k in range(3)]
-        absent = [Signal(name=f"absent_{k}") for k in range(4)]
+        delayed = [Signal(bits, name=f"time_{k}") for k in range(4)]
+        absent = [Signal(name=f"absent_{k}") for k in range(5)]
         corrected = Signal(bits)
         m.d.sync += [
             delayed[0].eq(divider.o_time + self.i_delay),
-            delayed[1].eq(delayed[0]),
-            delayed[2].eq(delayed[1]),
-            corrected.eq(delayed[2] + Mux(self.tags[2], walk.o_walk, 0)),
+            Cat(delayed[1:]).eq(Cat(delayed)),
+            corrected.eq(delayed[-1] + walk.o_walk),
             Cat(self.tags).eq(Cat(divider.o_tag, *self.tags[:-1])),
             Cat(absent).eq(Cat(divider.o_absent, *absent[:-1])),
         ]
