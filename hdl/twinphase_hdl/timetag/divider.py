@@ -43,7 +43,7 @@ class Divider(wiring.Component):
         )
         self._fine_bits = sizes.fine_bits
         # State, here so that a proof can speak of it.
-        self.left = Signal(sizes.divider_bits)  # edges up to the next that passes, itself included
+        self.number = Signal(sizes.divider_bits, init=2)  # of the next edge; 1 is that which passes
         self.passes = Signal(init=1)
 
     def elaborate(self, platform):
@@ -52,9 +52,11 @@ class Divider(wiring.Component):
         m.d.sync += all_pass.eq(self.i_divider <= 1)
         with m.If(self.i_edge):
             m.d.sync += [
-                self.left.eq(Mux(self.passes, self.i_divider, self.left - 1)),
-                self.passes.eq(Mux(self.passes, all_pass, self.left == 2)),
+                self.number.eq(self.number + 1),
+                self.passes.eq(Mux(self.passes, all_pass, self.number == self.i_divider)),
             ]
+            with m.If(self.passes):
+                m.d.sync += self.number.eq(2)
         with m.If(self.i_restart):
             m.d.sync += self.passes.eq(1)
         tag = self.i_edge & self.passes
