@@ -115,7 +115,9 @@ class ChannelAccounts(wiring.Component):
             Assert(fifo.claimed == in_front + fifo.staged + fifo.loaded + fifo.advanced, "claimed"),
             Assert(fifo.claimed <= self.FRONT_DEPTH, "front depth"),
             Assert(fifo.unread == (unread != 0), "unread"),
-            Assert(fifo.o_level == in_front + fifo.staged + fifo.loaded + unread + fifo.entering + fifo.o_valid, "level"),
+            Assert(
+                fifo.o_level == in_front + fifo.staged + fifo.loaded + unread + fifo.entering + fifo.o_valid, "level"
+            ),
             Assert(fifo.o_level <= self.DEPTH, "depth"),
             Assert(fifo.front_valid == (in_front != 0), "front valid"),
         ]
