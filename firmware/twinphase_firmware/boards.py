@@ -94,7 +94,7 @@ BOARDS = {
             input_pins="1 2 3 4 7 8 9 10",
             output_pin=("pmod", 1, "1"),
             nodes={
-                "server": TaggerOptions(channels=4, frontend="delay line", lanes=1, taps=512),
+                "server": TaggerOptions(channels=4, frontend="ddr"),
                 "timetagger": TaggerOptions(frontend="delay line", lanes=2),
             },
         ),
@@ -107,7 +107,7 @@ BOARDS = {
             output_pin=("gpio", 0, "22+"),
             uart_flow={"rts": "-", "dtr": "-"},
             nodes={
-                "server": TaggerOptions(channels=4, frontend="delay line", lanes=1),
+                "server": TaggerOptions(channels=4, frontend="ddr"),
                 "timetagger": TaggerOptions(frontend="delay line", lanes=1),
             },
         ),
