@@ -95,7 +95,7 @@ class TapEncoder(wiring.Component):
     def latency(self) -> int:
         """Clocks from ``i_taps`` to ``o_code``: one per register on the way."""
         sums = (self._taps // ENCODER_GROUP - 1).bit_length()
-        return 5 + sums if self._per_clock == 1 else 2 + -(-sums // 2)
+        return 6 + sums if self._per_clock == 1 else 2 + -(-sums // 2)
 
     def elaborate(self, platform):
         m = Module()
@@ -132,14 +132,17 @@ class TapEncoder(wiring.Component):
         polarity = polarities[-1]
         differ = [extra ^ polarity for extra in (~polarity, *extras)]
         empty = [((n == 0) | n.all()) & (n[0] ^ polarity) & d for n, d in zip(numbers, differ, strict=True)]
-        blocks = [Cat(*empty[start : start + BLOCK]).any() for start in range(0, len(empty), BLOCK)]
-        earlier = [Cat(*empty[i - i % BLOCK : i]).any() for i in range(len(empty))]  # in the same block
 
         def wait(name: str) -> None:
             nonlocal numbers, extras
             step()
             numbers, extras = registers(m, numbers, name), registers(m, extras, f"extra_{name}")
 
+        if fast:
+            wait("compared")
+            empty = registers(m, empty, "empty")
+        blocks = [Cat(*empty[start : start + BLOCK]).any() for start in range(0, len(empty), BLOCK)]
+        earlier = [Cat(*empty[i - i % BLOCK : i]).any() for i in range(len(empty))]  # in the same block
         if fast:
             wait("waiting")
             blocks, earlier = registers(m, blocks, "block"), registers(m, earlier, "earlier")
