@@ -1,5 +1,5 @@
 # make demo      the whole link in the virtual lab, report in demo-out/report.html
-# make test      quick suite (under 8 minutes on two cores)
+# make test      quick suite (under 10 minutes on two cores)
 # make test-all  adds long statistics, formal proofs, bitstreams
 # make lint      ruff, mypy, import linter
 PYTHON ?= python3.11
