@@ -8,6 +8,8 @@ from seeds import run_seed
 from tdc_figures import drift, row
 
 LONG = pytest.mark.long
+REACH_PS = 2.0
+"""Wanted while it drifts, at either span."""
 
 
 @LONG
@@ -25,7 +27,8 @@ def test_drift_is_followed(lanes: int, before: int, after_s: float, most: float,
 
     At 8 ns the first 0.15 s, in which the scale does not know yet that it moves, weigh twice as much; a chain that becomes
     faster also gets to codes that its table had to guess, and among them the scale finds its mark. 1.5 to 2.7 ps were seen in
-    twelve runs (mean 2.0; 1.3 to 2.2 at 4 ns), so 2 ps are not promised there; the bound is 3.
+    twelve runs (mean 2.0; 1.3 to 2.2 at 4 ns), so 2 ps are not reached there: the test then
+    counts as an expected failure, and from 3 ps on as a regression.
     """
     seed = run_seed(5)
     got = [drift(seed + chain, lanes=lanes, sign=sign, before=before, after_s=after_s) for chain in range(2)]
@@ -38,9 +41,12 @@ def test_drift_is_followed(lanes: int, before: int, after_s: float, most: float,
         f"{rms:.2f} ps (any 20 ms: {worst:.2f}), {after_s:g} s after {after:.2f} ps, {lost} tags lost",
         f"2 chains, {2 + after_s:g} s",
     )
-    assert rms < most
     assert after < 0.7
     assert lost == 0
+    assert rms < most
+    if rms >= REACH_PS and lanes == 1:
+        pytest.xfail(f"{rms:.2f} ps while it drifts; {REACH_PS:g} ps are wanted and not reached at a span of 8 ns")
+    assert rms < REACH_PS
 
 
 @pytest.mark.parametrize("sign", [1, -1], ids=["slower", "faster"])
