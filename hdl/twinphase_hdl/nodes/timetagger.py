@@ -183,7 +183,6 @@ class TimeTaggerNode(wiring.Component):
                 for v in range(tagger.COINCIDENCES)
             ),
             # The packer takes a tag in every clock; what finds no room is counted in the packets' headers.
-            coincidences.o.ready.eq(1),
             link.send_tag.valid.eq(coincidences.o.valid),
             link.send_tag.payload.eq(coincidences.o.payload),
         ]

@@ -30,7 +30,8 @@ class Coincidences(wiring.Component):
     i, i_epochs : stream of Tag in the order of time; Epochs that count from the tag before it
     i_mask, i_window : arrays of 4, of channels and 22 bits, ticks
         Change them while no tag comes, or take what is fresh for what is left of the mask.
-    o : stream of Tag
+    o : stream of Tag, always ready
+        Whoever cannot take a tag in every clock counts what is lost: were there back-pressure, it would come too late to hold ``i``.
     o_left, o_left_channel : 1, 6
         Strobe, a clock after: a real tag was sent on.
     o_virtual : 4
@@ -53,7 +54,7 @@ class Coincidences(wiring.Component):
                 "i_epochs": In(Epochs),
                 "i_mask": In(data.ArrayLayout(channels, COUNT)),
                 "i_window": In(data.ArrayLayout(tagger.COINCIDENCE_WINDOW_BITS, COUNT)),
-                "o": Out(stream.Signature(Tag)),
+                "o": Out(stream.Signature(Tag, always_ready=True)),
                 "o_left": Out(1),
                 "o_left_channel": Out(CHANNEL_BITS),
                 "o_virtual": Out(COUNT),
@@ -68,6 +69,7 @@ class Coincidences(wiring.Component):
         bits = max((self._channels - 1).bit_length(), 1)
         masks = [self.i_mask[v] for v in range(COUNT)]
 
+        both = Signal()  # the output has the real tag of two
         go = Signal()
         valid = Signal(5)  # a step in each stage
         reals = Signal(5)  # it is the first of its tag
@@ -77,12 +79,13 @@ class Coincidences(wiring.Component):
 
         # First stage: a tag and the coincidences that are left to examine.
         epochs, left = Signal(Epochs), Signal(COUNT)
-        more, next_tag = Signal(), Signal()
+        more, next_tag = Signal(), Signal()  # more than one is left
         lowest = Cat(left[v] & ~left[:v].any() for v in range(COUNT))
         decoded = (1 << self.i.payload.channel[:bits])[: self._channels]
+        of_channel = Cat((mask & decoded).any() for mask in masks)
         m.d.comb += [
             chosen[0].eq(lowest),
-            more.eq((left & ~lowest).any()),
+            go.eq(~both),
             next_tag.eq(~valid[0] | (go & ~more)),
             self.i.ready.eq(next_tag),
         ]
@@ -93,10 +96,11 @@ class Coincidences(wiring.Component):
                 tags[0].eq(self.i.payload),
                 members[0].eq(decoded),
                 epochs.eq(self.i_epochs),
-                left.eq(Cat((mask & decoded).any() for mask in masks)),
+                left.eq(of_channel),
+                more.eq(_several(of_channel)),
             ]
         with m.Elif(go):
-            m.d.sync += [reals[0].eq(0), left.eq(left & ~lowest)]
+            m.d.sync += [reals[0].eq(0), left.eq(left & ~lowest), more.eq(_several(left & ~lowest))]
         others, epochs_2, enters = Signal(self._channels), Signal(Epochs), Signal()
         mask = reduce(or_, (masks[v] & lowest[v].replicate(self._channels) for v in range(COUNT)))
         with m.If(go):
@@ -153,7 +157,6 @@ class Coincidences(wiring.Component):
         real, virtual = Signal(), Signal(COUNT)
         virtual_number = reduce(or_, (Mux(virtual[v], v, 0) for v in range(COUNT)))
         m.d.comb += [
-            go.eq(~self.o.valid | (self.o.ready & ~(real & virtual.any()))),
             self.o.payload.time.eq(tags[5].time),
             self.o.payload.channel.eq(
                 Mux(real, tags[5].channel, Cat(virtual_number, Const(0, 5 - len(virtual_number)), 1))
@@ -166,12 +169,17 @@ class Coincidences(wiring.Component):
                 real.eq(reals[4]),
                 virtual.eq(completes),
             ]
-        with m.Elif(self.o.ready):
+        with m.Else():
             m.d.sync += real.eq(0)
-        taken = self.o.valid & self.o.ready
         m.d.sync += [
-            self.o_left.eq(taken & real),
+            both.eq(go & valid[4] & reals[4] & completes.any()),
+            self.o_left.eq(self.o.valid & real),
             self.o_left_channel.eq(tags[5].channel),
-            self.o_virtual.eq(virtual & (taken & ~real).replicate(COUNT)),
+            self.o_virtual.eq(virtual & (self.o.valid & ~real).replicate(COUNT)),
         ]
         return m
+
+
+def _several(bits: Value) -> Value:
+    """More than one of the bits is set."""
+    return reduce(or_, (a & b for a, b in combinations(bits, 2)))

@@ -135,9 +135,10 @@ class DelayLineFrontEnd(wiring.Component):
                 *(self.o.fine[first + k].eq(fine.o_fine[k]) for k in range(lanes)),
             ]
             lines += [line for line, _ in of_channel]
-        # One line at a time copies; the others' words are 0.
+        # One line at a time copies; the others' words are 0. They come from all over the part.
         for name in ("o_bin_write", "o_bin_address", "o_bin_data", "o_dump_done"):
-            m.d.comb += getattr(self, name).eq(reduce(or_, (getattr(line, name) for line in lines)))
+            m.d.sync += getattr(self, name).eq(reduce(or_, (getattr(line, name) for line in lines)))
+        copied = Cat(self.o_bin_write, self.o_dump_done, *(Cat(line.o_bin_write, line.o_dump_done) for line in lines))
 
         # Behind a hit at the input: until its edge and its part in a window are out.
         coming = Signal(range(self.latency + 3))
@@ -145,7 +146,7 @@ class DelayLineFrontEnd(wiring.Component):
             m.d.sync += coming.eq(self.latency + 2)
         with m.Elif(coming != 0):
             m.d.sync += coming.eq(coming - 1)
-        m.d.comb += self.o_idle.eq(Cat(*idles).all() & (coming == 0) & ~self.o_bin_write)
+        m.d.comb += self.o_idle.eq(Cat(*idles).all() & (coming == 0) & ~copied.any())
         return m
 
     def _line(self, m: Module, number: int, channel: int, valid, polarity, codes, y4):
