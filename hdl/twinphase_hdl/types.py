@@ -1,6 +1,7 @@
 """Layouts that travel between components."""
 
-from amaranth.lib import data, stream
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
 
 from twinphase_spec import frame, packets, units
 
@@ -83,3 +84,21 @@ def record_words(stream_number: packets.Stream) -> data.ArrayLayout:
 def word_stream() -> stream.Signature:
     """Stream of packet words."""
     return stream.Signature(Word)
+
+
+def KeptRecord(*, word_bits: int = 32, address_bits: int) -> wiring.Signature:
+    """A record that stays in a memory until it has been sent.
+
+    Members: ``waits``: it is there, and the first word belongs to the clock count ``clock``. ``data``: the word at ``address``, a
+    clock after ``read``. ``sent``: strobe, all has been read.
+    """
+    return wiring.Signature(
+        {
+            "waits": Out(1),
+            "clock": Out(units.CLOCK_BITS),
+            "address": In(address_bits),
+            "read": In(1),
+            "data": Out(word_bits),
+            "sent": In(1),
+        }
+    )

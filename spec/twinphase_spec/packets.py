@@ -12,8 +12,8 @@ A packet is HEADER_WORDS little-endian 32-bit words, then payload words::
 so that a receiver knows after a lost packet how many records are missing, and no later time shifts. A stream that sent
 nothing between two heartbeat ticks sends a packet with no payload at the second.
 
-Time base: of TAG packets, a multiple of 2^25 ticks (see t2_words); of all others the clock count, times 8192, at which
-the packet was closed.
+Time base: of TAG packets, a multiple of 2^25 ticks (see t2_words); of STATUS packets, one snapshot each, its clock count times 8192;
+of all others the clock count, times 8192, at which the packet was closed.
 
 Tags are PicoQuant T2 words (HydraHarp V2/MultiHarp): bit 31 special, 30-25 channel, 24-0 time. Special with channel 63
 is an overflow: time counts periods of 2^25 ticks. A tag word's time is ``tag mod 2^25``; the periods between the packet's
@@ -77,15 +77,16 @@ FLUSH_BITS = {
     Stream.DPHASE: 17,
     Stream.HERALD: 13,
     Stream.PSI: 13,
-    Stream.STATUS: 13,
     Stream.SIFTED: 17,
     Stream.PEER: 13,
 }
-"""A stream's open packet is closed when the clock count is a multiple of 2^FLUSH_BITS (65 us or 1.05 ms)."""
+"""A stream's open packet is closed when the clock count is a multiple of 2^FLUSH_BITS (65 us or 1.05 ms). STATUS has none: see
+STATUS_BITS."""
 HEARTBEAT_BITS = 19
 """Heartbeat ticks: clock count a multiple of 2^19 (4.2 ms), so that a stream is silent for less than 8.4 ms."""
 STATUS_BITS = 20
-"""A status snapshot is taken when the clock count is a multiple of 2^20 (8.4 ms)."""
+"""A status snapshot is taken when the clock count is a multiple of 2^20 (8.4 ms), and sent as a packet of its own, whose base is the
+snapshot's clock count. STATUS has no heartbeats: it is one."""
 
 FLAG_R_VALID = 1
 FLAG_D_VALID = 2

@@ -75,6 +75,7 @@ def units() -> dict[str, Callable[[], wiring.Component]]:
     from twinphase_hdl.core.timebase import Timebase
     from twinphase_hdl.link.snapshot import Snapshot
     from twinphase_hdl.link.t2 import TagPacker
+    from twinphase_hdl.nodes.timetagger import counter_steps
     from twinphase_hdl.phase.cordic import Cordic
     from twinphase_hdl.phase.tracker import PhaseTracker
     from twinphase_hdl.sift.block import BlockSifter
@@ -91,13 +92,10 @@ def units() -> dict[str, Callable[[], wiring.Component]]:
     from twinphase_hdl.timetag.tagger import Tagger
     from twinphase_hdl.timetag.taps import TapEncoder
     from twinphase_hdl.timetag.widemerge import WideMerge
-    from twinphase_spec.registers import SERVER, TIMETAGGER
+    from twinphase_spec.registers import SERVER
 
-    steps = {
-        name: range(-2, 3) if name.startswith("in_flight") else range(0, 2) for name in TIMETAGGER.counter_names[1:]
-    }
     return {
-        "core.counter_bank": lambda: CounterBank(steps=steps),
+        "core.counter_bank": lambda: CounterBank(steps=counter_steps(1)),
         "core.framer": Framer,
         "core.timebase": Timebase,
         "link.snapshot": lambda: Snapshot(counters=len(SERVER.counters)),

@@ -1,6 +1,7 @@
 """Many wide counters in block RAM, and their values of one instant for the COUNTERS memory and the STATUS stream."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import reduce
 from operator import or_
 
@@ -10,7 +11,7 @@ from amaranth.lib.wiring import In, Out
 
 from twinphase_hdl.core.add import with_carry
 from twinphase_hdl.core.shiftcount import count_of, counting
-from twinphase_hdl.types import word_stream
+from twinphase_hdl.types import KeptRecord
 from twinphase_spec import packets, units
 
 MEMORY_WORDS = 256
@@ -22,6 +23,17 @@ PATIENCE = 128
 SPARE_CLOCKS = STAGES + 2
 """Between two captures, beside the words of a sweep."""
 STROBE = range(0, 2)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Balance:
+    """A counter that adds up no steps: the sum of other counters less that of others, for numbers that fit into half of the width.
+
+    ``came``, ``went``: names of counters between the last `Balance` and this one.
+    """
+
+    came: tuple[str, ...]
+    went: tuple[str, ...]
 
 
 class Kind(data.Struct):
@@ -47,15 +59,15 @@ class CounterBank(wiring.Component):
     accumulator holds the steps of a whole sweep, so that none is ever lost. Those of strobes are shift registers, see `shiftcount`.
 
     The memory has two banks. A sweep leaves its sums in the first. One that is a *snapshot* leaves them in the second, where they
-    stay for ``i_address`` (and the link) until the next snapshot; the sweep after it takes them from there.
+    stay for ``i_address`` and ``status`` until the next snapshot; the sweep after it takes them from there.
 
     A snapshot is due when ``i_snapshot`` is high, and when ``i_clock mod 2^STATUS_BITS = 0`` with ``i_status_enable``; this one is
-    also sent as a STATUS record. Both at once share one snapshot. One that becomes due during a snapshot's sweep or while a record is
-    being sent is taken after it.
+    also to be sent as a STATUS record. Both at once share one snapshot. One that becomes due during a snapshot's sweep or while a
+    record waits to be sent is taken after it.
 
     Parameters
     ----------
-    steps : mapping of counter's name to range
+    steps : mapping of counter's name to range or `Balance`
         What can be added per clock: ``range(0, 2)`` for a strobe, ``range(-2, 3)`` for a level. In the register map's order, the
         clock left out.
     width : int
@@ -64,13 +76,13 @@ class CounterBank(wiring.Component):
     Members
     -------
     i_clock : In(51) - clock count; ticks come from it.
-    i_steps : In(struct), a field per counter - what to add in this clock.
+    i_steps : In(struct), a field per counter that has steps - what to add in this clock.
     i_status_enable : In(1) - STATUS stream enabled.
     i_snapshot : In(1) - strobe.
     i_address : In(8); o_data : Out(32) - read port of COUNTERS, one clock latency; words beyond the counters are 0.
     o_snapshot_count : Out(32) - complete snapshots.
-    status : Out(word_stream()) - record words for a `PacketBuffer`, each after two clocks at least.
-    o_idle : Out(1) - all steps are in accumulators or memory, no sweep is due or running, no snapshot is due or being made or sent.
+    status : Out(KeptRecord) - the second bank, for the STATUS stream.
+    o_idle : Out(1) - all steps are in accumulators or memory, no sweep is due or running, no snapshot is due, being made or waiting.
 
     A snapshot with clock count c shows all steps of the clocks before c, and none of c or later ones.
 
@@ -79,11 +91,21 @@ class CounterBank(wiring.Component):
     Throughput: a step per counter and clock. Overflow: counters wrap; two equal requests before a capture become one.
     """
 
-    def __init__(self, *, steps: Mapping[str, range], width: int = 64):
+    def __init__(self, *, steps: Mapping[str, range | Balance], width: int = 64):
         most = MEMORY_WORDS // 2 - 1
         if not 1 <= len(steps) <= most:
             raise ValueError(f"CounterBank: there are {len(steps)} counters beside the clock; allowed: 1 to {most}")
+        before: set[str] = set()
         for name, step in steps.items():
+            if isinstance(step, Balance):
+                if unknown := {*step.came, *step.went} - before:
+                    raise ValueError(
+                        f"CounterBank: the balance {name} is over {', '.join(sorted(unknown))}; "
+                        "allowed: counters between the last balance and this one"
+                    )
+                before = set()
+                continue
+            before.add(name)
             if not step or step.step != 1 or step == range(0, 1):
                 raise ValueError(
                     f"CounterBank: {name} has the steps {step}; allowed: a range like range(0, 2) or range(-2, 3)"
@@ -91,6 +113,9 @@ class CounterBank(wiring.Component):
         if width % 2 or not 4 <= width <= 64:
             raise ValueError(f"CounterBank: width is {width}; allowed: even numbers from 4 to 64")
         self._counters = 1 + len(steps)
+        self._names = list(steps)
+        self._balances = {name: step for name, step in steps.items() if isinstance(step, Balance)}
+        steps = {name: step for name, step in steps.items() if name not in self._balances}
         self._word_bits = width // 2
         self._address_bits = (2 * self._counters - 1).bit_length()
         if width == 64:
@@ -111,7 +136,7 @@ class CounterBank(wiring.Component):
                 "i_address": In(self._address_bits),
                 "o_data": Out(self._word_bits),
                 "o_snapshot_count": Out(32),
-                "status": Out(word_stream()),
+                "status": Out(KeptRecord(word_bits=self._word_bits, address_bits=self._address_bits)),
                 "o_idle": Out(1),
             }
         )
@@ -164,12 +189,12 @@ class CounterBank(wiring.Component):
         sweeping = Signal()
         stages = Signal(STAGES)  # a word is in stage 1, 2 and so on
         fresh = Signal(init=1)  # what is in memory does not count
-        snapshot, to_send, sending = Signal(), Signal(), Signal()
+        snapshot, to_send = Signal(), Signal()
         status_due, snapshot_due = Signal(), Signal()
         rests, start, start_snapshot, done = Signal(), Signal(), Signal(), Signal()
         m.d.comb += [
             rests.eq(~self.capture & ~sweeping & ~stages.any()),
-            start_snapshot.eq(rests & (status_due | snapshot_due) & ~sending & ~fresh),
+            start_snapshot.eq(rests & (status_due | snapshot_due) & ~self.status.waits & ~fresh),
             start.eq(start_snapshot | (rests & pending)),
         ]
         m.d.sync += [
@@ -179,12 +204,13 @@ class CounterBank(wiring.Component):
         ]
         with m.If(start):
             m.d.sync += [snapshot.eq(start_snapshot), to_send.eq(start_snapshot & status_due)]
+        # The turn's bit comes in with a capture and leaves with the last counter, so that it takes no logic.
+        with m.If(self.capture | high):
+            m.d.sync += turn.eq(Cat(self.capture, turn))
         with m.If(self.capture):
-            m.d.sync += [sweeping.eq(1), turn.eq(1), high.eq(0), place.eq(0)]
-        with m.If(sweeping):
-            m.d.sync += [place.eq(place + 1), high.eq(~high)]
-            with m.If(high):
-                m.d.sync += [turn.eq(turn << 1), sweeping.eq(~turn[-1])]
+            m.d.sync += [sweeping.eq(1), high.eq(0), place.eq(0)]
+        with m.Elif(sweeping):
+            m.d.sync += [place.eq(place + 1), high.eq(~high), sweeping.eq(~(high & turn[-1]))]
 
         clock = Signal(min(units.CLOCK_BITS, 2 * self._word_bits))
         with m.If(self.capture):
@@ -199,7 +225,7 @@ class CounterBank(wiring.Component):
                 m.d.sync += self.captured[name].eq(accumulator)
 
         # Stage 1: the captured value whose turn it is, out of its group. Strobes and others are kept apart.
-        turns = dict(zip(self._steps, turn[1:], strict=True))
+        turns = dict(zip(self._names, turn[1:], strict=True))
         strobes = [name for name, step in self._steps.items() if step == STROBE]
         groups_of = {
             kind: self._grouped(m, names, turns, kind)
@@ -211,13 +237,13 @@ class CounterBank(wiring.Component):
         # Stage 2: the counter's word at the memory's output. Stage 3: the lowest bits as they are, and the old word.
         state, other = Signal(self._strobe_bits), Signal(self._bits)
         now, old, kind_2, kind_3 = Signal(self._bits), Signal(self._word_bits), Signal(Kind), Signal(Kind)
-        number, clock_word = place_1[1:], Signal(self._word_bits)
-        for flag, numbers in (
-            (kind_2.is_clock, [0]),
-            (kind_2.is_strobe, [k for k, step in enumerate(self._steps.values(), 1) if step == STROBE]),
-            (kind_2.is_signed, [k for k, step in enumerate(self._steps.values(), 1) if step.start < 0]),
+        clock_word = Signal(self._word_bits)
+        for flag, names in (
+            (kind_2.is_strobe, [name for name, step in self._steps.items() if step == STROBE]),
+            (kind_2.is_signed, [name for name, step in self._steps.items() if step.start < 0]),
         ):
-            m.d.sync += flag.eq(Const(sum(1 << k for k in numbers), self._counters).bit_select(number, 1))
+            m.d.sync += flag.eq(self._is_one_of(names, place_1[1:]))
+        m.d.sync += kind_2.is_clock.eq(place_1[1:] == 0)
         m.d.comb += [
             old_read.addr.eq(Cat(place_1, self.shown)),
         ]
@@ -263,7 +289,7 @@ class CounterBank(wiring.Component):
             m.d.sync += write_place.eq(write_place + 1)
         m.d.comb += [
             write.addr.eq(Cat(write_place, snapshot)),
-            write.data.eq(total),
+            write.data.eq(self._balanced(m, total, write_place, stages[-1])),
             write.en.eq(stages[-1]),
             done.eq(stages == 1 << (STAGES - 1)),
         ]
@@ -272,25 +298,38 @@ class CounterBank(wiring.Component):
             m.d.sync += self.o_snapshot_count.eq(self.o_snapshot_count + snapshot)
 
         # The record, from the second bank.
-        sent = Signal(self._address_bits)
-        read_ahead = Signal()  # the word is at the memory's output
-        m.d.comb += status_read.addr.eq(Cat(sent, 1))
-        m.d.sync += read_ahead.eq(sending & ~read_ahead & ~self.status.valid)
-        with m.If(read_ahead):
-            m.d.sync += [
-                self.status.valid.eq(1),
-                self.status.payload.data.eq(status_read.data),
-                self.status.payload.last.eq(sent == 2 * self._counters - 1),
-            ]
-        with m.If(self.status.valid & self.status.ready):
-            m.d.sync += [self.status.valid.eq(0), sent.eq(sent + 1)]
-            with m.If(self.status.payload.last):
-                m.d.sync += sending.eq(0)
+        m.d.comb += [
+            status_read.addr.eq(Cat(self.status.address, 1)),
+            status_read.en.eq(self.status.read),
+            self.status.data.eq(status_read.data),
+        ]
         with m.If(done & to_send):
-            m.d.sync += [sending.eq(1), sent.eq(0)]
-        busy = Cat(added).any() | some.any() | pending | asked | status_due | snapshot_due | sending
+            m.d.sync += [self.status.waits.eq(1), self.status.clock.eq(clock)]
+        with m.Elif(self.status.sent):
+            m.d.sync += self.status.waits.eq(0)
+        busy = Cat(added).any() | some.any() | pending | asked | status_due | snapshot_due | self.status.waits
         m.d.comb += self.o_idle.eq(rests & ~busy)
         return m
+
+    def _is_one_of(self, names: list[str], number: Value) -> Value:
+        """Whether the counter of this number is one of those."""
+        return Const(sum(1 << 1 + self._names.index(name) for name in names), self._counters).bit_select(number, 1)
+
+    def _balanced(self, m: Module, total: Value, place: Value, valid: Value) -> Value:
+        """The word to be written: ``total``, or that of a balance, which is added up from the words that pass."""
+        if not self._balances:
+            return total
+        came = [name for balance in self._balances.values() for name in balance.came]
+        went = [name for balance in self._balances.values() for name in balance.went]
+        rest, is_high = Signal(self._word_bits), place[0]
+        is_came, is_went, is_balance = (
+            self._is_one_of(names, place[1:]) for names in (came, went, list(self._balances))
+        )
+        with m.If(valid & is_balance):
+            m.d.sync += rest.eq(0)
+        with m.Elif(valid & ~is_high & (is_came | is_went)):
+            m.d.sync += rest.eq(with_carry(rest, total ^ is_went.replicate(self._word_bits), is_went))
+        return Mux(is_balance, Mux(is_high, 0, rest), total)
 
     def _grouped(self, m: Module, names: list[str], turns: dict[str, Value], kind: str) -> list[Value]:
         """Registers of GROUP counters each, with the captured value of the one whose turn it is."""

@@ -15,8 +15,9 @@ from twinphase_spec.registers import RegisterMap
 from .arbiter import PacketArbiter
 from .control import RegisterControl
 from .depacketizer import Depacketizer
-from .packer import PacketBuffer, StreamPacker
+from .packer import StreamPacker
 from .registers import ADDRESS_BITS, RegisterBank
+from .sender import PacketSender
 from .snapshot import Snapshot
 from .t2 import TagPacker
 
@@ -30,12 +31,14 @@ def _packer_room(number: Stream) -> str:
 
 
 def link_rooms(send: Sequence[Stream]) -> tuple[str, ...]:
-    """Rooms of a link: requests, registers and snapshots; the arbiter; packers."""
-    return (CONTROL, "arbiter", *(_packer_room(number) for number in (*send, Stream.STATUS)))
+    """Rooms of a link: requests, registers and snapshots with their STATUS packets; the arbiter; packers."""
+    return (CONTROL, "arbiter", *(_packer_room(number) for number in send))
 
 
 class NodeLink(wiring.Component):
     """Records and counters of a node to packets, packets to records and register accesses.
+
+    A STATUS packet is one snapshot, whose clock count is its base; the next is not taken before it has been sent.
 
     Parameters
     ----------
@@ -44,7 +47,8 @@ class NodeLink(wiring.Component):
     receive : streams that it takes, besides register requests
     depth : buffer words of a stream's packer where it is not the packer's own
     rooms : of the node, those of `link_rooms` among them
-    snapshot : what keeps or latches the counters, with the ports of a `Snapshot` but ``i_counters``; default: a `Snapshot`. The node
+    snapshot : what keeps or latches the counters, the clock count first, with the ports of a `Snapshot` but ``i_counters``;
+        default: a `Snapshot`. The node
         connects what it counts to ``link.snapshot``.
 
     Members
@@ -111,13 +115,15 @@ class NodeLink(wiring.Component):
         control = RegisterControl(bank_latency=RegisterBank.latency)
         snapshot = self.snapshot
         arbiter = PacketArbiter(inputs=len(self._send) + 2)
-        requests_idle = depacketizer.o_idle & control.o_idle & snapshot.o_idle
-        rooms.put(m, CONTROL, requests_idle, depacketizer=depacketizer, control=control, snapshot=snapshot)
+        status = PacketSender(
+            Stream.STATUS, record_words=2 * self._counters, depth=1 << len(snapshot.status.address), from_start=True
+        )
+        requests_idle = depacketizer.o_idle & control.o_idle & snapshot.o_idle & status.o_idle
+        rooms.put(
+            m, CONTROL, requests_idle, depacketizer=depacketizer, control=control, snapshot=snapshot, status=status
+        )
         rooms.put(m, "arbiter", arbiter.o_idle, arbiter=arbiter)
-        packers: dict[Stream, PacketBuffer | StreamPacker | TagPacker] = {
-            Stream.STATUS: PacketBuffer(Stream.STATUS, record_words=2 * self._counters)
-        }
-        wiring.connect(m, snapshot.status, packers[Stream.STATUS].i)
+        packers: dict[Stream, StreamPacker | TagPacker] = {}
         for number in self._send:
             depth = {"depth": self._depth[number]} if number in self._depth else {}
             if number is Stream.TAG:
@@ -137,10 +143,21 @@ class NodeLink(wiring.Component):
         for number in self._receive:
             name = number.name.lower()
             wiring.connect(m, getattr(depacketizer, name), wiring.flipped(getattr(self, f"receive_{name}")))
-        idle = [part.o_idle for part in (depacketizer, control, snapshot, arbiter)]
+        # Nothing of STATUS is ever lost: there is no next record before this one has been sent.
+        m.d.comb += [
+            status.i_waiting.eq(snapshot.status.waits),
+            status.i_head.words.eq(2 * self._counters),
+            status.i_head.base_clock.eq(snapshot.status.clock),
+            status.i_data.eq(snapshot.status.data),
+            snapshot.status.address.eq(status.o_address),
+            snapshot.status.read.eq(status.o_read),
+            snapshot.status.sent.eq(status.o_sent),
+        ]
+        wiring.connect(m, status.o, arbiter.i[1])
+        idle = [part.o_idle for part in (depacketizer, control, snapshot, arbiter, status)]
         for k, (number, packer) in enumerate(sorted(packers.items())):
             rooms.put(m, _packer_room(number), **{f"packer_{number.name.lower()}": packer})
-            wiring.connect(m, packer.o, arbiter.i[k + 1])
+            wiring.connect(m, packer.o, arbiter.i[k + 2])
             m.d.comb += [packer.i_clock.eq(self.i_clock), packer.i_enable.eq(self.i_stream_enable[int(number)])]
             idle.append(packer.o_idle)
         for room in sorted({_packer_room(number) for number in packers}):

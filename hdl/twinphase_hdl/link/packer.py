@@ -92,7 +92,7 @@ class PacketBuffer(wiring.Component):
         m.submodules.queue = queue = memory.Memory(
             shape=Descriptor, depth=QUEUED_PACKETS, init=[], attrs={"ram_style": "distributed"}
         )
-        m.submodules.sender = sender = PacketSender(self._stream, depth=self._depth)
+        m.submodules.sender = sender = PacketSender(self._stream, record_words=self._record_words, depth=self._depth)
         write, read = ring.write_port(), ring.read_port()
         queue_write, queue_read = queue.write_port(), queue.read_port(domain="comb")
 
@@ -196,16 +196,12 @@ class PacketBuffer(wiring.Component):
         with m.If(write.en):
             m.d.sync += write.addr.eq(write.addr + 1)
 
-        # Losses and records are counted a clock late, and the descriptor is written a clock late: they agree.
-        accepted = Signal(32)
-        first_record = Signal(32)
-        started = Signal()
+        # Losses are counted a clock late, and the descriptor is written a clock late: they agree.
         lost = Signal(64)
         lost_here = Signal()
         lost_before = Signal(2)
         describe = Signal()
         m.d.sync += [
-            started.eq(put & ~inside),
             lost_here.eq(enabled & transfer & ~inside & ~put),
             lost_before.eq(Mux(enabled, self.i_lost, 0)),
             describe.eq(close),
@@ -220,18 +216,15 @@ class PacketBuffer(wiring.Component):
         m.d.comb += [
             queue_write.en.eq(describe),
             queue_write.data.lost.eq(lost),
-            queue_write.data.first_record.eq(first_record),
         ]
         with m.If(lost_here | lost_before.any()):
             m.d.sync += lost.eq(lost + (lost_before + lost_here)[:2])
-        with m.If(started):
-            m.d.sync += accepted.eq(accepted + 1)
 
         # Packets described and sent: one bit more than addresses, so that full and empty differ.
         described = Signal(len(queue_write.addr) + 1)
         sent = Signal.like(described)
         with m.If(describe):
-            m.d.sync += [first_record.eq(accepted), described.eq(described + 1)]
+            m.d.sync += described.eq(described + 1)
         with m.If(sender.o_sent):
             m.d.sync += sent.eq(sent + 1)
         m.d.comb += [

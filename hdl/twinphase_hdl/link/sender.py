@@ -16,11 +16,19 @@ class Descriptor(data.Struct):
     words: 9
     base_clock: units.CLOCK_BITS
     lost: 64
-    first_record: 32
 
 
 class PacketSender(wiring.Component):
-    """Sends packets of one stream whose payloads lie one behind the other in a memory of ``depth`` words.
+    """Sends packets of one stream, whose payloads lie in a memory of ``depth`` words, and counts their records.
+
+    Parameters
+    ----------
+    stream_number : Stream
+    record_words : int
+        Words of every record.
+    depth : int
+    from_start : bool
+        Every payload begins at address 0; otherwise they lie one behind the other, all round the memory.
 
     Members
     -------
@@ -36,8 +44,10 @@ class PacketSender(wiring.Component):
     Latency: 4 clocks to the first word. Throughput: a word per clock, one clock between packets. Overflow: none.
     """
 
-    def __init__(self, stream_number: packets.Stream, *, depth: int):
+    def __init__(self, stream_number: packets.Stream, *, record_words: int, depth: int, from_start: bool = False):
         self._stream = stream_number
+        self._record_words = record_words
+        self._from_start = from_start
         super().__init__(
             {
                 "i_waiting": In(1),
@@ -59,6 +69,8 @@ class PacketSender(wiring.Component):
         active = Signal()
         index = Signal(range(packets.HEADER_WORDS + packets.MAX_PAYLOAD_WORDS))
         sequence = Signal(32)
+        records = Signal(32)
+        """Whole records in the payload words taken."""
         before_last = Signal.like(index)
         in_payload = Signal()
         """index >= HEADER_WORDS."""
@@ -74,7 +86,7 @@ class PacketSender(wiring.Component):
                 base_ticks[32:],
                 self.i_head.lost[:32],
                 self.i_head.lost[32:],
-                self.i_head.first_record,
+                records,
             ]
         )
         staged = Signal()
@@ -122,8 +134,14 @@ class PacketSender(wiring.Component):
                 in_payload.eq(in_payload | (index == packets.HEADER_WORDS - 1)),
                 at_last.eq(index == before_last),
             ]
+        word = Signal(range(self._record_words))
         with m.If(self.o_taken):
-            m.d.sync += self.o_address.eq(self.o_address + 1)
+            m.d.sync += [self.o_address.eq(self.o_address + 1), word.eq(word + 1)]
+            with m.If(word == self._record_words - 1):
+                m.d.sync += [word.eq(0), records.eq(records + 1)]
+        if self._from_start:
+            with m.If(~active):
+                m.d.sync += self.o_address.eq(0)
         with m.If(self.o_sent):
             m.d.sync += [active.eq(0), sequence.eq(sequence + 1)]
         return m

@@ -7,7 +7,7 @@ from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
-from twinphase_hdl.types import word_stream
+from twinphase_hdl.types import KeptRecord
 from twinphase_spec import packets, units
 
 MEMORY_WORDS = 128
@@ -17,24 +17,24 @@ CHOICE_CLOCKS = 3
 
 
 class Snapshot(wiring.Component):
-    """Latches all counters at one clock and copies them, a word in three clocks, to memory (and to the link).
+    """Latches all counters at one clock and copies them, a word in three clocks, to memory.
 
     A snapshot is due when ``i_snapshot`` is high, and when ``i_clock mod 2^STATUS_BITS = 0`` with ``i_status_enable``; this one is
-    also sent as a STATUS record. Both at once share one snapshot. One that becomes due during a copy is taken after it.
+    also to be sent as a STATUS record. Both at once share one snapshot. One that becomes due during a copy or while a record waits
+    to be sent is taken after it.
 
     Members
     -------
     i_clock : In(51) - clock count; ticks come from it.
-    i_counters : array of In(64), ``counters`` long - in the order of the register map's list.
+    i_counters : array of In(64), ``counters`` long - in the order of the register map's list, the clock count first.
     i_status_enable : In(1) - STATUS stream enabled.
     i_snapshot : In(1) - strobe.
     i_address : In(7); o_data : Out(32) - read port of COUNTERS, one clock latency; words beyond the counters are 0.
     o_snapshot_count : Out(32) - complete snapshots.
-    status : Out(word_stream()) - record words for a `PacketBuffer`; waits when that is not ready.
-    o_idle : Out(1) - no snapshot is due or being copied.
+    status : Out(KeptRecord) - the memory, for the STATUS stream.
+    o_idle : Out(1) - no snapshot is due, being copied or waiting.
 
-    Latency: the latched values are those of three clocks after the tick, two after ``i_snapshot``; a copy takes
-    `copy_clocks`, more if ``status`` waits.
+    Latency: the latched values are those of three clocks after the tick, two after ``i_snapshot``; a copy takes `copy_clocks`.
     Throughput: one copy at a time. Overflow: two equal requests during one copy become one.
     """
 
@@ -51,21 +51,30 @@ class Snapshot(wiring.Component):
                 "i_address": In(7),
                 "o_data": Out(32),
                 "o_snapshot_count": Out(32),
-                "status": Out(word_stream()),
+                "status": Out(KeptRecord(address_bits=(MEMORY_WORDS - 1).bit_length())),
                 "o_idle": Out(1),
             }
         )
 
     @property
     def copy_clocks(self) -> int:
-        """Clocks from the latch to the last word, at least: two words per counter."""
+        """Clocks from the latch to the last word: two words per counter."""
         return CHOICE_CLOCKS * 2 * self._counters + 1
 
     def elaborate(self, platform):
         m = Module()
+        # Thousands of flip-flops take the counters and are otherwise at rest.
+        shadow = [Signal(64, name=f"shadow_{k}") for k in range(self._counters)]
         m.submodules.store = store = memory.Memory(shape=32, depth=MEMORY_WORDS, init=[])
-        write, read = store.write_port(), store.read_port()
-        m.d.comb += [read.addr.eq(self.i_address), self.o_data.eq(read.data)]
+        write, read, status_read = store.write_port(), store.read_port(), store.read_port()
+        m.d.comb += [
+            read.addr.eq(self.i_address),
+            self.o_data.eq(read.data),
+            status_read.addr.eq(self.status.address),
+            status_read.en.eq(self.status.read),
+            self.status.data.eq(status_read.data),
+            self.status.clock.eq(shadow[0]),
+        ]
 
         # Comparing the clock count takes two clocks: a half of the bits each, then both.
         ticks = self.i_clock[: packets.STATUS_BITS]
@@ -75,9 +84,7 @@ class Snapshot(wiring.Component):
         m.d.comb += ticked.eq(zeros.all() & self.i_status_enable)
         m.d.sync += zeros.eq(Cat(ticks[:half] == 0, ticks[half:] == 0))
 
-        # The shadow of thousands of flip-flops takes the counters and is otherwise at rest. One word at a time has its turn; it
-        # comes out in two clocks, first of its group and then of all groups.
-        shadow = [Signal(64, name=f"shadow_{k}") for k in range(self._counters)]
+        # One word at a time has its turn; it comes out in two clocks, first of its group and then of all groups.
         latch = Signal()
         with m.If(latch):
             m.d.sync += Cat(shadow).eq(Cat(self.i_counters))
@@ -103,16 +110,13 @@ class Snapshot(wiring.Component):
         step = Signal()
         asked = Signal()
         m.d.comb += [
-            start.eq(~latch & ~copying & (status_due | snapshot_due)),
-            self.status.valid.eq(chosen[-1] & sending),
-            self.status.payload.data.eq(word),
-            self.status.payload.last.eq(turn[-1]),
-            step.eq(chosen[-1] & (self.status.ready | ~sending)),
+            start.eq(~latch & ~copying & ~self.status.waits & (status_due | snapshot_due)),
+            step.eq(chosen[-1]),
             write.en.eq(step),
             write.addr.eq(index),
             write.data.eq(word),
             asked.eq(((ticks == 0) & self.i_status_enable) | ticked | self.i_snapshot),
-            self.o_idle.eq(~(asked | status_due | snapshot_due | latch | copying)),
+            self.o_idle.eq(~(asked | status_due | snapshot_due | latch | copying | self.status.waits)),
         ]
         m.d.sync += [
             status_due.eq(ticked | (status_due & ~start)),
@@ -127,6 +131,9 @@ class Snapshot(wiring.Component):
             m.d.sync += [turn.eq(turn << 1), index.eq(index + 1)]
             with m.If(turn[-1]):
                 m.d.sync += [copying.eq(0), self.o_snapshot_count.eq(self.o_snapshot_count + 1)]
+                m.d.sync += self.status.waits.eq(sending)
+        with m.If(self.status.sent):
+            m.d.sync += self.status.waits.eq(0)
         with m.If(~chosen[-1] | step):
             m.d.sync += chosen.eq(Cat(latch | (step & ~turn[-1]), chosen))
         return m

@@ -4,7 +4,7 @@ from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from twinphase_hdl.core.counterbank import CounterBank
+from twinphase_hdl.core.counterbank import Balance, CounterBank
 from twinphase_hdl.core.timebase import Timebase
 from twinphase_hdl.link.link import NodeLink
 from twinphase_hdl.link.registers import RegisterBank
@@ -29,14 +29,17 @@ REMOVED = ("overrun", "dead", "vetoed", "divided", "dropped", "gated", "filtered
 """Where an edge ends."""
 
 
-def counter_steps(lanes: int) -> dict[str, range]:
-    """What each counter of the map but the clock can move by in a clock."""
+def counter_steps(lanes: int) -> dict[str, range | Balance]:
+    """What each counter of the map but the clock can move by in a clock; what is in flight is what came less what went."""
     several = {"seen", "overrun", "uncalibrated", "runts"}
-    steps = {}
+    steps: dict[str, range | Balance] = {}
     for name in TIMETAGGER.counter_names[1:]:
-        kind = name.rpartition("_")[0]
+        kind, _, channel = name.rpartition("_")
         if kind == "in_flight":
-            steps[name] = range(-len(REMOVED) - 1, lanes + 2)
+            steps[name] = Balance(
+                came=(f"seen_{channel}", f"generated_{channel}"),
+                went=tuple(f"{removed}_{channel}" for removed in REMOVED),
+            )
         else:
             steps[name] = range(lanes + 1 if kind in several else 2)
     return steps
@@ -224,6 +227,4 @@ class TimeTaggerNode(wiring.Component):
             }
             if self.options.frontend == "delay line":
                 kinds["uncalibrated"] = Mux(self._bank.o_channel_enable[channel], frontend.o_uncalibrated[channel], 0)
-            removed = sum((kinds[name] for name in REMOVED[1:]), start=kinds[REMOVED[0]])
-            kinds["in_flight"] = kinds["seen"] + kinds["generated"] - removed
             m.d.sync += [steps[f"{name}_{channel}"].eq(value) for name, value in kinds.items()]

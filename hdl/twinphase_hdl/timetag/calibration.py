@@ -10,6 +10,9 @@ from twinphase_hdl.timetag.histogram import Histogram
 from twinphase_hdl.timetag.passes import GROUP_SUM_BITS, SUM_BITS, Passes
 from twinphase_spec import tdc
 
+LOW_BITS = 3
+"""Of n, compared with those of the step in the clock in which it counts."""
+
 
 class Calibration(wiring.Component):
     """Histogram of the codes of one chain, and from it tables X of elapsed time per (polarity, code), in quarter ticks.
@@ -133,7 +136,11 @@ class Calibration(wiring.Component):
         m.d.sync += total.eq(next_total)
         with m.If(passes.o_clear_total | reset):
             m.d.sync += total.eq(0)
-        full_step = (total[: tdc.MAX_CAL_LAST] | ~self.i_step_mask).all()
+        # The mask is of lowest bits. What is known of the higher ones is a clock old: when they moved, the low ones have become 0.
+        full = Cat((total[k] | ~self.i_step_mask[k]) for k in range(tdc.MAX_CAL_LAST))
+        full_high = Signal()
+        m.d.sync += full_high.eq(full[LOW_BITS:].all())
+        full_step = full[:LOW_BITS].all() & full_high
 
         # Busy times. A table is first, then a new beginning; a dump waits.
         busy, making, clearing, dumping = Signal(), Signal(), Signal(), Signal()

@@ -7,7 +7,7 @@ from hdl_core_bench import simulate
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from twinphase_hdl.core.counterbank import CounterBank
+from twinphase_hdl.core.counterbank import Balance, CounterBank
 from twinphase_spec import packets
 
 STEPS = {
@@ -15,8 +15,11 @@ STEPS = {
     "two": range(0, 3),
     "level": range(-2, 3),
     "falls": range(-3, 1),
+    "left": Balance(came=("strobe", "two"), went=("level", "falls")),
     **{f"many_{k}": range(0, 2) for k in range(8)},
+    "rest": Balance(came=("many_0",), went=("many_7", "many_1")),
 }
+RANGES = {name: step for name, step in STEPS.items() if isinstance(step, range)}
 TICK = 1 << packets.STATUS_BITS
 
 
@@ -34,30 +37,51 @@ async def read_all(ctx, dut: CounterBank, counters: int) -> list[int]:
 class Run:
     """Steps a bank through its stimulus and keeps what every counter must be before each clock count."""
 
-    def __init__(self, dut: CounterBank, steps: dict[str, range], width: int, clock: int):
-        self.dut, self.steps, self.mask, self.clock = dut, steps, (1 << width) - 1, clock
-        self.sums = dict.fromkeys(steps, 0)
+    def __init__(self, dut: CounterBank, width: int, clock: int):
+        self.dut, self.mask, self.clock = dut, (1 << width) - 1, clock
+        self.sums = dict.fromkeys(RANGES, 0)
         self.before: dict[int, list[int]] = {}
         self.records: list[list[int]] = []
         self._record: list[int] = []
+        self._reading = False
 
     async def step(self, ctx, values: dict[str, int], ready: bool = True, **inputs: int) -> None:
         dut = self.dut
         ctx.set(dut.i_clock, self.clock)
-        self.before[self.clock & self.mask] = [self.clock & self.mask, *(v & self.mask for v in self.sums.values())]
-        for name in self.steps:
+        self.before[self.clock & self.mask] = [self.clock & self.mask, *self.counters]
+        for name in RANGES:
             ctx.set(dut.i_steps[name], values.get(name, 0))
             self.sums[name] += values.get(name, 0)
         for name in ("i_snapshot", "i_status_enable"):
             ctx.set(getattr(dut, name), inputs.get(name, 0))
-        ctx.set(dut.status.ready, ready)
-        if ctx.get(dut.status.valid) and ready:
-            self._record.append(ctx.get(dut.status.payload.data))
-            if ctx.get(dut.status.payload.last):
-                self.records.append(self._record)
-                self._record = []
+        await self._send(ctx, ready)
         self.clock += 1
         await ctx.tick()
+
+    @property
+    def counters(self) -> list[int]:
+        """All but the clock; a balance has half of the bits."""
+        counters = {name: value & self.mask for name, value in self.sums.items()}
+        half = (1 << len(self.dut.o_data)) - 1
+        for name, step in STEPS.items():
+            if isinstance(step, Balance):
+                counters[name] = sum(self.sums[n] for n in step.came) - sum(self.sums[n] for n in step.went) & half
+        return [counters[name] for name in STEPS]
+
+    async def _send(self, ctx, ready: bool) -> None:
+        """Reads a word of a record that waits, if ``ready``."""
+        port, place, words = self.dut.status, len(self._record), 2 * (1 + len(STEPS))
+        if self._reading:
+            self._record.append(ctx.get(port.data))
+            place += 1
+        self._reading = bool(ctx.get(port.waits)) and ready and place < words
+        ctx.set(port.read, self._reading)
+        ctx.set(port.address, place)
+        ctx.set(port.sent, self._reading and place == words - 1)
+        if place == words:
+            assert ctx.get(port.clock) & self.mask == self.values(self._record)[0]
+            self.records.append(self._record)
+            self._record = []
 
     def values(self, words: list[int]) -> list[int]:
         bits = len(self.dut.o_data)
@@ -76,7 +100,7 @@ def test_snapshots_show_every_step_before_their_clock(data) -> None:
     extreme = data.draw(st.sampled_from([None, min, max]))
     rng = random.Random(seed)
     dut = CounterBank(steps=STEPS, width=width)
-    run = Run(dut, STEPS, width, TICK - data.draw(st.integers(1, 300)))
+    run = Run(dut, width, TICK - data.draw(st.integers(1, 300)))
     counters = 1 + len(STEPS)
 
     async def bench(ctx):
@@ -84,7 +108,7 @@ def test_snapshots_show_every_step_before_their_clock(data) -> None:
         for k in range(400):
             values = {
                 name: (extreme(step) if extreme else rng.choice(step))
-                for name, step in STEPS.items()
+                for name, step in RANGES.items()
                 if rng.random() < density
             }
             await run.step(ctx, values, rng.random() >= pauses, i_snapshot=k in asks, i_status_enable=1)
@@ -102,7 +126,7 @@ def test_snapshots_show_every_step_before_their_clock(data) -> None:
         while not ctx.get(dut.o_idle):
             await run.step(ctx, {})
         shown = await read_all(ctx, dut, counters)
-        assert shown[1:] == [v & run.mask for v in run.sums.values()]
+        assert shown[1:] == run.counters
 
     simulate(dut, bench)
 
@@ -110,13 +134,13 @@ def test_snapshots_show_every_step_before_their_clock(data) -> None:
 def test_every_snapshot_of_a_busy_bank() -> None:
     """Snapshots as fast as they come, read while sweeps go on; between two of them the memory does not change."""
     dut = CounterBank(steps=STEPS)
-    run = Run(dut, STEPS, 64, 5)
+    run = Run(dut, 64, 5)
     rng = random.Random(3)
     counters = 1 + len(STEPS)
 
     async def bench(ctx):
         def values():
-            return {name: rng.choice(step) for name, step in STEPS.items()}
+            return {name: rng.choice(step) for name, step in RANGES.items()}
 
         clocks = []
         for number in range(6):
@@ -142,7 +166,7 @@ def test_every_snapshot_of_a_busy_bank() -> None:
 
 def test_both_requests_share_a_snapshot_whose_clock_is_the_ticks_third() -> None:
     dut = CounterBank(steps=STEPS)
-    run = Run(dut, STEPS, 64, TICK - 60)
+    run = Run(dut, 64, TICK - 60)
 
     async def bench(ctx):
         while run.clock < TICK - 1:
@@ -164,12 +188,12 @@ def test_both_requests_share_a_snapshot_whose_clock_is_the_ticks_third() -> None
 def test_a_waiting_link_delays_snapshots_but_no_sweep() -> None:
     """The record stays whole for as long as the link likes, and nothing that is counted meanwhile is lost."""
     dut = CounterBank(steps=STEPS)
-    run = Run(dut, STEPS, 64, TICK - 10)
+    run = Run(dut, 64, TICK - 10)
 
     async def bench(ctx):
         for k in range(1500):
             await run.step(
-                ctx, {n: s.stop - 1 for n, s in STEPS.items()}, ready=k > 1200, i_status_enable=1, i_snapshot=k == 300
+                ctx, {n: s.stop - 1 for n, s in RANGES.items()}, ready=k > 1200, i_status_enable=1, i_snapshot=k == 300
             )
         while not ctx.get(dut.o_idle):
             await run.step(ctx, {})
@@ -195,6 +219,14 @@ def test_bad_configuration() -> None:
         CounterBank(steps={f"c{k}": range(2) for k in range(128)})
     with pytest.raises(ValueError, match="odd has the steps"):
         CounterBank(steps={"odd": range(0, 4, 2)})
+    with pytest.raises(
+        ValueError, match="the balance rest is over other; allowed: counters between the last balance and this one"
+    ):
+        CounterBank(steps={"c": range(2), "rest": Balance(came=("c", "other"), went=())})
+    with pytest.raises(ValueError, match="the balance second is over c"):
+        CounterBank(
+            steps={"c": range(2), "first": Balance(came=(), went=("c",)), "second": Balance(came=("c",), went=())}
+        )
     with pytest.raises(ValueError, match="width is 7"):
         CounterBank(steps={"c": range(2)}, width=7)
     with pytest.raises(ValueError, match="half of the width"):

@@ -244,16 +244,28 @@ def test_good_packets_survive_among_damaged_ones(idle, pause, seed):
 def test_snapshot_latches_all_counters_at_one_clock():
     dut = Snapshot(counters=5)
     tick = 1 << packets.STATUS_BITS
-    out: list = []
-    memory_words = []
+    record, memory_words, waited = [], [], []
+
+    async def read_record(context):
+        while not context.get(dut.status.waits):
+            await context.tick()
+        await context.tick().repeat(20)
+        for place in range(10):
+            context.set(dut.status.address, place)
+            context.set(dut.status.read, 1)
+            context.set(dut.status.sent, place == 9)
+            await context.tick()
+            record.append(context.get(dut.status.data))
+        waited.append(context.get(dut.status.clock))
+        context.set(dut.status.sent, 0)
 
     async def bench(context):
         context.set(dut.i_status_enable, 1)
-        for clock in range(tick - 10, tick + 2 * dut.copy_clocks + 10):
+        for clock in range(tick - 10, tick + 2 * dut.copy_clocks + 60):
             context.set(dut.i_clock, clock)
             for k in range(5):
-                context.set(dut.i_counters[k], clock * (k + 1) << 20)
-            # A snapshot asked for during the copy is taken after it.
+                context.set(dut.i_counters[k], clock * (k + 1))
+            # A snapshot asked for during the copy is taken after it, when the record has been sent.
             context.set(dut.i_snapshot, clock == tick + 3)
             await context.tick()
         assert context.get(dut.o_snapshot_count) == 2
@@ -263,11 +275,11 @@ def test_snapshot_latches_all_counters_at_one_clock():
             await context.tick()
             memory_words.append(context.get(dut.o_data))
 
-    run(dut, bench, collect(dut.status, out, read=word))
-    (record,) = split(out)
+    run(dut, bench, read_record)
     values = np.array(record, "<u4").view("<u8")
-    assert values.tolist() == [(tick + 3) * (k + 1) << 20 for k in range(5)]  # latched three clocks after the tick
-    later = np.array(memory_words[:10], "<u4").view("<u8") >> 20
-    assert later[0] > tick + 3
+    assert values.tolist() == [(tick + 3) * (k + 1) for k in range(5)]  # latched three clocks after the tick
+    assert waited == [tick + 3]
+    later = np.array(memory_words[:10], "<u4").view("<u8")
+    assert later[0] > tick + 3 + dut.copy_clocks + 30
     assert later.tolist() == [int(later[0]) * (k + 1) for k in range(5)]
     assert memory_words[10:] == [0, 0]

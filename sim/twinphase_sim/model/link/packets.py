@@ -54,7 +54,7 @@ def pack(
 ) -> list[bytes]:
     """All packets that ``stream`` closes after ``start_clock`` and up to ``until_clock``, as bytes.
 
-    ``records`` are in order: TAG_DTYPE for tags, a (records, words) uint32 array for STATUS, else the stream's record dtype;
+    ``records`` are in order: TAG_DTYPE for tags, else the stream's record dtype (STATUS packets are snapshots, not closed by a clock);
     ``clocks`` are the rising clock counts of their acceptance. ``lost`` replays which records found no room: they are in no packet,
     but counted. Raises ValueError.
     """
@@ -130,16 +130,12 @@ def _closing(stream: Stream, records: NDArray[np.void], clocks: NDArray[np.int64
         words = np.cumsum(1 + (np.diff(periods, prepend=periods[:1]) != 0))
         largest = 2
     else:
-        largest = _record_words(stream, records)
+        largest = records.dtype.itemsize // 4
         words = largest * np.arange(1, ahead.stop - first + 1)
     full = int(np.searchsorted(words, MAX_PAYLOAD_WORDS - largest, side="right"))  # first record after which it is full
     if full < words.size:
         return first + full + 1, int(clocks[first + full])
     return by_flush, flush
-
-
-def _record_words(stream: Stream, records: NDArray[np.void]) -> int:
-    return records.shape[1] if stream is Stream.STATUS else records.dtype.itemsize // 4
 
 
 def _payload(stream: Stream, records: NDArray[np.void], clock: int) -> tuple[NDArray[np.uint32], int]:
