@@ -92,7 +92,7 @@ class PacketBuffer(wiring.Component):
         m.submodules.queue = queue = memory.Memory(
             shape=Descriptor, depth=QUEUED_PACKETS, init=[], attrs={"ram_style": "distributed"}
         )
-        m.submodules.sender = sender = PacketSender(self._stream, record_words=self._record_words, depth=self._depth)
+        m.submodules.sender = sender = PacketSender(self._stream, depth=self._depth, record_words=self._record_words)
         write, read = ring.write_port(), ring.read_port()
         queue_write, queue_read = queue.write_port(), queue.read_port(domain="comb")
 

@@ -1,5 +1,6 @@
 """The register map as hardware."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import reduce
 from operator import or_
@@ -37,6 +38,7 @@ class RegisterBank(wiring.Component):
     i_write, i_write_data : In(1), In(32) - write in this clock.
     o_read_data : Out(32) - the word at ``i_address``, ``latency`` clocks later; unmapped and W1: 0.
     o_<name> : Out(width) - RW register, three clocks after the write; W1: strobe, three clocks after it.
+    o_<name>_written : Out(1) - of an RW register among ``strobes``: strobe, in the first clock of a written value.
     i_<name> : In(width) - RO register other than the identity.
     o_<memory>_address, o_<memory>_write, o_<memory>_data : Out - RW memory: write port, two clocks after the write. The bank does
         not read it back (its read port belongs to the node): it reads 0.
@@ -55,11 +57,14 @@ class RegisterBank(wiring.Component):
         build_hash: int = 0,
         clock_hz: int = units.CLOCK_HZ,
         constants: dict[str, int] | None = None,
+        strobes: Collection[str] = (),
     ):
-        """``constants``: values of further RO registers that the build knows (they lose their member)."""
+        """``constants``: values of further RO registers that the build knows (they lose their member). ``strobes``: RW registers of
+        one word that have a member for their writes."""
         if not 0 <= build_hash < 1 << 32:
             raise ValueError(f"registers: build_hash is {build_hash}; allowed: 32 bits")
         self._map = register_map
+        self._strobes = frozenset(strobes)
         self._constants = {
             "CLOCK_HZ": clock_hz,
             "MAP_HASH": register_map.hash,
@@ -75,6 +80,8 @@ class RegisterBank(wiring.Component):
             elif register.access is Access.RW:
                 reset = register.reset
                 members[f"o_{name}"] = Out(_shape(register), init=reset)
+                if register.name in self._strobes:
+                    members[f"o_{name}_written"] = Out(1)
             elif register.name not in self._constants:
                 members[f"i_{name}"] = In(_shape(register))
         for entry in register_map.memories:
@@ -138,6 +145,8 @@ class RegisterBank(wiring.Component):
                     m.d.sync += getattr(self, f"o_{name}").eq(strobe & write_data[0])
                 else:
                     target = getattr(self, f"o_{name}").as_unsigned()
+                    if register.name in self._strobes:
+                        m.d.sync += getattr(self, f"o_{name}_written").eq(strobe)
                     known[register.address + half] = Signal(name=f"{name}_{half}_known")
                     with m.If(strobe):
                         m.d.sync += target[32 * half : 32 * half + 32].eq(write_data)

@@ -21,14 +21,14 @@ class Descriptor(data.Struct):
 class PacketSender(wiring.Component):
     """Sends packets of one stream, whose payloads lie in a memory of ``depth`` words, and counts their records.
 
+    Payloads lie one behind the other, all round the memory, or every one is a single record that begins at address 0.
+
     Parameters
     ----------
     stream_number : Stream
-    record_words : int
-        Words of every record.
     depth : int
-    from_start : bool
-        Every payload begins at address 0; otherwise they lie one behind the other, all round the memory.
+    record_words : int or None
+        Words of every record. None: every payload is a single record.
 
     Members
     -------
@@ -44,10 +44,9 @@ class PacketSender(wiring.Component):
     Latency: 4 clocks to the first word. Throughput: a word per clock, one clock between packets. Overflow: none.
     """
 
-    def __init__(self, stream_number: packets.Stream, *, record_words: int, depth: int, from_start: bool = False):
+    def __init__(self, stream_number: packets.Stream, *, depth: int, record_words: int | None):
         self._stream = stream_number
         self._record_words = record_words
-        self._from_start = from_start
         super().__init__(
             {
                 "i_waiting": In(1),
@@ -69,7 +68,7 @@ class PacketSender(wiring.Component):
         active = Signal()
         index = Signal(range(packets.HEADER_WORDS + packets.MAX_PAYLOAD_WORDS))
         sequence = Signal(32)
-        records = Signal(32)
+        records = sequence if self._record_words is None else Signal(32, name="records")
         """Whole records in the payload words taken."""
         before_last = Signal.like(index)
         in_payload = Signal()
@@ -134,14 +133,17 @@ class PacketSender(wiring.Component):
                 in_payload.eq(in_payload | (index == packets.HEADER_WORDS - 1)),
                 at_last.eq(index == before_last),
             ]
-        word = Signal(range(self._record_words))
         with m.If(self.o_taken):
-            m.d.sync += [self.o_address.eq(self.o_address + 1), word.eq(word + 1)]
-            with m.If(word == self._record_words - 1):
-                m.d.sync += [word.eq(0), records.eq(records + 1)]
-        if self._from_start:
+            m.d.sync += self.o_address.eq(self.o_address + 1)
+        if self._record_words is None:
             with m.If(~active):
                 m.d.sync += self.o_address.eq(0)
+        else:
+            word = Signal(range(self._record_words))
+            with m.If(self.o_taken):
+                m.d.sync += word.eq(word + 1)
+                with m.If(word == self._record_words - 1):
+                    m.d.sync += [word.eq(0), records.eq(records + 1)]
         with m.If(self.o_sent):
             m.d.sync += [active.eq(0), sequence.eq(sequence + 1)]
         return m

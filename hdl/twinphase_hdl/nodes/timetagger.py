@@ -4,6 +4,7 @@ from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from twinphase_hdl.core.along import delayed
 from twinphase_hdl.core.counterbank import Balance, CounterBank
 from twinphase_hdl.core.timebase import Timebase
 from twinphase_hdl.link.link import NodeLink
@@ -25,6 +26,8 @@ from .lines import connect_lines, connect_pins, frontend_constants, line_members
 CONFIG = ("delay", "dead_time", "veto_from", "veto_to", "divider")
 """Registers of every channel that the input channels take as they are."""
 TABLES = ("gate_table", "gate_from", "gate_to", "filter_mask")
+REGISTERED_CLOCKS = 2
+"""Up to that many clocks the clock count waits for the edges in registers; for more, it is smaller to subtract them."""
 REMOVED = ("overrun", "dead", "vetoed", "divided", "dropped", "gated", "filtered", "tags")
 """Where an edge ends."""
 
@@ -100,6 +103,7 @@ class TimeTaggerNode(wiring.Component):
                 "LANES": lanes,
                 **frontend_constants(wanted.frontend, chains=wanted.chains, taps=wanted.taps),
             },
+            strobes=[f"DIVIDER_{channel}" for channel in range(channels)],
         )
         super().__init__({**NODE_MEMBERS, **inputs, **pin_members(channels=channels, lanes=lanes), "o_pulser": Out(1)})
 
@@ -131,7 +135,9 @@ class TimeTaggerNode(wiring.Component):
                 m.d.comb += frontend.i_invert.eq(bank.o_edge)
             wiring.connect(m, frontend.o, source.i)
         clock = timebase.o_anchor.clock
-        if frontend.latency:
+        if frontend.latency <= REGISTERED_CLOCKS:
+            clock = delayed(m, clock, frontend.latency, "edge_clock")
+        else:
             edge_clock = Signal.like(clock)
             m.d.sync += edge_clock.eq(clock - (frontend.latency - 1))
             clock = edge_clock
@@ -146,7 +152,6 @@ class TimeTaggerNode(wiring.Component):
 
         # Edges to tags.
         walk_channel = Signal(range(TIMETAGGER.memory("WALK").words // tagger.WALK_ENTRIES))
-        divider_before = [Signal(tagger.DIVIDER_BITS, name=f"divider_before_{channel}") for channel in channels]
         m.d.comb += [
             source.i_clock.eq(clock),
             source.i_pulse.eq(pulser.o_pulse),
@@ -156,12 +161,11 @@ class TimeTaggerNode(wiring.Component):
             source.i_walk_data.eq(bank.o_walk_data),
         ]
         for channel in channels:
-            m.d.sync += divider_before[channel].eq(getattr(bank, f"o_divider_{channel}"))
             m.d.comb += [
                 *(getattr(source, f"i_{name}")[channel].eq(getattr(bank, f"o_{name}_{channel}")) for name in CONFIG),
                 source.i_enable[channel].eq(bank.o_channel_enable[channel]),
                 source.i_pulser[channel].eq(pulsed[channel]),
-                source.i_divider_restart[channel].eq(divider_before[channel] != getattr(bank, f"o_divider_{channel}")),
+                source.i_divider_restart[channel].eq(getattr(bank, f"o_divider_{channel}_written")),
                 source.i_walk_write[channel].eq(bank.o_walk_write & (walk_channel == channel)),
             ]
 

@@ -49,7 +49,7 @@ class Divider(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         all_pass = Signal()
-        m.d.sync += all_pass.eq(self.i_divider <= 1)
+        m.d.sync += all_pass.eq(~self.i_divider[1:].any())
         with m.If(self.i_edge):
             m.d.sync += [
                 self.number.eq(self.number + 1),
