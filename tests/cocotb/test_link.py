@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out
 
 from preset import Preset
 from runner import Shelf, build, run
-from twinphase_hdl.link import packer, sender
+from twinphase_hdl.link import sender
 from twinphase_hdl.link.arbiter import PacketArbiter
 from twinphase_hdl.link.crc import CrcAppender, CrcChecker
 from twinphase_hdl.link.link import NodeLink
@@ -136,8 +136,7 @@ class Deframer(wiring.Component):
 def shelf() -> Shelf:
     """All components of the room; depths are the smallest allowed, so that full buffers are soon reached."""
     wrapped = {
-        packer: {"accepted": FIRST_RECORD, "first_record": FIRST_RECORD},
-        sender: {"sequence": FIRST_SEQUENCE},
+        sender: {"sequence": FIRST_SEQUENCE, "records": FIRST_RECORD},
     }
     return Shelf(
         {

@@ -115,7 +115,7 @@ class NodeLink(wiring.Component):
         control = RegisterControl(bank_latency=RegisterBank.latency)
         snapshot = self.snapshot
         arbiter = PacketArbiter(inputs=len(self._send) + 2)
-        status = PacketSender(Stream.STATUS, depth=1 << len(snapshot.status.address), record_words=None)
+        status = PacketSender(Stream.STATUS, depth=1 << len(snapshot.status.address), single=True)
         requests_idle = depacketizer.o_idle & control.o_idle & snapshot.o_idle & status.o_idle
         rooms.put(
             m, CONTROL, requests_idle, depacketizer=depacketizer, control=control, snapshot=snapshot, status=status

@@ -4,7 +4,7 @@ from amaranth.hdl import Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from twinphase_hdl.types import word_stream
+from twinphase_hdl.types import Word, word_stream
 from twinphase_spec import packets, units
 
 from .sender import Descriptor, PacketSender
@@ -87,12 +87,12 @@ class PacketBuffer(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.ring = ring = memory.Memory(shape=32, depth=self._depth, init=[])
+        m.submodules.ring = ring = memory.Memory(shape=Word, depth=self._depth, init=[])
         # Sixteen entries belong into LUT RAM; block RAM would be five blocks per stream.
         m.submodules.queue = queue = memory.Memory(
             shape=Descriptor, depth=QUEUED_PACKETS, init=[], attrs={"ram_style": "distributed"}
         )
-        m.submodules.sender = sender = PacketSender(self._stream, depth=self._depth, record_words=self._record_words)
+        m.submodules.sender = sender = PacketSender(self._stream, depth=self._depth)
         write, read = ring.write_port(), ring.read_port()
         queue_write, queue_read = queue.write_port(), queue.read_port(domain="comb")
 
@@ -192,7 +192,7 @@ class PacketBuffer(wiring.Component):
             m.d.sync += closed.eq(1)
 
         # A word is written a clock later, long before its packet can be read.
-        m.d.sync += [write.en.eq(put), write.data.eq(self.i.payload.data)]
+        m.d.sync += [write.en.eq(put), write.data.eq(self.i.payload)]
         with m.If(write.en):
             m.d.sync += write.addr.eq(write.addr + 1)
 
@@ -232,7 +232,8 @@ class PacketBuffer(wiring.Component):
             queue_read.addr.eq(sent),
             sender.i_waiting.eq(described != sent),
             sender.i_head.eq(queue_read.data),
-            sender.i_data.eq(read.data),
+            sender.i_data.eq(read.data.data),
+            sender.i_record_end.eq(read.data.last),
             read.addr.eq(sender.o_address),
             read.en.eq(sender.o_read),
         ]

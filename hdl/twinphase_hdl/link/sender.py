@@ -21,21 +21,21 @@ class Descriptor(data.Struct):
 class PacketSender(wiring.Component):
     """Sends packets of one stream, whose payloads lie in a memory of ``depth`` words, and counts their records.
 
-    Payloads lie one behind the other, all round the memory, or every one is a single record that begins at address 0.
+    Payloads lie one behind the other, all round the memory, or every one is a single record that begins at address 0 (``single``).
 
     Parameters
     ----------
     stream_number : Stream
     depth : int
-    record_words : int or None
-        Words of every record. None: every payload is a single record.
+    single : bool
 
     Members
     -------
     i_waiting : In(1) - a closed packet is there, and ``i_head`` describes the oldest one.
     i_head : In(Descriptor)
     o_sent : Out(1) - strobe: the oldest packet is done with; ``i_waiting`` and ``i_head`` tell of the next one a clock later.
-    o_address, o_read : Out, Out(1) - read port of the memory: ``i_data`` is the word a clock after ``o_read``.
+    o_address, o_read : Out, Out(1) - read port of the memory: ``i_data`` is the word a clock after ``o_read``, ``i_record_end`` tells
+        that it is the last of its record (not if ``single``).
     o_taken : Out(1) - strobe: the word at ``o_address`` is taken.
     i_data : In(32)
     o : Out(word_stream()) - packets, ``last`` on the last word.
@@ -44,9 +44,9 @@ class PacketSender(wiring.Component):
     Latency: 4 clocks to the first word. Throughput: a word per clock, one clock between packets. Overflow: none.
     """
 
-    def __init__(self, stream_number: packets.Stream, *, depth: int, record_words: int | None):
+    def __init__(self, stream_number: packets.Stream, *, depth: int, single: bool = False):
         self._stream = stream_number
-        self._record_words = record_words
+        self._single = single
         super().__init__(
             {
                 "i_waiting": In(1),
@@ -56,6 +56,7 @@ class PacketSender(wiring.Component):
                 "o_read": Out(1),
                 "o_taken": Out(1),
                 "i_data": In(32),
+                **({} if single else {"i_record_end": In(1)}),
                 "o": Out(word_stream()),
                 "o_idle": Out(1),
             }
@@ -68,8 +69,8 @@ class PacketSender(wiring.Component):
         active = Signal()
         index = Signal(range(packets.HEADER_WORDS + packets.MAX_PAYLOAD_WORDS))
         sequence = Signal(32)
-        records = sequence if self._record_words is None else Signal(32, name="records")
-        """Whole records in the payload words taken."""
+        records = sequence if self._single else Signal(32, name="records")
+        """Of the packets before."""
         before_last = Signal.like(index)
         in_payload = Signal()
         """index >= HEADER_WORDS."""
@@ -135,15 +136,16 @@ class PacketSender(wiring.Component):
             ]
         with m.If(self.o_taken):
             m.d.sync += self.o_address.eq(self.o_address + 1)
-        if self._record_words is None:
+        if self._single:
             with m.If(~active):
                 m.d.sync += self.o_address.eq(0)
         else:
-            word = Signal(range(self._record_words))
-            with m.If(self.o_taken):
-                m.d.sync += word.eq(word + 1)
-                with m.If(word == self._record_words - 1):
-                    m.d.sync += [word.eq(0), records.eq(records + 1)]
+            # A packet's records are counted on their way out, long before the next packet's header tells of them.
+            record_end = Signal()
+            with m.If(advance):
+                m.d.sync += record_end.eq(self.i_record_end)  # out of block RAM, too
+                with m.If(record_end & fetched & ~fetched_header):
+                    m.d.sync += records.eq(records + 1)
         with m.If(self.o_sent):
             m.d.sync += [active.eq(0), sequence.eq(sequence + 1)]
         return m

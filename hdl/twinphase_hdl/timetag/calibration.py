@@ -137,7 +137,10 @@ class Calibration(wiring.Component):
         with m.If(passes.o_clear_total | reset):
             m.d.sync += total.eq(0)
         # The mask is of lowest bits. What is known of the higher ones is a clock old: when they moved, the low ones have become 0.
-        full = Cat((total[k] | ~self.i_step_mask[k]) for k in range(tdc.MAX_CAL_LAST))
+        # The low bits have a copy of the mask near to them; nothing else may be merged with it.
+        low_mask = Signal(LOW_BITS, attrs={"keep": 1})
+        m.d.sync += low_mask.eq(self.i_step_mask[:LOW_BITS])
+        full = total[: tdc.MAX_CAL_LAST] | ~Cat(low_mask, self.i_step_mask[LOW_BITS:])
         full_high = Signal()
         m.d.sync += full_high.eq(full[LOW_BITS:].all())
         full_step = full[:LOW_BITS].all() & full_high
@@ -147,14 +150,16 @@ class Calibration(wiring.Component):
         past = Signal(width_for(busy_clocks), init=1)  # clocks of this busy time
         last_clock, next_is_last = Signal(), past == state_after(busy_clocks - 2, len(past))
         waiting = Signal()
-        start_table, start_dump, start = Signal(), Signal(), Signal()
+        start_table, dumps, start_dump, restarts, start = (Signal() for _ in range(5))
         started = Signal()  # the passes begin a clock later: that a busy time begins is known late in a clock
         m.d.comb += [
             self.o_collected.eq(hit & ~busy & ~hold & ~reset),
             start_table.eq(self.o_collected & full_step),
-            start_dump.eq((asks | waiting) & (~busy | last_clock) & ~start_table & ~reset),
-            self.o_restarted.eq(self.i_restart & ~busy & ~hold & ~reset & ~start_table & ~start_dump),
-            start.eq(start_table | start_dump | self.o_restarted | reset),
+            dumps.eq((asks | waiting) & (~busy | last_clock) & ~reset),
+            restarts.eq(self.i_restart & ~busy & ~hold & ~reset),
+            start_dump.eq(dumps & ~start_table),
+            self.o_restarted.eq(restarts & ~start_table & ~dumps),
+            start.eq(start_table | dumps | restarts | reset),
             self.o_accepted.eq(making & ~passes.o_refused & next_is_last & ~reset),
             self.o_busy.eq(busy),
         ]
