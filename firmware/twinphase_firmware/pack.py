@@ -1,4 +1,4 @@
-"""Takes registers around multipliers and block RAM into these blocks, which have registers of their own.
+"""Takes registers around multipliers and block RAM into these blocks, which have registers of their own, and ends carry chains.
 
 ``synth_ecp5`` leaves every register in the fabric, where a route lies between it and the block; at speed grade 6 a multiplier or a
 block RAM and two routes are all of an 8 ns clock. A build runs this between synthesis and placement: ``python pack.py NETLIST.json``
@@ -6,6 +6,8 @@ rewrites Yosys's netlist in place. It stands alone, since a build may run it els
 
 * MULT18X18D: every bit of both operands comes from a plain register, and every bit of the product goes into one and nowhere else.
 * DP16KD: every bit of an output port goes into a register and nowhere else, all of them with one enable.
+
+* CCU2C: a carry that nothing looks at is left open. nextpnr adds a cell of two LUTs to bring it out of its chain otherwise.
 
 A plain register is a flip-flop at the rising edge that starts at 0, without enable, set or reset; that of a block RAM may have an
 enable. Registers that something else looks at as well stay where they are for it.
@@ -66,6 +68,10 @@ class Netlist:
         connections[port] = [bit]
         self.cells[cell]["port_directions"][port] = "input"
         self._loads[bit].add((cell, port))
+
+    def is_read(self, bit: Bit) -> bool:
+        """Something looks at it."""
+        return bool(self._loads[bit])
 
     def drop(self, cell: str) -> None:
         """Removes a cell."""
@@ -173,6 +179,11 @@ def _pack_ram(netlist: Netlist, name: str) -> int:
     return taken
 
 
+def _end_chain(cell: dict[str, Any], netlist: Netlist) -> None:
+    if not netlist.is_read(cell["connections"]["COUT"][0]):
+        cell["connections"]["COUT"] = ["x"]
+
+
 _PACKERS = {"MULT18X18D": _pack_multiplier, "DP16KD": _pack_ram}
 
 
@@ -181,6 +192,9 @@ def pack(design: dict[str, Any]) -> dict[str, int]:
     netlist = Netlist(design)
     blocks = [(name, cell["type"]) for name, cell in netlist.cells.items() if cell["type"] in _PACKERS]
     taken = {name: _PACKERS[kind](netlist, name) for name, kind in blocks}
+    for cell in netlist.cells.values():
+        if cell["type"] == "CCU2C":
+            _end_chain(cell, netlist)
     return {name: count for name, count in taken.items() if count}
 
 

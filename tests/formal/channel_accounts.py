@@ -115,6 +115,10 @@ class ChannelAccounts(wiring.Component):
             Assert(fifo.claimed == in_front + fifo.staged + fifo.loaded + fifo.advanced, "claimed"),
             Assert(fifo.claimed <= self.FRONT_DEPTH, "front depth"),
             Assert(fifo.unread == (unread != 0), "unread"),
+            Assert(fifo.read_next == (fifo.read_count + 1)[: len(fifo.read_count)], "next to be read"),
+            Assert(
+                fifo.front_read_next == (fifo.front_read_count + 1)[: len(fifo.front_read_count)], "next of the front"
+            ),
             Assert(
                 fifo.o_level == in_front + fifo.staged + fifo.loaded + unread + fifo.entering + fifo.o_valid, "level"
             ),

@@ -73,6 +73,11 @@ class QueueProof(wiring.Component):
             Assert(queue.claimed == in_front + queue.staged + queue.loaded + queue.advanced, "claimed"),
             Assert(queue.claimed <= self.FRONT_DEPTH, "front depth"),
             Assert(queue.unread == (unread != 0), "unread"),
+            Assert(queue.read_next == (queue.read_count + 1)[: len(queue.read_count)], "next to be read"),
+            Assert(
+                queue.front_read_next == (queue.front_read_count + 1)[: len(queue.front_read_count)],
+                "next of the front",
+            ),
             Assert(
                 queue.o_level == in_front + queue.staged + queue.loaded + unread + queue.entering + queue.o_valid,
                 "level",

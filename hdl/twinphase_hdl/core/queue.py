@@ -68,8 +68,10 @@ class Queue(wiring.Component):
         self.front = memory.Memory(shape=width, depth=front_depth, init=[], attrs={"ram_style": "distributed"})
         self.write_count = Signal(range(2 * depth))
         self.read_count = Signal(range(2 * depth))
+        self.read_next = Signal(range(2 * depth), init=1)  # read_count + 1, so that it needs only be compared
         self.front_write_count = Signal(range(2 * front_depth))
         self.front_read_count = Signal(range(2 * front_depth))
+        self.front_read_next = Signal(range(2 * front_depth), init=1)
         self.front_valid = Signal()  # front_write_count != front_read_count
         self.advanced = Signal()  # an entry left the front in the clock before
         self.claimed = Signal(
@@ -104,8 +106,8 @@ class Queue(wiring.Component):
             straight.eq(self.i_push & room & ~behind),
             arriving.eq(straight | self.staged),
             advance.eq(self.front_valid & (~self.o_valid | self.i_pop)),
-            last.eq((self.front_write_count - self.front_read_count)[: len(self.front_write_count)] == 1),
-            last_unread.eq((self.write_count - self.read_count)[: len(self.write_count)] == 1),
+            last.eq(self.front_write_count == self.front_read_next),
+            last_unread.eq(self.write_count == self.read_next),
             self.o_full.eq(self.o_level[-1]),
             self.o_pending.eq(~self.o_valid & (self.front_valid | behind | self.i_push)),
             write.addr.eq(self.write_count),
@@ -142,12 +144,13 @@ class Queue(wiring.Component):
             m.d.sync += self.claimed.eq(self.claimed + Mux(claims, 1, -1))
         with m.If(self.i_push ^ self.i_pop):
             m.d.sync += self.o_level.eq(self.o_level + Mux(self.i_push, 1, -1))
-        for moves, count in (
-            (write.en, self.write_count),
-            (read.en, self.read_count),
-            (arriving, self.front_write_count),
-            (advance, self.front_read_count),
-        ):
+        for moves, count in ((write.en, self.write_count), (arriving, self.front_write_count)):
             with m.If(moves):
                 m.d.sync += count.eq(count + 1)
+        for moves, count, following in (
+            (read.en, self.read_count, self.read_next),
+            (advance, self.front_read_count, self.front_read_next),
+        ):
+            with m.If(moves):
+                m.d.sync += [count.eq(following), following.eq(following + 1)]
         return m
