@@ -9,7 +9,6 @@ from twinphase_spec import packets
 from twinphase_spec.packets import RegisterOp, RegisterStatus, Stream
 
 from .registers import ADDRESS_BITS
-from .skid import Skid
 
 READ_AHEAD = 8
 """Words read from the bank before the link has taken them."""
@@ -54,11 +53,12 @@ class RegisterControl(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.ahead = ahead = fifo.SyncFIFO(width=32, depth=READ_AHEAD)
-        m.submodules.way_in = way_in = Skid()
-        m.submodules.way_out = way_out = Skid()
-        wiring.connect(m, wiring.flipped(self.i), way_in.i)
-        wiring.connect(m, way_out.o, wiring.flipped(self.o))
-        request, response = way_in.o, way_out.i
+        # Both ways through a register.
+        request, response = word_stream().create(), word_stream().create()
+        for source, target in ((self.i, request), (response, self.o)):
+            m.d.comb += source.ready.eq(~target.valid | target.ready)
+            with m.If(source.ready):
+                m.d.sync += [target.valid.eq(source.valid), target.payload.eq(source.payload)]
         request_id = Signal(32)
         operation = Signal(16)
         payload_words = Signal(16)

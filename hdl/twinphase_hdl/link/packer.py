@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 from twinphase_hdl.types import Word, word_stream
 from twinphase_spec import packets, units
 
-from .sender import Descriptor, PacketSender
+from .sender import PacketSender
 
 QUEUED_PACKETS = 16
 """Closed packets that wait for the link, at most."""
@@ -33,7 +33,7 @@ class PacketBuffer(wiring.Component):
     i_enable : In(1) - 0: records are taken and forgotten, neither accepted nor lost; no heartbeats. It acts on the records of a
         clock later.
     i_clock : In(51) - clock count; it acts on the input of two clocks later.
-    i_base : In(51) - base of the open packet in clocks, used when it holds a record and ``own_base`` is set.
+    i_base : In(51) - base of the open packet in clocks, a multiple of 2^12, used when it holds a record and ``own_base`` is set.
     i_refuse : In(1) - the record that starts in this clock is not to be admitted; 0 within a record.
     i_lost : In(2) - so many records were lost before they reached this.
     i_flush : In(1) - strobe: what has come until now is to leave.
@@ -88,9 +88,12 @@ class PacketBuffer(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.ring = ring = memory.Memory(shape=Word, depth=self._depth, init=[])
-        # Sixteen entries belong into LUT RAM; block RAM would be five blocks per stream.
+        # Sixteen entries belong into LUT RAM; block RAM would be four blocks per stream.
+        period_clock_bits = packets.T2_TIME_BITS - units.FRACTION_BITS if self._own_base else 0
+        """Low bits of the base in clocks that are always 0."""
+        described_as = data.StructLayout({"words": 9, "base": units.CLOCK_BITS - period_clock_bits, "lost": 64})
         m.submodules.queue = queue = memory.Memory(
-            shape=Descriptor, depth=QUEUED_PACKETS, init=[], attrs={"ram_style": "distributed"}
+            shape=described_as, depth=QUEUED_PACKETS, init=[], attrs={"ram_style": "distributed"}
         )
         m.submodules.sender = sender = PacketSender(self._stream, depth=self._depth)
         write, read = ring.write_port(), ring.read_port()
@@ -206,13 +209,11 @@ class PacketBuffer(wiring.Component):
             lost_before.eq(Mux(enabled, self.i_lost, 0)),
             describe.eq(close),
             queue_write.data.words.eq(limit - places),
-            queue_write.data.base_clock.eq(former_clock),
+            queue_write.data.base.eq(former_clock[period_clock_bits:]),
         ]
         if self._own_base:
-            period_clock_bits = packets.T2_TIME_BITS - units.FRACTION_BITS
-            m.d.sync += queue_write.data.base_clock.eq(
-                Mux(filled, self.i_base, former_clock[period_clock_bits:] << period_clock_bits)
-            )
+            with m.If(filled):
+                m.d.sync += queue_write.data.base.eq(self.i_base[period_clock_bits:])
         m.d.comb += [
             queue_write.en.eq(describe),
             queue_write.data.lost.eq(lost),
@@ -231,7 +232,9 @@ class PacketBuffer(wiring.Component):
             queue_write.addr.eq(described),
             queue_read.addr.eq(sent),
             sender.i_waiting.eq(described != sent),
-            sender.i_head.eq(queue_read.data),
+            sender.i_head.words.eq(queue_read.data.words),
+            sender.i_head.base_clock.eq(queue_read.data.base << period_clock_bits),
+            sender.i_head.lost.eq(queue_read.data.lost),
             sender.i_data.eq(read.data.data),
             sender.i_record_end.eq(read.data.last),
             read.addr.eq(sender.o_address),

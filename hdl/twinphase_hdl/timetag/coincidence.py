@@ -79,28 +79,38 @@ class Coincidences(wiring.Component):
 
         # First stage: a tag and the coincidences that are left to examine.
         epochs, left = Signal(Epochs), Signal(COUNT)
-        more, next_tag = Signal(), Signal()  # more than one is left
+        next_tag = Signal(
+            init=1
+        )  # the first stage takes what comes; a register, so that it may move all that is before it
+        next_valid, next_left = Signal(), Signal(COUNT)
         lowest = Cat(left[v] & ~left[:v].any() for v in range(COUNT))
         decoded = (1 << self.i.payload.channel[:bits])[: self._channels]
-        of_channel = Cat((mask & decoded).any() for mask in masks)
+        next_both = Signal()
         m.d.comb += [
             chosen[0].eq(lowest),
             go.eq(~both),
-            next_tag.eq(~valid[0] | (go & ~more)),
             self.i.ready.eq(next_tag),
+            next_valid.eq(Mux(next_tag, self.i.valid, valid[0])),
+            next_left.eq(left),
         ]
         with m.If(next_tag):
+            m.d.comb += next_left.eq(Cat((mask & decoded).any() for mask in masks))
             m.d.sync += [
-                valid[0].eq(self.i.valid),
                 reals[0].eq(1),
                 tags[0].eq(self.i.payload),
                 members[0].eq(decoded),
                 epochs.eq(self.i_epochs),
-                left.eq(of_channel),
-                more.eq(_several(of_channel)),
             ]
         with m.Elif(go):
-            m.d.sync += [reals[0].eq(0), left.eq(left & ~lowest), more.eq(_several(left & ~lowest))]
+            m.d.comb += next_left.eq(left & ~lowest)
+            m.d.sync += reals[0].eq(0)
+        more = Signal()  # more than one is left
+        m.d.sync += [
+            valid[0].eq(next_valid),
+            left.eq(next_left),
+            more.eq(_several(next_left)),
+            next_tag.eq(~next_valid | ~(next_both | _several(next_left))),
+        ]
         others, epochs_2, enters = Signal(self._channels), Signal(Epochs), Signal()
         mask = reduce(or_, (masks[v] & lowest[v].replicate(self._channels) for v in range(COUNT)))
         with m.If(go):
@@ -171,8 +181,9 @@ class Coincidences(wiring.Component):
             ]
         with m.Else():
             m.d.sync += real.eq(0)
+        m.d.comb += next_both.eq(go & valid[4] & reals[4] & completes.any())
         m.d.sync += [
-            both.eq(go & valid[4] & reals[4] & completes.any()),
+            both.eq(next_both),
             self.o_left.eq(self.o.valid & real),
             self.o_left_channel.eq(tags[5].channel),
             self.o_virtual.eq(virtual & (self.o.valid & ~real).replicate(COUNT)),
