@@ -103,7 +103,11 @@ class RegisterControl(wiring.Component):
         )
         # A request is seven words long at least: what follows from its header is there before its payload.
         m.d.sync += [
-            count_good.eq((count != 0) & (count <= packets.MAX_REGISTER_WORDS)),
+            count_good.eq(
+                count[: len(left)].any()
+                & (count[: len(left)] <= packets.MAX_REGISTER_WORDS)
+                & ~count[len(left) :].any()
+            ),
             length_good.eq(count == payload_words),
             repeated.eq(any_write & (request_id == last_write)),
             mapped.eq(address[ADDRESS_BITS:] == 0),

@@ -155,7 +155,8 @@ class Coincidences(wiring.Component):
         # Fourth stage: whether that is within the window. Fifth stage: whether the tag completes the coincidence.
         within = Signal()
         with m.If(go):
-            m.d.sync += within.eq(exists_3 & (since <= window))
+            within_reach = ~since[len(window) :].any()
+            m.d.sync += within.eq(exists_3 & within_reach & (since[: len(window)] <= window))
         completes = Signal(COUNT)
         for v in range(COUNT):
             fresh = Signal(self._channels, name=f"fresh_{v}")

@@ -50,7 +50,7 @@ class Pulser(wiring.Component):
             self.o_idle.eq(~self.i_enable & ~self.o_pulse & ~self.o_pin),
         ]
         m.d.sync += [
-            short.eq(self.i_period < SHORT_PERIOD),
+            short.eq(~self.i_period[SHORT_PERIOD.bit_length() - 1 :].any()),
             self.o_pulse.eq(ends),
             self.o_fine.eq(self.i_fine),
             later.eq(Cat(self.o_pulse, later)),
