@@ -104,14 +104,15 @@ class Scale(wiring.Component):
         phis = Signal(ERROR_BITS, init=~tdc.scale_target(self._lanes) & (1 << ERROR_BITS) - 1)
         tents = Signal(unit_log + hits_log + 1, init=~tdc.tent_target(self._lanes) & (1 << unit_log + hits_log + 1) - 1)
         next_phis, next_tents = Signal.like(phis), Signal.like(tents)
-        ends = added & (hits == state_after((1 << hits_log) - 1, len(hits)))
+        one_left = Signal()
+        ends = added & one_left
         restart_window = Signal()
         m.d.comb += [next_phis.eq(phis + phi), next_tents.eq(tents + tent)]
         m.d.sync += [phis.eq(next_phis), tents.eq(next_tents)]
         with m.If(added):
-            m.d.sync += hits.eq(next_state(hits))
+            m.d.sync += [hits.eq(next_state(hits)), one_left.eq(hits == state_after((1 << hits_log) - 2, len(hits)))]
         with m.If(ends | restart_window):
-            m.d.sync += [phis.eq(phis.init), tents.eq(tents.init), hits.eq(hits.init)]
+            m.d.sync += [phis.eq(phis.init), tents.eq(tents.init), hits.eq(hits.init), one_left.eq(0)]
 
         # Registers that turn by one enable, lowest bit first; ``comes`` enters as the highest.
         error, mean = Signal(ERROR_BITS), Signal(ERROR_BITS)
