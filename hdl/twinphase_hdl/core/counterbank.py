@@ -1,16 +1,16 @@
 """Many wide counters in block RAM, and their values of one instant for the COUNTERS memory and the STATUS stream."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import reduce
 from operator import or_
 
-from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import In, Out
 
 from twinphase_hdl.core.add import with_carry
 from twinphase_hdl.core.shiftcount import count_of, counting
+from twinphase_hdl.core.steps import STROBE, Balance, accumulator_shape, check_steps
 from twinphase_hdl.types import KeptRecord
 from twinphase_spec import packets, units
 
@@ -22,18 +22,6 @@ PATIENCE = 128
 """Clocks with something to add after which a sweep begins."""
 SPARE_CLOCKS = STAGES + 2
 """Between two captures, beside the words of a sweep."""
-STROBE = range(0, 2)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Balance:
-    """A counter that adds up no steps: the sum of other counters less that of others, for numbers that fit into half of the width.
-
-    ``came``, ``went``: names of counters between the last `Balance` and this one.
-    """
-
-    came: tuple[str, ...]
-    went: tuple[str, ...]
 
 
 class Kind(data.Struct):
@@ -43,11 +31,6 @@ class Kind(data.Struct):
     is_strobe: 1
     is_signed: 1
     is_high: 1
-
-
-def accumulator_shape(step: range, clocks: int) -> Shape:
-    """Smallest shape that holds every sum of ``clocks`` steps."""
-    return Shape.cast(range(min(step.start * clocks, 0), max((step.stop - 1) * clocks, 1) + 1))
 
 
 class CounterBank(wiring.Component):
@@ -95,21 +78,7 @@ class CounterBank(wiring.Component):
         most = MEMORY_WORDS // 2 - 1
         if not 1 <= len(steps) <= most:
             raise ValueError(f"CounterBank: there are {len(steps)} counters beside the clock; allowed: 1 to {most}")
-        before: set[str] = set()
-        for name, step in steps.items():
-            if isinstance(step, Balance):
-                if unknown := {*step.came, *step.went} - before:
-                    raise ValueError(
-                        f"CounterBank: the balance {name} is over {', '.join(sorted(unknown))}; "
-                        "allowed: counters between the last balance and this one"
-                    )
-                before = set()
-                continue
-            before.add(name)
-            if not step or step.step != 1 or step == range(0, 1):
-                raise ValueError(
-                    f"CounterBank: {name} has the steps {step}; allowed: a range like range(0, 2) or range(-2, 3)"
-                )
+        check_steps(steps)
         if width % 2 or not 4 <= width <= 64:
             raise ValueError(f"CounterBank: width is {width}; allowed: even numbers from 4 to 64")
         self._counters = 1 + len(steps)

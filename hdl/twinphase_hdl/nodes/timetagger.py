@@ -5,7 +5,8 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from twinphase_hdl.core.along import delayed
-from twinphase_hdl.core.counterbank import Balance, CounterBank
+from twinphase_hdl.core.counterbank import CounterBank
+from twinphase_hdl.core.steps import Balance
 from twinphase_hdl.core.timebase import Timebase
 from twinphase_hdl.link.link import NodeLink
 from twinphase_hdl.link.registers import RegisterBank

@@ -7,7 +7,8 @@ from hdl_core_bench import simulate
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from twinphase_hdl.core.counterbank import Balance, CounterBank
+from twinphase_hdl.core.counterbank import CounterBank
+from twinphase_hdl.core.steps import Balance
 from twinphase_spec import packets
 
 STEPS = {
@@ -115,6 +116,7 @@ def test_snapshots_show_every_step_before_their_clock(data) -> None:
             count = ctx.get(dut.o_snapshot_count)
         while not ctx.get(dut.o_idle):
             await run.step(ctx, {}, i_status_enable=1)
+        await run.step(ctx, {}, i_status_enable=1)  # the record's last word
         assert count <= ctx.get(dut.o_snapshot_count) <= 1 + len(set(asks))
         shown = await read_all(ctx, dut, counters)
         assert shown == run.before[shown[0]]
@@ -197,6 +199,7 @@ def test_a_waiting_link_delays_snapshots_but_no_sweep() -> None:
             )
         while not ctx.get(dut.o_idle):
             await run.step(ctx, {})
+        await run.step(ctx, {})
         assert ctx.get(dut.o_snapshot_count) == 2
         (record,) = run.records
         sent = run.values(record)
