@@ -257,9 +257,12 @@ class Scale(wiring.Component):
             turn(extended)
             turn(start)
         work = 6 * TURNS + 2 * SHIFT_CLOCKS + 1
-        asks = place == tdc.SCALE_CLOCKS - self._y4_clocks - 3 - work
+        asked = tdc.SCALE_CLOCKS - self._y4_clocks - 3 - work
+        asks = place == asked
+        m.d.sync += self.o_restart.eq(0)
         with m.If(at["wait"]):
-            m.d.comb += self.o_restart.eq(asks & (over | (~before & low) | (uneven != seen)))
+            # Known a clock before, so that the question begins with a register.
+            m.d.sync += self.o_restart.eq((place == asked - 1) & (over | (~before & low) | (uneven != seen)))
             m.d.sync += moved.eq(self.i_restarted)
         with m.If(at["act"]):
             # The first hit that the new sigma acts on is at the input in the clock after the question.
