@@ -28,10 +28,20 @@ ENCODER_GROUP = 16
 GROUP_CODES = 16
 MIN_GROUPS = 4
 
+MEASURED = 8
+"""Quarter ticks (2 ps): an entry that would be this close to the end of the span, or beyond, is not measured but continued."""
+FIT_NEAR = 16
+FIT_FAR = 80
+"""A continued entry lies on the line through those so many codes before it: one and five periods of the taps' pattern (8 taps).
+
+The table is accepted with a last code of 80 at least. Through a single period the line would carry the random place of two taps
+five times as far.
+"""
+
 WINDOW_LOG = 14
-GEAR_LIMIT_FRACTION = 0.8e-3
+GEAR_LIMIT_FRACTION = 1.25e-3
 FAST_WINDOWS = 128
-MEAN_SHIFT = 3
+MEAN_SHIFT = 2
 RESTART = 1 << 17
 """Change of the extended sigma (2^-9) after which the histogram starts again."""
 SCALE_CLOCKS = 256
@@ -110,18 +120,19 @@ def full_gain_shift(lanes: int) -> int:
 
 
 def gains(lanes: int) -> dict[str, tuple[int, int]]:
-    """``{"fast": (gain shift, rate shift), "slow": ...}``: left shifts of err (negative: right).
+    """``{"fastest": (gain shift, rate shift), "fast": ..., "slow": ...}``: left shifts of err (negative: right).
 
-    alpha 1/4 and beta 1/64, or 1/32 and 1/2048. A window's err has a noise of 8.1e-4 of scale; the slow gear leaves 1.3e-4. The
-    fast gear's rate has to be quiet, as it goes on into the slow one: with beta 1/32 it threw that out of its lock again.
+    alpha 1/2 and beta 1/16, 1/4 and 1/64, 1/32 and 1/2048. A window's err has a noise of 8.1e-4 of scale; the slow gear leaves
+    1.3e-4. The fastest is for the few windows in which the mean error is large: it takes over a rate that has just begun. The
+    rate of the fast gear has to be quiet, as it goes on into the slow one: with beta 1/32 it threw that out of its lock again.
     """
     full = full_gain_shift(lanes)
-    return {"fast": (full - 2, full - 6), "slow": (full - 5, full - 11)}
+    return {"fastest": (full - 1, full - 4), "fast": (full - 2, full - 6), "slow": (full - 5, full - 11)}
 
 
 def gear_limit(lanes: int) -> int:
-    """|mean err| from which the scale is moving: a scale error of 0.8e-3, 3.8 sigma of the mean of eight windows.
+    """|mean err| from which the scale is moving: a scale error of 1.25e-3, 4.1 sigma of the mean of some four windows.
 
-    Chance alone reaches it once in some 16 000 windows (4 minutes at 1 Mcps), and then costs 128 windows in the fast gear.
+    Chance alone reaches it once in some 25 000 windows (7 minutes at 1 Mcps), and then costs 128 windows in the fast gear.
     """
     return round(GEAR_LIMIT_FRACTION * (full_scale(lanes) << WINDOW_LOG) * 63 / 2048)

@@ -327,6 +327,7 @@ async def one_table_for_both_polarities(dut: Any) -> None:
     assert not line.uneven_windows
     await bench.settle()
     assert not line.nonuniform
+    await bench.run(stimuli, 2000, lambda: line.hits == 0)  # the window that has begun is of one light
     # One code only, then even light: both start the histogram again, and the scale stays.
     for only, restarts in (([0], 2), (None, 3)):
         light.only = only

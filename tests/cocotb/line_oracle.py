@@ -134,11 +134,13 @@ class Line:
         if self.uneven:
             return
         self.mean += (error - self.mean) >> tdc.MEAN_SHIFT
+        gear = "fastest"
         if abs(self.mean) >= GEAR_LIMIT[lanes]:
             self.fast = tdc.FAST_WINDOWS
-        elif self.fast:
-            self.fast -= 1
-        gain, rate = tdc.gains(lanes)["fast" if self.fast else "slow"]
+        else:
+            self.fast = max(0, self.fast - 1)
+            gear = "fast" if self.fast else "slow"
+        gain, rate = tdc.gains(lanes)[gear]
         self.rate = saturated(self.rate + shifted(error, rate))
         wanted = self.extended + self.rate + shifted(error, gain)
         self.extended = saturated(wanted)
@@ -174,13 +176,14 @@ class Line:
             interior = groups[used[0] + 1 : used[-1]]
             if len(interior) < tdc.MIN_GROUPS or not min(interior) or 2 * max(interior) > 3 * min(interior):
                 return None
-            end = max(code for code in range(self.codes) if h[code])
-            mean = groups[end // 16 - 1] // 16 if end >= 16 else 0
-            a = 0
+            a, full = 0, tdc.full_scale(self.lanes)
             for code in range(self.codes):
-                w = h[code] if code <= end else mean
-                tables[p][code] = min(tdc.x_max(self.lanes), (2 * a + w) * tdc.full_scale(self.lanes) // (2 * n))
-                a += max(w, mean) if code == end else w
+                x = (2 * a + h[code]) * full // (2 * n)
+                if code >= tdc.FIT_FAR and x >= full - tdc.MEASURED:
+                    near, far = tables[p][code - tdc.FIT_NEAR], tables[p][code - tdc.FIT_FAR]
+                    x = min(tdc.x_max(self.lanes), (5 * near - far) >> 2)
+                tables[p][code] = x
+                a += h[code]
         return tables
 
 

@@ -93,7 +93,7 @@ class Line:
         calibration = self.calibrations[chain]
         borders = self.borders(seconds)[chain]
         x = calibration.table[polarity]
-        y = scaled(x, calibration.sigma) * QUARTER_PS
+        y = np.minimum(scaled(x, calibration.sigma) * QUARTER_PS, self.model.span_ps)  # as the fine time ends there
         return linearity_of(y, borders)
 
     def borders(self, seconds: float = 0.0) -> list[np.ndarray]:

@@ -36,8 +36,6 @@ class Evenness(wiring.Component):
         The group's sum, highest bit first; the same in both passes.
     i_done : 1
         After each pass.
-    o_last : bits
-        Sum of the group before the last that is not zero (0 if there is none), not during a pass.
     o_even : 1
         After one more pass, with ``i_commit`` low, behind the last group.
 
@@ -52,7 +50,6 @@ class Evenness(wiring.Component):
                 "i_commit": In(1),
                 "i_bit": In(1),
                 "i_done": In(1),
-                "o_last": Out(bits),
                 "o_even": Out(1),
             }
         )
@@ -83,7 +80,6 @@ class Evenness(wiring.Component):
             for ring, takes, bit in (
                 (most, take_most, old),
                 (least, take_least, old),
-                (self.o_last, take_before, old),
                 (before, take_before, self.i_bit),
             ):
                 m.d.sync += ring.eq(Cat(Mux(takes, bit, ring[-1]), ring[:-1]))
@@ -109,5 +105,5 @@ class Evenness(wiring.Component):
             m.d.sync += [
                 signal.eq(0) for signal in (some, above, not_above, below, not_below, v, seen, interior, gap, holes)
             ]
-            m.d.sync += [ring.eq(0) for ring in (most, least, before, self.o_last)]
+            m.d.sync += [ring.eq(0) for ring in (most, least, before)]
         return m

@@ -32,9 +32,6 @@ STAGES = (
     "committed",
     "judge",
     "judged",
-    "find",
-    "found",
-    "compare",
     "divide",
     "extend",
     "rewrite_from",
@@ -48,12 +45,12 @@ class Passes(wiring.Component):
     """What follows each other in a busy time; docs/timetagger.md, "Calibration" and "Dump".
 
     ``drain`` waits until the last hits are counted. A table: ``full`` compares n with 2^LAST, bit by bit; per polarity ``count`` adds
-    up n_p and finds the last code l, ``group`` .. ``committed`` give each group's sum to `Evenness` (twice), ``judge`` asks it,
-    ``find`` .. ``compare`` compare l's width with the mean one, and ``divide`` makes an entry by `Quotient`: a bin is scanned twice,
-    so that the accumulator goes from 2 A to 2 A + W to the next 2 A; ``extend`` corrects l for the codes beyond. Then ``rewrite``
-    goes over all bins, whose sum is the new n. For a dump, ``dump`` scans each bin.
+    up n_p, ``group`` .. ``committed`` give each group's sum to `Evenness` (twice), ``judge`` asks it, and ``divide`` makes an entry
+    by `Quotient`: a bin is scanned twice, so that the accumulator goes from 2 A to 2 A + H to the next 2 A. Where the first entry
+    is at the end of the span ``extend`` takes over: the accumulator becomes 5 times an earlier entry, less another, and the divisor
+    one that makes a quarter of it. Then ``rewrite`` goes over all bins, whose sum is the new n. For a dump, ``dump`` scans each bin.
 
-    A stage is a flip-flop of its own. Stages that wait run through ticks `FIRST_TICK` .. `LAST_TICK` (``compare``: four more,
+    A stage is a flip-flop of its own. Stages that wait run through ticks `FIRST_TICK` .. `LAST_TICK` (``extend``: four more,
     ``reload``: two).
 
     Parameters
@@ -78,12 +75,15 @@ class Passes(wiring.Component):
         What is added to the accumulator; if negative, ``~addend`` sign-extended and one.
     o_scan, o_code, o_polarity, o_rewrite, o_halve : 1, code_bits, 1, 1, 1
         To the histogram.
-    i_scanned, i_code, i_count : 1, code_bits, 25
+    i_scanned, i_count : 1, 25
         From the histogram.
     o_refused : 1
         The table is refused.
+    o_table_code : code_bits
+        Code of the entry that is read or written, of ``o_polarity``.
     o_table_write, o_table_data : 1, 16
-        Entry of ``o_code`` and ``o_polarity``.
+    i_table_data : 16
+        Two clocks later.
     o_count_word, o_entry_word : 1
         Of a dump: the count is at the histogram's output, the entry at the table's.
     o_dump_done : 1
@@ -113,9 +113,10 @@ class Passes(wiring.Component):
                 "o_rewrite": Out(1),
                 "o_halve": Out(1),
                 "i_scanned": In(1),
-                "i_code": In(code_bits),
                 "i_count": In(tdc.H_BITS),
                 "o_refused": Out(1),
+                "o_table_code": Out(code_bits),
+                "i_table_data": In(tdc.X_BITS),
                 "o_table_write": Out(1),
                 "o_table_data": Out(tdc.X_BITS),
                 "o_count_word": Out(1),
@@ -132,11 +133,10 @@ class Passes(wiring.Component):
         enters: dict[str, list[Value]] = {name: [] for name in STAGES}
         leaves: dict[str, list[Value]] = {name: [] for name in STAGES}
         tick, code, polarity = Signal(5), self.o_code, self.o_polarity
-        last_code, reached, all_codes = Signal(self._code_bits), Signal(), Signal()
-        two, full, beyond = Signal(), Signal(), Signal()
-        narrow, wide = Signal(), Signal()  # the last code is below or above the mean width
+        all_codes, two, full = Signal(), Signal(), Signal()
+        at_end = Signal()  # the entry is not measured
         done = tick == LAST_TICK
-        m.d.comb += [reached.eq(code == last_code), all_codes.eq(code.all())]
+        m.d.comb += all_codes.eq(code.all())
 
         def one_of(*names: str) -> Value:
             return Cat(at[name] for name in names).any()
@@ -149,7 +149,7 @@ class Passes(wiring.Component):
             if target:
                 enters[target].append(at[source] & when)
 
-        next_code = (at["divide"] & done & ~(reached & narrow)) | (at["extend"] & done)
+        next_code = done & (at["extend"] | (at["divide"] & ~at_end))
         codes_done = next_code & all_codes
         second = two & ~polarity
         go("drain", "full", done & self.i_making)
@@ -168,14 +168,10 @@ class Passes(wiring.Component):
         go("committed", "judge", code == 0)
         go("committed", "group", code != 0)
         go("judge", "judged", done)
-        go("judged", "find")
-        go("find", "found", reached)
-        go("found", "compare", done)
-        go("compare", "divide", done)
-        go("divide", "extend", done & reached & narrow)
+        go("judged", "divide")
+        go("divide", "extend", done & at_end)
         leaves["divide"].append(codes_done)
-        leaves["extend"].append(done)
-        enters["divide"].append(at["extend"] & done & ~all_codes)
+        leaves["extend"].append(codes_done)
         enters["count_from"].append(codes_done & second)
         enters["rewrite_from"].append(codes_done & ~second)
         go("rewrite_from", "rewrite")
@@ -190,48 +186,31 @@ class Passes(wiring.Component):
         # Ticks begin with a stage; where one follows that has none, nobody looks at them.
         m.d.sync += tick.eq(tick + 1)
         waits = one_of(
-            *(
-                "drain",
-                "full",
-                "counted",
-                "grouped",
-                "look",
-                "reload",
-                "commit",
-                "judge",
-                "found",
-                "compare",
-                "divide",
-                "extend",
-            ),
+            *("drain", "full", "counted", "grouped", "look", "reload", "commit", "judge", "divide", "extend"),
             *("rewritten", "dump"),
         )
         with m.If(~waits | done | self.i_start):
-            m.d.sync += tick.eq(Cat(C(0, 1), C(1, 1), ~at["found"], at["look"], at["look"]))
+            m.d.sync += tick.eq(
+                Cat(C(0, 1), C(1, 1), ~(at["extend"] | (at["divide"] & at_end)), at["look"], at["look"])
+            )
 
         # Codes.
-        counts_on = one_of("count", "group", "rewrite") | (at["find"] & ~reached) | (at["dump"] & done) | next_code
+        counts_on = one_of("count", "group", "rewrite") | (at["dump"] & done) | next_code
         with m.If(counts_on):
             m.d.sync += code.eq(code + 1)
-        with m.If(at["drain"] | at["compare"]):
+        with m.If(at["drain"]):
             m.d.sync += code.eq(0)
         with m.If(all_codes & (at["rewrite"] | (at["dump"] & done) | next_code)):
             m.d.sync += polarity.eq(~polarity & (two | at["rewrite"] | at["dump"]))
         with m.If(at["drain"]):
             m.d.sync += [polarity.eq(0), two.eq(~self.i_shared)]
-        with m.If(next_code & reached):
-            m.d.sync += beyond.eq(1)
-        with m.If(at["count_from"] | at["rewrite_from"] | at["drain"]):
-            m.d.sync += beyond.eq(0)
-        with m.If(self.i_scanned & self.i_count.any() & one_of("count", "counted")):
-            m.d.sync += last_code.eq(self.i_code)
-        with m.If(at["count_from"]):
-            m.d.sync += last_code.eq(0)
 
         # What the stages find out.
         divisor = Signal(GROUP_SUM_BITS)
         with m.If(at["counted"]):
             m.d.sync += divisor.eq(self.i_total)
+        with m.If(at["divide"] & at_end & done):
+            m.d.sync += divisor.eq(1 << self._q_bits)
         with m.If(at["full"]):
             m.d.sync += full.eq(full & (quotient.o_bit == (~tick == self.i_last)))
         with m.If(at["drain"]):
@@ -240,60 +219,57 @@ class Passes(wiring.Component):
             m.d.sync += self.o_refused.eq(self.o_refused | ~evenness.o_even)
         with m.If(self.i_start):
             m.d.sync += self.o_refused.eq(0)
-        # The ring starts later, so that its sum is divided by GROUP_CODES.
-        inside = tick >= FIRST_TICK
-        width, mean_bit = quotient.o_bit, evenness.o_last[-1] & inside
-        with m.If(at["compare"] & (tick < FIRST_TICK - GROUP_LOG + GROUP_SUM_BITS) & ~narrow & ~wide):
-            m.d.sync += [narrow.eq(~width & mean_bit), wide.eq(width & ~mean_bit)]
-        with m.If(at["judged"]):
-            m.d.sync += [narrow.eq(0), wide.eq(0)]
+        end_bits = quotient.o_q[tdc.MEASURED.bit_length() - 1 : -1]
+        m.d.sync += at_end.eq(
+            (quotient.o_q[-1] | end_bits.all()) & (code[GROUP_LOG:] >= tdc.FIT_FAR // tdc.GROUP_CODES)
+        )
 
         # What they ask for.
-        step, first = Signal(), Signal()
+        near, far, adds, minus = Signal(), Signal(), Signal(), Signal()
+        step, first, divides = Signal(), Signal(), one_of("divide", "extend")
         m.d.comb += [
-            first.eq(at["divide"] & ticks(SCANNED + 3)),
+            first.eq(divides & ticks(SCANNED + 3)),
             self.o_scan.eq(
-                one_of("count", "group", "rewrite")
-                | (at["find"] & reached)
-                | (at["divide"] & ticks(0, 1))
-                | (at["extend"] & ticks(0, 1, 2, 3))
-                | (at["dump"] & ticks(0))
+                one_of("count", "group", "rewrite") | (at["divide"] & ticks(0, 1)) | (at["dump"] & ticks(0))
             ),
-            self.o_clear_total.eq(one_of("count_from", "group_from", "committed", "compare", "rewrite_from")),
+            self.o_clear_total.eq(
+                one_of("count_from", "group_from", "committed", "rewrite_from") | (at["extend"] & ~tick[2:].any())
+            ),
             self.o_rewrite.eq(one_of("rewrite", "rewritten")),
             self.o_halve.eq(self.o_rewrite & self.i_making & full & ~self.o_refused),
             evenness.i_start.eq(at["count_from"]),
-            evenness.i_turn.eq(one_of("look", "commit", "judge") | (at["compare"] & inside)),
+            evenness.i_turn.eq(one_of("look", "commit", "judge")),
             evenness.i_commit.eq(one_of("commit", "committed")),
             evenness.i_done.eq(at["committed"]),
             evenness.i_bit.eq(quotient.o_bit),
-            quotient.i_start.eq(at["count_from"]),
             quotient.i_sum.eq(self.i_sum),
             quotient.i_divisor.eq(divisor),
             quotient.i_load.eq(
-                (one_of("drain", "grouped", "reload", "found") & (tick == LOAD_TICK))
-                | (at["divide"] & ticks(SCANNED + 1))
+                (one_of("drain", "grouped", "reload") & (tick == LOAD_TICK)) | (divides & ticks(SCANNED + 1))
             ),
             quotient.i_first.eq(first),
             quotient.i_step.eq(step),
             self.o_table_data.eq(quotient.o_q),
+            self.o_table_code.eq(Cat(code[:GROUP_LOG], code[GROUP_LOG:] - Cat(near, C(0, 1), far))),
             self.o_count_word.eq(at["dump"] & ticks(SCANNED)),
             self.o_entry_word.eq(at["dump"] & ticks(SCANNED + 1)),
             self.o_dump_done.eq(at["dump"] & done & all_codes & polarity),
         ]
         m.d.sync += [
             step.eq(first | (step & ~ticks(SCANNED + 3 + self._q_bits))),
-            self.o_table_write.eq(at["divide"] & (tick == LAST_TICK - 1)),
+            self.o_table_write.eq(divides & (tick == LAST_TICK - 1)),
         ]
 
-        # The last code counts as full for those beyond it: less its width twice, and the mean twice.
-        minus = at["extend"] & ticks(SCANNED, SCANNED + 1)
-        tail = at["extend"] & ticks(SCANNED + 2, SCANNED + 3)
-        mean = evenness.o_last >> GROUP_LOG
+        # A line through the entries one and five groups before: five times the near one, less the far one. An entry comes two
+        # clocks after its code, and is added a clock later.
         m.d.sync += [
-            self.o_addend.eq(Mux(minus, ~Cat(self.i_count, C(0, 1)), Mux(beyond | tail, mean, self.i_count))),
-            self.o_negative.eq(minus & self.i_scanned),
+            near.eq(at["extend"] & ~tick[4]),  # beside ticks 3 to 16
+            far.eq(at["extend"] & (tick == 7)),
+            adds.eq(at["extend"] & (tick >= 4) & (tick < 10)),  # beside ticks 5 to 10
+            minus.eq(at["extend"] & (tick == 9)),
+            self.o_addend.eq(Mux(adds, self.i_table_data ^ minus.replicate(GROUP_SUM_BITS), self.i_count)),
+            self.o_negative.eq(minus),
         ]
-        with m.If(~self.i_scanned | self.i_dumping):
+        with m.If(~(self.i_scanned | adds) | self.i_dumping):
             m.d.sync += self.o_addend.eq(0)
         return m

@@ -19,18 +19,16 @@ class Quotient(wiring.Component):
     i_divisor : sum_bits - 2
         1 to 2^(sum_bits - 3), so that twice a remainder has sum_bits.
     i_first, i_step : 1
-        ``i_first`` two clocks after ``i_load``, then ``i_step`` for q_bits clocks. With neither, the remainder moves up by a bit.
+        ``i_first`` two clocks after ``i_load``, then ``i_step`` for q_bits clocks. Without steps, the remainder moves up by a bit.
     o_bit : 1
-        Bit ``sum_bits - 3`` of the remainder: with neither, the sum's bits from there downwards, from two clocks after ``i_load``.
+        Bit ``sum_bits - 3`` of the remainder: without steps, the sum's bits from there downwards, from two clocks after ``i_load``.
     o_q : q_bits
-        After the last step. A sum that is beyond the range once makes the following ones so as well, until ``i_start``.
-    i_start : 1
+        After the last step.
     """
 
     def __init__(self, *, sum_bits: int, q_bits: int):
         super().__init__(
             {
-                "i_start": In(1),
                 "i_sum": In(sum_bits),
                 "i_load": In(1),
                 "i_divisor": In(sum_bits - 2),
@@ -53,7 +51,7 @@ class Quotient(wiring.Component):
         m.d.comb += [
             less.eq(remainder[2:] - self.i_divisor),
             fits.eq(~less[-1]),
-            takes.eq(fits & (self.i_first | self.i_step)),
+            takes.eq(fits & self.i_step),
             self.o_bit.eq(remainder[self._sum_bits - 3]),
         ]
         kept = Cat(remainder[:2], Mux(takes, less[:-1], remainder[2:]))
@@ -61,10 +59,8 @@ class Quotient(wiring.Component):
         m.d.sync += [loaded.eq(0), remainder.eq(Cat(C(0, 1), kept)[: self._sum_bits] | loaded)]
         with m.If(self.i_load):
             m.d.sync += [loaded.eq(self.i_sum), remainder.eq(0)]
-        with m.If(self.i_first & fits):
-            m.d.sync += over.eq(1)
-        with m.If(self.i_start):
-            m.d.sync += over.eq(0)
+        with m.If(self.i_first):
+            m.d.sync += over.eq(fits)
         with m.If(self.i_step):
             m.d.sync += self.o_q.eq(Cat(fits | over, self.o_q[:-1]))
         return m

@@ -27,7 +27,7 @@ class Scale(wiring.Component):
     condition follow one bit per clock, lowest first, from registers that turn, in phases of `TURNS` clocks and with one adder
     of three bits::
 
-        8 mean = error + 8 mean - mean          rate = rate + error >> k
+        4 mean = error + 4 mean - mean          rate = rate + error >> k
         extended = extended + rate + error >> l          not (extended - start) = not extended + start
 
     Rate and scale turn once more after their sum, to be saturated. An uneven window's sums are made, but nothing turns. All of it
@@ -178,7 +178,7 @@ class Scale(wiring.Component):
             m.d.sync += [over.eq(0), low.eq(1)]
 
         windows = Signal(range(tdc.FAST_WINDOWS + 1))  # since the mean was large; FAST_WINDOWS is a power of two
-        quick = ~windows[-1]
+        quick, large = ~windows[-1], Signal()  # ``large``: the mean is so in this window
         limit = tdc.gear_limit(self._lanes) - 1
         above, not_below = Signal(), Signal()  # mean > limit, and mean < -limit
         limit_bit = C(limit << tdc.MEAN_SHIFT, 64).bit_select(place, 1)
@@ -210,6 +210,9 @@ class Scale(wiring.Component):
             """``place`` is below it, in LUT: a comparison would be a carry chain. Only while place is below 16."""
             return C((1 << number) - 1, 16).bit_select(place[:4], 1)
 
+        def in_gear(bits: dict[str, Value]) -> Value:
+            return Mux(quick, Mux(large, bits["fastest"], bits["fast"]), bits["slow"])
+
         ahead = below(tdc.MEAN_SHIFT) & ~place[4:].any()
         with m.If(at["idle"]):
             m.d.comb += [idle.eq(1), next_phase.eq(1)]
@@ -221,21 +224,22 @@ class Scale(wiring.Component):
             with m.If(ahead):
                 m.d.sync += [above.eq(0), not_below.eq(1)]
         with m.If(at["gear"]):
-            m.d.sync += windows.eq(windows + (quick & ~uneven))
+            m.d.sync += [
+                windows.eq(Mux(quick & ~uneven, windows + 1, windows)),
+                large.eq(Mux(before, not_below, above)),
+            ]
             with m.If(Mux(before, not_below, above) & ~uneven):
                 m.d.sync += windows.eq(0)
         for ring, name, gain in ((rate, "rate", 1), (extended, "scale", 0)):
             shifts = {gear: gains[gear][gain] for gear in gains}
             with m.If(at[f"{name}_shift"]):
                 # Leave out the error's lowest bits.
-                skips = {gear: max(0, -shift) for gear, shift in shifts.items()}
-                m.d.comb += [
-                    turn_error.eq(Mux(quick, *(below(skips[gear]) for gear in ("fast", "slow")))),
-                    clear_over.eq(1),
-                ]
+                skips = {gear: below(max(0, -shift)) for gear, shift in shifts.items()}
+                m.d.comb += [turn_error.eq(in_gear(skips)), clear_over.eq(1)]
             with m.If(at[f"{name}_sum"]):
-                # A zero comes before it where it is shifted to the left.
-                first = (place == 0) & quick if shifts["fast"] == 1 else C(0, 1)
+                # Zeros come before it where it is shifted to the left.
+                zeros = {gear: below(max(0, shift)) for gear, shift in shifts.items()}
+                first = in_gear(zeros) & ~place[4:].any()
                 m.d.comb += [turn_error.eq(~first), summing.eq(1), b.eq(error_bit & ~first), a.eq(ring[0])]
                 m.d.comb += at_top.eq(place == bits - 2)
                 with m.If(~uneven):

@@ -18,7 +18,8 @@ class Linearity:
 
     With hits H[j], n in all, over a span S (one TDC clock): width ``w_j = S H_j / n``; centre ``c_j = sum_{k<j} w_k + w_j / 2``; LSB =
     S / number of codes with hits; ``DNL_j = w_j / LSB - 1`` from the first to the last code with hits; INL of the calibrated line
-    ``c_j - X_j`` with the table X in use (without the common scale, which follows drift on top of it); raw INL, of the code taken
+    ``c_j - min(X_j, S)`` with the table X in use (without the common scale, which follows drift on top of it; the fine time ends
+    at S: a last code of which hardly anything is reached has an entry beyond it); raw INL, of the code taken
     as it is: ``c_j - S (j - first + 1/2) / (last - first + 1)``; both where there are hits. Rms bound of one shot by the bins alone:
     ``sqrt(sum w_j^3 / (12 S))``. NaN where there are no hits; an estimate from n hits is itself uncertain by about
     ``S / (2 sqrt n)`` in the middle of the INL.
@@ -65,7 +66,7 @@ class Linearity:
     @property
     def inl_ps(self) -> NDArray[np.float64]:
         """INL of the calibrated line in ps; NaN where there are no hits."""
-        return np.where(self.histogram > 0, self.centres_ps - self.table_ps, np.nan)
+        return np.where(self.histogram > 0, self.centres_ps - np.minimum(self.table_ps, self.span_ps), np.nan)
 
     @property
     def raw_inl_ps(self) -> NDArray[np.float64]:

@@ -42,6 +42,7 @@ class Loop:
         self.fast = tdc.FAST_WINDOWS
         self.tent_target, self.uneven_err = tdc.tent_target(lanes), tdc.uneven_err(lanes)
         self.saturated = self.restart = self.uneven = self.seen = False
+        self.gears: set[str] = set()
 
     def window(self, y4s: list[int]) -> None:
         error = self.target - sum(max(0, y4 - tdc.theta(self.lanes)) for y4 in y4s)
@@ -56,11 +57,11 @@ class Loop:
 
     def even_window(self, error: int) -> None:
         self.mean += (error - self.mean) >> tdc.MEAN_SHIFT
-        if abs(self.mean) >= self.limit:
-            self.fast = tdc.FAST_WINDOWS
-        elif self.fast:
-            self.fast -= 1
-        gain, rate = tdc.gains(self.lanes)["fast" if self.fast else "slow"]
+        large = abs(self.mean) >= self.limit
+        self.fast = tdc.FAST_WINDOWS if large else max(0, self.fast - 1)
+        gear = "fastest" if large else "fast" if self.fast else "slow"
+        self.gears.add(gear)
+        gain, rate = tdc.gains(self.lanes)[gear]
         self.rate = saturated(self.rate + shifted(error, rate))
         wanted = self.extended + self.rate + shifted(error, gain)
         self.extended = saturated(wanted)
@@ -122,6 +123,7 @@ def test_windows(lanes: int, kind: str) -> None:
     assert seen == expected
     assert any(uneven_windows) == (kind != "limit")
     assert not all(uneven_windows)
+    assert loop.gears >= ({"slow", "fast"} if kind == "quiet" else {"fastest"})
     if kind == "quiet":
         assert not loop.fast
     if kind == "limit":

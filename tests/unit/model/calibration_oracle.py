@@ -110,12 +110,13 @@ class ScalarCalibration:
         if self.uneven:
             self.uneven_windows += 1
             return
-        self.mean += (err - self.mean) // 8
-        if abs(self.mean) >= tdc.gear_limit(self.lanes):
+        self.mean += (err - self.mean) // 4
+        large = abs(self.mean) >= tdc.gear_limit(self.lanes)
+        if large:
             self.fast = tdc.FAST_WINDOWS
         elif self.fast:
             self.fast -= 1
-        gain, rate = self.gains["fast" if self.fast else "slow"]
+        gain, rate = self.gains["fastest" if large else "fast" if self.fast else "slow"]
         self.rate = saturate(self.rate + shift(err, rate))
         self.ext = saturate(self.ext + self.rate + shift(err, gain))
         self.limit |= self.ext in (-(2**23), 2**23 - 1)
@@ -150,13 +151,10 @@ class ScalarCalibration:
         return len(interior) >= 4 and 2 * max(interior) <= 3 * min(interior)
 
     def new_table(self, row):
-        last = max(code for code, value in enumerate(row) if value)
-        group = last // 16
-        beyond = sum(row[16 * (group - 1) : 16 * group]) // 16 if group else 0
         n_p = sum(row)
-        table, below = [], 0
+        table = []
         for code in range(self.taps):
-            width = row[code] if code <= last else beyond
-            table.append(min(8 * self.full // 4 - 1, (2 * below + width) * self.full // (2 * n_p)))
-            below += max(row[code], beyond) if code == last else width
+            table.append((2 * sum(row[:code]) + row[code]) * self.full // (2 * n_p))
+            if code >= 80 and table[code] >= self.full - 8:
+                table[code] = min(2 * self.full - 1, (5 * table[code - 16] - table[code - 80]) // 4)
         return table

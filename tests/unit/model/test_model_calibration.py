@@ -121,29 +121,44 @@ def table_of(histogram: list[int]) -> np.ndarray:
 
 
 def test_bin_centres_by_hand() -> None:
-    """32 equal bins over the span: 512 quarter ticks each at 4 ns; an empty one in between stands at its neighbours' border."""
-    histogram = [10] * 32 + [0] * 32
-    table = table_of(histogram)
-    assert table[:32].tolist() == [256 + 512 * i for i in range(32)]
-    # the last group that is full lies before the last code's: mean width 10 hits, so the bins go on until twice the span
-    assert table[32:].tolist() == [256 + 512 * i for i in range(32, 64)]
+    """128 equal bins over the span: 128 quarter ticks each at 4 ns; an empty one in between stands at its neighbours' border."""
+    histogram = [10] * 128
+    assert table_of(histogram).tolist() == [64 + 128 * i for i in range(128)]
     histogram[5] = 0
     histogram[6] = 20
     table = table_of(histogram)
-    assert table[4:8].tolist() == [256 + 512 * 4, 512 * 5, 512 * 6, 256 + 512 * 7]
-    assert table_of([5] * 20 + [0] * 300)[-1] == tdc.x_max(2)
+    assert table[4:8].tolist() == [64 + 128 * 4, 128 * 5, 128 * 6, 64 + 128 * 7]
 
 
-def test_the_last_bin_counts_as_full_for_those_beyond_it() -> None:
-    """40 codes of 100 hits and one of 60, 4060 hits over 16384 quarter ticks: the next border is at 4100."""
-    table = table_of([100] * 40 + [60] + [0] * 23)
-    assert table[40] == (2 * 4000 + 60) * 16384 // (2 * 4060)
-    assert table[41] == (2 * 4100 + 100) * 16384 // (2 * 4060)
-    assert table[42] - table[41] in (100 * 16384 // 4060, 100 * 16384 // 4060 + 1)
+def test_codes_beyond_the_last_go_on_as_the_period_before() -> None:
+    """Bins of 96, 160, 96, 160 .. quarter ticks, 96 of which all are seen: the others follow in the same rhythm, up to XMAX."""
+    histogram = [6, 10] * 64 + [0] * 256
+    table = table_of(histogram)
+    assert table[:4].tolist() == [48, 176, 304, 432]
+    assert table[128:384].tolist() == [
+        min(tdc.x_max(2), 256 * (i // 2) + (176 if i % 2 else 48)) for i in range(128, 384)
+    ]
+    assert table[-1] == tdc.x_max(2)
 
 
-def test_first_group_has_nothing_to_continue_with() -> None:
-    assert table_of([1, 1] + [0] * 30)[2:].tolist() == [tdc.full_scale(2)] * 30
+@pytest.mark.parametrize(("seen", "whole"), [(50, False), (17, False), (16, True), (1, True)])
+def test_a_last_code_that_is_hardly_reached_counts_as_full(seen: int, whole: bool) -> None:
+    """16 384 hits, one per quarter tick: with 16 or less the last code's centre is 2 ps (8 quarter ticks) from the end or closer."""
+    histogram = [128] * 127
+    histogram[0] += (1 << 14) - sum(histogram) - seen
+    table = table_of([*histogram, seen, *[0] * 128])
+    end = tdc.full_scale(2)
+    assert table[127] == ((5 * table[111] - table[47]) // 4 if whole else (2 * end - seen) // 2)
+    assert whole == (table[127] > end)
+    assert table[128] == (5 * table[112] - table[48]) // 4
+
+
+def test_a_line_needs_five_periods() -> None:
+    """Below code 80 nothing is continued (of such counts no table is accepted)."""
+    full = tdc.full_scale(2)
+    table = table_of([1, 1] + [0] * 94)
+    assert table[:80].tolist() == [full // 4, 3 * full // 4] + [full] * 78
+    assert table[80] == (5 * full - full // 4) // 4
 
 
 @pytest.mark.parametrize(

@@ -15,9 +15,12 @@ from twinphase_spec.tdc import (
     DEFAULT_CAL_STEP,
     EXTENDED_BITS,
     EXTENDED_SHIFT,
+    FIT_FAR,
+    FIT_NEAR,
     GROUP_CODES,
     H_BITS,
     MAX_CAL_LAST,
+    MEASURED,
     MIN_GROUPS,
     SCALE_CLOCKS,
     SIGMA_SHIFT,
@@ -48,7 +51,7 @@ class Dump:
 def kernel_constants(
     lanes: int, bits: int, step: int, last: int, shared: bool, scale: ScaleConstants
 ) -> NDArray[np.int64]:
-    """What the kernel needs, in the order of its names C_FULL to C_MIN_GROUPS."""
+    """What the kernel needs, in the order of its names C_FULL to C_FIT_FAR."""
     sizes = [full_scale(lanes), x_max(lanes), busy_clocks(bits), step, last, int(shared)]
     loop = [
         scale.theta,
@@ -61,7 +64,10 @@ def kernel_constants(
     ]
     loop += [scale.fast_windows, scale.mean_shift, scale.restart, scale.uneven_err, scale.tent_target]
     formats = [WINDOW_LOG, SCALE_CLOCKS, SIGMA_SHIFT, EXTENDED_SHIFT, (1 << (EXTENDED_BITS - 1)) - 1, (1 << H_BITS) - 1]
-    return np.array([*sizes, *loop, *formats, GROUP_CODES, MIN_GROUPS], dtype=np.int64)
+    fastest = [scale.fastest_gain, scale.fastest_rate]
+    return np.array(
+        [*sizes, *loop, *formats, GROUP_CODES, MIN_GROUPS, *fastest, MEASURED, FIT_NEAR, FIT_FAR], dtype=np.int64
+    )
 
 
 class Calibration:
@@ -190,7 +196,7 @@ class Calibration:
 
     @property
     def fast(self) -> bool:
-        """The loop is in its fast gear."""
+        """The loop is in its fast gear, or in the fastest."""
         return bool(self._state[kernel.FAST] > 0)
 
     @property

@@ -27,6 +27,7 @@ C_FAST_GAIN, C_FAST_RATE, C_SLOW_GAIN, C_SLOW_RATE, C_FAST_WINDOWS, C_MEAN_SHIFT
     9, 18
 )
 C_WINDOW, C_SCALE_CLOCKS, C_SIGMA_SHIFT, C_EXT_SHIFT, C_EXT_MOST, C_H_MASK, C_GROUP, C_MIN_GROUPS = range(18, 26)
+C_FASTEST_GAIN, C_FASTEST_RATE, C_MEASURED, C_FIT_NEAR, C_FIT_FAR = range(26, 31)
 
 
 def initial_state(c: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -58,25 +59,18 @@ def is_even(histogram: NDArray[np.int64], c: NDArray[np.int64]) -> bool:
 
 @numba.njit(cache=True)
 def bin_centres(histogram: NDArray[np.int64], hits: int, c: NDArray[np.int64], table: NDArray[np.int64]) -> None:
-    """X of one polarity into ``table``: ``min(XMAX, floor((2 A + W) 4 S / (2 hits)))``; hits > 0 (their sum).
+    """X of one polarity into ``table``: ``floor((2 A + H) 4 S / (2 hits))``, A the sum of H below; hits > 0 (their sum).
 
-    W is the histogram up to the last code that occurs; beyond it w, a sixteenth of the group before that code's group. A is
-    the sum of W below, in which the last code that occurs counts at least w.
+    From code C_FIT_FAR on, entries at the end of the span (less C_MEASURED) or beyond continue the table by a line through those
+    C_FIT_NEAR and C_FIT_FAR codes before, ``min(XMAX, floor((5 near - far) / 4))``: the two are four and one parts away.
     """
-    size = c[C_GROUP]
-    last = 0
-    for code in range(histogram.size):
-        if histogram[code] > 0:
-            last = code
-    group = last // size
-    beyond = 0
-    if group > 0:
-        beyond = histogram[(group - 1) * size : group * size].sum() // size
     below = 0
     for code in range(histogram.size):
-        width = histogram[code] if code <= last else beyond
-        table[code] = min(c[C_MOST], ((2 * below + width) * c[C_FULL]) // (2 * hits))
-        below += max(width, beyond) if code == last else width
+        entry = ((2 * below + histogram[code]) * c[C_FULL]) // (2 * hits)
+        if code >= c[C_FIT_FAR] and entry >= c[C_FULL] - c[C_MEASURED]:
+            entry = min(c[C_MOST], (5 * table[code - c[C_FIT_NEAR]] - table[code - c[C_FIT_FAR]]) // 4)
+        table[code] = entry
+        below += histogram[code]
 
 
 @numba.njit(cache=True)
@@ -115,11 +109,14 @@ def _end_window(clock: int, state: NDArray[np.int64], c: NDArray[np.int64]) -> N
     if state[UNEVEN]:
         return
     state[MEAN] += (err - state[MEAN]) >> c[C_MEAN_SHIFT]
+    gain, rate = c[C_SLOW_GAIN], c[C_SLOW_RATE]
     if abs(state[MEAN]) >= c[C_GEAR]:
         state[FAST] = c[C_FAST_WINDOWS]
+        gain, rate = c[C_FASTEST_GAIN], c[C_FASTEST_RATE]
     elif state[FAST] > 0:
         state[FAST] -= 1
-    gain, rate = (c[C_FAST_GAIN], c[C_FAST_RATE]) if state[FAST] > 0 else (c[C_SLOW_GAIN], c[C_SLOW_RATE])
+        if state[FAST] > 0:
+            gain, rate = c[C_FAST_GAIN], c[C_FAST_RATE]
     state[RATE] = saturated(state[RATE] + shifted(err, rate), c)
     state[EXT] = saturated(state[EXT] + state[RATE] + shifted(err, gain), c)
     if state[EXT] == c[C_EXT_MOST] or state[EXT] == -c[C_EXT_MOST] - 1:

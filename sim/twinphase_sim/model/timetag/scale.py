@@ -1,6 +1,6 @@
 """Constants of the scale, which follows changes that all bins of a chain share, one step per window of 2^14 hits.
 
-Source: "Scale" of docs/timetagger.md. ``err = TARGET - sum max(0, y4 - THETA)`` drives a second-order loop with two gears; the
+Source: "Scale" of docs/timetagger.md. ``err = TARGET - sum max(0, y4 - THETA)`` drives a second-order loop with three gears; the
 mean of err chooses the gear. A window whose err is too large, or
 whose sum of the tent around THETA is too far from its target, is uneven light and changes nothing.
 """
@@ -31,6 +31,8 @@ class ScaleConstants:
     tent_target: int
     uneven_err: int
     gear_limit: int
+    fastest_gain: int
+    fastest_rate: int
     fast_gain: int
     fast_rate: int
     slow_gain: int
@@ -49,6 +51,8 @@ class ScaleConstants:
             tent_target=tent_target(lanes),
             uneven_err=uneven_err(lanes),
             gear_limit=gear_limit(lanes),
+            fastest_gain=both["fastest"][0],
+            fastest_rate=both["fastest"][1],
             fast_gain=both["fast"][0],
             fast_rate=both["fast"][1],
             slow_gain=both["slow"][0],
