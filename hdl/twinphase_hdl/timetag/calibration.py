@@ -10,9 +10,6 @@ from twinphase_hdl.timetag.histogram import Histogram
 from twinphase_hdl.timetag.passes import GROUP_SUM_BITS, SUM_BITS, Passes
 from twinphase_spec import tdc
 
-LOW_BITS = 3
-"""Of n, compared with those of the step in the clock in which it counts."""
-
 
 class Calibration(wiring.Component):
     """Histogram of the codes of one chain, and from it tables X of elapsed time per (polarity, code), in quarter ticks.
@@ -136,14 +133,15 @@ class Calibration(wiring.Component):
         m.d.sync += total.eq(next_total)
         with m.If(passes.o_clear_total | reset):
             m.d.sync += total.eq(0)
-        # The mask is of lowest bits. What is known of the higher ones is a clock old: when they moved, the low ones have become 0.
-        # The low bits have a copy of the mask near to them; nothing else may be merged with it.
-        low_mask = Signal(LOW_BITS, attrs={"keep": 1})
-        m.d.sync += low_mask.eq(self.i_step_mask[:LOW_BITS])
-        full = total[: tdc.MAX_CAL_LAST] | ~Cat(low_mask, self.i_step_mask[LOW_BITS:])
-        full_high = Signal()
-        m.d.sync += full_high.eq(full[LOW_BITS:].all())
-        full_step = full[:LOW_BITS].all() & full_high
+        # Whether n's next hit completes a step: worked out a clock before, for n as it was and for one more.
+        low, rest = self.i_step_mask[0], (total[1 : tdc.MAX_CAL_LAST] | ~self.i_step_mask[1:]).all()
+        as_it_was, one_more, counted = Signal(), Signal(), Signal()
+        m.d.sync += [
+            as_it_was.eq((total[0] | ~low) & rest),
+            one_more.eq(~low | (~total[0] & rest)),
+            counted.eq(self.o_collected),
+        ]
+        full_step = Mux(counted, one_more, as_it_was)
 
         # Busy times. A table is first, then a new beginning; a dump waits.
         busy, making, clearing, dumping = Signal(), Signal(), Signal(), Signal()
