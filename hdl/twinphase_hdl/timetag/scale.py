@@ -132,10 +132,21 @@ class Scale(wiring.Component):
 
         # Phases. What a phase finds is forgotten at its end, but for the sign, and whether a sum is over.
         place, last, next_phase = Signal(range(64)), Signal(), Signal()
-        m.d.comb += last.eq(place == TURNS - 1)
         m.d.sync += place.eq(place + 1)
         with m.If(next_phase):
             m.d.sync += place.eq(0)
+        known: dict[range, Signal] = {}
+
+        def at_place(places: range) -> Value:
+            """``place`` is one of those: a register, as much hangs on it. All are driven at the end."""
+            if places and places not in known:
+                known[places] = Signal(init=0 in places, name=f"at_{places.start}_{places.stop}")
+            return known.get(places, C(0, 1))
+
+        def at_one_place(number: int) -> Value:
+            return at_place(range(number, number + 1))
+
+        m.d.comb += last.eq(at_one_place(TURNS - 1))
 
         # The error turns until it is where it began; from there on its last bit is its sign. ``mark`` turns beside it.
         mark = Signal(ERROR_BITS, init=1)
@@ -206,14 +217,10 @@ class Scale(wiring.Component):
                 m.d.comb += next_phase.eq(1)
                 m.d.sync += [at[source].eq(0), at[target].eq(1)]
 
-        def below(number: int) -> Value:
-            """``place`` is below it, in LUT: a comparison would be a carry chain. Only while place is below 16."""
-            return C((1 << number) - 1, 16).bit_select(place[:4], 1)
-
         def in_gear(bits: dict[str, Value]) -> Value:
             return Mux(quick, Mux(large, bits["fastest"], bits["fast"]), bits["slow"])
 
-        ahead = below(tdc.MEAN_SHIFT) & ~place[4:].any()
+        ahead = at_place(range(tdc.MEAN_SHIFT))
         with m.If(at["idle"]):
             m.d.comb += [idle.eq(1), next_phase.eq(1)]
         with m.If(at["mean"]):
@@ -234,14 +241,14 @@ class Scale(wiring.Component):
             shifts = {gear: gains[gear][gain] for gear in gains}
             with m.If(at[f"{name}_shift"]):
                 # Leave out the error's lowest bits.
-                skips = {gear: below(max(0, -shift)) for gear, shift in shifts.items()}
+                skips = {gear: at_place(range(max(0, -shift))) for gear, shift in shifts.items()}
                 m.d.comb += [turn_error.eq(in_gear(skips)), clear_over.eq(1)]
             with m.If(at[f"{name}_sum"]):
                 # Zeros come before it where it is shifted to the left.
-                zeros = {gear: below(max(0, shift)) for gear, shift in shifts.items()}
-                first = in_gear(zeros) & ~place[4:].any()
+                zeros = {gear: at_place(range(max(0, shift))) for gear, shift in shifts.items()}
+                first = in_gear(zeros)
                 m.d.comb += [turn_error.eq(~first), summing.eq(1), b.eq(error_bit & ~first), a.eq(ring[0])]
-                m.d.comb += at_top.eq(place == bits - 2)
+                m.d.comb += at_top.eq(at_one_place(bits - 2))
                 with m.If(~uneven):
                     turn(ring, total[0])
                 if ring is extended:
@@ -249,7 +256,7 @@ class Scale(wiring.Component):
                     turn(rate)
             with m.If(at[f"{name}_limit"]):
                 # The largest number of this sign if the sum is over.
-                m.d.comb += at_top.eq(place == bits - 2)
+                m.d.comb += at_top.eq(at_one_place(bits - 2))
                 with m.If(~uneven):
                     turn(ring, Mux(over, before ^ ~top, ring[0]))
                 if ring is extended:
@@ -257,16 +264,16 @@ class Scale(wiring.Component):
                     m.d.comb += clear_over.eq(last)
         with m.If(at["move"]):
             # extended - start: at least 2^17 if its inverse's bits from there on differ, or for exactly -2^17.
-            m.d.comb += [summing.eq(1), a.eq(~extended[0]), c.eq(start[0]), at_top.eq(place == RESTART_BIT - 1)]
+            m.d.comb += [summing.eq(1), a.eq(~extended[0]), c.eq(start[0]), at_top.eq(at_one_place(RESTART_BIT - 1))]
             turn(extended)
             turn(start)
         work = 6 * TURNS + 2 * SHIFT_CLOCKS + 1
         asked = tdc.SCALE_CLOCKS - self._y4_clocks - 3 - work
-        asks = place == asked
+        asks = at_one_place(asked)
         m.d.sync += self.o_restart.eq(0)
         with m.If(at["wait"]):
             # Known a clock before, so that the question begins with a register.
-            m.d.sync += self.o_restart.eq((place == asked - 1) & (over | (~before & low) | (uneven != seen)))
+            m.d.sync += self.o_restart.eq(at_one_place(asked - 1) & (over | (~before & low) | (uneven != seen)))
             m.d.sync += moved.eq(self.i_restarted)
         with m.If(at["act"]):
             # The first hit that the new sigma acts on is at the input in the clock after the question.
@@ -281,7 +288,7 @@ class Scale(wiring.Component):
         go("mean", "gear", last)
         go("gear", "rate_shift")
         for name, following in (("rate", "scale_shift"), ("scale", "move")):
-            go(f"{name}_shift", f"{name}_sum", place == SHIFT_CLOCKS - 1)
+            go(f"{name}_shift", f"{name}_sum", at_one_place(SHIFT_CLOCKS - 1))
             go(f"{name}_sum", f"{name}_limit", last)
             go(f"{name}_limit", following, last)
         go("move", "wait", last)
@@ -289,6 +296,10 @@ class Scale(wiring.Component):
         go("act", "idle", ~moved)
         go("act", "follow", moved)
         go("follow", "idle", last)
+        for places, flag in known.items():
+            before = sum(1 << p - 1 for p in places if p)
+            following = C(before, 64).bit_select(place, 1) if len(places) > 1 else place == places.start - 1
+            m.d.sync += flag.eq(Mux(next_phase, 0 in places, following))
         with m.If(clear | self.i_reset):
             m.d.sync += [signal.eq(0) for signal in (extended, start, seen, self.o_sigma, self.o_limit)]
         with m.If(self.i_reset):
