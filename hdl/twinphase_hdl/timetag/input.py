@@ -69,6 +69,8 @@ class InputChannel(wiring.Component):
         Accepts any depth.
     front_depth : int
         As of `Queue`.
+    number : int
+        Of the channel, see `Entry`.
 
     Members
     -------
@@ -104,13 +106,14 @@ class InputChannel(wiring.Component):
         sizes: Sizes | None = None,
         for_proof: bool = False,
         front_depth: int = FRONT_DEPTH,
+        number: int = 0,
     ):
         sizes = sizes or Sizes()
         if not for_proof:
             tagger.check_depth(depth)
         self._sizes = sizes
         # Here so that a proof can speak of them.
-        self.entry = Entry(lanes=lanes, sizes=sizes)
+        self.entry = Entry(lanes=lanes, sizes=sizes, number=number)
         self.dead_time = DeadTime(lanes=lanes, sizes=sizes)
         self.divider = Divider(sizes=sizes)
         self.walk = WalkTable(sizes=sizes)

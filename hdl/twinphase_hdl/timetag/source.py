@@ -71,8 +71,10 @@ class TagSource(wiring.Component):
     ):
         sizes = sizes or Sizes()
         self.channels = [
-            InputChannel(lanes=lanes, depth=depth, sizes=sizes, for_proof=for_proof, front_depth=front_depth)
-            for _ in range(channels)
+            InputChannel(
+                lanes=lanes, depth=depth, sizes=sizes, for_proof=for_proof, front_depth=front_depth, number=number
+            )
+            for number in range(channels)
         ]
         self.tree = MergeTree(channels=channels, order_bits=sizes.order_bits)
         self.whole = WholeTime(
