@@ -116,6 +116,7 @@ class CounterBank(wiring.Component):
         self.captured = {name: Signal(length, name=f"captured_{name}") for name, length in lengths.items()}
         self.capture = Signal()
         self.shown = Signal()  # the newest sums are in the second bank
+        self.control: dict[str, Signal] = {}  # of sweeps; when elaborated
 
     @property
     def sweep_clocks(self) -> int:
@@ -252,6 +253,20 @@ class CounterBank(wiring.Component):
             m.d.sync += addend.eq(sign_kept.replicate(self._word_bits))
 
         write_place = Signal(self._address_bits)
+        self.control = {
+            "sweeping": sweeping,
+            "turn": turn,
+            "high": high,
+            "place": place,
+            "stages": stages,
+            "write_place": write_place,
+            "clock": clock,
+            "fresh": fresh,
+            "snapshot": snapshot,
+            "some": some,
+            "adding": adding,
+            "pending": pending,
+        }
         with m.If(self.capture):
             m.d.sync += write_place.eq(0)
         with m.Elif(stages[-1]):
