@@ -39,11 +39,11 @@ class Coincidences(wiring.Component):
     o_idle : 1
         No tag inside, no strobe.
 
-    Latency: `latency` = 6 clocks. Throughput: a clock per tag, or per coincidence that its channel belongs to if these are more, and a
+    Latency: `latency` = 7 clocks. Throughput: a clock per tag, or per coincidence that its channel belongs to if these are more, and a
     clock per virtual tag. Overflow: none, ``i`` waits.
     """
 
-    latency = 6
+    latency = 7
 
     def __init__(self, *, channels: int):
         if not 1 <= channels <= tagger.MAX_CHANNELS:
@@ -71,17 +71,16 @@ class Coincidences(wiring.Component):
 
         both = Signal()  # the output has the real tag of two
         go = Signal()
-        valid = Signal(5)  # a step in each stage
-        reals = Signal(5)  # it is the first of its tag
-        tags = [Signal(Tag, name=f"tag_{k}") for k in range(1, 7)]
+        valid = Signal(6)  # a step in each stage
+        reals = Signal(6)  # it is the first of its tag
+        tags = [Signal(Tag, name=f"tag_{k}") for k in range(1, 8)]
         members = [Signal(self._channels, name=f"decoded_{k}") for k in range(1, 6)]
         chosen = [Signal(COUNT, name=f"chosen_{k}") for k in range(1, 6)]
 
         # First stage: a tag and the coincidences that are left to examine.
         epochs, left = Signal(Epochs), Signal(COUNT)
-        next_tag = Signal(
-            init=1
-        )  # the first stage takes what comes; a register, so that it may move all that is before it
+        # The first stage takes what comes: a register, so that it may move all that is before it.
+        next_tag = Signal(init=1)
         next_valid, next_left = Signal(), Signal(COUNT)
         lowest = Cat(left[v] & ~left[:v].any() for v in range(COUNT))
         decoded = (1 << self.i.payload.channel[:bits])[: self._channels]
@@ -164,29 +163,32 @@ class Coincidences(wiring.Component):
             with m.If(go & valid[4] & chosen[4][v]):
                 m.d.sync += fresh.eq(Mux(completes[v], 0, fresh | members[4]))
 
-        # Out: the real tag, then the virtual one.
+        # Sixth stage: it is known. Out: the real tag, then the virtual one.
+        completed, some = Signal(COUNT), Signal()
+        with m.If(go):
+            m.d.sync += [completed.eq(completes), some.eq(valid[4] & completes.any())]
         real, virtual = Signal(), Signal(COUNT)
         virtual_number = reduce(or_, (Mux(virtual[v], v, 0) for v in range(COUNT)))
         m.d.comb += [
-            self.o.payload.time.eq(tags[5].time),
+            self.o.payload.time.eq(tags[-1].time),
             self.o.payload.channel.eq(
-                Mux(real, tags[5].channel, Cat(virtual_number, Const(0, 5 - len(virtual_number)), 1))
+                Mux(real, tags[-1].channel, Cat(virtual_number, Const(0, 5 - len(virtual_number)), 1))
             ),
             self.o_idle.eq(~valid.any() & ~self.o.valid & ~self.o_left & ~self.o_virtual.any()),
         ]
         with m.If(go):
             m.d.sync += [
-                self.o.valid.eq(valid[4] & (reals[4] | completes.any())),
-                real.eq(reals[4]),
-                virtual.eq(completes),
+                self.o.valid.eq((valid[5] & reals[5]) | some),
+                real.eq(reals[5]),
+                virtual.eq(completed),
             ]
         with m.Else():
             m.d.sync += real.eq(0)
-        m.d.comb += next_both.eq(go & valid[4] & reals[4] & completes.any())
+        m.d.comb += next_both.eq(go & reals[5] & some)
         m.d.sync += [
             both.eq(next_both),
             self.o_left.eq(self.o.valid & real),
-            self.o_left_channel.eq(tags[5].channel),
+            self.o_left_channel.eq(tags[-1].channel),
             self.o_virtual.eq(virtual & (self.o.valid & ~real).replicate(COUNT)),
         ]
         return m
