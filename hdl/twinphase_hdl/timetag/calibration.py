@@ -146,7 +146,7 @@ class Calibration(wiring.Component):
         # Busy times. A table is first, then a new beginning; a dump waits.
         busy, making, clearing, dumping = Signal(), Signal(), Signal(), Signal()
         past = Signal(width_for(busy_clocks), init=1)  # clocks of this busy time
-        last_clock, next_is_last = Signal(), past == state_after(busy_clocks - 2, len(past))
+        last_clock, next_is_last = Signal(), Signal()
         waiting = Signal()
         start_table, dumps, start_dump, restarts, start = (Signal() for _ in range(5))
         started = Signal()  # the passes begin a clock later: that a busy time begins is known late in a clock
@@ -165,6 +165,7 @@ class Calibration(wiring.Component):
             waiting.eq((asks | waiting) & ~start_dump),
             past.eq(next_state(past)),
             started.eq(start),
+            next_is_last.eq((past == state_after(busy_clocks - 3, len(past))) & ~reset),
             last_clock.eq(next_is_last & ~reset),
         ]
         with m.If(~busy | last_clock | reset):
