@@ -9,8 +9,8 @@ A packet is HEADER_WORDS little-endian 32-bit words, then payload words::
     w5  w6  records of this stream lost in the node so far, low and high word
     w7  index (modulo 2^32) of the packet's first record among the records this stream accepted
 
-so that a receiver knows after a lost packet how many records are missing, and no later time shifts. A stream that sent
-nothing between two heartbeat ticks sends a packet with no payload at the second.
+so that a receiver knows after a lost packet how many records are missing, and no later time shifts. A stream (but STATUS, which
+is never silent for longer) that sent nothing between two heartbeat ticks sends a packet with no payload at the second.
 
 Time base: of TAG packets, a multiple of 2^25 ticks (see t2_words); of STATUS packets, one snapshot each, its clock count times 8192;
 of all others the clock count, times 8192, at which the packet was closed.

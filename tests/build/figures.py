@@ -117,6 +117,8 @@ def units() -> dict[str, Callable[[], wiring.Component]]:
         "timetag.wide_merge_8": lambda: merging(lambda: WideMerge(left_bits=2, right_bits=2)),
         "timetag.delay_line": DelayLineFrontEnd,
         "timetag.tap_encoder": lambda: TapEncoder(per_clock=2),
+        "timetag.delay_line_2_lanes": lambda: DelayLineFrontEnd(lanes=2),
+        "timetag.tap_encoder_250": TapEncoder,
     }
 
 

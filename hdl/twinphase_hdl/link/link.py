@@ -48,8 +48,7 @@ class NodeLink(wiring.Component):
     depth : buffer words of a stream's packer where it is not the packer's own
     rooms : of the node, those of `link_rooms` among them
     snapshot : what keeps or latches the counters, the clock count first, with the ports of a `Snapshot` but ``i_counters``;
-        default: a `Snapshot`. The node
-        connects what it counts to ``link.snapshot``.
+        default: a `Snapshot`. The node connects what it counts to ``link.snapshot``.
 
     Members
     -------
