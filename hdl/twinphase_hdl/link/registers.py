@@ -63,6 +63,11 @@ class RegisterBank(wiring.Component):
         one word that have a member for their writes."""
         if not 0 <= build_hash < 1 << 32:
             raise ValueError(f"registers: build_hash is {build_hash}; allowed: 32 bits")
+        kept = {
+            register.name for register in register_map.registers if register.access is Access.RW and register.words == 1
+        }
+        if unknown := {*strobes} - kept:
+            raise ValueError(f"registers: strobes has {', '.join(sorted(unknown))}; allowed: RW registers of one word")
         self._map = register_map
         self._strobes = frozenset(strobes)
         self._constants = {

@@ -283,3 +283,8 @@ def test_snapshot_latches_all_counters_at_one_clock():
     assert later[0] > tick + 3 + dut.copy_clocks + 30
     assert later.tolist() == [int(later[0]) * (k + 1) for k in range(5)]
     assert memory_words[10:] == [0, 0]
+
+
+def test_register_bank_refuses_strobes_that_it_cannot_give():
+    with pytest.raises(ValueError, match="strobes has CLOCK_HZ, NONE; allowed: RW registers of one word"):
+        RegisterBank(CLIENT, strobes=["NONE", "STREAM_ENABLE", "CLOCK_HZ"])
