@@ -1,6 +1,6 @@
 """Formal proofs of the selector's two parts, gate and filter, and wrong ones that they must reject.
 
-The selector joins them without logic in between. The filter's proof is bounded: `STEPS` clocks from reset, in which its lookahead
+The selector joins them with registers only. The filter's proof is bounded: `STEPS` clocks from reset, in which its lookahead
 can fill and tags pass and are left out; longer runs are left to property tests.
 """
 

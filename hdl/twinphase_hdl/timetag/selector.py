@@ -99,10 +99,10 @@ class Selector(wiring.Component):
             filter_.filter_mask.data.eq(self.filter_mask.data),
             filter_.i_window.eq(self.i_filter_window),
             self.o_epochs.eq(filter_.o_epochs),
-            self.o_gated.eq(gate.o_gated),
-            self.o_gated_channel.eq(gate.o.channel),
             self.o_filtered.eq(filter_.o_filtered),
             self.o_filtered_channel.eq(filter_.o_filtered_channel),
-            self.o_idle.eq(gate.o_idle & filter_.o_idle),
+            self.o_idle.eq(gate.o_idle & filter_.o_idle & ~self.o_gated),
         ]
+        # Registered, as the counters may be anywhere on the die.
+        m.d.sync += [self.o_gated.eq(gate.o_gated), self.o_gated_channel.eq(gate.o.channel)]
         return m
