@@ -68,7 +68,7 @@ class HeraldFinder(wiring.Component):
         Strobes: a herald announced; a pulse with more clicks; a single click that found the psi queue (or the queue to ``o``) full.
     o_idle : Out(1)
 
-    Latency: hold time + `latency` clocks from a click to its strobe, less if a later pulse clicks before; 3 more to ``o``.
+    Latency: hold time + `latency` clocks from a click to its strobe, less if a later pulse clicks before; 4 more to ``o``.
     Throughput: one click, and one herald, per clock; one per two clocks leaves. Overflow: counted by o_unjoined; such a pulse takes no
     number.
     """
@@ -152,9 +152,9 @@ class HeraldFinder(wiring.Component):
             m.d.sync += [pulse.eq(held), multiple.eq(more)]
         number = Signal(32)
         herald = Signal(Herald)
-        m.submodules.queue = queue = Queue(width=Herald.as_shape().size, depth=self._queue_heralds)
-        room = ~(queue.o_full | self.i_pending_full)
+        room, full = Signal(), Signal()
         m.d.comb += [
+            room.eq(~(full | self.i_pending_full)),
             herald.number.eq(number),
             herald.pulse.eq(pulse.pulse),
             herald.detector.eq(pulse.detector),
@@ -163,13 +163,23 @@ class HeraldFinder(wiring.Component):
             self.o_unjoined.eq(judged & ~multiple & ~room),
             self.o_pending.eq(pulse.pending),
             self.o_pending_valid.eq(self.o_heralds),
-            queue.i_data.eq(herald),
-            queue.i_push.eq(self.o_heralds),
         ]
         with m.If(self.o_heralds):
             m.d.sync += number.eq(number + 1)
 
-        # 5: a register, as who takes heralds says so late in the clock.
+        # 5: into the queue a clock later, as the psi queue may be far away: heralds that wait are counted at the decision.
+        m.submodules.queue = queue = Queue(width=Herald.as_shape().size, depth=self._queue_heralds)
+        waiting = Signal(range(self._queue_heralds + 1))
+        one_less = waiting == self._queue_heralds - 1
+        m.d.sync += [
+            queue.i_push.eq(self.o_heralds),
+            queue.i_data.eq(herald),
+            full.eq(~queue.i_pop & (waiting[-1] | (one_less & self.o_heralds))),
+        ]
+        with m.If(self.o_heralds ^ queue.i_pop):
+            m.d.sync += waiting.eq(waiting + Mux(self.o_heralds, 1, -1))
+
+        # 6: a register, as who takes heralds says so late in the clock.
         m.d.comb += queue.i_pop.eq(queue.o_valid & ~self.o.valid)
         with m.If(queue.i_pop):
             m.d.sync += [self.o.valid.eq(1), self.o.payload.eq(queue.o_head)]
@@ -179,7 +189,7 @@ class HeraldFinder(wiring.Component):
         with m.If(~self.i_run):
             m.d.sync += [v.eq(0) for v in (kept, clicked, arrived, holding, judged, number)]
         quiet = ~self.i_valid & ~kept & ~clicked & ~arrived & ~holding & ~judged
-        m.d.comb += self.o_idle.eq(quiet & (queue.o_level == 0) & ~self.o.valid)
+        m.d.comb += self.o_idle.eq(quiet & (waiting == 0) & ~self.o.valid)
         return m
 
 
