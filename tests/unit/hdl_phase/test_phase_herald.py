@@ -102,6 +102,8 @@ def test_latency_and_last_moment(period):
         await ctx.tick()
         assert ctx.get(dut.o_heralds)
         await ctx.tick().repeat(3)
+        assert not ctx.get(dut.o.valid)
+        await ctx.tick()
         assert ctx.get(dut.o.valid)
 
         ctx.set(dut.i, click(0, SlotClass.SIG, 0, pulse=6))
