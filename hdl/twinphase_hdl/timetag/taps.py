@@ -53,7 +53,7 @@ class TapEncoder(wiring.Component):
     taps : int
         A multiple of 16 from 32 to 512.
     per_clock : int
-        Sums per register: 1 where the clock is 250 MHz (speed grade 8 of the 5G parts), 2 at 125 MHz.
+        Sums per register in the tree of groups: 1 where the clock is 250 MHz (speed grade 8 of the 5G parts), 2 at 125 MHz.
     follower : bool
         A further chain of a channel. Hit and polarity are those of ``i_detector``, tap 0 of the channel's first chain; this
         chain's own tap 0 is not looked at, and no runts are counted.
@@ -95,7 +95,7 @@ class TapEncoder(wiring.Component):
     def latency(self) -> int:
         """Clocks from ``i_taps`` to ``o_code``: one per register on the way."""
         sums = (self._taps // ENCODER_GROUP - 1).bit_length()
-        return 6 + sums if self._per_clock == 1 else 2 + -(-sums // 2)
+        return 6 + sums if self._per_clock == 1 else 4 + -(-sums // 2)
 
     def elaborate(self, platform):
         m = Module()
@@ -120,10 +120,9 @@ class TapEncoder(wiring.Component):
         halves = [half for group in taps for half in (group[:7], group[7:14])]
         sevens = sums([(full_adder(*half[:3]), full_adder(*half[3:6]), half[6]) for half in halves], chained)
         fifteenth = [group[14] for group in taps]
-        if fast:
-            step()
-            sevens = registers(m, sevens, "seven")
-            fifteenth, sixteenth = registers(m, fifteenth, "fifteenth"), registers(m, sixteenth, "sixteenth")
+        step()
+        sevens = registers(m, sevens, "seven")
+        fifteenth, sixteenth = registers(m, fifteenth, "fifteenth"), registers(m, sixteenth, "sixteenth")
         step()
         numbers = registers(m, sums(list(zip(sevens[::2], sevens[1::2], fifteenth, strict=True)), chained), "group")
         extras = registers(m, sixteenth, "extra")
@@ -138,9 +137,8 @@ class TapEncoder(wiring.Component):
             step()
             numbers, extras = registers(m, numbers, name), registers(m, extras, f"extra_{name}")
 
-        if fast:
-            wait("compared")
-            empty = registers(m, empty, "empty")
+        wait("compared")
+        empty = registers(m, empty, "empty")
         blocks = [Cat(*empty[start : start + BLOCK]).any() for start in range(0, len(empty), BLOCK)]
         earlier = [Cat(*empty[i - i % BLOCK : i]).any() for i in range(len(empty))]  # in the same block
         if fast:
