@@ -25,12 +25,15 @@ SPARE_CLOCKS = STAGES + 2
 
 
 class Kind(data.Struct):
-    """Of the word in a stage: whose it is, and which half."""
+    """Of the word in a stage: whose it is, which half, and what it is to the next balance."""
 
     is_clock: 1
     is_strobe: 1
     is_signed: 1
     is_high: 1
+    came: 1
+    went: 1
+    is_balance: 1
 
 
 class CounterBank(wiring.Component):
@@ -209,8 +212,11 @@ class CounterBank(wiring.Component):
         now, old, kind_2, kind_3 = Signal(self._bits), Signal(self._word_bits), Signal(Kind), Signal(Kind)
         clock_word = Signal(self._word_bits)
         for flag, names in (
-            (kind_2.is_strobe, [name for name, step in self._steps.items() if step == STROBE]),
+            (kind_2.is_strobe, strobes),
             (kind_2.is_signed, [name for name, step in self._steps.items() if step.start < 0]),
+            (kind_2.came, [name for balance in self._balances.values() for name in balance.came]),
+            (kind_2.went, [name for balance in self._balances.values() for name in balance.went]),
+            (kind_2.is_balance, list(self._balances)),
         ):
             m.d.sync += flag.eq(self._is_one_of(names, place_1[1:]))
         m.d.sync += kind_2.is_clock.eq(place_1[1:] == 0)
@@ -229,7 +235,7 @@ class CounterBank(wiring.Component):
 
         # Stage 4: what to add. The higher word gets the carry, and the sign that the lower one had. Stage 5: the sum.
         added_now, kept_bits = Signal(self._bits), Signal(self._bits)
-        sign, sign_kept, carry, high_4 = Signal(), Signal(), Signal(), Signal()
+        sign, sign_kept, carry, kind_4, kind_5 = Signal(), Signal(), Signal(), Signal(Kind), Signal(Kind)
         old_4, addend, total = Signal(self._word_bits), Signal(self._word_bits), Signal(self._word_bits)
         sum_and_carry = Signal(self._word_bits + 1)
         only_low = (1 << self._strobe_bits) - 1
@@ -243,9 +249,10 @@ class CounterBank(wiring.Component):
             old_4.eq(old),
             addend.eq(Cat(kept_bits, sign.replicate(self._word_bits - self._bits))),
             sign_kept.eq(sign),
-            high_4.eq(kind_3.is_high),
+            kind_4.eq(kind_3),
             total.eq(sum_and_carry),
-            carry.eq(sum_and_carry[-1] & ~high_4),
+            kind_5.eq(kind_4),
+            carry.eq(sum_and_carry[-1] & ~kind_4.is_high),
         ]
         with m.If(kind_3.is_clock):
             m.d.sync += addend.eq(clock_word)
@@ -273,7 +280,7 @@ class CounterBank(wiring.Component):
             m.d.sync += write_place.eq(write_place + 1)
         m.d.comb += [
             write.addr.eq(Cat(write_place, snapshot)),
-            write.data.eq(self._balanced(m, total, write_place, stages[-1])),
+            write.data.eq(self._balanced(m, total, kind_5, stages[-1])),
             write.en.eq(stages[-1]),
             done.eq(stages == 1 << (STAGES - 1)),
         ]
@@ -299,21 +306,16 @@ class CounterBank(wiring.Component):
         """Whether the counter of this number is one of those."""
         return Const(sum(1 << 1 + self._names.index(name) for name in names), self._counters).bit_select(number, 1)
 
-    def _balanced(self, m: Module, total: Value, place: Value, valid: Value) -> Value:
+    def _balanced(self, m: Module, total: Value, kind: data.View, valid: Value) -> Value:
         """The word to be written: ``total``, or that of a balance, which is added up from the words that pass."""
         if not self._balances:
             return total
-        came = [name for balance in self._balances.values() for name in balance.came]
-        went = [name for balance in self._balances.values() for name in balance.went]
-        rest, is_high = Signal(self._word_bits), place[0]
-        is_came, is_went, is_balance = (
-            self._is_one_of(names, place[1:]) for names in (came, went, list(self._balances))
-        )
-        with m.If(valid & is_balance):
+        rest = Signal(self._word_bits)
+        with m.If(valid & kind.is_balance):
             m.d.sync += rest.eq(0)
-        with m.Elif(valid & ~is_high & (is_came | is_went)):
-            m.d.sync += rest.eq(with_carry(rest, total ^ is_went.replicate(self._word_bits), is_went))
-        return Mux(is_balance, Mux(is_high, 0, rest), total)
+        with m.Elif(valid & ~kind.is_high & (kind.came | kind.went)):
+            m.d.sync += rest.eq(with_carry(rest, total ^ kind.went.replicate(self._word_bits), kind.went))
+        return Mux(kind.is_balance, Mux(kind.is_high, 0, rest), total)
 
     def _grouped(self, m: Module, names: list[str], turns: dict[str, Value], kind: str) -> list[Value]:
         """Registers of GROUP counters each, with the captured value of the one whose turn it is."""
