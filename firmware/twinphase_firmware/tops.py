@@ -13,21 +13,22 @@ from twinphase_hdl.nodes.server import ServerNode
 from twinphase_hdl.nodes.timetagger import TimeTaggerNode
 from twinphase_spec.registers import CHANNELS
 from twinphase_spec.tagger import TaggerOptions
-from twinphase_spec.units import CLOCK_HZ
 
 from .boards import BAUD, Board
 from .chain_sites import Site
 from .clocking import BoardClock
+from .family import ICE40
+from .ice40 import Ice40Clock, Ice40Samples
 from .lines import LineInputs
 from .oversampling import OversampledPins, OversamplingClock
 
 
-def connect_serial(m: Module, platform: Any, board: Board, node: Any) -> None:
-    """The node's packets to and from the board's serial port."""
+def connect_serial(m: Module, platform: Any, board: Board, node: Any, *, small: bool = False) -> None:
+    """The node's packets to and from the board's serial port; ``small``: without memory."""
     uart = platform.request("uart", board.uart, dir={"rx": "-", "tx": "-"} | board.uart_flow)
     m.submodules.rx_pin = rx_pin = io.FFBuffer("i", uart.rx)
     m.submodules.tx_pin = tx_pin = io.FFBuffer("o", uart.tx)
-    m.submodules.serial = serial = SerialLink(divisor=round(CLOCK_HZ / BAUD))
+    m.submodules.serial = serial = SerialLink(divisor=round(board.clock_hz / BAUD), checked=not small)
     wiring.connect(m, node.tx, serial.tx)
     wiring.connect(m, serial.rx, node.rx)
     m.d.comb += [serial.i_line.eq(rx_pin.i), tx_pin.o.eq(serial.o_line)]
@@ -46,6 +47,12 @@ def connect_lines(m: Module, platform: Any, node: Any, lines: LineInputs) -> Non
             for name in ("valid", "polarity", "code", "runt", "level")
         ),
     ]
+
+
+def connect_samples(node: Any, samples: Any) -> list[Any]:
+    """Assignments of a node's four samples per pin and clock, of which the last one is the pin's level."""
+    levels = (node.i_level[channel].eq(samples[channel][-1]) for channel in range(len(node.i_level)))
+    return [node.i_samples.eq(samples), *levels]
 
 
 class ServerTop(wiring.Component):
@@ -96,12 +103,17 @@ class TimeTaggerTop(wiring.Component):
     """
 
     def __init__(self, board: Board, options: TaggerOptions, *, build_hash: int) -> None:
+        if board.family is ICE40 and not (options.small and options.frontend == "oversampling"):
+            raise ValueError(
+                f"time tagger of {options.channels} channels with front end {options.frontend!r}; allowed on {board.part}: a small one, "
+                "oversampled"
+            )
         self._board = board
         self.options = options
         self.channels = options.channels
         self._lines = LineInputs(board.part, options) if options.frontend == "delay line" else None
         self.delay_lines: dict[Site, int] = self._lines.delay_lines if self._lines else {}
-        self._node = TimeTaggerNode(build_hash=build_hash, **vars(options))
+        self._node = TimeTaggerNode(build_hash=build_hash, clock_hz=board.clock_hz, **vars(options))
         super().__init__({})
 
     def elaborate(self, platform: Any) -> Module:
@@ -110,6 +122,10 @@ class TimeTaggerTop(wiring.Component):
         if self._lines is not None:
             m.submodules.clock = BoardClock(lanes=self.options.lanes)
             connect_lines(m, platform, node, self._lines)
+        elif self._board.family is ICE40:
+            m.submodules.clock = clock = Ice40Clock(clock_hz=self._board.clock_hz)
+            m.submodules.samples = samples = Ice40Samples(platform.request("detectors", dir="-"))
+            m.d.comb += [samples.i_take.eq(clock.o_take), *connect_samples(node, samples.o_samples)]
         else:
             m.submodules.pins = pins = io.Buffer("i", platform.request("detectors", dir="-"))
             m.submodules.clock = clock = OversamplingClock()
@@ -118,12 +134,11 @@ class TimeTaggerTop(wiring.Component):
                 samples.i_pins.eq(pins.i),
                 samples.i_edge_clock.eq(clock.o_edge_clock),
                 samples.i_reset.eq(clock.o_reset),
-                node.i_samples.eq(samples.o_samples),
-                *(node.i_level[channel].eq(samples.o_samples[channel][-1]) for channel in range(self.channels)),
+                *connect_samples(node, samples.o_samples),
             ]
         m.submodules.pulser_pin = pulser = io.FFBuffer("o", platform.request("pulser", dir="-"))
         m.d.comb += pulser.o.eq(node.o_pulser)
-        connect_serial(m, platform, self._board, node)
+        connect_serial(m, platform, self._board, node, small=self.options.small)
         return m
 
 

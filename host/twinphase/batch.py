@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from twinphase_spec.packets import RECORD_DTYPES, Stream
 from twinphase_spec.registers import RegisterMap
+from twinphase_spec.units import CLOCK_HZ, ticks_from_node
 
 TAG_DTYPE = np.dtype([("time_ticks", "<i8"), ("channel", "u1")])
 """A decoded click: absolute node time in ticks (125/128 ps at 125 MHz) and channel number."""
@@ -61,3 +62,25 @@ class Batch:
     def get(self, stream: Stream) -> NDArray[Any] | None:
         """The stream's records or None."""
         return self.records.get(stream)
+
+
+def in_host_ticks(batch: Batch, clock_hz: int) -> Batch:
+    """The batch of a node that runs at ``clock_hz``, its own ticks converted to those of `CLOCK_HZ` (`ticks_from_node`), in which all
+    measurements and recordings count."""
+    if clock_hz == CLOCK_HZ:
+        return batch
+
+    def one(ticks: int) -> int:
+        return int(ticks_from_node(np.array([ticks], np.int64), clock_hz)[0])
+
+    if (tags := batch.records.get(Stream.TAG)) is not None:
+        tags["time_ticks"] = ticks_from_node(tags["time_ticks"], clock_hz)
+    return replace(
+        batch,
+        packet_ticks={stream: ticks_from_node(ticks, clock_hz) for stream, ticks in batch.packet_ticks.items()},
+        gaps={
+            stream: [replace(gap, time_ticks=one(gap.time_ticks)) for gap in gaps]
+            for stream, gaps in batch.gaps.items()
+        },
+        time_ticks=None if batch.time_ticks is None else one(batch.time_ticks),
+    )

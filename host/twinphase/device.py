@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 
 from twinphase_spec.packets import MAX_REGISTER_WORDS, RegisterOp, Stream
 from twinphase_spec.registers import ID_MAGIC, INTERFACE_VERSION, MAPS, Access, Memory, NodeType, Register, RegisterMap
-from twinphase_spec.units import CLOCK_HZ
+from twinphase_spec.units import CLOCK_HZ, TAGGER_CLOCKS_HZ
 
-from .batch import Batch
+from .batch import Batch, in_host_ticks
 from .errors import DeviceError
 from .extras import load_entry_point
 from .packets import Decoder, StreamState
@@ -71,7 +71,7 @@ def check_identity(words: Sequence[int], url: str) -> Identity:
             f"{url} has register map {map_hash:#010x}, this host {node_map.hash:#010x}: install the Twinphase release that "
             "the bitstream was built with, or build and load a new bitstream"
         )
-    if clock_hz != CLOCK_HZ:
+    if clock_hz != CLOCK_HZ and not (node == NodeType.TIMETAGGER and clock_hz in TAGGER_CLOCKS_HZ):
         raise DeviceError(
             f"{url} runs at {clock_hz} Hz, this host counts {CLOCK_HZ} Hz: build a bitstream for {CLOCK_HZ} Hz"
         )
@@ -211,8 +211,8 @@ class PacketDevice(Device):
     def batches(self, timeout_s: float = 0.1) -> Iterator[Batch]:
         decoder = self.decoder
         while (packets := self.receive(timeout_s)) is not None:
-            yield decoder.decode(packets)
-        yield decoder.finish()
+            yield in_host_ticks(decoder.decode(packets), self.identity().clock_hz)
+        yield in_host_ticks(decoder.finish(), self.identity().clock_hz)
 
     def read(self, register: str | Register) -> int:
         entry = self._register(register)

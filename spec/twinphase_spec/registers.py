@@ -12,6 +12,7 @@ from .tagger import (
     DIVIDER_BITS,
     FILTER_WINDOW_BITS,
     GATE_BITS,
+    PARTS,
     WALK_BITS,
     WALK_ENTRIES,
     WALK_SHIFT_BITS,
@@ -268,6 +269,9 @@ def _per_channel() -> tuple[Register, ...]:
     )
 
 
+_PARTS = ", ".join(f"bit {k} {name}" for k, name in enumerate(PARTS))
+
+
 def _tagger_memory(address: int, name: str, words: int, width: int, doc: str) -> Memory:
     return Memory(name=name, address=address, words=words, width=width, doc=doc)
 
@@ -277,6 +281,7 @@ TIMETAGGER = RegisterMap(
     registers=(
         *_common(NodeType.TIMETAGGER),
         _register(0x10, "CHANNELS", 8, "channels of this build", access=Access.RO),
+        _register(0x11, "PARTS", 8, f"parts of this build: {_PARTS}", access=Access.RO),
         _register(0x12, "LANES", 8, "edges per channel and clock", access=Access.RO),
         _register(0x15, "CHANNEL_ENABLE", 8, "bit c: channel c accepts edges"),
         _register(0x16, "PULSER_MASK", 8, "bit c: channel c gets the test pulser's edges instead of its pin's"),

@@ -59,13 +59,22 @@ def delay_span_tags(lanes: int = 1) -> int:
     return 1 << (DELAY_BITS - 13)
 
 
-def check_depth(depth: int) -> None:
-    """ValueError unless a queue of ``depth`` covers the delay span and a burst of BURST tags."""
-    least = delay_span_tags() + BURST
+def check_depth(depth: int, burst: int = BURST) -> None:
+    """ValueError unless a queue of ``depth`` covers the delay span and a burst of so many tags."""
+    least = delay_span_tags() + burst
     if depth < least:
         raise ValueError(
-            f"time tagger: queue depth is {depth}; allowed: at least {least} (delay span {delay_span_tags()} and a burst of {BURST})"
+            f"time tagger: queue depth is {depth}; allowed: at least {least} (delay span {delay_span_tags()} and a burst of {burst})"
         )
+
+
+PARTS = ("gates", "time window", "conditional filter", "coincidences", "time walk")
+"""Parts that a build may leave out; bit k of the register PARTS says that it has part k."""
+
+
+def absent_parts(parts: int) -> tuple[str, ...]:
+    """Names of the parts that a build with this register PARTS does not have."""
+    return tuple(name for k, name in enumerate(PARTS) if not parts >> k & 1)
 
 
 Frontend = Literal["simulation", "ddr", "oversampling", "delay line"]
@@ -73,9 +82,17 @@ FRONTENDS: tuple[Frontend, ...] = ("simulation", "ddr", "oversampling", "delay l
 """Where edges come from; the index is what FRONTEND reads."""
 
 
+SMALL_CHANNELS = 2
+SMALL_FRONTENDS = ("simulation", "oversampling")
+
+
 @dataclass(frozen=True, kw_only=True)
 class TaggerOptions:
-    """What a time tagger is built with. ``chains`` and ``taps`` are a delay line's. ValueError for what cannot be built."""
+    """What a time tagger is built with. ``chains`` and ``taps`` are a delay line's. ValueError for what cannot be built.
+
+    ``small``: for a part without LUT RAM and with slow carry chains. It has two channels, examines an edge in 5 clocks, and leaves out
+    what `left_out` names. Only it may have another ``burst`` than `BURST`.
+    """
 
     channels: int = 8
     frontend: Frontend = "simulation"
@@ -83,8 +100,19 @@ class TaggerOptions:
     chains: int = 1
     taps: int = 256
     depth: int = QUEUE_DEPTH
+    burst: int = BURST
+    small: bool = False
 
-    __match_args__ = ("channels", "frontend", "lanes", "chains", "taps", "depth")
+    __match_args__ = (
+        "channels",
+        "frontend",
+        "lanes",
+        "chains",
+        "taps",
+        "depth",
+        "burst",
+        "small",
+    )
 
     def __post_init__(self) -> None:
         if self.frontend not in FRONTENDS:
@@ -95,4 +123,21 @@ class TaggerOptions:
             raise ValueError(f"time tagger: chains is {self.chains}; allowed: 1, 2 or 4 delay lines per channel")
         span_ticks(self.lanes)
         code_bits(self.taps)
-        check_depth(self.depth)
+        check_depth(self.depth, self.burst)
+        if self.small and (self.channels != SMALL_CHANNELS or self.lanes != 1 or self.frontend not in SMALL_FRONTENDS):
+            raise ValueError(
+                f"time tagger: small with {self.channels} channels, {self.lanes} lanes and front end {self.frontend!r}; allowed: "
+                f"{SMALL_CHANNELS} channels, 1 lane, {' or '.join(map(repr, SMALL_FRONTENDS))}"
+            )
+        if not self.small and self.burst != BURST:
+            raise ValueError(f"time tagger: burst is {self.burst}; allowed: {BURST}, others only with small")
+
+    @property
+    def parts(self) -> int:
+        """What the register PARTS reads."""
+        return 0 if self.small else (1 << len(PARTS)) - 1
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """Parts that the build does not have."""
+        return absent_parts(self.parts)

@@ -6,6 +6,7 @@ One tick is 1/8192 of the system clock: at 125 MHz exactly 125/128 ps. A timesta
 
 from __future__ import annotations
 
+import math
 from typing import overload
 
 import numpy as np
@@ -13,6 +14,8 @@ from numpy.typing import NDArray
 
 CLOCK_HZ = 125_000_000
 """System clock in Hz; the identity registers carry it."""
+TAGGER_CLOCKS_HZ = (CLOCK_HZ, 120_000_000)
+"""System clocks of time taggers; a node's ticks are 1/8192 of its own. What reads them out converts to those of `CLOCK_HZ`."""
 FRACTION_BITS = 13
 TICKS_PER_CLOCK = 1 << FRACTION_BITS
 TIME_BITS = 64
@@ -47,6 +50,19 @@ def ticks_to_ps(ticks: int | NDArray[np.integer]) -> int | NDArray[np.int64]:
 def ps_to_ticks(picoseconds: float) -> int:
     """Nearest number of ticks to a time in picoseconds (128/125 ticks per ps)."""
     return round(picoseconds * 128 / 125)
+
+
+def ticks_from_node(ticks: NDArray[np.int64], clock_hz: int) -> NDArray[np.int64]:
+    """Ticks of 125/128 ps of times in a node's own ticks, 1/8192 of its clock: ``floor(ticks * CLOCK_HZ / clock_hz)``, exact, no overflow
+    for the times of a hundred days."""
+    common = math.gcd(CLOCK_HZ, clock_hz)
+    up, down = CLOCK_HZ // common, clock_hz // common
+    return ticks // down * up + ticks % down * up // down
+
+
+def ticks_to_node(ticks: int, clock_hz: int) -> int:
+    """A node's own ticks nearest to a span of 125/128 ps ticks."""
+    return (2 * ticks * clock_hz + CLOCK_HZ) // (2 * CLOCK_HZ)
 
 
 def seconds_to_ticks(seconds: float) -> int:

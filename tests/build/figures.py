@@ -27,7 +27,7 @@ RECORD = Path(__file__).with_name("figures.json")
 DEVICE = ("--25k", "--speed", "6", "--package", "CABGA381")
 CLOCK_MHZ = 125
 SYNTHESIS = (
-    f"read_rtlil unit.il; {DROP_READ_BEFORE_WRITE}; {PURGE_BEFORE_LUTS.format(top='unit')}; "
+    f"read_rtlil unit.il; {DROP_READ_BEFORE_WRITE}; {PURGE_BEFORE_LUTS.format(synthesis='synth_ecp5', top='unit')}; "
     f"synth_ecp5 {MAP_LUTS} -top unit -json unit.json"
 )
 

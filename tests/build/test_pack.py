@@ -83,7 +83,7 @@ def synthesise(unit: wiring.Component, ports: list[Any], folder: Path) -> dict[s
     (folder / "unit.il").write_text(rtlil.convert(unit, name="unit", ports=ports, emit_src=False))
     yosys(
         folder,
-        f"read_rtlil unit.il; {DROP_READ_BEFORE_WRITE}; {PURGE_BEFORE_LUTS.format(top='unit')}; "
+        f"read_rtlil unit.il; {DROP_READ_BEFORE_WRITE}; {PURGE_BEFORE_LUTS.format(synthesis='synth_ecp5', top='unit')}; "
         f"synth_ecp5 {MAP_LUTS} -top unit -json unit.json",
     )
     return json.loads((folder / "unit.json").read_text())

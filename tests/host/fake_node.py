@@ -15,6 +15,7 @@ from twinphase.batch import TAG_DTYPE
 from twinphase.packets import pack
 from twinphase_spec.packets import HERALD_DTYPE, PHASE_DTYPE, RegisterStatus, Stream
 from twinphase_spec.registers import CLIENT, ID_MAGIC, SERVER, TIMETAGGER, Access
+from twinphase_spec.tagger import PARTS
 from twinphase_spec.units import CLOCK_HZ
 
 PERIOD_BITS = 25
@@ -126,6 +127,9 @@ class Registers:
             self.words[address] = value
 
 
+ALL_PARTS = (1 << len(PARTS)) - 1
+
+
 class TaggerRegisters(Registers):
     """A time tagger with delay lines: counters that go on with every snapshot, copies of delay lines, and a log of all writes.
 
@@ -133,7 +137,18 @@ class TaggerRegisters(Registers):
     delay line. ``drain``: snapshots after a disabling until nothing is in flight.
     """
 
-    def __init__(self, *, channels=4, chains=1, taps=256, lanes=2, front_end=3, rates=(5, 5, 5, 5), drain=3):
+    def __init__(
+        self,
+        *,
+        channels=4,
+        chains=1,
+        taps=256,
+        lanes=2,
+        front_end=3,
+        rates=(5, 5, 5, 5),
+        drain=3,
+        parts=ALL_PARTS,
+    ):
         super().__init__(TIMETAGGER)
         self.log = []
         self.rates, self.drain = rates, drain
@@ -146,6 +161,7 @@ class TaggerRegisters(Registers):
             "CHAINS": chains,
             "TAPS": taps,
             "LANES": lanes,
+            "PARTS": parts,
             "FRONTEND": front_end,
             "STREAM_ENABLE": 1 << Stream.TAG | 1 << Stream.STATUS,
         }.items():

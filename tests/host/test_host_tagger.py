@@ -13,6 +13,7 @@ from fake_node import TIMETAGGER, FakeNode, TaggerRegisters, random_tags, record
 from test_host_cli import run
 from test_host_recording import ListDevice
 
+from twinphase.batch import TAG_DTYPE, Batch, Gap, in_host_ticks
 from twinphase.device import open_device
 from twinphase.errors import DeviceError
 from twinphase.measure.correlate import Bins
@@ -23,7 +24,7 @@ from twinphase.packets import Decoder
 from twinphase.recording.writer import record
 from twinphase_spec.packets import Stream
 from twinphase_spec.registers import NodeType
-from twinphase_spec.tagger import CHANNEL_COUNTERS
+from twinphase_spec.tagger import CHANNEL_COUNTERS, PARTS
 
 STATUS_DTYPE = np.dtype([(name, "<u8") for name in TIMETAGGER.counter_names])
 CHANNELS = (0, 1, 3, 32, 35)
@@ -259,6 +260,72 @@ def test_settings_go_in_while_nothing_is_inside():
     assert (rows[0]["delay_ps"], rows[1]["dead_time_ps"], rows[2]["divider"]) == (-5 * 125 / 128, 1000.0, 7)
     assert (rows[0]["gate"]["by"], rows[1]["gate"]) == (1, None)
     json.dumps(shown, allow_nan=False)
+
+
+@pytest.mark.parametrize(
+    ("part", "registers", "memories"),
+    [
+        ("gates", {}, {"GATE_TABLE": [0x80]}),
+        ("time window", {"WINDOW_ENABLE": 1}, {}),
+        ("conditional filter", {}, {"FILTER_MASK": [0, 1]}),
+        ("coincidences", {"COINCIDENCE_MASK_2": 3}, {}),
+        ("time walk", {}, {"WALK": [0, 0, 5]}),
+    ],
+)
+def test_what_a_build_does_not_have_is_refused(part, registers, memories):
+    small = TaggerRegisters(channels=2, parts=0, drain=0)
+    small["CHANNEL_ENABLE"] = 3
+    neutral = {"DELAY_0": 5, "WINDOW_ENABLE": 0, "COINCIDENCE_MASK_2": 0}
+    unused = {"GATE_TABLE": [0x01], "WALK": [0] * 64, "FILTER_MASK": [0] * 32}
+    with FakeNode(registers=small) as node, open_device(node.url) as device:
+        assert settings(device)["left_out"] == list(PARTS)
+        with pytest.raises(DeviceError, match=rf"has no {part}; leave .*; nothing was changed$"):
+            apply_settings(device, {**neutral, **registers}, {**unused, **memories})
+        assert small.log == []
+        apply_settings(device, neutral, unused)
+        assert small["DELAY_0"] == 5
+    without = TaggerRegisters(parts=31 & ~(1 << PARTS.index(part)), drain=0)
+    with FakeNode(registers=without) as node, open_device(node.url) as device:
+        assert settings(device)["left_out"] == [part]
+        with pytest.raises(DeviceError, match=f"has no {part};"):
+            apply_settings(device, registers, memories)
+
+
+def test_a_tagger_at_120_mhz_counts_in_the_same_picoseconds():
+    """Its ticks are 25/24 of the host's: tags, gaps and times are converted as they come, settings as they go."""
+    slow = TaggerRegisters(channels=2, parts=0, drain=0)
+    slow["CLOCK_HZ"] = 120_000_000
+    values = {
+        "DELAY_0": -2400 & 0xFFFFFFFF,
+        "DEAD_TIME_1": 2_400_000,
+        "PULSER_PERIOD": 125_000,
+        "WINDOW_UNTIL": (1 << 64) - 1,
+        "DIVIDER_0": 24,
+        "CHANNEL_ENABLE": 3,
+    }
+    with FakeNode(registers=slow) as node, open_device(node.url) as device:
+        apply_settings(device, values, {})
+        shown = settings(device)
+    assert (slow["DEAD_TIME_1"], slow["PULSER_PERIOD"], slow["DIVIDER_0"]) == (2_304_000, 120_000, 24)
+    assert slow["DELAY_0"] == -2304 & 0xFFFFFFFF
+    assert shown["pulser_period_ns"] == 1e6
+    assert shown["channels"][0]["delay_ps"] == pytest.approx(-2400 * 125 / 128)
+    assert shown["channels"][1]["dead_time_ps"] == pytest.approx(2_400_000 * 125 / 128)
+
+    times = np.array([0, 23, 24, 25, (1 << 62) + 5], np.int64)
+    tags = np.zeros(5, TAG_DTYPE)
+    tags["time_ticks"] = times
+    gap = Gap(index=1, records=2, packets=0, time_ticks=48)
+    batch = Batch(
+        records={Stream.TAG: tags}, packet_ticks={Stream.STATUS: times}, gaps={Stream.TAG: [gap]}, time_ticks=24 * 8192
+    )
+    assert in_host_ticks(batch, 125_000_000) is batch
+    converted = in_host_ticks(batch, 120_000_000)
+    expected = [t * 25 // 24 for t in times.tolist()]
+    assert converted[Stream.TAG]["time_ticks"].tolist() == expected
+    assert converted.packet_ticks[Stream.STATUS].tolist() == expected
+    assert converted.gaps[Stream.TAG] == [Gap(index=1, records=2, packets=0, time_ticks=50)]
+    assert converted.time_ticks == 25 * 8192
 
 
 def test_a_tagger_that_does_not_drain_stays_off():

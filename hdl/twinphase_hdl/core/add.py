@@ -2,12 +2,34 @@
 
 from collections.abc import Sequence
 
-from amaranth.hdl import C, Cat, Value
+from amaranth.hdl import C, Cat, Module, Signal, Value, ValueLike
 
 
 def with_carry(a: Value, b: Value, carry: Value) -> Value:
     """``a + b + carry`` modulo the width of ``a``, in one carry chain."""
     return (Cat(C(1, 1), a) + Cat(carry, b))[1 : len(a) + 1]
+
+
+def keep_carry(total: Value, no_carry: Value, extended: Value) -> list:
+    """Registers of a sum and of its highest bit, the carry, inverted: a LUT inverts it beside the flip-flop.
+
+    On an iCE40 a carry has no other way to a flip-flop than through a LUT, and as it stands it would take that of another logic cell.
+    """
+    return [total.eq(extended), no_carry.eq(~extended[len(total)])]
+
+
+def add_in_halves(m: Module, total: Signal, step: ValueLike, when: ValueLike) -> None:
+    """``total += step`` if ``when``: its low half at once, its high half a clock later, so that no carry chain is longer than a half.
+
+    ``step`` has no more bits than the low half.
+    """
+    half = len(total) // 2
+    low = Signal(half + 1)
+    no_carry, again = Signal(), Signal()
+    m.d.comb += low.eq(total[:half] + step)
+    m.d.sync += [no_carry.eq(~low[half]), again.eq(when), total[half:].eq(total[half:] + (again & ~no_carry))]
+    with m.If(when):
+        m.d.sync += total[:half].eq(low)
 
 
 def sums_in_one_chain(terms: Sequence[tuple[Value, Value, Value]]) -> list[Value]:

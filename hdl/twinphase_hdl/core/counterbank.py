@@ -58,6 +58,8 @@ class CounterBank(wiring.Component):
         clock left out.
     width : int
         Bits of a counter, even; smaller ones are for proofs.
+    words : int
+        Of a bank of the memory, a power of two: two per counter, the clock's too.
 
     Members
     -------
@@ -77,8 +79,8 @@ class CounterBank(wiring.Component):
     Throughput: a step per counter and clock. Overflow: counters wrap; two equal requests before a capture become one.
     """
 
-    def __init__(self, *, steps: Mapping[str, range | Balance], width: int = 64):
-        most = MEMORY_WORDS // 2 - 1
+    def __init__(self, *, steps: Mapping[str, range | Balance], width: int = 64, words: int = MEMORY_WORDS):
+        most = words // 2 - 1
         if not 1 <= len(steps) <= most:
             raise ValueError(f"CounterBank: there are {len(steps)} counters beside the clock; allowed: 1 to {most}")
         check_steps(steps)
@@ -91,7 +93,7 @@ class CounterBank(wiring.Component):
         self._word_bits = width // 2
         self._address_bits = (2 * self._counters - 1).bit_length()
         if width == 64:
-            self._address_bits = (MEMORY_WORDS - 1).bit_length()
+            self._address_bits = (words - 1).bit_length()
         strobe_bits = self.sweep_clocks.bit_length()
         others = [accumulator_shape(step, self.sweep_clocks).width for step in steps.values() if step != STROBE]
         self._strobe_bits, self._bits = strobe_bits, max([strobe_bits, *others])
@@ -191,7 +193,7 @@ class CounterBank(wiring.Component):
         for name, accumulator in self.accumulators.items():
             step = self.i_steps[name]
             if self._steps[name] == STROBE:
-                counting(m, accumulator, step)
+                self._add_strobe(m, accumulator, step)
             else:
                 m.d.sync += accumulator.eq(accumulator + step)
             with m.If(self.capture):
@@ -227,7 +229,7 @@ class CounterBank(wiring.Component):
             kind_2.is_high.eq(place_1[0]),
             state.eq(reduce(or_, groups_of["strobes"], Const(0))),
             other.eq(reduce(or_, groups_of["others"], Const(0))),
-            now.eq(count_of(m, state, "strobes") | other),
+            now.eq(self._strobes(m, state) | other),
             old.eq(Mux(kind_2.is_clock | fresh, 0, old_read.data)),
             kind_3.eq(kind_2),
             clock_word.eq(Mux(kind_2.is_high, clock[self._word_bits :], clock[: self._word_bits])),
@@ -278,15 +280,11 @@ class CounterBank(wiring.Component):
             m.d.sync += write_place.eq(0)
         with m.Elif(stages[-1]):
             m.d.sync += write_place.eq(write_place + 1)
-        m.d.comb += [
-            write.addr.eq(Cat(write_place, snapshot)),
-            write.data.eq(self._balanced(m, total, kind_5, stages[-1])),
-            write.en.eq(stages[-1]),
-            done.eq(stages == 1 << (STAGES - 1)),
-        ]
+        self._write(m, write, Cat(write_place, snapshot), total, kind_5, stages[-1])
+        m.d.comb += done.eq(stages == 1 << (STAGES - 1))
         with m.If(done):
             m.d.sync += [self.shown.eq(snapshot), fresh.eq(0)]
-            m.d.sync += self.o_snapshot_count.eq(self.o_snapshot_count + snapshot)
+        self._count_snapshot(m, done, snapshot)
 
         # The record, from the second bank.
         m.d.comb += [
@@ -302,9 +300,27 @@ class CounterBank(wiring.Component):
         m.d.comb += self.o_idle.eq(rests & ~busy)
         return m
 
+    def _add_strobe(self, m: Module, accumulator: Signal, strobe: Value) -> None:
+        """What an accumulator of strobes does in a clock."""
+        counting(m, accumulator, strobe)
+
+    def _strobes(self, m: Module, state: Value) -> Value:
+        """Number of strobes in such an accumulator."""
+        return count_of(m, state, "strobes")
+
     def _is_one_of(self, names: list[str], number: Value) -> Value:
         """Whether the counter of this number is one of those."""
         return Const(sum(1 << 1 + self._names.index(name) for name in names), self._counters).bit_select(number, 1)
+
+    def _count_snapshot(self, m: Module, done: Value, snapshot: Value) -> None:
+        """``o_snapshot_count``: a sweep is done, which was a snapshot's or not."""
+        with m.If(done):
+            m.d.sync += self.o_snapshot_count.eq(self.o_snapshot_count + snapshot)
+
+    def _write(self, m: Module, port, address: Value, total: Value, kind: data.View, valid: Value) -> None:
+        """``total``, a word of this kind, goes to its ``address`` through the memory's write port."""
+        word = self._balanced(m, total, kind, valid)
+        m.d.comb += [port.addr.eq(address), port.data.eq(word), port.en.eq(valid)]
 
     def _balanced(self, m: Module, total: Value, kind: data.View, valid: Value) -> Value:
         """The word to be written: ``total``, or that of a balance, which is added up from the words that pass."""

@@ -67,6 +67,10 @@ class Timebase(wiring.Component):
     o_close: Out(1)
     o_close_last: Out(1)
 
+    def _count(self, m: Module) -> list:
+        """Assignments of the clock count."""
+        return [self.o_anchor.clock.eq(Mux(self.sim_load, self.sim_anchor.clock, self.o_anchor.clock + 1))]
+
     def elaborate(self, platform):
         m = Module()
         config, anchor, load, loaded = self.i_config, self.o_anchor, self.sim_load, self.sim_anchor
@@ -89,7 +93,7 @@ class Timebase(wiring.Component):
         differing = start_less(3) ^ compared
         m.d.sync += [
             start.eq(config.start_clock + frame.LAG_CLOCKS),
-            anchor.clock.eq(Mux(load, loaded.clock, anchor.clock + 1)),
+            *self._count(m),
             until_start.eq(~(start_less(0) - compared)[: units.CLOCK_BITS][-1]),
             at_start.eq(Mux(load, loaded.clock == start - 1, before_start)),
             before_start.eq(Mux(load, loaded.clock == start - 2, near_start.all())),

@@ -1,7 +1,7 @@
 """Register requests from the link, executed on the register bank, and their responses."""
 
-from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal
-from amaranth.lib import fifo, wiring
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value
+from amaranth.lib import fifo, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from twinphase_hdl.types import word_stream
@@ -11,7 +11,7 @@ from twinphase_spec.packets import RegisterOp, RegisterStatus, Stream
 from .registers import ADDRESS_BITS
 
 READ_AHEAD = 8
-"""Words read from the bank before the link has taken them."""
+"""Words, where LUT RAM holds them."""
 
 
 class RegisterControl(wiring.Component):
@@ -31,13 +31,14 @@ class RegisterControl(wiring.Component):
     o_idle : Out(1) - nothing changes before the next request.
 
     Latency: about 20 clocks from the last word of a read of one word to that of its response. Throughput: a word per clock.
-    Overflow: none, ``i`` waits while a response is under way.
+    Overflow: none, ``i`` waits while a response is under way. ``read_ahead``: words read from the bank before the link has taken them.
     """
 
-    def __init__(self, *, bank_latency: int):
+    def __init__(self, *, bank_latency: int, read_ahead: int = READ_AHEAD):
         if bank_latency < 1:
             raise ValueError(f"control: bank_latency is {bank_latency}; allowed: at least 1")
         self._bank_latency = bank_latency
+        self._read_ahead = read_ahead
         super().__init__(
             {
                 "i": In(word_stream()),
@@ -52,13 +53,10 @@ class RegisterControl(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.ahead = ahead = fifo.SyncFIFO(width=32, depth=READ_AHEAD)
+        m.submodules.ahead = ahead = fifo.SyncFIFO(width=32, depth=self._read_ahead)
         # Both ways through a register.
         request, response = word_stream().create(), word_stream().create()
-        for source, target in ((self.i, request), (response, self.o)):
-            m.d.comb += source.ready.eq(~target.valid | target.ready)
-            with m.If(source.ready):
-                m.d.sync += [target.valid.eq(source.valid), target.payload.eq(source.payload)]
+        held = [self._through(m, source, target) for source, target in ((self.i, request), (response, self.o))]
         request_id = Signal(32)
         operation = Signal(16)
         payload_words = Signal(16)
@@ -82,7 +80,7 @@ class RegisterControl(wiring.Component):
         left = Signal(range(packets.MAX_REGISTER_WORDS + 1))
         """Words of the response's payload still to be sent."""
         to_issue = Signal.like(left)
-        credit = Signal(range(READ_AHEAD + 1), init=READ_AHEAD)
+        credit = Signal(range(self._read_ahead + 1), init=self._read_ahead)
         under_way = Signal(self._bank_latency + 1)
         issue = Signal()
 
@@ -108,12 +106,13 @@ class RegisterControl(wiring.Component):
                 & (count[: len(left)] <= packets.MAX_REGISTER_WORDS)
                 & ~count[len(left) :].any()
             ),
-            length_good.eq(count == payload_words),
-            repeated.eq(any_write & (request_id == last_write)),
+            length_good.eq(self._equal(m, count, payload_words)),
+            repeated.eq(any_write & self._equal(m, request_id, last_write)),
             mapped.eq(address[ADDRESS_BITS:] == 0),
             reads.eq((operation == RegisterOp.READ) & count_good),
             writes.eq((operation == RegisterOp.WRITE) & count_good & length_good),
         ]
+        any_left, one_left = self._known(m, left != 0), self._known(m, left == 1)
         m.d.comb += [ahead.w_data.eq(self.i_read_data), ahead.w_en.eq(under_way[-1])]
         m.d.sync += under_way.eq(Cat(issue, under_way))
         with m.If(issue ^ (ahead.r_en & ahead.r_rdy)):
@@ -160,27 +159,48 @@ class RegisterControl(wiring.Component):
                     m.d.sync += index.eq(index + 1)
                     with m.If(index == packets.HEADER_WORDS - 1):
                         m.next = "HEADER"
-                        with m.If(left != 0):
+                        with m.If(any_left):
                             m.next = "WORDS"
             with m.State("WORDS"):
                 m.d.comb += [
                     response.valid.eq(ahead.r_rdy),
                     response.payload.data.eq(ahead.r_data),
-                    response.payload.last.eq(left == 1),
+                    response.payload.last.eq(one_left),
                     ahead.r_en.eq(response.ready),
                 ]
                 with m.If(response.valid & response.ready):
                     m.d.sync += left.eq(left - 1)
-                    with m.If(left == 1):
+                    with m.If(one_left):
                         m.next = "HEADER"
 
         # Reads run ahead of the response as far as the queue has room.
         unmapped = Signal(self._bank_latency + 1)
-        m.d.comb += issue.eq((to_issue != 0) & (credit != 0))
+        self._issue(m, issue, (to_issue != 0) & (credit != 0))
         with m.If(issue):
             m.d.sync += [next_address.eq(next_address + 1), to_issue.eq(to_issue - 1)]
         m.d.sync += unmapped.eq(Cat(next_address[-1] | ~mapped, unmapped))
         with m.If(unmapped[-1]):
             m.d.comb += ahead.w_data.eq(0)
-        m.d.comb += self.o_idle.eq(waits & ~(self.i.valid | request.valid | self.o.valid))
+        m.d.comb += self.o_idle.eq(waits & ~(self.i.valid | held[0] | held[1]))
         return m
+
+    # What parts with slow logic do otherwise.
+
+    def _through(self, m: Module, source: stream.Interface, target: stream.Interface) -> Value:
+        """``source`` to ``target`` through a register. Returns whether it holds a word."""
+        m.d.comb += source.ready.eq(~target.valid | target.ready)
+        with m.If(source.ready):
+            m.d.sync += [target.valid.eq(source.valid), target.payload.eq(source.payload)]
+        return target.valid
+
+    def _equal(self, m: Module, a: Value, b: Value) -> Value:
+        """``a == b`` of words of a header."""
+        return a == b
+
+    def _known(self, m: Module, flag: Value) -> Value:
+        """``flag``, which changes with words of a response."""
+        return flag
+
+    def _issue(self, m: Module, issue: Signal, may: Value) -> None:
+        """``issue``: a word is read from the bank. ``may``: one is to be read, and the queue has room."""
+        m.d.comb += issue.eq(may)

@@ -13,7 +13,7 @@ from .slip import FrameByte
 MAX_PACKET_WORDS = packets.HEADER_WORDS + packets.MAX_PAYLOAD_WORDS
 
 
-def _processor():
+def crc_processor():
     return catalog.CRC32_ISO_HDLC(data_width=8).create()
 
 
@@ -33,7 +33,7 @@ class CrcAppender(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.crc = crc = _processor()
+        m.submodules.crc = crc = crc_processor()
         word = Signal(32)
         left = Signal(range(5))
         last = Signal()
@@ -90,7 +90,7 @@ class CrcChecker(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.crc = crc = _processor()
+        m.submodules.crc = crc = crc_processor()
         m.submodules.ring = ring = memory.Memory(shape=33, depth=self._depth, init=[])
         write, read = ring.write_port(), ring.read_port()
         written = Signal(len(write.addr) + 1)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -20,8 +20,8 @@ class Depacketizer(wiring.Component):
     """Stores a packet, and hands it on when its last word has shown it to be whole; otherwise forgets it.
 
     A packet is dropped when magic or version is wrong, when its stream is not one of ``streams`` or REGISTER_REQUEST, when
-    its payload is longer than MAX_PAYLOAD_WORDS or not as long as its header says, or is not whole records. Whatever a packet is,
-    the word after ``last`` starts the next one.
+    its payload is longer than MAX_PAYLOAD_WORDS (with a small buffer: than ``depth / 2``) or not as long as its header says, or is
+    not whole records. Whatever a packet is, the word after ``last`` starts the next one.
 
     Members
     -------
@@ -43,8 +43,9 @@ class Depacketizer(wiring.Component):
         for number in self._streams:
             if number not in self.CONSUMERS:
                 raise ValueError(f"depacketizer: stream {number.name} has no consumer; allowed: HERALD, PSI, PEER")
-        if depth < 2 * packets.MAX_PAYLOAD_WORDS or depth & (depth - 1):
-            raise ValueError(f"depacketizer: depth is {depth} words; allowed: powers of 2 from 512")
+        if depth < 2 * packets.MAX_REGISTER_WORDS or depth & (depth - 1):
+            raise ValueError(f"depacketizer: depth is {depth} words; allowed: powers of 2 from 128")
+        self._longest = min(packets.MAX_PAYLOAD_WORDS, depth // 2)
         super().__init__(
             {
                 "i": In(word_stream()),
@@ -83,7 +84,7 @@ class Depacketizer(wiring.Component):
             came.eq(self.i.valid & ready),
             word.eq(self.i.payload),
             magic.eq(self.i.payload.data[8:] == packets.MAGIC << 8 | packets.VERSION),
-            too_long.eq(self.i.payload.data[:16] > packets.MAX_PAYLOAD_WORDS),
+            too_long.eq(self.i.payload.data[:16] > self._longest),
             *(here.eq(self.i.payload.data[:8] == int(number)) for number, here in streams.items()),
         ]
 
@@ -91,7 +92,7 @@ class Depacketizer(wiring.Component):
         place = Signal(packets.HEADER_WORDS + 1, init=1)
         """One bit per word of the header, the last one for the payload."""
         payload = place[packets.HEADER_WORDS]
-        left = Signal(9)
+        left = Signal(range(self._longest + 1))
         """Payload words that are still to come; flags of it follow."""
         none_left = Signal()
         one_left = Signal()
@@ -107,7 +108,10 @@ class Depacketizer(wiring.Component):
             write.data.eq(word.as_value()),
             wrong_start.eq(~(magic & Cat(streams.values()).any())),
             whole.eq(
-                ~bad & ((place[packets.HEADER_WORDS - 1] & none_left) | (payload & one_left & (record_left == 0)))
+                self._known(
+                    m,
+                    ~bad & ((place[packets.HEADER_WORDS - 1] & none_left) | (payload & one_left & (record_left == 0))),
+                )
             ),
             self.o_dropped.eq(came & word.last & ~whole),
         ]
@@ -117,7 +121,7 @@ class Depacketizer(wiring.Component):
                     with m.If(here):
                         m.d.sync += record_length.eq(packets.RECORD_WORDS.get(number, 1))
             with m.If(place[2]):
-                m.d.sync += left.eq(word.data[:9])
+                m.d.sync += left.eq(word.data)
             with m.Elif(payload):
                 m.d.sync += [left.eq(left - 1), none_left.eq(left == 1), one_left.eq(left == 2)]
             with m.Else():
@@ -200,3 +204,7 @@ class Depacketizer(wiring.Component):
                 ]
         m.d.comb += self.o_idle.eq(~(came | fetching | loaded | held | skid.o.valid | offered))
         return m
+
+    def _known(self, m: Module, flag: Value) -> Value:
+        """``flag``, which changes with words that come."""
+        return flag

@@ -2,23 +2,28 @@
 
 from collections.abc import Mapping, Sequence
 
-from amaranth.hdl import Cat, Module, Signal
+from amaranth.hdl import Cat, Module, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from twinphase_hdl.core.rooms import CONTROL, Rooms
-from twinphase_hdl.types import Tag, record_words, word_stream
+from twinphase_hdl.types import Tag, Word, record_words, word_stream
 from twinphase_spec import packets, units
 from twinphase_spec.packets import Stream
 from twinphase_spec.registers import RegisterMap
 
 from .arbiter import PacketArbiter
+from .banks import BankedTagPacker
 from .control import RegisterControl
 from .depacketizer import Depacketizer
+from .halvedsender import HalvedSender
+from .pacedcontrol import PacedControl
+from .paceddepacketizer import PacedDepacketizer
 from .packer import StreamPacker
 from .registers import ADDRESS_BITS, RegisterBank
 from .sender import PacketSender
 from .snapshot import Snapshot
+from .stage import Stage
 from .t2 import TagPacker
 
 LOSSLESS = (Stream.PSI, Stream.PEER, Stream.SIFTED)
@@ -35,6 +40,11 @@ def link_rooms(send: Sequence[Stream]) -> tuple[str, ...]:
     return (CONTROL, "arbiter", *(_packer_room(number) for number in send))
 
 
+REQUEST_DEPTH, FEW_READ_AHEAD = 128, 2
+"""Of a part without LUT RAM, where every entry of a short queue costs its bits in flip-flops: words of requests that wait, words read
+ahead."""
+
+
 class NodeLink(wiring.Component):
     """Records and counters of a node to packets, packets to records and register accesses.
 
@@ -47,6 +57,8 @@ class NodeLink(wiring.Component):
     receive : streams that it takes, besides register requests
     depth : buffer words of a stream's packer where it is not the packer's own
     rooms : of the node, those of `link_rooms` among them
+    small : little and slow logic, little memory, for slow links: `BankedTagPacker`, for which tags wait; a word of ``rx`` or of STATUS in
+        three clocks; requests with more than MAX_REGISTER_WORDS words of payload are dropped.
     snapshot : what keeps or latches the counters, the clock count first, with the ports of a `Snapshot` but ``i_counters``;
         default: a `Snapshot`. The node connects what it counts to ``link.snapshot``.
 
@@ -58,7 +70,7 @@ class NodeLink(wiring.Component):
     i_snapshot : In(1); o_snapshot_count : Out(32) - see `Snapshot`.
     i_counters_address : In; o_counters_data : Out(32) - COUNTERS memory.
     o_address, o_write, o_write_data, i_read_data - bus of the `RegisterBank`.
-    send_<stream> : In(stream of records; tag: of Tag, always ready).
+    send_<stream> : In(stream of records; tag: of Tag, always ready unless ``small``).
     receive_<stream> : Out(stream of records).
     i_flush, o_flushed : In(1), Out(1) - of the HERALD stream's packer, if there is one: see `PacketBuffer`.
     o_dropped : Out(1) - strobe: a malformed packet came.
@@ -74,10 +86,12 @@ class NodeLink(wiring.Component):
         depth: Mapping[Stream, int] | None = None,
         rooms: Rooms | None = None,
         snapshot: wiring.Component | None = None,
+        small: bool = False,
     ):
         self._send = tuple(send)
         self._receive = tuple(receive)
         self._depth = dict(depth or {})
+        self._small = small
         self._rooms = rooms if rooms is not None else Rooms(link_rooms(send))
         self._counters = len(register_map.counters)
         self.snapshot = snapshot if snapshot is not None else Snapshot(counters=self._counters)
@@ -101,7 +115,7 @@ class NodeLink(wiring.Component):
             members |= {"i_flush": In(1), "o_flushed": Out(1)}
         for number in self._send:
             tags = number is Stream.TAG
-            record = stream.Signature(Tag, always_ready=True) if tags else stream.Signature(record_words(number))
+            record = stream.Signature(Tag, always_ready=not small) if tags else stream.Signature(record_words(number))
             members[f"send_{number.name.lower()}"] = In(record)
         for number in self._receive:
             members[f"receive_{number.name.lower()}"] = Out(stream.Signature(record_words(number)))
@@ -110,20 +124,29 @@ class NodeLink(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         rooms = self._rooms
-        depacketizer = Depacketizer(streams=self._receive)
-        control = RegisterControl(bank_latency=RegisterBank.latency)
+        depacketizer: Depacketizer
+        control: RegisterControl
+        if self._small:
+            depacketizer = PacedDepacketizer(streams=self._receive, depth=REQUEST_DEPTH)
+            control = PacedControl(bank_latency=RegisterBank.latency, read_ahead=FEW_READ_AHEAD)
+        else:
+            depacketizer = Depacketizer(streams=self._receive)
+            control = RegisterControl(bank_latency=RegisterBank.latency)
         snapshot = self.snapshot
         arbiter = PacketArbiter(inputs=len(self._send) + 2)
-        status = PacketSender(Stream.STATUS, depth=1 << len(snapshot.status.address), single=True)
+        make_status = HalvedSender if self._small else PacketSender
+        status = make_status(Stream.STATUS, depth=1 << len(snapshot.status.address), single=True)
         requests_idle = depacketizer.o_idle & control.o_idle & snapshot.o_idle & status.o_idle
         rooms.put(
             m, CONTROL, requests_idle, depacketizer=depacketizer, control=control, snapshot=snapshot, status=status
         )
         rooms.put(m, "arbiter", arbiter.o_idle, arbiter=arbiter)
-        packers: dict[Stream, StreamPacker | TagPacker] = {}
+        packers: dict[Stream, StreamPacker | TagPacker | BankedTagPacker] = {}
         for number in self._send:
             depth = {"depth": self._depth[number]} if number in self._depth else {}
-            if number is Stream.TAG:
+            if number is Stream.TAG and self._small:
+                packers[number] = BankedTagPacker()
+            elif number is Stream.TAG:
                 packers[number] = TagPacker(**depth)
             else:
                 packers[number] = StreamPacker(number, lossless=number in LOSSLESS, **depth)
@@ -133,7 +156,8 @@ class NodeLink(wiring.Component):
             heralds = packers[Stream.HERALD]
             m.d.comb += [heralds.i_flush.eq(self.i_flush), self.o_flushed.eq(heralds.o_flushed)]
 
-        wiring.connect(m, wiring.flipped(self.rx), depacketizer.i)
+        idle = [part.o_idle for part in (depacketizer, control, snapshot, arbiter, status)]
+        idle += self._pass(m, "received", wiring.flipped(self.rx), depacketizer.i)
         wiring.connect(m, depacketizer.request, control.i)
         wiring.connect(m, control.o, arbiter.i[0])
         wiring.connect(m, arbiter.o, wiring.flipped(self.tx))
@@ -150,8 +174,7 @@ class NodeLink(wiring.Component):
             snapshot.status.read.eq(status.o_read),
             snapshot.status.sent.eq(status.o_sent),
         ]
-        wiring.connect(m, status.o, arbiter.i[1])
-        idle = [part.o_idle for part in (depacketizer, control, snapshot, arbiter, status)]
+        idle += self._pass(m, "status_words", status.o, arbiter.i[1])
         for k, (number, packer) in enumerate(sorted(packers.items())):
             rooms.put(m, _packer_room(number), **{f"packer_{number.name.lower()}": packer})
             wiring.connect(m, packer.o, arbiter.i[k + 2])
@@ -178,3 +201,13 @@ class NodeLink(wiring.Component):
         ]
         m.d.sync += self.o_dropped.eq(depacketizer.o_dropped)
         return m
+
+    def _pass(self, m: Module, name: str, source: stream.Interface, target: stream.Interface) -> list[Value]:
+        """Words of ``source`` to ``target``; slow logic gets a `Stage` between. Returns what is high while that holds no word."""
+        if not self._small:
+            wiring.connect(m, source, target)
+            return []
+        m.submodules[name] = stage = Stage(Word)
+        wiring.connect(m, source, stage.i)
+        wiring.connect(m, stage.o, target)
+        return [stage.i.ready]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import reduce
 from operator import or_
 
-from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, signed, unsigned
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
@@ -168,7 +168,7 @@ class RegisterBank(wiring.Component):
         m.d.comb += [copy_write.addr.eq(later_address), copy_write.data.eq(write_data), copy_read.addr.eq(address)]
         m.d.sync += [
             inside.eq(self.i_address[bits:] == 0),
-            copy_write.en.eq(written & inside & ~Const(constant, 1 << bits).bit_select(address[:bits], 1)),
+            copy_write.en.eq(written & inside & ~self._in_table(m, constant, address[:bits], self.i_address[:bits])),
             copied.eq(copy_read.data),
             not_known.eq(0),
         ]
@@ -186,7 +186,7 @@ class RegisterBank(wiring.Component):
             wide = sum(1 << a for a, word in kept.items() if word.width >= width)
             reaches[width] = Signal(name=f"reaches_{width}")
             m.d.sync += reaches[width].eq(
-                reduce(or_, known_here) & Const(wide, 1 << bits).bit_select(later_address[:bits], 1)
+                reduce(or_, known_here) & self._in_table(m, wide, later_address[:bits], address[:bits])
             )
         mask = Cat(reaches[min(w for w in reaches if w > bit)] for bit in range(max(reaches)))
         read["copy"], read["reset"] = copied & mask, not_known
@@ -215,6 +215,10 @@ class RegisterBank(wiring.Component):
                 read[name] = Mux(chosen, word, 0)
         m.d.sync += self.o_read_data.eq(reduce(or_, read.values()))
         return m
+
+    def _in_table(self, m: Module, table: int, address: Value, before: Value) -> Value:
+        """Bit ``address`` of ``table``. ``before``: ``address`` in the next clock."""
+        return Const(table, 1 << len(address)).bit_select(address, 1)
 
     def _kept_words(self) -> dict[int, Kept]:
         """By address: the words of RW registers and of constants."""

@@ -1,6 +1,6 @@
 """Closed packets out: header words, then the payload from a buffer."""
 
-from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -144,5 +144,11 @@ class PacketSender(wiring.Component):
                 with m.If(record_end & fetched & ~fetched_header):
                     m.d.sync += records.eq(records + 1)
         with m.If(self.o_sent):
-            m.d.sync += [active.eq(0), sequence.eq(sequence + 1)]
+            m.d.sync += active.eq(0)
+        self._number_next(m, sequence, self.o_sent)
         return m
+
+    def _number_next(self, m: Module, sequence: Signal, sent: Value) -> None:
+        """``sequence``: one more when a packet has been ``sent``."""
+        with m.If(sent):
+            m.d.sync += sequence.eq(sequence + 1)

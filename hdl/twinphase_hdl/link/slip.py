@@ -22,15 +22,22 @@ class SlipEncoder(wiring.Component):
     i : In(stream of FrameByte), ``last`` with the last byte.
     o : Out(stream of 8 bits)
 
+    ``settled``: a byte is there a clock before ``i.valid``, so that what it is can be known from a register.
+
     Latency: 1 byte. Throughput: a byte per clock, two for an escaped one. Overflow: none, ``i`` waits.
     """
 
-    i: In(stream.Signature(FrameByte))
-    o: Out(stream.Signature(unsigned(8)))
+    def __init__(self, *, settled: bool = False):
+        self._settled = settled
+        super().__init__({"i": In(stream.Signature(FrameByte)), "o": Out(stream.Signature(unsigned(8)))})
 
     def elaborate(self, platform):
         m = Module()
         special = (self.i.payload.data == SLIP_END) | (self.i.payload.data == SLIP_ESC)
+        if self._settled:
+            is_special = Signal()
+            m.d.sync += is_special.eq(special)
+            special = is_special
         following = Signal.like(self.o.payload)
         m.d.comb += following.eq(self.i.payload.data)
         done = self.o.valid & self.o.ready

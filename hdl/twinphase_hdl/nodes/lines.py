@@ -51,7 +51,9 @@ def frontend_constants(frontend: str, *, chains: int = 0, taps: int = 0) -> dict
 
 def connect_pins(m: Module, node, bank: RegisterBank) -> None:
     """Edge and source of every channel, from their registers."""
-    m.d.comb += [node.o_source.eq(bank.o_cal_source), node.o_invert.eq(bank.o_edge)]
+    if hasattr(bank, "o_cal_source"):
+        m.d.comb += node.o_source.eq(bank.o_cal_source)
+    m.d.comb += node.o_invert.eq(bank.o_edge)
 
 
 def connect_lines(m: Module, node, bank: RegisterBank, frontend: DelayLineFrontEnd) -> None:

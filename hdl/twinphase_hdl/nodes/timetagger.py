@@ -1,32 +1,38 @@
 """The time tagger: edges of many channels in, tags with every edge accounted for out."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from dataclasses import replace
+
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from twinphase_hdl.core.along import delayed
 from twinphase_hdl.core.counterbank import CounterBank
+from twinphase_hdl.core.shortbank import ShortBank
+from twinphase_hdl.core.splittimebase import SplitTimebase
 from twinphase_hdl.core.steps import Balance
 from twinphase_hdl.core.timebase import Timebase
+from twinphase_hdl.link.earlytables import EarlyTableBank
 from twinphase_hdl.link.link import NodeLink
 from twinphase_hdl.link.registers import RegisterBank
-from twinphase_hdl.timetag.coincidence import Coincidences
+from twinphase_hdl.timetag.countdown import CountdownPulser
 from twinphase_hdl.timetag.delayline import DelayLineFrontEnd
 from twinphase_hdl.timetag.frontend import SimulationFrontEnd
 from twinphase_hdl.timetag.oversample import OversamplingFrontEnd
 from twinphase_hdl.timetag.pulser import Pulser
-from twinphase_hdl.timetag.selector import Selector
 from twinphase_hdl.timetag.source import TagSource
+from twinphase_hdl.timetag.turnsource import TurnSource
 from twinphase_spec import tagger, units
 from twinphase_spec.packets import Stream
+from twinphase_spec.register_map import Register, RegisterMap
 from twinphase_spec.registers import TIMETAGGER, TIMETAGGER_CHANNELS
 
 from .common import NODE_MEMBERS, connect_bus
 from .lines import connect_lines, connect_pins, frontend_constants, line_members, pin_members
+from .selection import Selected, pass_all, select
 
 CONFIG = ("delay", "dead_time", "veto_from", "veto_to", "divider")
 """Registers of every channel that the input channels take as they are."""
-TABLES = ("gate_table", "gate_from", "gate_to", "filter_mask")
 REGISTERED_CLOCKS = 2
 """Up to that many clocks the clock count waits for the edges in registers; for more, it is smaller to subtract them."""
 REMOVED = ("overrun", "dead", "vetoed", "divided", "dropped", "gated", "filtered", "tags")
@@ -47,6 +53,24 @@ def counter_steps(lanes: int) -> dict[str, range | Balance]:
         else:
             steps[name] = range(lanes + 1 if kind in several else 2)
     return steps
+
+
+PART_REGISTERS = ("FILTER_", "WINDOW_", "WALK_", "COINCIDENCE_", "CAL_")
+"""What the names of the registers of parts begin with that a small build leaves out, but for the pins' state in CAL_STATUS."""
+
+
+def map_of(options: tagger.TaggerOptions) -> RegisterMap:
+    """The registers that a build has. A small one has none of channels and parts that it leaves out: they read 0 and ignore writes."""
+    if not options.small:
+        return TIMETAGGER
+
+    def is_there(register: Register) -> bool:
+        kind, _, number = register.name.rpartition("_")
+        if kind in (*map(str.upper, CONFIG), "CAL_STATUS", "SCALE"):
+            return int(number) < options.channels
+        return not register.name.startswith(PART_REGISTERS)
+
+    return replace(TIMETAGGER, registers=tuple(filter(is_there, TIMETAGGER.registers)))
 
 
 class TimeTaggerNode(wiring.Component):
@@ -95,13 +119,15 @@ class TimeTaggerNode(wiring.Component):
                 f"TimeTaggerNode: frontend is {wanted.frontend!r}; allowed: 'simulation', 'oversampling' or 'delay line'"
             )
         self._inputs = tuple(inputs)
-        self._bank = RegisterBank(
-            TIMETAGGER,
+        self._bank = (EarlyTableBank if wanted.small else RegisterBank)(
+            map_of(wanted),
             build_hash=build_hash,
             clock_hz=clock_hz,
             constants={
                 "CHANNELS": channels,
                 "LANES": lanes,
+                "PARTS": wanted.parts,
+                "MAP_HASH": TIMETAGGER.hash,
                 **frontend_constants(wanted.frontend, chains=wanted.chains, taps=wanted.taps),
             },
             strobes=[f"DIVIDER_{channel}" for channel in range(channels)],
@@ -113,13 +139,17 @@ class TimeTaggerNode(wiring.Component):
         channels, lanes = range(self.options.channels), self.options.lanes
         m.submodules.frontend = frontend = self._frontend
         m.submodules.bank = bank = self._bank
-        m.submodules.timebase = timebase = Timebase()
-        m.submodules.pulser = pulser = Pulser()
-        m.submodules.source = source = TagSource(channels=self.options.channels, lanes=lanes, depth=self.options.depth)
-        m.submodules.selector = selector = Selector(channels=self.options.channels)
-        m.submodules.coincidences = coincidences = Coincidences(channels=self.options.channels)
-        counters = CounterBank(steps=counter_steps(lanes))
-        m.submodules.link = link = NodeLink(register_map=TIMETAGGER, send=(Stream.TAG,), snapshot=counters)
+        small = self.options.small
+        m.submodules.timebase = timebase = SplitTimebase() if small else Timebase()
+        m.submodules.pulser = pulser = CountdownPulser() if small else Pulser()
+        m.submodules.source = source = self._source()
+        steps = counter_steps(lanes)
+        if small:
+            absent = (TIMETAGGER_CHANNELS - self.options.channels) * len(tagger.CHANNEL_COUNTERS)
+            counters = ShortBank(steps=dict([*steps.items()][:-absent]))
+        else:
+            counters = CounterBank(steps=steps)
+        m.submodules.link = link = NodeLink(register_map=TIMETAGGER, send=(Stream.TAG,), snapshot=counters, small=small)
         wiring.connect(m, wiring.flipped(self.rx), link.rx)
         wiring.connect(m, link.tx, wiring.flipped(self.tx))
         connect_bus(m, self, bank, link, timebase)
@@ -136,7 +166,10 @@ class TimeTaggerNode(wiring.Component):
                 m.d.comb += frontend.i_invert.eq(bank.o_edge)
             wiring.connect(m, frontend.o, source.i)
         clock = timebase.o_anchor.clock
-        if frontend.latency <= REGISTERED_CLOCKS:
+        if isinstance(source, TurnSource):
+            m.d.comb += source.i_now.eq(clock)
+            clock = delayed(m, clock[: len(source.i_clock)], frontend.latency, "edge_clock")
+        elif frontend.latency <= REGISTERED_CLOCKS:
             clock = delayed(m, clock, frontend.latency, "edge_clock")
         else:
             edge_clock = Signal.like(clock)
@@ -157,66 +190,53 @@ class TimeTaggerNode(wiring.Component):
             source.i_clock.eq(clock),
             source.i_pulse.eq(pulser.o_pulse),
             source.i_pulse_fine.eq(pulser.o_fine),
-            source.i_walk_shift.eq(bank.o_walk_shift),
-            Cat(source.i_walk_address, walk_channel).eq(bank.o_walk_address),
-            source.i_walk_data.eq(bank.o_walk_data),
         ]
+        if isinstance(source, TagSource):
+            m.d.comb += [
+                source.i_walk_shift.eq(bank.o_walk_shift),
+                Cat(source.i_walk_address, walk_channel).eq(bank.o_walk_address),
+                source.i_walk_data.eq(bank.o_walk_data),
+                *(source.i_walk_write[c].eq(bank.o_walk_write & (walk_channel == c)) for c in channels),
+            ]
         for channel in channels:
             m.d.comb += [
                 *(getattr(source, f"i_{name}")[channel].eq(getattr(bank, f"o_{name}_{channel}")) for name in CONFIG),
                 source.i_enable[channel].eq(bank.o_channel_enable[channel]),
                 source.i_pulser[channel].eq(pulsed[channel]),
                 source.i_divider_restart[channel].eq(getattr(bank, f"o_divider_{channel}_written")),
-                source.i_walk_write[channel].eq(bank.o_walk_write & (walk_channel == channel)),
             ]
 
         # Tags that are sent on.
-        for name in TABLES:
-            port = getattr(selector, name)
-            m.d.comb += [
-                port.enable.eq(getattr(bank, f"o_{name}_write")),
-                port.address.eq(getattr(bank, f"o_{name}_address")),
-                port.data.eq(getattr(bank, f"o_{name}_data")),
-            ]
-        m.d.comb += [
-            selector.i_bound.eq(source.o_bound),
-            selector.i_filter_window.eq(bank.o_filter_window),
-            selector.i_window_from.eq(bank.o_window_from),
-            selector.i_window_until.eq(bank.o_window_until),
-            selector.i_window_enable.eq(bank.o_window_enable),
-            coincidences.i_epochs.eq(selector.o_epochs),
-            *(coincidences.i_mask[v].eq(getattr(bank, f"o_coincidence_mask_{v}")) for v in range(tagger.COINCIDENCES)),
-            *(
-                coincidences.i_window[v].eq(getattr(bank, f"o_coincidence_window_{v}"))
-                for v in range(tagger.COINCIDENCES)
-            ),
-            # The packer takes a tag in every clock; what finds no room is counted in the packets' headers.
-            link.send_tag.valid.eq(coincidences.o.valid),
-            link.send_tag.payload.eq(coincidences.o.payload),
-        ]
-        wiring.connect(m, source.o, selector.i)
-        wiring.connect(m, selector.o, coincidences.i)
-
-        self._count(m, counters, frontend, source, selector, coincidences, link.o_dropped)
+        if isinstance(source, TurnSource):
+            selected = pass_all(m, source, link.send_tag)
+        else:
+            selected = select(m, bank, source, link.send_tag, channels=self.options.channels)
+        self._count(m, counters, frontend, source, selected, link.o_dropped)
         m.d.comb += self.o_idle.eq(
             Cat(
                 link.o_idle,
                 source.o_idle,
-                selector.o_idle,
-                coincidences.o_idle,
+                *selected.idle,
                 ~pulser.i_enable & pulser.o_idle,
                 *([frontend.o_idle] if self.options.frontend == "delay line" else []),
             ).all()
         )
         return m
 
-    def _count(self, m: Module, counters, frontend, source, selector, coincidences, malformed) -> None:
+    def _source(self) -> TagSource | TurnSource:
+        """What makes tags of edges."""
+        if self.options.small:
+            return TurnSource(depth=self.options.depth, burst=self.options.burst)
+        return TagSource(channels=self.options.channels, lanes=self.options.lanes, depth=self.options.depth)
+
+    def _count(self, m: Module, counters, frontend, source, selected: Selected, malformed) -> None:
         """Steps of all counters, in the clock after the strobes, so that the identity holds at every clock."""
         steps = counters.i_steps
         m.d.sync += steps["malformed"].eq(malformed)
-        m.d.sync += [steps[f"virtual_{v}"].eq(coincidences.o_virtual[v]) for v in range(tagger.COINCIDENCES)]
+        m.d.sync += [steps[f"virtual_{v}"].eq(selected.virtual[v]) for v in range(tagger.COINCIDENCES)]
 
-        def of(strobe, number, channel: int):
+        def of(event: tuple[Value, Value], channel: int):
+            strobe, number = event
             return strobe & (number == channel)
 
         for channel in range(self.options.channels):
@@ -225,9 +245,9 @@ class TimeTaggerNode(wiring.Component):
                     name: getattr(source, f"o_{name}")[channel]
                     for name in ("seen", "generated", "overrun", "dead", "vetoed", "divided", "dropped")
                 },
-                "gated": of(selector.o_gated, selector.o_gated_channel, channel),
-                "filtered": of(selector.o_filtered, selector.o_filtered_channel, channel),
-                "tags": of(coincidences.o_left, coincidences.o_left_channel, channel),
+                "gated": of(selected.gated, channel),
+                "filtered": of(selected.filtered, channel),
+                "tags": of(selected.left, channel),
                 "runts": self.i_runt[channel],
             }
             if self.options.frontend == "delay line":

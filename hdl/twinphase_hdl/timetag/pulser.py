@@ -1,6 +1,6 @@
 """A test signal: regular edges with a fine time, and a pin that shows them."""
 
-from amaranth.hdl import Cat, Module, Signal
+from amaranth.hdl import Cat, Module, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -42,21 +42,25 @@ class Pulser(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        count = Signal(PERIOD_BITS, init=1)  # clocks since the last edge, its own included
-        ends, short = Signal(), Signal()
+        short = Signal()
         later = Signal(HIGH_CLOCKS - 2)  # o_pulse of the clocks before
-        m.d.comb += [
-            ends.eq((count >= self.i_period) & ~self.o_pulse & self.i_enable),
-            self.o_idle.eq(~self.i_enable & ~self.o_pulse & ~self.o_pin),
-        ]
+        ends = self._ends(m)
+        m.d.comb += self.o_idle.eq(~self.i_enable & ~self.o_pulse & ~self.o_pin)
         m.d.sync += [
             short.eq(~self.i_period[SHORT_PERIOD.bit_length() - 1 :].any()),
             self.o_pulse.eq(ends),
             self.o_fine.eq(self.i_fine),
             later.eq(Cat(self.o_pulse, later)),
             self.o_pin.eq(ends | (~short & (self.o_pulse | later.any()))),
-            count.eq(count + 1),
         ]
+        return m
+
+    def _ends(self, m: Module) -> Value:
+        """An edge is due; not in the clock of ``o_pulse``."""
+        count = Signal(PERIOD_BITS, init=1)  # clocks since the last edge, its own included
+        ends = Signal()
+        m.d.comb += ends.eq((count >= self.i_period) & ~self.o_pulse & self.i_enable)
+        m.d.sync += count.eq(count + 1)
         with m.If(ends | ~self.i_enable):
             m.d.sync += count.eq(1)
-        return m
+        return ends

@@ -46,6 +46,8 @@ def run(arguments: argparse.Namespace) -> int:
             f"{shown['url']}: {len(shown['channels'])} channels, {shown['front_end']}, {shown['chains']} x {shown['taps']} taps, "
             f"streams {', '.join(map(str, shown['streams'])) or 'off'}"
         )
+        if shown["left_out"]:
+            console.print(f"  this build has no {', '.join(shown['left_out'])}")
         for row in shown["channels"]:
             console.print(_line(row))
         for v, coincidence in enumerate(shown["coincidences"]):

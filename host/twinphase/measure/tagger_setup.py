@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from twinphase_spec.registers import TIMETAGGER_CHANNELS
-from twinphase_spec.tagger import COINCIDENCES, GATE_ENABLE
+from twinphase_spec.fixed import wrap_signed
+from twinphase_spec.registers import TIMETAGGER, TIMETAGGER_CHANNELS
+from twinphase_spec.tagger import COINCIDENCES, GATE_ENABLE, PARTS, absent_parts
 from twinphase_spec.tdc import SIGMA_SHIFT
-from twinphase_spec.units import CLOCK_HZ, TICK_PS
+from twinphase_spec.units import CLOCK_HZ, TICK_PS, ticks_to_node
 
 from ..device import Device, PacketDevice
 from ..errors import DeviceError
@@ -32,7 +33,8 @@ def apply_settings(
 ) -> None:
     """Disable all channels, wait until no edge is inside (4 us at least), write memories and registers, enable channels last.
 
-    Raises DeviceError; after a failure all channels are off, and the sentence says so.
+    Raises DeviceError, before anything is changed if the build does not have what is asked for; after a later failure all channels
+    are off, and the sentence says so.
     """
     check_tagger(device)
     if not isinstance(device, PacketDevice):
@@ -44,6 +46,12 @@ def apply_settings(
             device.map.memory(name)
     except KeyError as error:
         raise DeviceError(f"{device.url}: {error.args[0]}; nothing was changed") from error
+    if missing := [part for part in absent_parts(device.read("PARTS")) if part in used_parts(registers, memories)]:
+        raise DeviceError(
+            f"{device.url}: this build has no {', '.join(missing)}; leave them out of the configuration or use a larger board; "
+            "nothing was changed"
+        )
+    registers, memories = in_node_ticks(registers, memories, device.identity().clock_hz)
     device.write(ENABLE, 0)
     try:
         _wait_until_empty(device, timeout_s)
@@ -56,6 +64,61 @@ def apply_settings(
             device.write(ENABLE, registers[ENABLE])
     except DeviceError as error:
         raise DeviceError(f"{error}; the set-up is incomplete and all channels are off") from error
+
+
+TICKS = (
+    "DELAY",
+    "DEAD_TIME",
+    "VETO_FROM",
+    "VETO_TO",
+    "FILTER_WINDOW",
+    "COINCIDENCE_WINDOW",
+    "PULSER_FINE",
+    "WINDOW_FROM",
+    "WINDOW_UNTIL",
+)
+"""Registers in ticks, and the first words of the names of those that each channel has."""
+TICK_MEMORIES = ("GATE_FROM", "GATE_TO")
+
+
+def in_node_ticks(
+    registers: Mapping[str, int], memories: Mapping[str, Sequence[int]], clock_hz: int
+) -> tuple[Mapping[str, int], Mapping[str, Sequence[int]]]:
+    """Settings in ticks and clocks of `CLOCK_HZ` (`tagger_config.tagger_registers`) as those of a node that runs at ``clock_hz``.
+
+    WALK, whose steps are powers of two of the node's own ticks, stays: a node that has it runs at `CLOCK_HZ`.
+    """
+    if clock_hz == CLOCK_HZ:
+        return registers, memories
+
+    def convert(name: str, value: int) -> int:
+        entry = TIMETAGGER[name]
+        if name == "PULSER_PERIOD":
+            return ticks_to_node(value, clock_hz)
+        if name.rstrip("_0123456789") not in TICKS:
+            return value
+        given = wrap_signed(value, 32) if entry.signed else value
+        return min(ticks_to_node(given, clock_hz), (1 << entry.width) - 1)
+
+    def convert_all(name: str, words: Sequence[int]) -> Sequence[int]:
+        return [ticks_to_node(word, clock_hz) for word in words] if name in TICK_MEMORIES else words
+
+    return (
+        {name: convert(name, value) for name, value in registers.items()},
+        {name: convert_all(name, words) for name, words in memories.items()},
+    )
+
+
+def used_parts(registers: Mapping[str, int], memories: Mapping[str, Sequence[int]]) -> set[str]:
+    """Which of `twinphase_spec.tagger.PARTS` do something with these settings."""
+    uses = {
+        "gates": any(word & GATE_ENABLE for word in memories.get("GATE_TABLE", ())),
+        "time window": bool(registers.get("WINDOW_ENABLE")),
+        "conditional filter": any(memories.get("FILTER_MASK", ())),
+        "coincidences": any(registers.get(f"COINCIDENCE_MASK_{v}") for v in range(COINCIDENCES)),
+        "time walk": any(memories.get("WALK", ())),
+    }
+    return {part for part in PARTS if uses[part]}
 
 
 def _wait_until_empty(device: PacketDevice, timeout_s: float) -> None:
@@ -77,6 +140,8 @@ def settings(device: Device) -> dict[str, Any]:
     check_tagger(device)
     read = device.read
     channels = min(read("CHANNELS"), TIMETAGGER_CHANNELS)
+    clock_hz = device.identity().clock_hz
+    tick_ps = TICK_PS * CLOCK_HZ / clock_hz
     front_end = read("FRONTEND")
     masks = {
         name: read(name)
@@ -95,9 +160,9 @@ def settings(device: Device) -> dict[str, Any]:
             "edge": "falling" if masks["EDGE"] >> c & 1 else "rising",
             "pulser": bool(masks["PULSER_MASK"] >> c & 1),
             "time_window": bool(masks["WINDOW_ENABLE"] >> c & 1),
-            "delay_ps": read(f"DELAY_{c}") * TICK_PS,
-            "dead_time_ps": read(f"DEAD_TIME_{c}") * TICK_PS,
-            "veto_ps": [read(f"VETO_FROM_{c}") * TICK_PS, read(f"VETO_TO_{c}") * TICK_PS],
+            "delay_ps": read(f"DELAY_{c}") * tick_ps,
+            "dead_time_ps": read(f"DEAD_TIME_{c}") * tick_ps,
+            "veto_ps": [read(f"VETO_FROM_{c}") * tick_ps, read(f"VETO_TO_{c}") * tick_ps],
             "divider": max(1, read(f"DIVIDER_{c}")),
             "gate": None,
             "filter": None if filters is None else _bits(int(filters[c])),
@@ -106,8 +171,8 @@ def settings(device: Device) -> dict[str, Any]:
         if gates is not None and int(gates[0][c]) & GATE_ENABLE:
             row["gate"] = {
                 "by": int(gates[0][c]) & 31,
-                "from_ps": int(gates[1][c]) * TICK_PS,
-                "to_ps": int(gates[2][c]) * TICK_PS,
+                "from_ps": int(gates[1][c]) * tick_ps,
+                "to_ps": int(gates[2][c]) * tick_ps,
             }
         if front_end == DELAY_LINE:
             row["calibration"] = {
@@ -124,16 +189,17 @@ def settings(device: Device) -> dict[str, Any]:
     return {
         "url": device.url,
         "front_end": FRONT_ENDS[front_end] if front_end < len(FRONT_ENDS) else f"front end {front_end}",
+        "left_out": list(absent_parts(read("PARTS"))),
         "lanes": read("LANES"),
         "chains": read("CHAINS"),
         "taps": read("TAPS"),
         "streams": _bits(read("STREAM_ENABLE")),
-        "filter_window_ps": read("FILTER_WINDOW") * TICK_PS,
-        "pulser_period_ns": read("PULSER_PERIOD") * 1e9 / CLOCK_HZ,
+        "filter_window_ps": read("FILTER_WINDOW") * tick_ps,
+        "pulser_period_ns": read("PULSER_PERIOD") * 1e9 / clock_hz,
         "coincidences": [
             {
                 "channels": _bits(read(f"COINCIDENCE_MASK_{v}")),
-                "window_ps": read(f"COINCIDENCE_WINDOW_{v}") * TICK_PS,
+                "window_ps": read(f"COINCIDENCE_WINDOW_{v}") * tick_ps,
             }
             for v in range(COINCIDENCES)
         ],

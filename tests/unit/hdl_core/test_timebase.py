@@ -6,6 +6,7 @@ import random
 import pytest
 from hdl_core_bench import anchor_fields, grid, random_frame, simulate
 
+from twinphase_hdl.core.splittimebase import SplitTimebase
 from twinphase_hdl.core.timebase import Timebase
 from twinphase_spec.frame import LAG_CLOCKS, Anchor, FrameConfig
 from twinphase_spec.units import CLOCK_BITS
@@ -165,4 +166,23 @@ def test_start_stop_and_missed_start() -> None:
             await ctx.tick()
 
     dut = Timebase()
+    simulate(dut, bench)
+
+
+def test_a_clock_count_in_halves() -> None:
+    """Loaded before and behind every kind of carry, and twice in a row."""
+    dut = SplitTimebase()
+    half = CLOCK_BITS // 2
+    ones = (1 << half) - 1
+
+    async def bench(ctx):
+        for high in (0, 5, (1 << CLOCK_BITS - half) - 1):
+            for low in (0, 1, ones - 3, ones - 2, ones - 1, ones):
+                count = high << half | low
+                await load(ctx, dut, {"clock": 3 << half | ones})
+                await load(ctx, dut, {"clock": count})
+                for k in range(6):
+                    assert ctx.get(dut.o_anchor.clock) == (count + k) % (1 << CLOCK_BITS), (count, k)
+                    await ctx.tick()
+
     simulate(dut, bench)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytest
@@ -56,9 +57,10 @@ def run(
     *,
     skip: bool = True,
     tx_ready: Sequence[int] | None = None,
+    options: Mapping[str, Any] = OPTIONS,
 ) -> Run:
     """A fresh node, configured, given ``edges`` (ticks after its start), and drained."""
-    node = NativeNode("timetagger", skip=skip, progress=False, **OPTIONS)
+    node = NativeNode("timetagger", skip=skip, progress=False, **options)
     packets = write_requests(node.map, registers, memories)
     node.run(node.clock + 64 * (len(packets) + 8), rx=[(node.clock, packet) for packet in packets])
     start = node.clock + 100
@@ -70,8 +72,10 @@ def run(
     return Run(times, numbers, counters, node.clock, shifted, node.cycles_simulated)
 
 
-def compare(run: Run, registers: Mapping[str, int], memories: Mapping[str, Sequence[int]], channels: NDArray) -> None:
-    model = run_timetagger(registers, memories, run.edges, channels, run.clock, lanes=LANES)
+def compare(
+    run: Run, registers: Mapping[str, int], memories: Mapping[str, Sequence[int]], channels: NDArray, lanes: int = LANES
+) -> None:
+    model = run_timetagger(registers, memories, run.edges, channels, run.clock, lanes=lanes)
     np.testing.assert_array_equal(run.times, model.times_ticks)
     np.testing.assert_array_equal(run.channels, model.channels)
     ignored = {"clock"}
