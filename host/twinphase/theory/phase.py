@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from numpy.typing import NDArray
 
 
 def four_phase_estimate(differences: tuple[float, float, float, float]) -> float:
@@ -38,8 +39,15 @@ def four_phase_variance(counts: float, visibility: float) -> float:
     ``e^2 = s^2/A^2 (1 - 2c/A + 3c^2/A^2) - (2/3) s^4/A^4``, with the third cumulant ``<s^2 c> = A sin^2(2 psi) / 2`` of the Poisson
     counts. Within 1 % of the true variance from N = 40 up, 3 % at N = 20; pi^2 / 3 is that of no signal at all.
     """
-    x = shot_noise_variance(counts, visibility)
-    return min(x * (1 + x * (1 - visibility**2 / 2)), math.pi**2 / 3) if math.isfinite(x) else math.pi**2 / 3
+    return float(four_phase_variances(np.array(counts), np.array(visibility)))
+
+
+def four_phase_variances(counts: NDArray[np.floating], visibility: NDArray[np.floating]) -> NDArray[np.float64]:
+    """`four_phase_variance` of every element."""
+    squared = visibility**2
+    with np.errstate(over="ignore"):
+        x = 2 / np.maximum(counts * squared, np.finfo(np.float64).tiny)
+        return np.minimum(x * (1 + x * (1 - squared / 2)), math.pi**2 / 3)
 
 
 def drift_variance(drift_rad_per_s: float, window_s: float) -> float:
