@@ -33,12 +33,13 @@ class Watched:
         """For JSON."""
         return {"node_seconds": self.node_seconds, "tags": self.tags, "ended": self.ended, "losses": self.losses}
 
-    def title(self) -> str:
-        """One line for a table's head."""
+    def title(self, *, tags: bool = True) -> str:
+        """One line for a table's head, with or without the number of tags."""
         text = f"{self.node_seconds:.2f} s"
         if self.wanted_s is not None and self.ended == "running":
             text += f" of {self.wanted_s:g} s ({min(1.0, self.node_seconds / self.wanted_s):.0%})"
-        text += f", {self.tags:,} tags"
+        if tags:
+            text += f", {self.tags:,} tags"
         lost = self.losses.get("records", 0)
         return (
             text
