@@ -210,10 +210,10 @@ class Calibration(wiring.Component):
             passes.i_table_data.eq(self.i_table_data),
             self.o_table_write.eq(passes.o_table_write),
             self.o_table_data.eq(passes.o_table_data),
-            self.o_dump_done.eq(passes.o_dump_done),
             self.o_idle.eq(~busy & histogram.o_idle & ~hit & ~asks & ~waiting & ~reset),
         ]
         m.d.sync += [
+            self.o_dump_done.eq(passes.o_dump_done),
             self.o_bin_write.eq(word),
             self.o_bin_address.eq(Cat(passes.o_entry_word, passes.o_code, passes.o_polarity)),
             self.o_bin_data.eq(Mux(passes.o_count_word, histogram.o_count, self.i_table_data)),
