@@ -112,8 +112,11 @@ class DelayLineFrontEnd(wiring.Component):
                 y4 = [fine.o_y4[chain * lanes + k] for k in range(lanes)]
                 number = channel * chains + chain
                 line, scale, tables = self._line(m, number, channel, valid, polarity, codes, y4)
+                # A copy beside each line, as they lie all over the part; reset values that differ keep synthesis from joining them.
+                step_mask_here = Signal.like(step_mask, name=f"step_mask_{number}", init=number)
+                m.d.sync += step_mask_here.eq(step_mask)
                 m.d.comb += [
-                    line.i_step_mask.eq(step_mask),
+                    line.i_step_mask.eq(step_mask_here),
                     line.i_last.eq(last),
                     fine.i_sigma[chain].eq(scale.o_sigma),
                 ]
