@@ -72,7 +72,8 @@ def run_before_placement(plan: Any, script: ModuleType, family: Family = ECP5) -
 
 def make_plan(platform: Any, top: Any, *, seed: int, family: Family = ECP5, clock_hz: int = 0) -> Any:
     """All files of a build of ``top`` with the shell script that runs the tools. They depend on nothing but the design and the tools, so
-    that two checkouts give the same. nextpnr writes its placement (`PLACED`), its report and its log (``top.tim``). Its electrostatic
+    that two checkouts give the same. nextpnr writes its placement (`PLACED`), its report, with the time at which a signal comes to each
+    flip-flop, and its log (``top.tim``). Its electrostatic
     placer is the one that keeps wires short here: of a time tagger with delay lines 152 against 210 thousand tiles of wire, and
     clocks a tenth faster.
     """
@@ -83,7 +84,8 @@ def make_plan(platform: Any, top: Any, *, seed: int, family: Family = ECP5, cloc
         script_after_read=f"{DROP_READ_BEFORE_WRITE}; {family.settings}{PURGE_BEFORE_LUTS.format(synthesis=family.synthesis, top=NAME)}",
         synth_opts=[MAP_LUTS],
         nextpnr_opts=[
-            *("--report", f"{NAME}.report.json", "--write", PLACED, "--placer", "static", "--seed", str(seed)),
+            *("--report", f"{NAME}.report.json", "--detailed-timing-report", "--write", PLACED),
+            *("--placer", "static", "--seed", str(seed)),
             *(("--freq", f"{clock_hz / 1e6:g}") if clock_hz else ()),
         ],
     )
