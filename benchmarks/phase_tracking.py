@@ -1,6 +1,6 @@
 """Efficiency of phase estimators (bound / mean square error, with 95 % intervals) over a grid of walks, rates and visibilities.
 
-    python benchmarks/phase_tracking.py [--quick] [--estimators per-click steady windows exact] [--delay 10e-6 ...] [--json] [--plot FILE]
+    python benchmarks/phase_tracking.py [--quick] [--estimators NAME ...] [--delay 10e-6 ...] [--json] [--plot FILE]
 
 The bound is the optimum of a causal estimator for the reference scheme used; "exact" is the true posterior of a random walk,
 which says how much of the bound can be had at all. About three minutes of processor time; --quick takes 20 s.

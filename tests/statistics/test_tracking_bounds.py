@@ -14,6 +14,7 @@ from seeds import run_seed
 
 from twinphase.theory import tracking
 from twinphase_sim.tracking.clicks import chunks
+from twinphase_sim.tracking.estimators.adaptive import adaptive
 from twinphase_sim.tracking.estimators.exact import exact
 from twinphase_sim.tracking.estimators.first_order import first_order, linear_variance, loop_gain_per_s
 from twinphase_sim.tracking.estimators.per_click import per_click
@@ -106,6 +107,29 @@ def test_no_bias_under_drift(scheme: Scheme) -> None:
         low, high = verdict.bias_ci95_rad
         assert low - 0.002 < 0 < high + 0.002
         assert verdict.slips == 0
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("scheme", [STEERED, FOUR_PHASE])
+@pytest.mark.parametrize(("diffusion", "slope_noise"), [(754.0, 0.0), (63.0, 0.0), (50.0, 1e10), (300.0, 1e8)])
+@pytest.mark.parametrize("wrong", [0.1, 10.0])
+def test_gains_adapt(diffusion: float, slope_noise: float, scheme: Scheme, wrong: float) -> None:
+    """D and Q believed 10 times wrong, 10 000 time constants: the adaptive loop's error is within 5 % of the loop's that knows them.
+
+    Measured 1 to 2 %; on the same clicks the ratio's sigma is about 0.5 %. Fixed gains have 1.35 to 1.95 times the error.
+    """
+    scenario = Scenario(
+        diffusion_rad2_per_s=diffusion, slope_noise_rad2_per_s3=slope_noise, count_rate_hz=1e6, scheme=scheme
+    )
+    believed = replace(scenario, diffusion_rad2_per_s=diffusion * wrong, slope_noise_rad2_per_s3=slope_noise * wrong)
+    start = 1e3 if slope_noise else 0.0
+    knows, adapts, fixed = (
+        judge(scenario, make(belief, slope_rms_rad_per_s=start), seed=run_seed(28), time_constants=10000).mse_rad2
+        for make, belief in ((steady, scenario), (adaptive, believed), (steady, believed))
+    )
+    print(f"{scheme} {diffusion} {slope_noise} x{wrong}: adaptive {adapts / knows:.3f}, fixed {fixed / knows:.3f}")
+    assert adapts < 1.05 * knows
+    assert fixed > 1.15 * knows
 
 
 @pytest.mark.long

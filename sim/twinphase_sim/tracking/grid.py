@@ -9,6 +9,7 @@ from itertools import product
 from typing import Any
 
 from .contract import Estimator
+from .estimators.adaptive import adaptive
 from .estimators.exact import exact
 from .estimators.per_click import per_click
 from .estimators.steady import steady
@@ -23,6 +24,7 @@ STALE_CLOCKS = 32
 ESTIMATORS: dict[str, Callable[[Scenario], Estimator]] = {
     "per-click": per_click,
     "steady": lambda scenario: steady(scenario, stale_clocks=STALE_CLOCKS),
+    "adaptive": adaptive,
     "windows": windows,
     "exact": exact,
 }

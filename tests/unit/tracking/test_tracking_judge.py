@@ -46,6 +46,8 @@ def test_refusals() -> None:
         exact(Scenario(diffusion_rad2_per_s=1, count_rate_hz=1e6, drift_rad_per_s=1))
     with pytest.raises(ValueError, match="3200 clocks hold 256 clicks"):
         steady(Scenario(diffusion_rad2_per_s=1, count_rate_hz=1e7), stale_clocks=3200)
+    with pytest.raises(ValueError, match="a slope at the start needs slope noise"):
+        steady(SCENARIO, slope_rms_rad_per_s=1e3)
     with pytest.raises(ValueError, match="no estimator 'best'"):
         grid.jobs(grid.Grid(), ["best"])
     with pytest.raises(ValueError, match="gain per click is 2"):

@@ -84,8 +84,13 @@ def steady(
 ) -> Estimator:
     """The loop with the gains of what ``scenario`` says; ``slope_rms_rad_per_s`` is S.
 
-    ValueError where the pipeline would hold too many clicks.
+    ValueError where the pipeline would hold too many clicks, and for an S without slope noise: K2 would go to 0 and leave the slope
+    that the cold start took from the walk.
     """
+    if slope_rms_rad_per_s and not scenario.total_slope_noise:
+        raise ValueError(
+            "steady loop: a slope at the start needs slope noise, or the cold start's slope stays for good"
+        )
     if scenario.click_rate_hz * stale_clocks / CLOCK_HZ > PIPELINE / 4:
         raise ValueError(
             f"steady loop: {stale_clocks} clocks hold {scenario.click_rate_hz * stale_clocks / CLOCK_HZ:.3g} clicks on average;"
