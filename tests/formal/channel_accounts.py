@@ -79,7 +79,7 @@ class ChannelAccounts(wiring.Component):
             (
                 None,
                 counters["dead"] + counters["vetoed"],
-                dead_time.edge + dead_time.o_edge + dead_time.o_dead + dead_time.o_vetoed,
+                dead_time.came + dead_time.edge + dead_time.o_edge + dead_time.o_dead + dead_time.o_vetoed,
                 dead_time.o_edge,
             ),
             (None, counters["divided"], divider.o_tag + divider.o_divided, divider.o_tag),

@@ -130,12 +130,13 @@ class CounterBankProof(wiring.Component):
         any_step = self.strobe | (self.level != 0)
         clocks = Signal(range(4 * SWEEP))
         m.d.sync += clocks.eq(Mux(bank.capture, 0, clocks) + any_step)
-        full = control["adding"] == bank._patience
+        full = control["enough"]
         m.d.comb += [
             Assert(clocks <= SWEEP, "few steps"),
             Assert((age == SWEEP) | (clocks <= age), "no more than clocks"),
             Assert(full | (clocks <= control["adding"] + control["some"].any()), "counted late"),
             Assert(control["adding"] <= bank._patience, "patience"),
+            Assert(full == (control["adding"] == bank._patience), "limit reached"),
             Assert((age != SWEEP) | bank.capture | ~full | (clocks <= bank._patience + 2), "at rest, limit reached"),
         ]
         for name in STEPS:

@@ -150,12 +150,12 @@ class CounterBank(wiring.Component):
         groups = [reduce(or_, added[first : first + GROUP]) for first in range(0, len(added), GROUP)]
         some = Signal(len(groups))
         pending = Signal(init=1)  # the first sweep clears the memory
-        adding = Signal(range(self._patience + 1))
-        m.d.sync += [some.eq(Cat(groups)), pending.eq(~self.capture & ((adding == self._patience) | pending))]
+        adding, enough = Signal(range(self._patience + 1)), Signal()  # ``enough``: adding is at its limit
+        m.d.sync += [some.eq(Cat(groups)), pending.eq(~self.capture & (enough | pending))]
         with m.If(self.capture):
-            m.d.sync += adding.eq(some.any())
-        with m.Elif(some.any() & (adding != self._patience)):
-            m.d.sync += adding.eq(adding + 1)
+            m.d.sync += [adding.eq(some.any()), enough.eq(0)]
+        with m.Elif(some.any() & ~enough):
+            m.d.sync += [adding.eq(adding + 1), enough.eq(adding == self._patience - 1)]
 
         # Requests and the beginning of sweeps.
         turn = Signal(self._counters)
@@ -274,6 +274,7 @@ class CounterBank(wiring.Component):
             "snapshot": snapshot,
             "some": some,
             "adding": adding,
+            "enough": enough,
             "pending": pending,
         }
         with m.If(self.capture):

@@ -127,9 +127,8 @@ class Calibration(wiring.Component):
         # The accumulator: n while hits are collected.
         total, next_total = Signal(SUM_BITS), Signal(SUM_BITS)
         extension = passes.o_negative.replicate(SUM_BITS - GROUP_SUM_BITS)
-        m.d.comb += next_total.eq(
-            with_carry(total, Cat(passes.o_addend, extension), self.o_collected | passes.o_negative)
-        )
+        counts = Signal()  # a hit is collected, but for a reset, which clears the total anyway
+        m.d.comb += next_total.eq(with_carry(total, Cat(passes.o_addend, extension), counts | passes.o_negative))
         m.d.sync += total.eq(next_total)
         with m.If(passes.o_clear_total | reset):
             m.d.sync += total.eq(0)
@@ -151,7 +150,8 @@ class Calibration(wiring.Component):
         start_table, dumps, start_dump, restarts, start = (Signal() for _ in range(5))
         started = Signal()  # the passes begin a clock later: that a busy time begins is known late in a clock
         m.d.comb += [
-            self.o_collected.eq(hit & ~busy & ~hold & ~reset),
+            counts.eq(hit & ~busy & ~hold),
+            self.o_collected.eq(counts & ~reset),
             start_table.eq(self.o_collected & full_step),
             dumps.eq((asks | waiting) & (~busy | last_clock) & ~reset),
             restarts.eq(self.i_restart & ~busy & ~hold & ~reset),

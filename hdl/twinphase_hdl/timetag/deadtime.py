@@ -14,9 +14,10 @@ class DeadTime(wiring.Component):
     ``veto_from <= d < veto_to``, else accepted. Without an accepted edge since reset, and when d is 2^dead_time_bits or more, an
     edge is accepted (*far*).
 
-    An edge in the first stage is compared with the last accepted edge that is known, and with the edge in the second stage, of which
+    An edge in the second stage is compared with the last accepted edge that is known, and with the edge in the third stage, of which
     it is decided in the same clock whether it is accepted; a clock later the one or the other counts. The two edges are in
-    successive slots and so close together that the second comparison is short.
+    successive slots and so close together that the second comparison is short. The first stage is a register, since edges come from
+    far away and the comparisons take long.
 
     Members
     -------
@@ -33,10 +34,10 @@ class DeadTime(wiring.Component):
         Strobes for the slot's edge.
     o_busy : 1
 
-    Latency: 2 clocks. Throughput: one edge per clock.
+    Latency: `latency` = 3 clocks. Throughput: one edge per clock.
     """
 
-    latency = 2
+    latency = 3
 
     def __init__(self, *, lanes: int, sizes: Sizes):
         bits = sizes.dead_time_bits
@@ -63,23 +64,28 @@ class DeadTime(wiring.Component):
         # State, here so that a proof can speak of it.
         self.last = Signal(sizes.order_bits)
         self.far = Signal(init=1)
-        self.edge = Signal()  # of the second stage
+        self.came = Signal()  # an edge in the first stage
+        self.edge = Signal()  # of the third stage
         self.time = Signal(sizes.order_bits)
-        self.was_accepted = Signal()  # the edge before that of the second stage, in the slot before
+        self.was_accepted = Signal()  # the edge before that of the third stage, in the slot before
 
     def elaborate(self, platform):
         m = Module()
         bits, near_bits = self._bits, self._near_bits
         limits = {"dead_time": self.i_dead_time, "veto_from": self.i_veto_from, "veto_to": self.i_veto_to}
 
-        # First stage: distances and comparisons.
+        # First stage.
+        came_time, came_absent = Signal.like(self.i_time), Signal()
+        m.d.sync += [self.came.eq(self.i_edge), came_time.eq(self.i_time), came_absent.eq(self.i_absent)]
+
+        # Second stage: distances and comparisons.
         distance = Signal(len(self.i_time))
         near = Signal(near_bits)
         absent, is_far = Signal(), Signal()
         distance_last, distance_near = Signal(bits), Signal(near_bits)
         m.d.comb += [
-            distance.eq(self.i_time - self.last),
-            near.eq(self.i_time[:near_bits] - self.time[:near_bits]),
+            distance.eq(came_time - self.last),
+            near.eq(came_time[:near_bits] - self.time[:near_bits]),
         ]
         below_last: dict[str, Value] = {}
         below_near: dict[str, Value] = {}
@@ -93,15 +99,15 @@ class DeadTime(wiring.Component):
                 below_near[name].eq(beyond | (near < limit[:near_bits])),
             ]
         m.d.sync += [
-            self.edge.eq(self.i_edge),
-            self.time.eq(self.i_time),
-            absent.eq(self.i_absent),
+            self.edge.eq(self.came),
+            self.time.eq(came_time),
+            absent.eq(came_absent),
             is_far.eq(self.far | distance[bits:].any()),
             distance_last.eq(distance),
             distance_near.eq(near),
         ]
 
-        # Second stage: the decision.
+        # Third stage: the decision.
         def dead_and_vetoed(below: dict[str, Value]) -> tuple[Value, Value]:
             vetoed = ~below["dead_time"] & ~below["veto_from"] & below["veto_to"]
             return below["dead_time"], vetoed
@@ -126,5 +132,5 @@ class DeadTime(wiring.Component):
             self.o_dead.eq(dead),
             self.o_vetoed.eq(vetoed),
         ]
-        m.d.comb += self.o_busy.eq(self.edge | self.o_edge | self.o_dead | self.o_vetoed)
+        m.d.comb += self.o_busy.eq(self.came | self.edge | self.o_edge | self.o_dead | self.o_vetoed)
         return m

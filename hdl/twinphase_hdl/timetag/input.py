@@ -94,7 +94,7 @@ class InputChannel(wiring.Component):
     o_idle : 1
         No edge and no tag inside, and no strobe set.
 
-    Latency: `latency` = 12 clocks from the edge to ``o``, 13 with a lane queue, without contention. Throughput: one edge per clock.
+    Latency: `latency` = 13 clocks from the edge to ``o``, 14 with a lane queue, without contention. Throughput: one edge per clock.
     Overflow: a full lane queue is an overrun, a full queue drops.
     """
 
