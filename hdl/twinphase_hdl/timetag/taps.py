@@ -95,7 +95,7 @@ class TapEncoder(wiring.Component):
     def latency(self) -> int:
         """Clocks from ``i_taps`` to ``o_code``: one per register on the way."""
         sums = (self._taps // ENCODER_GROUP - 1).bit_length()
-        return 6 + sums if self._per_clock == 1 else 4 + -(-sums // 2)
+        return 6 + sums if self._per_clock == 1 else 5 + -(-sums // 2)
 
     def elaborate(self, platform):
         m = Module()
@@ -141,9 +141,8 @@ class TapEncoder(wiring.Component):
         empty = registers(m, empty, "empty")
         blocks = [Cat(*empty[start : start + BLOCK]).any() for start in range(0, len(empty), BLOCK)]
         earlier = [Cat(*empty[i - i % BLOCK : i]).any() for i in range(len(empty))]  # in the same block
-        if fast:
-            wait("waiting")
-            blocks, earlier = registers(m, blocks, "block"), registers(m, earlier, "earlier")
+        wait("waiting")
+        blocks, earlier = registers(m, blocks, "block"), registers(m, earlier, "earlier")
         blocks = [Cat(*blocks[:b]).any() for b in range(len(blocks))]
         if fast:  # what runs along the whole chain has a clock of its own
             wait("still_waiting")

@@ -141,10 +141,10 @@ def test_every_clock_every_code(taps: int) -> None:
 
 def test_latencies() -> None:
     assert TapEncoder(taps=256, per_clock=1).latency == 10
-    assert TapEncoder(taps=256, per_clock=2).latency == 6
+    assert TapEncoder(taps=256, per_clock=2).latency == 7
     assert TapEncoder(taps=272, per_clock=1).latency == 11
-    assert TapEncoder(taps=272, per_clock=2).latency == 7
-    assert TapEncoder(taps=512, per_clock=2).latency == 7
+    assert TapEncoder(taps=272, per_clock=2).latency == 8
+    assert TapEncoder(taps=512, per_clock=2).latency == 8
 
 
 @pytest.mark.parametrize(
