@@ -134,10 +134,10 @@ class CounterBankProof(wiring.Component):
         m.d.comb += [
             Assert(clocks <= SWEEP, "few steps"),
             Assert((age == SWEEP) | (clocks <= age), "no more than clocks"),
-            Assert(full | (clocks <= control["adding"] + control["some"].any()), "counted late"),
+            Assert(full | (clocks <= control["adding"] + control["any_step"] + control["some"].any()), "counted late"),
             Assert(control["adding"] <= bank._patience, "patience"),
             Assert(full == (control["adding"] == bank._patience), "limit reached"),
-            Assert((age != SWEEP) | bank.capture | ~full | (clocks <= bank._patience + 2), "at rest, limit reached"),
+            Assert((age != SWEEP) | bank.capture | ~full | (clocks <= bank._patience + 3), "at rest, limit reached"),
         ]
         for name in STEPS:
             gained = (sums[name] - captured[name])[:WIDTH].as_signed()

@@ -100,7 +100,7 @@ class CounterBank(wiring.Component):
         if self._bits > self._word_bits:
             raise ValueError(f"CounterBank: a sweep adds {self._bits} bits; allowed: half of the width ({width})")
         self._steps = dict(steps)
-        self._patience = min(PATIENCE, self.sweep_clocks - SPARE_CLOCKS)
+        self._patience = min(PATIENCE, self.sweep_clocks - SPARE_CLOCKS - 1)
         super().__init__(
             {
                 "i_clock": In(units.CLOCK_BITS),
@@ -144,17 +144,21 @@ class CounterBank(wiring.Component):
             asked.eq(((ticks == 0) & self.i_status_enable) | ticked | self.i_snapshot),
         ]
 
-        # In how many clocks was there anything to add? Known two clocks late. The limit is reached during a sweep if at all by then, or
+        # In how many clocks was there anything to add? Known three clocks late. The limit is reached during a sweep if at all by then, or
         # there have been fewer steps than that: an accumulator that holds a sweep's holds all.
         added = [Value.cast(self.i_steps[name]).any() for name in self._steps]
         groups = [reduce(or_, added[first : first + GROUP]) for first in range(0, len(added), GROUP)]
-        some = Signal(len(groups))
+        some, any_step = Signal(len(groups)), Signal()
         pending = Signal(init=1)  # the first sweep clears the memory
         adding, enough = Signal(range(self._patience + 1)), Signal()  # ``enough``: adding is at its limit
-        m.d.sync += [some.eq(Cat(groups)), pending.eq(~self.capture & (enough | pending))]
+        m.d.sync += [
+            some.eq(Cat(groups)),
+            any_step.eq(some.any()),
+            pending.eq(~self.capture & (enough | pending)),
+        ]
         with m.If(self.capture):
-            m.d.sync += [adding.eq(some.any()), enough.eq(0)]
-        with m.Elif(some.any() & ~enough):
+            m.d.sync += [adding.eq(any_step), enough.eq(0)]
+        with m.Elif(any_step & ~enough):
             m.d.sync += [adding.eq(adding + 1), enough.eq(adding == self._patience - 1)]
 
         # Requests and the beginning of sweeps.
@@ -273,6 +277,7 @@ class CounterBank(wiring.Component):
             "fresh": fresh,
             "snapshot": snapshot,
             "some": some,
+            "any_step": any_step,
             "adding": adding,
             "enough": enough,
             "pending": pending,
@@ -297,7 +302,9 @@ class CounterBank(wiring.Component):
             m.d.sync += [self.status.waits.eq(1), self.status.clock.eq(clock)]
         with m.Elif(self.status.sent):
             m.d.sync += self.status.waits.eq(0)
-        busy = Cat(added).any() | some.any() | pending | asked | status_due | snapshot_due | self.status.waits
+        busy = (
+            Cat(added).any() | some.any() | any_step | pending | asked | status_due | snapshot_due | self.status.waits
+        )
         m.d.comb += self.o_idle.eq(rests & ~busy)
         return m
 

@@ -170,23 +170,21 @@ class Calibration(wiring.Component):
         ]
         with m.If(~busy | last_clock | reset):
             m.d.sync += past.eq(past.init)
+        # Flags of what a busy time is for are down when it begins.
         with m.If(last_clock):
-            m.d.sync += busy.eq(0)
+            m.d.sync += [flag.eq(0) for flag in (busy, clearing, dumping)]
         with m.If(self.i_uneven):
             m.d.sync += self.o_nonuniform.eq(1)
         with m.If(making & next_is_last):
             m.d.sync += [making.eq(0), self.o_nonuniform.eq(passes.o_refused)]
         with m.If(self.o_accepted):
             m.d.sync += [self.o_bank.eq(~self.o_bank), self.o_calibrated.eq(1)]
-        with m.If(start):
-            m.d.sync += [
-                busy.eq(1),
-                making.eq(start_table),
-                clearing.eq(self.o_restarted | reset),
-                dumping.eq(start_dump),
-            ]
+        for begins, flag in ((start, busy), (start_table, making), (self.o_restarted, clearing), (start_dump, dumping)):
+            with m.If(begins):
+                m.d.sync += flag.eq(1)
         with m.If(reset):
-            m.d.sync += [self.o_calibrated.eq(0), self.o_nonuniform.eq(0)]
+            m.d.sync += [flag.eq(0) for flag in (self.o_calibrated, self.o_nonuniform, making, dumping)]
+            m.d.sync += clearing.eq(1)
 
         word = passes.o_count_word | passes.o_entry_word
         m.d.comb += [

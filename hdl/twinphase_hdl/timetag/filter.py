@@ -118,7 +118,8 @@ class Filter(wiring.Component):
             ]
 
         # The oldest tag of the lookahead. It is examined in the first clock in which it is there.
-        examined, head_near, head_filtered = Signal(), Signal(self._channels), Signal()
+        examined, head_filtered = Signal(), Signal()
+        near_others = Signal(self._channels)  # channels of its mask with a tag near to it
         near, beyond, full, empty = Signal(self._channels), Signal(), Signal(), Signal()
         far = Signal()  # the next tag is further than the comparison reaches
         passes, pop, push, straight, free = (Signal() for _ in range(5))
@@ -134,8 +135,8 @@ class Filter(wiring.Component):
                 m.d.sync += limit.eq(entered_latest)
             m.d.comb += near[channel].eq(~_below(limit, head_time))
         own = self._decoded(head_channel)
-        near_others = Signal(self._channels)
-        in_mask = Signal(self._channels)
+        in_mask, mask_now = Signal(self._channels), Signal(self._channels)
+        m.d.comb += mask_now.eq(Mux(examined, in_mask, head_mask & ~own))
         # The next tag, or the bound, has a clock to be compared with the oldest; what came out holds until one of them leaves.
         stays = queue.o_valid & ~pop
         m.d.sync += [
@@ -143,14 +144,18 @@ class Filter(wiring.Component):
             compared_tag.eq(stays & there & ~leaves),
             compared_bound.eq(stays & ~there & quiet),
             examined.eq(stays),
-            head_near.eq(
-                Mux(examined, head_near, (near & recent.held) | entered) | (decoded & push.replicate(self._channels))
+            in_mask.eq(mask_now),
+            near_others.eq(
+                (
+                    Mux(examined, near_others, (near & recent.held) | entered)
+                    | (decoded & push.replicate(self._channels))
+                )
+                & mask_now
             ),
         ]
         with m.If(~examined):
-            m.d.sync += [in_mask.eq(head_mask & ~own), head_filtered.eq((head_mask & ~own).any())]
+            m.d.sync += head_filtered.eq((head_mask & ~own).any())
         m.d.comb += [
-            near_others.eq(head_near & in_mask),
             passes.eq(~head_filtered | near_others.any()),
             full.eq(queue.o_full),
             empty.eq(queue.o_level == 0),
