@@ -107,7 +107,7 @@ BOARDS = {
             input_pins="1 2 3 4 7 8 9 10",
             output_pin=("pmod", 1, "1"),
             nodes={
-                "server": TaggerOptions(channels=4, frontend="ddr"),
+                "server": TaggerOptions(channels=4, frontend="delay line", lanes=1, taps=416),
                 "timetagger": TaggerOptions(frontend="delay line", lanes=2),
             },
         ),
