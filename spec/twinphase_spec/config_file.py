@@ -1,6 +1,9 @@
 """TOML files that configure something: presets by name, files by path, and every fault as one sentence.
 
 A sentence says where, the key, the value and what is allowed. Kinds: labs, taggers, benches.
+
+``base = "seed-370km"`` at a file's top starts from that preset: keys of the file go over the preset's, table by table; any other
+value, a list as well, is replaced whole.
 """
 
 from __future__ import annotations
@@ -42,7 +45,7 @@ class ConfigFile(Generic[M]):
         name = str(name_or_path)
         presets = self.preset_names()
         if name in presets:
-            text = (resources.files("twinphase_spec") / self.folder / f"{name}.toml").read_text(encoding="utf-8")
+            text = self._preset_text(name)
         else:
             try:
                 text = Path(name_or_path).read_text(encoding="utf-8")
@@ -58,12 +61,26 @@ class ConfigFile(Generic[M]):
         A validator that finds several faults raises ValueError with one line for each.
         """
         try:
-            return self.model.model_validate(tomllib.loads(text))
+            return self.model.model_validate(self._tables(text, name))
         except tomllib.TOMLDecodeError as error:
             raise self.error(f"{self.kind} {name} is not valid TOML: {error}") from error
         except ValidationError as error:
             lines = [line for fault in error.errors() for line in self._lines(name, fault)]  # type: ignore[arg-type]
             raise self.error("\n".join(lines)) from error
+
+    def _preset_text(self, name: str) -> str:
+        return (resources.files("twinphase_spec") / self.folder / f"{name}.toml").read_text(encoding="utf-8")
+
+    def _tables(self, text: str, name: str) -> dict[str, Any]:
+        """Content of ``text`` over that of its base. Raises TOMLDecodeError and ``error``."""
+        tables = tomllib.loads(text)
+        if "base" not in tables:
+            return tables
+        base, presets = tables.pop("base"), self.preset_names()
+        if base not in presets or base == name:
+            allowed = ", ".join(preset for preset in presets if preset != name)
+            raise self.error(f"{self.kind} {name}: base is {base!r}; allowed: {allowed}")
+        return _over(self._tables(self._preset_text(base), base), tables)
 
     def _lines(self, name: str, fault: Mapping[str, Any]) -> Sequence[str]:
         where = f"{self.kind} {name}"
@@ -83,3 +100,12 @@ class ConfigFile(Generic[M]):
             case _:
                 allowed = message[0].lower() + message[1:]
                 return [f"{where}: {key} is {fault['input']!r}; allowed: {allowed.removeprefix('input should be ')}"]
+
+
+def _over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """``below`` with the values of ``above``; tables that both have are joined."""
+    joined = dict(below)
+    for key, value in above.items():
+        old = below.get(key)
+        joined[key] = _over(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return joined
