@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from .config_file import ConfigError, ConfigFile
 from .frame import LAG_CLOCKS, MIN_WINDOW_TICKS, SlotClass
+from .scene import Scene
 from .sns import MAX_BLOCK_HERALDS
 from .units import TICKS_PER_SECOND
 
@@ -106,19 +107,33 @@ class Fibre(_Part):
 
 
 class Lasers(_Part):
-    """Lorentzian linewidth that is left on the beat of the two users' (injection-locked) light."""
+    """Lorentzian linewidths (FWHM) of the two users' light and its visibility. Linewidths of independent light add up in the beat."""
 
     beat_linewidth_hz: Rate
+    """What is left on the beat of injection-locked users; 0 for two lasers of their own."""
+    alice_linewidth_hz: Rate = 0.0
+    """Of Alice's own laser, where it is not locked."""
+    bob_linewidth_hz: Rate = 0.0
     visibility: Probability
+
+    @property
+    def diffusion_rad2_per_s(self) -> float:
+        """D of the beat's random walk ``<dphi^2> = D t``: 2 pi times its FWHM (white frequency noise)."""
+        return 2 * math.pi * (self.beat_linewidth_hz + self.alice_linewidth_hz + self.bob_linewidth_hz)
 
 
 class Detector(_Part):
-    """One SNSPD. ``offset_ps``: extra arrival time of this detector's path and cable."""
+    """One SNSPD. ``offset_ps``: extra arrival time of this detector's path and cable.
+
+    Imbalance of a pair is two different efficiencies.
+    """
 
     efficiency: Probability
     dark_hz: Rate
     dead_time_ns: float = Field(ge=16, le=1e6)
     """At least 16 ns: the fine-time input takes one edge per channel and clock."""
+    recovery_ns: float = Field(default=0.0, ge=0, le=1000)
+    """Saturation: t after the dead time of a click the efficiency is back to ``1 - exp(-t / recovery)`` of its value."""
     jitter_ps: NotNegative
     offset_ps: float = Field(default=0.0, ge=-1e6, le=1e6)
 
@@ -193,6 +208,7 @@ class Lab(_Part):
     frame: Frame
     bands: Bands
     fibre: Fibre
+    scene: Scene = Scene()
     lasers: Lasers
     detectors: Detectors
     clients: Clients
@@ -224,6 +240,13 @@ class Lab(_Part):
             if width > 1e12 / self.frame.pulse_rate_hz:
                 raise ValueError(
                     f"frame.{key} is {width:g}; allowed: at most the pulse period, {1e12 / self.frame.pulse_rate_hz:g} ps"
+                )
+        for number, power in enumerate(self.scene.power):
+            steady = self.fibre.transmittance(power.arm)
+            if steady * power.largest > 1 and power.relative_rms > 0:
+                raise ValueError(
+                    f"scene.power.{number}.relative_rms is {power.relative_rms:g}; allowed: a peak of at most {1 / steady:g} times the "
+                    f"steady transmittance of arm {power.arm}, here it is {power.largest:g} times"
                 )
         for key in self.assumed:
             part: object = self
