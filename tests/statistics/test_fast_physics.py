@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,12 +19,24 @@ from twinphase_sim.physics.slots import band_classes
 
 ANY_CLASS = -1
 PULSES = 1 << 18
+DETECTORS = ("qL", "qR", "rL", "rR")
+RESTLESS: dict[str, Any] = {
+    "scene__lines": [{"arm": "b", "frequency_hz": 700.0, "amplitude_rad": 2.0}],
+    "scene__power": [
+        {"arm": "a", "relative_rms": 0.5, "corner_hz": 5000.0},
+        {"arm": "b", "relative_rms": 0.3, "corner_hz": 2000.0},
+    ],
+    **{f"detectors__{name}__recovery_ns": 150.0 for name in DETECTORS},
+}
+"""Some 40 and 16 time constants of power in the quick run's 8 ms, and recovery of half a mean time between clicks."""
+LABS = pytest.mark.parametrize("changes", [{}, RESTLESS], ids=["steady", "restless"])
 
 
+@LABS
 @pytest.mark.parametrize(
     ("blocks", "pulses"), [(1, 1 << 20), pytest.param(6, None, marks=pytest.mark.long)], ids=["quick", "whole blocks"]
 )
-def test_clicks_follow_the_probability_of_every_pulse(blocks: int, pulses: int | None) -> None:
+def test_clicks_follow_the_probability_of_every_pulse(blocks: int, pulses: int | None, changes: dict[str, Any]) -> None:
     """Raw light clicks (before dead time) against the exact probability p of each pulse.
 
     Groups: channel, channel and slot class, and quintiles of p in these. A group's count has mean sum p and variance sum
@@ -32,7 +45,7 @@ def test_clicks_follow_the_probability_of_every_pulse(blocks: int, pulses: int |
     theta is far beyond both.
     """
     seed = run_seed(101)
-    lab = short_lab()
+    lab = short_lab(**changes)
     alice, bob = symbol_configs(lab)
     link = Link(lab, seed, alice, bob)
     block_pulses = round(lab.frame.pulse_rate_hz * BLOCK_SECONDS)
@@ -82,14 +95,15 @@ def figures(clicks: Clicks, link: Link) -> dict[str, np.ndarray]:
     return result
 
 
+@LABS
 @pytest.mark.parametrize("pulses", [PULSES, pytest.param(1 << 22, marks=pytest.mark.long)])
-def test_finished_clicks_have_the_same_distribution(pulses: int) -> None:
-    """Jitter, offsets, dead time and dark counts included: two samples under the same phases and symbols.
+def test_finished_clicks_have_the_same_distribution(pulses: int, changes: dict[str, Any]) -> None:
+    """Jitter, offsets, dead time, recovery and dark counts included: two samples under the same phases and symbols.
 
     The counts a, b of a bin are at most Poisson: sigma <= sqrt(a + b). 70 bins at 5 sigma (6e-7 each, plus one for small bins).
     """
     seed = run_seed(102)
-    lab = short_lab(**{f"detectors__{name}__dark_hz": 2e5 for name in ("qL", "rR")})
+    lab = short_lab(**{f"detectors__{name}__dark_hz": 2e5 for name in ("qL", "rR")}, **changes)
     configs = symbol_configs(lab)
     link = Link(lab, seed, *configs)
     # clicks that offsets carry across the ends are a few of 1e4; leave both out by the pulses' own numbers

@@ -76,6 +76,14 @@ def walk_variance(diffusion: float, window_s: float) -> float:
     return diffusion * window_s / 6
 
 
+def line_variance(amplitude_rad: float, frequency_hz: float, window_s: float) -> float:
+    """``a^2 / 2 (1 - (sin(pi f T) / (pi f T))^2)``: the same for a line ``a sin(2 pi f t)``, mean over its phase."""
+    angle = math.pi * frequency_hz * window_s
+    # 1 - sinc^2 loses all digits at small angles; its series there is angle^2 / 3
+    spread = angle**2 / 3 if angle < 1e-3 else 1 - (math.sin(angle) / angle) ** 2
+    return amplitude_rad**2 / 2 * spread
+
+
 def window_variance(*, count_rate: float, visibility: float, window_s: float, drift_rad_per_s: float) -> float:
     """``2 / (R T V^2) + (r T)^2 / 12`` rad^2, centred window T, count rate R, drift r."""
     return shot_noise_variance(count_rate * window_s, visibility) + drift_variance(drift_rad_per_s, window_s)

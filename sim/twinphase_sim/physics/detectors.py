@@ -1,6 +1,8 @@
-"""SNSPDs: when a detected photon or a dark count becomes an edge, and what the dead time swallows."""
+"""SNSPDs: when a detected photon or a dark count becomes an edge, and what dead time and recovery swallow."""
 
 from __future__ import annotations
+
+import math
 
 import numba
 import numpy as np
@@ -25,18 +27,33 @@ def arrival_ticks(
 
 
 @numba.njit(cache=True)
-def _alive(times: NDArray[np.int64], dead_ticks: int, last: int, alive: NDArray[np.bool_]) -> int:
+def _alive(
+    times: NDArray[np.int64],
+    needs: NDArray[np.float64],
+    dead_ticks: int,
+    recovery_ticks: float,
+    last: int,
+    alive: NDArray[np.bool_],
+) -> int:
     for i in range(times.size):
-        if times[i] - last >= dead_ticks:
-            alive[i] = True
-            last = times[i]
+        rest = times[i] - last - dead_ticks
+        if rest < 0 or (recovery_ticks > 0 and -math.expm1(-rest / recovery_ticks) < needs[i]):
+            continue
+        alive[i] = True
+        last = times[i]
     return last
 
 
-def alive_clicks(times: NDArray[np.int64], dead_ticks: int, last: int) -> tuple[NDArray[np.bool_], int]:
+def alive_clicks(
+    times: NDArray[np.int64], needs: NDArray[np.float64], dead_ticks: int, recovery_ticks: float, last: int
+) -> tuple[NDArray[np.bool_], int]:
     """Which of a detector's sorted times are clicks, and the last click's time.
 
-    Non-paralysable: a click makes the detector blind for ``dead_ticks``; what falls there has no effect.
+    Non-paralysable: a click makes the detector blind for ``dead_ticks``; t later it has the fraction ``1 - exp(-t / recovery_ticks)``
+    of its efficiency again, and clicks where that reaches ``needs`` (`clicks.RawClicks`). What does not click has no effect.
+    Model: the bias current comes back exponentially, as kinetic inductance and readout impedance let it (Wang et al.,
+    arXiv:2508.11832), and the efficiency is taken to follow it in proportion, as the dark counts; nanowires with a plateau of
+    efficiency over current recover sooner than that.
     """
     alive = np.zeros(times.size, dtype=np.bool_)
-    return alive, int(_alive(times, dead_ticks, last, alive))
+    return alive, int(_alive(times, needs, dead_ticks, recovery_ticks, last, alive))

@@ -1,7 +1,8 @@
 """What a lab should measure, computed from its file alone: rates, phase errors, error rates.
 
-Approximations, all checked against the drawn physics: phi is uniform over a run; dead time as in `rates`; phase errors
-are Gaussian in the X-QBER.
+Approximations, all checked against the drawn physics: phi is uniform over a run; dead time, recovery and fluctuating power as in
+`rates`; phase errors are Gaussian in the X-QBER. Of a scene, lines and power are in; ramps, trucks and knocks pass, and what is
+computed here is the time without them.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from twinphase.theory.phase import (
     drift_variance,
     effective_visibility,
     four_phase_variance,
+    line_variance,
     noise_window_variance,
     walk_variance,
 )
@@ -169,15 +171,16 @@ def _arriving(lab: Lab, user: str, level: Intensity) -> float:
 def _phase_errors(lab: Lab, window_s: float) -> tuple[float, float, float]:
     """RMS errors of psi_r, psi_d and of a herald's psi_q.
 
-    psi_r: shot noise of a window, ``(r T)^2 / 12`` and ``D T / 6`` of the motion inside it. psi_d: shot noise of a d-window's
-    in-band counts, whose contrast the noise of psi_r reduces; the mean of that noise, 1/W of it, goes into psi_d with minus
-    and is so taken off a herald's psi_q.
+    psi_r: shot noise of a window, and of the motion inside it ``(r T)^2 / 12``, ``D T / 6`` and, of lines,
+    ``a^2 / 2 (1 - sinc^2(f T))``. psi_d: shot noise of a d-window's in-band counts, whose contrast the noise of psi_r reduces; the
+    mean of that noise, 1/W of it, goes into psi_d with minus and is so taken off a herald's psi_q.
     """
     fibre = lab.fibre
     rate_rms = fibre_rate_rms(fibre.noise_rad2_hz_per_km, fibre.length_a_km + fibre.length_b_km, fibre.noise_corner_hz)
     motion = noise_window_variance(rate_rms, fibre.noise_corner_hz, window_s)
     motion += drift_variance(fibre.drift_rad_per_s, window_s)
-    motion += walk_variance(2 * math.pi * lab.lasers.beat_linewidth_hz, window_s)
+    motion += walk_variance(lab.lasers.diffusion_rad2_per_s, window_s)
+    motion += sum(line_variance(line.amplitude_rad, line.frequency_hz, window_s) for line in lab.scene.lines)
     windows = lab.frame.windows_per_dwindow
     dwindow_s = window_s * windows
     counts_r, visibility_r = _reference_counts(lab, "r")
@@ -193,7 +196,11 @@ def _phase_errors(lab: Lab, window_s: float) -> tuple[float, float, float]:
 
 
 def _reference_counts(lab: Lab, band: Band) -> tuple[float, float]:
-    """Gated counts per second in the four reference steps of a band, and their visibility."""
+    """Gated counts per second in the four reference steps of a band, and their visibility.
+
+    Power that fluctuates more slowly than windows close varies the noise ``2 / (N V^2)`` of a window in proportion to ``1 / (f_A a) +
+    1 / (f_B b)``, a and b the arms' light; the counts returned are those whose noise is the mean of that, by ``<1 / f> = exp(s^2)``.
+    """
     classes = band_classes(frame_config(lab), band)
     fraction = float(np.mean(np.isin(classes, [int(c) for c in REFERENCE_STEPS])))
     gate_s = (lab.frame.gate_q_ps if band == "q" else lab.frame.gate_r_ps) * 1e-12
@@ -207,4 +214,7 @@ def _reference_counts(lab: Lab, band: Band) -> tuple[float, float]:
     if signal <= 0 or a * b == 0:
         return signal + background, 0.0
     balance = 2 * math.sqrt(a * b) / (a + b)
+    powers = lab.scene.power_of("a"), lab.scene.power_of("b")
+    growth = [math.exp(power.log_sigma**2) if power else 1.0 for power in powers]
+    signal *= (1 / a + 1 / b) / (growth[0] / a + growth[1] / b)
     return signal + background, effective_visibility(lab.lasers.visibility * balance, signal, background)

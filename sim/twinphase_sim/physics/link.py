@@ -1,15 +1,13 @@
 """Clicks of a pair's four detectors, drawn without drawing pulses.
 
 For every detector and group of slot classes, *candidates* are drawn: each pulse with probability ``Pmax``, the click
-probability at the brightest symbols and phase, by geometric gaps. Only at the candidates are the users' symbols and the
-phase evaluated, and a candidate clicks with ``P / Pmax``. Each pulse thus clicks with ``Pmax * P / Pmax = P``, independently:
-the same distribution as pulse by pulse (`pulse_by_pulse`), at a cost that follows the clicks. Dark counts are a Poisson
-process in time. Jitter, offsets and dead time follow.
+probability at the brightest symbols, phase and transmittance, by geometric gaps. Only at the candidates are the users' symbols,
+the phase and the transmittance evaluated, and a candidate clicks with ``P / Pmax``. Each pulse thus clicks with ``Pmax * P / Pmax =
+P``, independently: the same distribution as pulse by pulse (`pulse_by_pulse`), at a cost that follows the clicks. Dark counts are
+a Poisson process in time. Jitter, offsets, dead time and recovery follow.
 """
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,9 +20,11 @@ from twinphase_spec.registers import CHANNELS
 from twinphase_spec.symbols import Level, SymbolConfig
 from twinphase_spec.units import TICKS_PER_CLOCK, TICKS_PER_SECOND, ps_to_ticks
 
-from .detectors import NEVER, alive_clicks, arrival_ticks
+from .clicks import DARK, NO_CLICKS, NO_RAW_CLICKS, Clicks, RawClicks, join_clicks
+from .detectors import NEVER, TICKS_PER_PS, alive_clicks, arrival_ticks
 from .optics import REFERENCE_STEPS, Band, Port, level_photons, ports
 from .phase import LinkPhase
+from .power import LinkPower
 from .slots import ClassPulses
 
 BLOCK_SECONDS = 2.0**-6
@@ -34,8 +34,6 @@ MARGIN_TICKS = ps_to_ticks(2_000_000)
 """Offsets and jitter move a click by less than 2 us; a chunk is complete when that much beyond it is drawn."""
 MIN_PROBABILITY = 1e-15
 """Light that clicks less often than this per pulse is left out: one click in 11 days at 1 GHz, and gaps stay within int64."""
-DARK = -1
-"""Pulse index of a dark count in the truth."""
 
 GROUPS: tuple[tuple[Band, tuple[SlotClass, ...]], ...] = (
     ("q", (SlotClass.SIG,)),
@@ -47,36 +45,6 @@ GROUPS: tuple[tuple[Band, tuple[SlotClass, ...]], ...] = (
     ("r", (SlotClass.REF_B,)),
 )
 """Classes that share one upper bound; every other class sends no light."""
-
-
-@dataclass(frozen=True, eq=False)
-class Clicks:
-    """Clicks in the order of (time, channel).
-
-    ``times_ticks`` (int64): edge times. ``channels`` (u1): 0-3 as in `registers.CHANNELS`. Truth: ``pulses`` (int64): pulse whose
-    light made the click, DARK for a dark count.
-    """
-
-    times_ticks: NDArray[np.int64]
-    channels: NDArray[np.uint8]
-    pulses: NDArray[np.int64]
-
-    def __len__(self) -> int:
-        return self.times_ticks.size
-
-    def __getitem__(self, chosen: slice | NDArray[np.bool_] | NDArray[np.intp]) -> Clicks:
-        return Clicks(self.times_ticks[chosen], self.channels[chosen], self.pulses[chosen])
-
-
-def join_clicks(parts: list[Clicks]) -> Clicks:
-    """All clicks of ``parts`` in the order of (time, channel)."""
-    times = np.concatenate([part.times_ticks for part in parts])
-    channels = np.concatenate([part.channels for part in parts])
-    order = np.lexsort((channels, times))
-    return Clicks(times[order], channels[order], np.concatenate([part.pulses for part in parts])[order])
-
-
-NO_CLICKS = Clicks(np.empty(0, np.int64), np.empty(0, np.uint8), np.empty(0, np.int64))
 
 
 class Link:
@@ -97,10 +65,10 @@ class Link:
         self.start_ticks = start_clock * TICKS_PER_CLOCK
         self.phase = LinkPhase(lab, seed, self.start_ticks)
         self.dead_time_losses = np.zeros(len(CHANNELS), dtype=np.int64)
-        """Photons and dark counts per channel that fell into a detector's dead time so far."""
+        """Photons and dark counts per channel that fell into a detector's dead time or recovery so far."""
         self._seed = seed
         self._symbols = (alice, bob)
-        self._arms = (lab.fibre.transmittance("a"), lab.fibre.transmittance("b"))
+        self._arms = LinkPower(lab, seed, self.start_ticks)
         self._ports = {band: ports(lab, band) for band in ("q", "r")}
         self._photons = {
             band: tuple(level_photons(client, band) for client in (lab.clients.alice, lab.clients.bob))
@@ -110,7 +78,7 @@ class Link:
         self._groups = [group for group in self._groups if group[2].per_frame]
         self._block_pulses = round(lab.frame.pulse_rate_hz * BLOCK_SECONDS)
         self._position = self._block = 0
-        self._raw = self._pending = NO_CLICKS
+        self._raw, self._pending = NO_RAW_CLICKS, NO_CLICKS
         self._last = [NEVER] * len(CHANNELS)
 
     def phase_q(self, times_ticks: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -151,7 +119,7 @@ class Link:
         margin_pulses = -(-MARGIN_TICKS // self.period_ticks)
         self._position = pulse
         self._block = max(0, pulse - margin_pulses) // self._block_pulses
-        self._raw = self._pending = NO_CLICKS
+        self._raw, self._pending = NO_RAW_CLICKS, NO_CLICKS
         self._last = [NEVER] * len(CHANNELS)
 
     def _draw_until(self, stop_ticks: int) -> None:
@@ -167,12 +135,18 @@ class Link:
         alive = np.zeros(len(final), dtype=np.bool_)
         for channel, name in enumerate(CHANNELS):
             index = np.flatnonzero(final.channels == channel)
-            dead_ticks = ps_to_ticks(getattr(self.lab.detectors, name).dead_time_ns * 1000)
-            alive[index], self._last[channel] = alive_clicks(final.times_ticks[index], dead_ticks, self._last[channel])
+            detector = getattr(self.lab.detectors, name)
+            alive[index], self._last[channel] = alive_clicks(
+                final.times_ticks[index],
+                final.needs[index],
+                ps_to_ticks(detector.dead_time_ns * 1000),
+                detector.recovery_ns * 1000 * TICKS_PER_PS,
+                self._last[channel],
+            )
             self.dead_time_losses[channel] += index.size - int(alive[index].sum())
-        self._pending = join_clicks([self._pending, final[alive]])
+        self._pending = join_clicks([self._pending, final.clicks(alive)])
 
-    def raw_block(self, block: int) -> list[Clicks]:
+    def raw_block(self, block: int) -> list[RawClicks]:
         """Light and dark counts of all pulses of a block, with jitter and offsets, before dead time; in parts, unsorted."""
         generator = np.random.default_rng([self._seed, 3, block])
         first = block * self._block_pulses
@@ -180,7 +154,7 @@ class Link:
         parts = []
         for band, classes, members in self._groups:
             for port in self._ports[band]:
-                pulses = self._draw_light(generator, port, band, classes, members, first, last)
+                pulses, needs = self._draw_light(generator, port, band, classes, members, first, last)
                 detector = port.detector
                 times = arrival_ticks(
                     self.start_ticks + pulses * self.period_ticks,
@@ -189,12 +163,21 @@ class Link:
                     detector.jitter_ps,
                     generator,
                 )
-                parts.append(Clicks(times, np.full(pulses.size, port.channel, np.uint8), pulses))
+                parts.append(RawClicks(times, np.full(pulses.size, port.channel, np.uint8), pulses, needs))
+        # a generator of its own: the dark counts' times do not depend on whether a detector recovers slowly
+        recovery = np.random.default_rng([self._seed, 7, block])
         begin, end = self.pulse_ticks(first), self.pulse_ticks(last)
         for channel, name in enumerate(CHANNELS):
             mean = getattr(self.lab.detectors, name).dark_hz * (end - begin) / TICKS_PER_SECOND
             times = generator.integers(begin, end, generator.poisson(mean))
-            parts.append(Clicks(times, np.full(times.size, channel, np.uint8), np.full(times.size, DARK, np.int64)))
+            parts.append(
+                RawClicks(
+                    times,
+                    np.full(times.size, channel, np.uint8),
+                    np.full(times.size, DARK, np.int64),
+                    recovery.random(times.size),
+                )
+            )
         return [part[part.times_ticks >= 0] for part in parts]
 
     def _draw_light(
@@ -206,20 +189,23 @@ class Link:
         members: ClassPulses,
         first: int,
         last: int,
-    ) -> NDArray[np.int64]:
-        """Pulses in [first, last) whose light clicks at ``port``."""
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Pulses in [first, last) whose light clicks at ``port`` when it is rested, and what each needs (`RawClicks`)."""
         brightest = [
-            self._brightest(band, classes, user) * transmittance for user, transmittance in enumerate(self._arms)
+            self._brightest(band, classes, user) * transmittance
+            for user, transmittance in enumerate(self._arms.largest)
         ]
         bound = -np.expm1(-port.intensity(brightest[0], brightest[1], float(port.sign)))
         if bound < MIN_PROBABILITY:
-            return np.empty(0, np.int64)
+            return np.empty(0, np.int64), np.empty(0)
         low, high = members.count_before(first), members.count_before(last)
         ordinals = low + bernoulli_positions(generator, high - low, bound)
         pulses, slot_classes = members.pulse(ordinals)
         a, b, theta = self._prepare(band, pulses, slot_classes)
-        probability = -np.expm1(-port.intensity(a, b, np.cos(theta)))
-        return pulses[generator.random(pulses.size) * bound < probability]
+        intensity = port.intensity(a, b, np.cos(theta))
+        drawn = generator.random(pulses.size) * bound
+        clicks = drawn < -np.expm1(-intensity)
+        return pulses[clicks], -np.log1p(-drawn[clicks]) / intensity[clicks]
 
     def _brightest(self, band: Band, classes: tuple[SlotClass, ...], user: int) -> float:
         """Largest mean photon number that a user sends in these classes."""
@@ -244,7 +230,8 @@ class Link:
             theta = theta + step * (np.pi / 2)
             a = np.where(slot_classes == SlotClass.REF_B, 0.0, self._photons[band][0][Level.REF])
             b = np.where(slot_classes == SlotClass.REF_A, 0.0, self._photons[band][1][Level.REF])
-        return a * self._arms[0], b * self._arms[1], theta
+        arm_a, arm_b = self._arms.transmittances(middle)
+        return a * arm_a, b * arm_b, theta
 
 
 def bernoulli_positions(generator: np.random.Generator, count: int, probability: float) -> NDArray[np.int64]:

@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from twinphase_spec.lab import Lab
 from twinphase_spec.units import TICKS_PER_SECOND
 
+from .scene import ScenePhase
+
 GRID_BITS = 22
 GRID_TICKS = 1 << GRID_BITS
 """Grid of the phase: 4.096 us. Linear interpolation errs by GRID^2/8 times the second derivative: below 1 mrad for
@@ -103,7 +105,7 @@ class PhaseProcess:
 class LinkPhase:
     """phi of both bands at the server's beam splitters (docs/physics.md: ``theta = thetaA - thetaB + phi``).
 
-    ``phi_r``: fibre noise, steady drift and the walk of the users' beat, ``D = 2 pi FWHM``.
+    ``phi_r``: fibre noise, steady drift, the walk of the users' beat, ``D = 2 pi FWHM``, and the lab's scene.
     ``phi_q = phi_r nu_q / nu_r + psi_d``; psi_d has the fibre's spectral shape and the lab's RMS rate (the shape is an
     assumption: the seed experiment states the rate only).
     """
@@ -118,15 +120,16 @@ class LinkPhase:
             rate_rms=fibre_rate_rms(fibre.noise_rad2_hz_per_km, length, fibre.noise_corner_hz),
             corner_hz=fibre.noise_corner_hz,
             drift=fibre.drift_rad_per_s,
-            diffusion=2 * math.pi * lab.lasers.beat_linewidth_hz,
+            diffusion=lab.lasers.diffusion_rad2_per_s,
         )
+        self._scene = ScenePhase(lab.scene, seed, start_ticks)
         self._differential = PhaseProcess(
             (seed, 2), rate_rms=lab.bands.differential_drift_rad_per_s, corner_hz=fibre.noise_corner_hz
         )
 
     def reference(self, times_ticks: NDArray[np.int64]) -> NDArray[np.float64]:
         """phi_r in rad, unwrapped."""
-        return self._common.at(*self._grid(times_ticks))
+        return self._common.at(*self._grid(times_ticks)) + self._scene.at(times_ticks)
 
     def differential(self, times_ticks: NDArray[np.int64]) -> NDArray[np.float64]:
         """psi_d = phi_q - phi_r nu_q / nu_r in rad, unwrapped."""
@@ -134,8 +137,7 @@ class LinkPhase:
 
     def quantum(self, times_ticks: NDArray[np.int64]) -> NDArray[np.float64]:
         """phi_q in rad, unwrapped."""
-        grid = self._grid(times_ticks)
-        return self._common.at(*grid) * self._ratio + self._differential.at(*grid)
+        return self.reference(times_ticks) * self._ratio + self.differential(times_ticks)
 
     def _grid(self, times_ticks: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         ticks = np.maximum(np.asarray(times_ticks, dtype=np.int64) - self._origin, 0)

@@ -1,10 +1,13 @@
 """The same physics with every pulse evaluated: slow, simple, and written apart from `link`, to judge it on short links.
 
 Fields instead of intensities: the users' amplitudes ``sqrt(eta k) e^(i theta)`` meet at the beam splitter, the fraction V of the
-light interferes and the rest adds up incoherently. Dark counts are a Bernoulli draw per pulse.
+light interferes and the rest adds up incoherently. Dark counts are a Bernoulli draw per pulse. A detector that recovers is asked
+anew at each raw click, with the conditional probability of one at its reduced efficiency.
 """
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +20,10 @@ from twinphase_spec.registers import CHANNELS
 from twinphase_spec.symbols import PHASE_CODE_BITS, Level, SymbolConfig
 from twinphase_spec.units import TICK_PS, TICKS_PER_CLOCK, ps_to_ticks
 
-from .link import DARK, Clicks, join_clicks
+from .clicks import DARK, Clicks, join_clicks
 from .optics import LEFT, Band, level_photons, ports
 from .phase import LinkPhase
+from .power import LinkPower
 
 MAX_PULSES = 1 << 24
 
@@ -32,6 +36,7 @@ def click_probabilities(
     period = frame.period_q32 / 2**32
     middle = start_clock * TICKS_PER_CLOCK + np.floor((pulses + 0.5) * period).astype(np.int64)
     phase = LinkPhase(lab, seed, start_clock * TICKS_PER_CLOCK)
+    arms = LinkPower(lab, seed, start_clock * TICKS_PER_CLOCK).transmittances(middle)
     codes_a = modulator_codes(frame, "alice", alice, pulses.astype(np.uint64))
     codes_b = modulator_codes(frame, "bob", bob, pulses.astype(np.uint64))
     result = np.zeros((len(CHANNELS), pulses.size))
@@ -42,9 +47,12 @@ def click_probabilities(
     signal = slot_bytes(frame, pulses.astype(np.uint64)) & 15 == SlotClass.SIG
     for index, (band, phi) in enumerate(bands):
         fields = []
-        for client, codes, arm in ((lab.clients.alice, codes_a[index], "a"), (lab.clients.bob, codes_b[index], "b")):
+        for client, codes, arm in (
+            (lab.clients.alice, codes_a[index], arms[0]),
+            (lab.clients.bob, codes_b[index], arms[1]),
+        ):
             level = codes >> PHASE_CODE_BITS
-            photons = level_photons(client, band)[level] * lab.fibre.transmittance(arm)  # type: ignore[arg-type]
+            photons = level_photons(client, band)[level] * arm
             photons[(level == Level.VAC) & ~signal] = 0.0
             turns = (codes & ((1 << PHASE_CODE_BITS) - 1)) / (1 << PHASE_CODE_BITS)
             fields.append(np.sqrt(photons) * np.exp(2j * np.pi * turns))
@@ -93,11 +101,28 @@ def clicks_pulse_by_pulse(
         times = np.concatenate((light_times, dark_times))
         truth = np.concatenate((light, np.full(dark.size, DARK, np.int64)))
         order = np.argsort(times, kind="stable")
+        # a dark count's rate recovers in proportion: as light of hardly any photons
+        raw = np.concatenate((probabilities[channel][light - start_pulse], np.full(dark.size, 1e-6)))
         kept, last = [], None
         for index in order:
-            if last is None or times[index] - last >= ps_to_ticks(detector.dead_time_ns * 1000):
-                kept.append(index)
-                last = times[index]
+            if last is not None:
+                rest_ps = (times[index] - last - ps_to_ticks(detector.dead_time_ns * 1000)) * TICK_PS
+                if rest_ps < 0:
+                    continue
+                if detector.recovery_ns:
+                    relative = 1 - math.exp(-rest_ps / (detector.recovery_ns * 1000))
+                    if generator.random() >= _survival(float(raw[index]), relative):
+                        continue
+            kept.append(index)
+            last = times[index]
         chosen = np.array(kept, dtype=np.intp)
         parts.append(Clicks(times[chosen], np.full(chosen.size, channel, np.uint8), truth[chosen]))
     return join_clicks(parts)
+
+
+def _survival(raw: float, relative: float) -> float:
+    """Probability that a click of a rested detector, of probability ``raw``, clicks at the relative efficiency, given that it did.
+
+    With ``raw = 1 - exp(-I)``: ``(1 - exp(-relative I)) / raw``.
+    """
+    return (1 - (1 - raw) ** relative) / raw

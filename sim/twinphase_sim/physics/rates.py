@@ -1,19 +1,24 @@
-"""Mean click rates of every detector, class by class, and how much of them the dead time leaves."""
+"""Mean click rates of every detector, class by class, and how much of them dead time and recovery leave.
+
+Where the power fluctuates, the mean fringe is smaller by `interference_factor`; the mean of ``1 - exp(-I)`` is taken as that of the
+mean light, good where pulses are weak (I^2 times the relative variance is left out).
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from twinphase_spec.configure import frame_config
 from twinphase_spec.frame import SlotClass
-from twinphase_spec.lab import Client, Lab
+from twinphase_spec.lab import Client, Detector, Lab
 from twinphase_spec.registers import CHANNELS
 from twinphase_spec.symbols import Intensity, Level
 
 from .optics import REFERENCE_STEPS, Band, Port, level_photons, ports
+from .power import interference_factor
 from .slots import band_classes
 
 PHASES: NDArray[np.float64] = np.arange(64).astype(np.float64) * (2 * np.pi / 64)
@@ -39,7 +44,7 @@ class PortRates:
     """A detector's clicks.
 
     ``mean``: clicks per second of lab time by slot class (and ``dark``), before dead time. ``alive``: the fraction of them that the
-    dead time leaves.
+    dead time and recovery leave.
     """
 
     port: Port
@@ -55,18 +60,21 @@ def port_rates(lab: Lab, band: Band) -> tuple[PortRates, PortRates]:
     """Rates of L and R of a band, averaged over phi.
 
     Alive fraction of a click: ``1 / (1 + m)``, m the mean number of raw clicks in the dead time before it at the same phi (phi
-    stands still in a dead time; bright steps shadow themselves more than a mean rate would).
+    stands still in a dead time; bright steps shadow themselves more than a mean rate would), and of those before that with the
+    weight of the efficiency that is still missing, ``exp(-t / recovery)``. For steady light of rate R that is exact without
+    recovery, and with it too small by about ``(R recovery)^2 / 2``.
     """
     classes = band_classes(frame_config(lab), band)
     slot_s = lab.frame.slot_pulses / lab.frame.pulse_rate_hz
     results = []
+    fringe = interference_factor(lab)
     for port in ports(lab, band):
+        port = replace(port, visibility=port.visibility * fringe)
         inside = {c: _rate_inside(lab, band, port, c) for c in SlotClass if (classes == c).any()}
         profile = np.empty((classes.size, PHASES.size))
         for slot_class, rate in inside.items():
             profile[classes == slot_class] = rate + port.detector.dark_hz
-        dead_s = max(port.detector.dead_time_ns, lab.server.dead_time_ns) * 1e-9
-        alive = 1 / (1 + _clicks_before(profile, slot_s, dead_s))
+        alive = 1 / (1 + _clicks_before(profile, slot_s, port.detector, lab.server.dead_time_ns))
         mean, fraction = {"dark": port.detector.dark_hz}, {"dark": float(alive.mean())}
         for slot_class, rate in inside.items():
             total = float(rate.mean())
@@ -114,17 +122,27 @@ def _rate_inside(lab: Lab, band: Band, port: Port, slot_class: SlotClass) -> NDA
     return np.zeros(PHASES.size)
 
 
-def _clicks_before(profile: NDArray[np.float64], slot_s: float, dead_s: float) -> NDArray[np.float64]:
-    """Mean raw clicks in the ``dead_s`` before a time that is uniform in each slot; profile: rates, (slots of a frame, phases).
+def _clicks_before(
+    profile: NDArray[np.float64], slot_s: float, detector: Detector, server_dead_ns: float
+) -> NDArray[np.float64]:
+    """Mean raw clicks before a time that is uniform in each slot, weighted with the efficiency that the click would miss there.
 
-    A circular convolution over the frame with the mean overlap of [u - dead, u], u uniform in slot 0, with slot -j.
+    profile: rates, (slots of a frame, phases). A circular convolution over the frame: a slot j before counts with the mean of
+    ``W(u + j) - W(u + j - 1)`` over u from 0 to 1, W(s) the integral of the missing efficiency over the s slots before.
     """
     slots = profile.shape[0]
-    width = dead_s / slot_s
-    lags = np.arange(int(np.ceil(width)) + 2)[:, None]
+    dead = max(detector.dead_time_ns, server_dead_ns) * 1e-9 / slot_s
+    own_dead, recovery = detector.dead_time_ns * 1e-9 / slot_s, detector.recovery_ns * 1e-9 / slot_s
+    lags = np.arange(int(np.ceil(dead + 37 * recovery)) + 2)[:, None]  # e^-37 is the rounding of 1
     u = (np.arange(256) + 0.5)[None, :] / 256
-    overlap = np.minimum(u, 1.0 - lags) - np.maximum(u - width, -lags)
+
+    def missing(s: NDArray[np.float64]) -> NDArray[np.float64]:
+        if not recovery:
+            return np.clip(s, 0.0, dead)
+        tail = np.exp((own_dead - dead) / recovery) - np.exp((own_dead - np.maximum(s, dead)) / recovery)
+        return np.clip(s, 0.0, dead) + recovery * tail
+
     kernel = np.zeros(slots)
-    np.add.at(kernel, lags[:, 0] % slots, np.maximum(overlap, 0).mean(axis=1))
+    np.add.at(kernel, lags[:, 0] % slots, (missing(u + lags) - missing(u + lags - 1.0)).mean(axis=1))
     spectrum = np.fft.rfft(profile, axis=0) * np.fft.rfft(kernel)[:, None]
     return np.fft.irfft(spectrum, slots, axis=0) * slot_s

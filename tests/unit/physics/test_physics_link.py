@@ -124,10 +124,10 @@ def test_light_arrives_in_the_middle_plus_offset() -> None:
 
 def test_dead_time_recurrence() -> None:
     times = np.array([0, 5, 10, 11, 25, 30, 36], np.int64)
-    alive, last = alive_clicks(times, 10, NEVER)
+    alive, last = alive_clicks(times, np.ones(times.size), 10, 0.0, NEVER)
     assert times[alive].tolist() == [0, 10, 25, 36]
     assert last == 36
-    alive, last = alive_clicks(np.array([40, 46], np.int64), 10, last)
+    alive, last = alive_clicks(np.array([40, 46], np.int64), np.ones(2), 10, 0.0, last)
     assert alive.tolist() == [False, True]
 
 
