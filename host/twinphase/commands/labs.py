@@ -31,18 +31,31 @@ def run(arguments: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.table import Table
 
-    rows: tuple[tuple[str, str, str, float], ...] = (
-        ("fibre, km", "length_km", "g", 1),
-        ("loss of both arms, dB", "loss_db", ".1f", 1),
+    columns: tuple[tuple[str, str, str, float], ...] = (
+        ("fibre, km", "length_km", ".4g", 1),
+        ("loss, dB", "loss_db", ".1f", 1),
         ("pulse rate, GHz", "pulse_rate_hz", "g", 1e-9),
         ("signal clicks per second", "signal_clicks_hz", ",.0f", 1),
         ("key rate per slot", "key_rate_per_slot", ".2e", 1),
         ("PLOB per slot", "plob_per_slot", ".2e", 1),
-        ("PLOB with detectors", "plob_per_slot_with_detectors", ".2e", 1),
+        ("PLOB, detected", "plob_per_slot_with_detectors", ".2e", 1),
     )
-    view = Table("", *(lab["name"] for lab in figures))
-    for label, key, form, scale in rows:
-        view.add_row(label, *("-" if lab[key] is None else format(lab[key] * scale, form) for lab in figures))
-    view.add_row("assumed keys", *(str(len(lab["assumed"])) for lab in figures))
+    rows = [
+        [
+            lab["name"],
+            *("-" if lab[key] is None else format(lab[key] * scale, form) for _, key, form, scale in columns),
+            str(len(lab["assumed"])),
+        ]
+        for lab in figures
+    ]
+    labels = ("lab", *(label for label, *_ in columns), "assumed keys")
+    # names, numbers and words stay whole, headings wrap between words: it fits a terminal of 80 columns
+    words = [label.split() for label in labels]
+    widths = [max(map(len, column)) for column in map(list.__add__, words, map(list, zip(*rows, strict=True)))]
+    view = Table(box=None, padding=(0, 1, 0, 0))
+    for label, width in zip(labels, widths, strict=True):
+        view.add_column(label, width=width, justify="left" if label == "lab" else "right")
+    for row in rows:
+        view.add_row(*row)
     Console().print(view)
     return 0
