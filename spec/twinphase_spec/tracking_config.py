@@ -1,0 +1,133 @@
+"""Configuration words of a click tracker's channel, from physical values."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from . import tracking as t
+from .units import CLOCK_HZ
+
+LEAST_GAIN = 16
+"""Least steady variance in units of the gain (2^-22 of rad^2/(2 pi)): below it the steps of the gain are coarser than 6 %."""
+LOST_RAD2 = 0.5
+"""Variance above which silence has lost the phase: sigma is 0.7 rad, and a cold start knows the phase to 0.3 rad."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChannelConfig:
+    """Configuration words of one channel; widths as in `tracking`. ValueError where one does not fit."""
+
+    d: int
+    """Growth of the variance per clock."""
+    kappa: int
+    """Gain of the slope over that of the phase."""
+    p_min: int
+    """Least variance."""
+    p_start: int
+    """Variance after the cold start."""
+    p_lost: int
+    """Variance above which an epoch's turn gives the phase, or an unfinished cold start, up."""
+    v_start: int
+    """Visibility at reset, 2^-16."""
+    v_gain: int = 0
+    """0, or the visibility's gain 2^-(9 + v_gain)."""
+
+    def __post_init__(self) -> None:
+        bits = {"d": t.D_BITS, "kappa": t.KAPPA_BITS, "p_min": t.P_BITS, "p_start": t.P_BITS, "p_lost": t.P_BITS}
+        limits = {name: (0, (1 << width) - 1) for name, width in bits.items()}
+        limits["v_start"] = (t.V_LEAST >> t.VISIBILITY_BITS, t.V_MOST >> t.VISIBILITY_BITS)
+        limits["v_gain"] = (0, (1 << t.V_GAIN_BITS) - 1)
+        for name, (low, high) in limits.items():
+            if not low <= getattr(self, name) <= high:
+                raise ValueError(f"click tracker: {name} is {getattr(self, name)}; allowed: {low} to {high}")
+
+    def words(self) -> tuple[int, ...]:
+        """In the order of the fields."""
+        return (self.d, self.kappa, self.p_min, self.p_start, self.p_lost, self.v_start, self.v_gain)
+
+
+def _word(name: str, value: float, unit: float, bits: int, physical_unit: str) -> int:
+    """``round(value / unit)``. ValueError where it does not fit, or where a value above 0 would become 0."""
+    most = ((1 << bits) - 1) * unit
+    word = round(value / unit) if math.isfinite(value) else -1
+    if not 0 <= word < 1 << bits or (value > 0 and word == 0):
+        raise ValueError(
+            f"click tracker: {name} of {value:.4g} {physical_unit} cannot be represented; give 0 or {unit:.3g} to {most:.3g}"
+        )
+    return word
+
+
+def variance_word(variance_rad2: float, name: str = "a variance") -> int:
+    """``P / (2 pi)`` in 2^-34."""
+    return _word(name, variance_rad2, 2 * math.pi * 2.0**-t.P_FRACTION, t.P_BITS, "rad^2")
+
+
+def diffusion_word(diffusion_rad2_per_s: float) -> int:
+    """``D / (2 pi)`` per clock in 2^-46."""
+    unit = 2 * math.pi * CLOCK_HZ * 2.0**-t.D_FRACTION
+    return _word("a diffusion", diffusion_rad2_per_s, unit, t.D_BITS, "rad^2/s")
+
+
+def kappa_word(ratio_per_s: float) -> int:
+    """``P12 / P11`` per clock in 2^-28."""
+    return _word("a slope gain", ratio_per_s, CLOCK_HZ * 2.0**-t.KAPPA_FRACTION, t.KAPPA_BITS, "1/s")
+
+
+def visibility_word(visibility: float) -> int:
+    """V in 2^-16. ValueError outside the range in which the tracker keeps it."""
+    scale = 1 << t.VISIBILITY_BITS
+    low, high = t.V_LEAST / scale**2, t.V_MOST / scale**2
+    if not low <= visibility <= high:
+        raise ValueError(f"click tracker: visibility is {visibility}; give {low} to {high:.3f}")
+    return round(visibility * scale)
+
+
+def channel_config(
+    *,
+    diffusion_rad2_per_s: float,
+    click_rate_hz: float,
+    visibility: float,
+    slope_noise_rad2_per_s3: float = 0.0,
+    slope_rms_rad_per_s: float = 0.0,
+    information: float | None = None,
+    v_gain: int = 0,
+) -> ChannelConfig:
+    """Words for a walk D, a slope walk Q, all clicks R of both ports per second and the visibility V among them.
+
+    With ``J = F R`` and the steady covariance (Kalman and Bucy 1961) ``P12 = sqrt(Q/J)``, ``P11 = sqrt((D + 2 P12)/J)``:
+    ``d = D + 2 P12``, ``kappa = P12/P11``, ``p_min = P11/4``, and after the cold start of N clicks in the time N/R
+    ``p_start = 2/(N V^2) + d N/(3 R) + (S N/R)^2/4``, S the rms slope before any click. ``information``: F in rad^-2 per click, by
+    default the four-phase mean ``1 - sqrt(1 - V^2)``. ValueError where a gain cannot be represented.
+    """
+    if not 0 < click_rate_hz < CLOCK_HZ:
+        raise ValueError(
+            f"click tracker: {click_rate_hz:.4g} clicks per second; give more than 0 and less than {CLOCK_HZ:.3g}"
+        )
+    v_start = visibility_word(visibility)
+    rate = click_rate_hz * (1 - math.sqrt(1 - visibility**2) if information is None else information)
+    p12 = math.sqrt(slope_noise_rad2_per_s3 / rate)
+    growth = diffusion_rad2_per_s + 2 * p12
+    p11 = math.sqrt(growth / rate)
+    gain_unit = 2 * math.pi * 2.0**-t.Q_FRACTION
+    if not LEAST_GAIN * gain_unit <= p11 <= t.Q_MAX * gain_unit:
+        raise ValueError(
+            f"click tracker: a steady variance of {p11:.3g} rad^2 cannot be represented as a gain; diffusion and click rate must"
+            f" give {LEAST_GAIN * gain_unit:.3g} to {t.Q_MAX * gain_unit:.3g} rad^2"
+        )
+    span = t.START_CLICKS / click_rate_hz
+    start = 2 / (t.START_CLICKS * visibility**2) + growth * span / 3 + (slope_rms_rad_per_s * span) ** 2 / 4
+    if start >= LOST_RAD2:
+        raise ValueError(
+            f"click tracker: {t.START_CLICKS} clicks at {click_rate_hz:.4g} per second tell the phase to {start:.3g} rad^2 only, no"
+            f" better than the {LOST_RAD2} rad^2 at which it counts as lost"
+        )
+    return ChannelConfig(
+        d=diffusion_word(growth),
+        kappa=kappa_word(p12 / p11),
+        p_min=variance_word(p11 / 4),
+        p_start=variance_word(start, "a starting variance"),
+        p_lost=variance_word(LOST_RAD2),
+        v_start=v_start,
+        v_gain=v_gain,
+    )
