@@ -1,0 +1,104 @@
+"""The bit-exact click tracker as gateware has it, with its queue and its pipeline, behind the harness's contract.
+
+A click is offered to the tracker in its own clock and issued at once, or in the next free clock. `predict` at a clock knows the outputs
+that have left by that clock, OUTPUT clocks after their issue, in steps of 2^-16 turn: what a shifter can be set to, so that
+the reference that comes back with a click is exact. So an estimate without delay misses the last clicks; a scenario with a delay of
+`LATENCY_S` asks for what the tracker delivers.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from twinphase_sim.model.phase import clicktracker as model
+from twinphase_spec import tracking as t
+from twinphase_spec.tracking_config import ChannelConfig, channel_config
+from twinphase_spec.units import CLOCK_HZ, TURN, TURN_BITS
+
+from ..contract import Estimator
+from ..scenario import Scenario
+
+LATENCY_S = t.OUTPUT / CLOCK_HZ
+"""From a click to its output."""
+OFFERED, WRITTEN, ISSUED, EPOCH, ROW = 0, 1, 2, 3, 4
+WAYS = ROW + model.STATES
+STATES = WAYS + model.RING * model.UNDERWAY
+RAD_PER_STEP = 2 * math.pi / TURN
+STEP_SHIFT = t.A_FRACTION - TURN_BITS
+
+
+@numba.njit
+def _way(state: NDArray[np.int64], number: int) -> NDArray[np.int64]:
+    start = WAYS + number % model.RING * model.UNDERWAY
+    return state[start : start + model.UNDERWAY]
+
+
+@numba.njit
+def _offer(
+    state: NDArray[np.int64], config: NDArray[np.int64], turn: bool, clock: int, port: int, reference: int
+) -> None:
+    """Issues one event as soon as may be."""
+    row = state[ROW:WAYS]
+    issue = max(clock, state[ISSUED] + t.INTERVAL)
+    state[ISSUED] = issue
+    while state[WRITTEN] < state[OFFERED]:
+        way = _way(state, state[WRITTEN])
+        if way[model.ISSUE] + t.WRITE >= issue:
+            break
+        model.write(row, config, way)
+        state[WRITTEN] += 1
+    way = _way(state, state[OFFERED])
+    way[model.ISSUE], way[model.CLOCK] = issue, clock
+    model.issue(row, config, turn, clock, port, reference, way)
+    state[OFFERED] += 1
+
+
+@numba.njit
+def update(state: NDArray[np.int64], config: NDArray[np.int64], clock: int, reference_rad: float, port: int) -> None:
+    """See `contract`."""
+    while state[EPOCH] < clock >> t.EPOCH_BITS:
+        state[EPOCH] += 1
+        _offer(state, config, True, state[EPOCH] << t.EPOCH_BITS, 0, 0)
+    _offer(state, config, False, clock, port, round(reference_rad / RAD_PER_STEP) & (TURN - 1))
+
+
+@numba.njit
+def predict(state: NDArray[np.int64], config: NDArray[np.int64], clock: int) -> tuple[float, bool]:
+    """See `contract`."""
+    row = state[ROW:WAYS].copy()
+    number = state[WRITTEN]
+    while number < state[OFFERED]:
+        way = _way(state, number)
+        if way[model.ISSUE] + t.OUTPUT > clock:
+            break
+        model.write(row, config, way)
+        number += 1
+    phase = model.extrapolate(row, clock - (row[model.EPOCH] << t.EPOCH_BITS))
+    return ((phase + (1 << (STEP_SHIFT - 1))) >> STEP_SHIFT) * RAD_PER_STEP, row[model.LOCKED] == 1
+
+
+def fixed(
+    scenario: Scenario, *, slope_rms_rad_per_s: float = 0.0, v_gain: int = 0, visibility: float | None = None
+) -> Estimator:
+    """The tracker configured for what ``scenario`` says; ``visibility``: configured in the place of the true one.
+
+    ValueError where a gain cannot be represented.
+    """
+    config: ChannelConfig = channel_config(
+        diffusion_rad2_per_s=scenario.diffusion_rad2_per_s,
+        click_rate_hz=scenario.click_rate_hz,
+        visibility=scenario.mean_visibility if visibility is None else visibility,
+        slope_noise_rad2_per_s3=scenario.total_slope_noise,
+        slope_rms_rad_per_s=slope_rms_rad_per_s,
+        information=scenario.mean_rate() / scenario.click_rate_hz,
+        v_gain=v_gain,
+    )
+    rows, words = model.reset([config])
+    state = np.zeros(STATES, dtype=np.int64)
+    state[ISSUED] = -1
+    state[ROW:WAYS] = rows[0]
+    return Estimator(name="click tracker", update=update, predict=predict, state=state, constants=words[0])
