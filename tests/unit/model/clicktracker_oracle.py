@@ -1,0 +1,196 @@
+"""The click tracker in plain Python integers, one clock at a time: slow, and written from docs/tracking.md line by line."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from math import floor, log2
+from typing import NamedTuple
+
+from twinphase_spec.tracking import ANGLE, OUTPUT, RECIPROCAL, SINE, SQUARE, WRITE
+from twinphase_spec.tracking_config import ChannelConfig
+
+TURN, ACQUIRING, STARTING, IGNORED, TRACKING = range(5)
+
+
+def sat(bits: int, value: int) -> int:
+    return min(max(value, -(2 ** (bits - 1))), 2 ** (bits - 1) - 1)
+
+
+def signed(bits: int, value: int) -> int:
+    value %= 2**bits
+    return value - 2**bits if value >= 2 ** (bits - 1) else value
+
+
+def fits(bits: int, value: int) -> int:
+    """The page's widths, held."""
+    assert -(2 ** (bits - 1)) <= value < 2 ** (bits - 1), (bits, value)
+    return value
+
+
+def unsigned(bits: int, value: int) -> int:
+    assert 0 <= value < 2**bits, (bits, value)
+    return value
+
+
+class Entry(NamedTuple):
+    """A click, or (channel None) the turn to the epoch of t."""
+
+    arrival: int
+    t: int
+    channel: int | None = None
+    port: int = 0
+    r: int = 0
+
+
+class Output(NamedTuple):
+    clock: int
+    t: int
+    channel: int
+    kind: int
+    phase: int
+    b: int
+    p: int
+    v: int
+    locked: int
+
+
+@dataclass
+class Channel:
+    config: ChannelConfig
+    a: int = 0
+    b: int = 0
+    p: int = 0
+    v: int = 0
+    e0: int = 0
+    locked: int = 0
+    n: int = 0
+    c: int = 0
+    s: int = 0
+    last: int = 0
+
+    def __post_init__(self):
+        self.v = self.v or self.config.v_start << 16
+
+    def ahead(self, y: int) -> int:
+        return self.a + (((self.b >> 8) * y) >> 12)
+
+
+@dataclass
+class Oracle:
+    """`run` the entries: events are issued one per clock, each is written WRITE clocks later."""
+
+    channels: list[Channel]
+    under_way: dict[int, dict] = field(default_factory=dict)
+    outputs: list[Output] = field(default_factory=list)
+
+    def run(self, entries: list[Entry]) -> list[Output]:
+        waiting = list(entries)
+        turning: list[dict] = []
+        now = 0
+        while waiting or turning or self.under_way:
+            if not turning and not self.under_way:
+                now = max(now, waiting[0].arrival)
+            if not turning and waiting and waiting[0].arrival <= now:
+                entry = waiting.pop(0)
+                numbers = range(len(self.channels)) if entry.channel is None else [entry.channel]
+                turning = [{"entry": entry, "number": number} for number in numbers]
+            event = turning.pop(0) if turning else None
+            old = self.under_way.pop(now - WRITE, None)
+            if event:
+                self.issue(event)
+                self.under_way[now] = event
+            if old:
+                self.write(old, now)
+            now += 1
+        return self.outputs
+
+    def issue(self, event: dict) -> None:
+        entry, ch = event["entry"], self.channels[event["number"]]
+        x, e = entry.t % 2**16, entry.t >> 16
+        if entry.channel is None:
+            passed, x = 2**16 - ch.last, 0
+        else:
+            passed = x - ch.last
+        ch.last = unsigned(16, x)
+        event["grow"] = grow = min((ch.config.d * unsigned(17, passed)) >> 12, 2**32 - 1)
+        if entry.channel is None:
+            event["kind"] = TURN
+            return
+        y = unsigned(17, x + 2**16 * ((e % 2) ^ ch.e0))
+        psi = ch.ahead(y)
+        if ch.locked:
+            event["kind"] = TRACKING
+            self.track(event, ch, psi, x, entry, grow)
+        elif ch.n == 24:
+            event["kind"] = IGNORED
+        else:
+            k = ((entry.r + 2**13) >> 14) % 4
+            a = -1 if entry.port else 1
+            if k == 0:
+                ch.c += a
+            elif k == 1:
+                ch.s -= a
+            elif k == 2:
+                ch.c -= a
+            else:
+                ch.s += a
+            ch.n += 1
+            event["kind"] = STARTING if ch.n == 24 else ACQUIRING
+            if ch.n == 24:
+                f = ANGLE[abs(ch.c) * 2**5 + abs(ch.s)]
+                if ch.c < 0:
+                    f = 2**15 - f
+                if ch.s < 0:
+                    f = -f
+                event["dA"] = signed(32, 2**16 * f - psi)
+
+    def track(self, event: dict, ch: Channel, psi: int, x: int, entry: Entry, grow: int) -> None:
+        i = ((psi + 2**16 * entry.r) % 2**32) >> 20
+        sin, cos = fits(18, SINE[i]), fits(18, SINE[(i + 1024) % 4096])
+        q = unsigned(17, min((ch.p + grow) >> 12, 2**17 - 1))
+        u = unsigned(16, ch.v >> 16)
+        blur = unsigned(13, (201 * q) >> 12)
+        w = unsigned(16, u - ((u * blur) >> 16))
+        v = fits(17, -w if entry.port else w)
+        along = fits(18, (v * cos) >> 16)
+        g = unsigned(18, 2**17 + along)
+        assert g >= 262
+        h = 17 - floor(log2(g))
+        assert 0 <= h <= 9
+        m = unsigned(8, ((g << h) >> 9) - 2**8)
+        rho, sigma = unsigned(17, RECIPROCAL[m]), unsigned(17, SQUARE[m])
+        across = fits(18, (v * sin) >> 16)
+        s = sat(18, -((across * rho) >> (20 - h)))
+        bend = fits(18, (along + ((w * w) >> 15)) >> 1)
+        c = sat(18, (bend * sigma) >> (23 - 2 * h))
+        kq = unsigned(34, ch.config.kappa * q)
+        gain = fits(35, (q << 12) - ((kq * x) >> 16))
+        z = fits(18, -cos if entry.port else cos)
+        gr = sat(18, (z * rho) >> (26 - h))
+        event["dA"] = (gain * s) >> 16
+        event["dB"] = (kq * s) >> 12
+        event["dp"] = grow - ((unsigned(34, q * q) * c) >> 17)
+        event["dV"] = gr * 2 ** (15 - ch.config.v_gain) if ch.config.v_gain else 0
+
+    def write(self, event: dict, now: int) -> None:
+        entry, ch = event["entry"], self.channels[event["number"]]
+        if event["kind"] == TURN:
+            ch.a = signed(64, ch.a + (ch.b >> 8) * 2**4)
+            ch.e0 = (entry.t >> 16) % 2
+            ch.p = min(ch.p + event["grow"], 2**32 - 1)
+            if ch.p > ch.config.p_lost:
+                ch.locked = ch.n = ch.c = ch.s = ch.b = ch.p = 0
+        elif event["kind"] == STARTING:
+            ch.a = signed(64, ch.a + event["dA"])
+            ch.p = ch.config.p_start
+            ch.locked = 1
+        elif event["kind"] == TRACKING:
+            ch.a = signed(64, ch.a + event["dA"])
+            ch.b = min(max(ch.b + event["dB"], -(2**41 - 1)), 2**41 - 1)
+            ch.p = max(min(ch.p + event["dp"], 2**32 - 1), ch.config.p_min)
+            ch.v = min(max(ch.v + event["dV"], 2**30), 65405 * 2**16)
+        phase = signed(64, ch.ahead(entry.t % 2**16))
+        fits(7, ch.c), fits(7, ch.s)
+        self.outputs.append(
+            Output(now - WRITE + OUTPUT, entry.t, event["number"], event["kind"], phase, ch.b, ch.p, ch.v, ch.locked)
+        )

@@ -1,0 +1,210 @@
+"""Click tracker: bit for bit against the contract's steps in plain integers, and its arithmetic within bounds of the formulas."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from clicktracker_oracle import ACQUIRING, IGNORED, STARTING, TRACKING, TURN, Channel, Entry, Oracle
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from twinphase_sim.model.phase import clicktracker as model
+from twinphase_spec import tracking as t
+from twinphase_spec.tracking_config import ChannelConfig, channel_config
+
+EPOCH = 1 << 16
+USUAL = channel_config(
+    diffusion_rad2_per_s=754, click_rate_hz=1e6, visibility=0.98, slope_noise_rad2_per_s3=1e9, v_gain=6
+)
+SLOW = channel_config(diffusion_rad2_per_s=63, click_rate_hz=1e6, visibility=0.98)
+
+words = st.one_of(st.integers(0, 2**32 - 1), st.sampled_from([0, 1, 2**32 - 1, USUAL.p_min, USUAL.p_start]))
+configs = st.one_of(
+    st.just(USUAL),
+    st.builds(
+        ChannelConfig,
+        d=st.one_of(st.integers(0, 2**34 - 1), st.sampled_from([0, USUAL.d, 2**34 - 1])),
+        kappa=st.one_of(st.integers(0, 2**17 - 1), st.sampled_from([0, 2**17 - 1])),
+        p_min=words,
+        p_start=words,
+        p_lost=words,
+        v_start=st.one_of(st.integers(2**14, 65405), st.sampled_from([2**14, 65405])),
+        v_gain=st.integers(0, 15),
+    ),
+)
+
+
+@st.composite
+def channels_of(draw: st.DrawFn) -> Channel:
+    """A channel after reset, or somewhere at the edges of its states."""
+    channel = Channel(draw(configs))
+    if draw(st.booleans()):
+        return channel
+    limit = t.B_MAX
+    channel.a = draw(st.sampled_from([0, 2**63 - 1, -(2**63), -1]))
+    channel.b = draw(st.one_of(st.integers(-limit, limit), st.sampled_from([limit, -limit, 0, -1])))
+    channel.p = draw(words)
+    channel.v = draw(st.one_of(st.integers(t.V_LEAST, t.V_MOST), st.sampled_from([t.V_LEAST, t.V_MOST])))
+    channel.locked = draw(st.integers(0, 1))
+    channel.n = draw(st.sampled_from([0, 22, 23]))
+    channel.c = draw(st.integers(-channel.n, channel.n))
+    channel.s = channel.n - abs(channel.c)
+    channel.last = draw(st.sampled_from([0, 2**16 - 1]))
+    return channel
+
+
+# Clicks follow within the pipeline, after it, or after epochs of silence.
+gaps = st.one_of(st.sampled_from([0, 0, 1, 1, 2, 31, 32, 33, 34]), st.integers(0, 400), st.integers(0, 3 * EPOCH))
+references = st.one_of(st.integers(0, 2**16 - 1), st.sampled_from([0, 1 << 13, (1 << 13) - 1, 3 << 14, 2**16 - 1]))
+clicks = st.lists(st.tuples(gaps, st.integers(0, 2), st.integers(0, 1), references), min_size=1, max_size=120)
+
+
+def compare(channels: list[Channel], entries: list[tuple[int, int, int, int]], latency: int = 0) -> model.Outputs:
+    """Model against oracle on clicks (t, channel, port, r); both from the states of ``channels``."""
+    clock, channel, port, reference = (np.array(column, dtype=np.int64) for column in zip(*entries, strict=True))
+    events = model.schedule(clock, channel, port, reference, channels=len(channels), latency=latency)
+    rows, words = model.reset([each.config for each in channels])
+    for row, each in zip(rows, channels, strict=True):
+        row[[model.A, model.B, model.P, model.V, model.EPOCH]] = each.a, each.b, each.p, each.v, each.e0
+        row[[model.LOCKED, model.N, model.C, model.S, model.LAST]] = each.locked, each.n, each.c, each.s, each.last
+    out = np.empty((events.clock.size, 6), dtype=np.int64)
+    columns = (events.issue, events.clock, events.channel, events.turn, events.port, events.reference)
+    model.play(rows, words, columns, out)
+
+    turns = [Entry((e << 16) + latency, e << 16) for e in range(entries[0][0] >> 16, (entries[-1][0] >> 16) + 1)]
+    sequence = [Entry(click[0] + latency, *click) for click in entries]
+    sequence = sorted([*turns, *sequence], key=lambda entry: (entry.t >> 16, entry.channel is not None))
+    expected = Oracle([replace(each) for each in channels]).run(sequence)
+    found = zip(
+        (events.issue + t.OUTPUT).tolist(), events.clock.tolist(), events.channel.tolist(), out.tolist(), strict=True
+    )
+    assert [(clock, at, ch, o[5], *o[:5]) for clock, at, ch, o in found] == [tuple(each) for each in expected]
+    return model.Outputs(*out.T)
+
+
+@settings(max_examples=100)
+@given(
+    channels=st.lists(channels_of(), min_size=3, max_size=3),
+    drawn=clicks,
+    start=st.sampled_from([0, EPOCH - 40, 7 * EPOCH + 5, (1 << 51) - 5 * EPOCH]),
+    latency=st.integers(0, 50),
+)
+def test_event_vectors(
+    channels: list[Channel], drawn: list[tuple[int, int, int, int]], start: int, latency: int
+) -> None:
+    """Any clicks on any states: kinds, states, unwrapped phases, and the clocks at which the outputs come."""
+    times = start + np.cumsum([gap for gap, *_ in drawn])
+    compare(channels, [(int(at), *rest) for at, (_, *rest) in zip(times, drawn, strict=True)], latency)
+
+
+def test_more_channels_than_clicks() -> None:
+    """32 channels: a click that comes while the epoch turns waits for all of them."""
+    channels = [Channel(USUAL) for _ in range(32)]
+    compare(channels, [(EPOCH - 1, 31, 0, 0), (EPOCH, 0, 0, 0), (EPOCH, 0, 1, 0), (EPOCH + 10, 31, 1, 9)])
+
+
+def _locking(rng: np.random.Generator, *, psi_rad: float, count: int, gap: int) -> list[tuple[int, int, int, int]]:
+    steps = np.arange(count) % 4
+    right = rng.uniform(size=count) > (1 + 0.98 * np.cos(psi_rad + steps * math.pi / 2)) / 2
+    return [(i * gap, 0, int(right[i]), int(steps[i]) << 14) for i in range(count)]
+
+
+@pytest.mark.parametrize("gap", [1, 3, 125])
+def test_cold_start_and_bursts(gap: int) -> None:
+    """24 clicks start; those while the start is under way are ignored; a click per clock is tracked, if badly."""
+    out = compare([Channel(USUAL)], _locking(np.random.default_rng(3), psi_rad=2.2, count=600, gap=gap))
+    kinds = out.kind.tolist()
+    ignored = -(-(t.WRITE + 1) // gap) - 1
+    assert kinds[:25] == [TURN, *[ACQUIRING] * 23, STARTING]
+    assert kinds[25 : 25 + ignored] == [IGNORED] * ignored
+    assert set(kinds[25 + ignored :]) <= {TRACKING, TURN}
+    error = (out.phase[-1] / 2**32 * 2 * math.pi - 2.2 + math.pi) % (2 * math.pi) - math.pi
+    assert abs(error) < 0.5
+
+
+def test_both_ports_in_one_clock() -> None:
+    """L and R of one clock pull against each other from the same state: at mid-fringe nothing remains but rounding."""
+    channel = Channel(USUAL, a=1 << 30, p=SLOW.p_start, locked=1, last=2**16 - 1)
+    out = compare([channel], [(100, 0, 0, 0), (100, 0, 1, 0)])
+    assert out.kind.tolist() == [TURN, TRACKING, TRACKING]
+    assert out.phase[1] != 1 << 30
+    assert abs(int(out.phase[2]) - (1 << 30)) < 1 << 22  # P s moves 1 << 26 or more
+
+
+def test_silence_loses_the_phase() -> None:
+    """p grows by D t while nothing comes, the phase runs on with the slope; above p_lost the channel starts anew without slope."""
+    slope = 1 << 30
+    channel = Channel(SLOW, b=slope, p=SLOW.p_start, locked=1)
+    out = compare([channel], [(10, 0, 0, 1 << 14), (EPOCH * 40, 0, 0, 0)])
+    turns = np.flatnonzero(out.kind[:-1] == TURN)[1:]
+    locked = out.locked[turns] == 1
+    grown = out.p[turns][locked] / 2**34 * 2 * math.pi
+    passed = np.arange(1, grown.size + 1) * EPOCH / 125e6
+    at_click = out.p[1] / 2**34 * 2 * math.pi
+    effective = SLOW.d / 2**46 * 2 * math.pi * 125e6
+    np.testing.assert_allclose(grown, at_click + effective * (passed - 10 / 125e6), rtol=1e-5)
+    assert grown[-1] < 0.5 < grown[-1] + effective * EPOCH / 125e6
+    held = np.diff(out.phase[turns][locked])
+    assert (held == (int(out.slope[1]) >> 8) << 4).all()
+    assert (out.slope[turns][~locked] == 0).all()
+    assert out.kind[-1] == ACQUIRING
+
+
+def test_phase_wraps_and_slope_saturates() -> None:
+    """A passes 2^63 and goes on; the slope stays at its limit under clicks that push it on."""
+    steep = replace(SLOW, kappa=2**17 - 1)
+    # theta = 3/4 turn: a click at L pulls up. The first turn adds 2^37
+    channel = Channel(steep, a=2**63 - 2**38 + 3 * 2**30, b=t.B_MAX, p=SLOW.p_start, locked=1)
+    out = compare([channel], [(50, 0, 0, 0), (2 * EPOCH, 0, 0, 0)])
+    assert out.slope[1] == t.B_MAX
+    assert out.phase[0] > 0 > out.phase[-1]
+
+
+@given(
+    psi=st.integers(0, 2**32 - 1),
+    variance=st.floats(1e-4, 0.19),
+    visibility=st.floats(0.3, 0.997),
+    port=st.integers(0, 1),
+)
+def test_steps_against_formulas(psi: int, variance: float, visibility: float, port: int) -> None:
+    """P s, P^2 c and the gradient in V at the middle of the sine's interval.
+
+    A mantissa's reciprocal is right within 2^-9, its square within 2^-8; v within 2^-15 (blur and rounding, 3e-4 of P/2 for pi) and
+    1 + v cos within 3 2^-17 + that, both divided by the least 1 + v cos, which also scales what roundings of 2^-16 do to the numerators.
+    """
+    q = int(variance / (2 * math.pi) * 2**t.Q_FRACTION)
+    config = replace(USUAL, d=0, v_start=int(visibility * 2**16), kappa=0, v_gain=1)
+    rows, words = model.reset([config])
+    rows[0, model.P] = q << t.Q_SHIFT
+    way = np.zeros(model.UNDERWAY, dtype=np.int64)
+    model.correct(rows[0], words[0], psi, 0, port, 0, way)
+
+    theta = (psi >> 20) + 0.5
+    theta *= 2 * math.pi / 4096
+    p = q * 2.0**-t.Q_FRACTION * 2 * math.pi
+    w = config.v_start / 2**16 * (1 - p / 2)
+    v = -w if port else w
+    below = 1 + v * math.cos(theta)
+    loose = (2**-14 + 3e-4 * p) / below
+    score = -v * math.sin(theta) / below
+    curvature = v * (math.cos(theta) + v) / below**2
+    gradient = (-1 if port else 1) * math.cos(theta) / below
+    assert way[model.DA] / 2**32 == pytest.approx(
+        p * score / 2 / math.pi, abs=p / 6 * (abs(score) * (2**-9 + loose) + loose + 2**-14) + 2**-32
+    )
+    fall = way[model.DP] / -(2**t.P_FRACTION)
+    if abs(curvature) < 160:
+        tolerance = abs(curvature) * (2**-8 + 2 * loose) + 3 * loose / below + 2**-9
+        assert fall == pytest.approx(p * p * curvature / 2 / math.pi, abs=p * p / 6 * tolerance + 2**-t.P_FRACTION)
+    step = way[model.DV] / 2**32 * 2**10
+    assert step == pytest.approx(gradient, abs=abs(gradient) * (2**-9 + loose) + 2**-8)
+
+
+def test_events_too_close_are_refused() -> None:
+    events = model.schedule(*np.zeros((4, 3), dtype=np.int64), channels=1)
+    with pytest.raises(ValueError, match="at least 1 clocks apart"):
+        model.track(replace(events, issue=events.issue * 0), [USUAL])
+    assert model.track(events, [USUAL]).kind.tolist() == [TURN, ACQUIRING, ACQUIRING, ACQUIRING]
