@@ -28,8 +28,8 @@ LEAST = {STEERED: 0.95, FOUR_PHASE: 0.90}
 @pytest.mark.parametrize("scheme", [STEERED, FOUR_PHASE])
 @pytest.mark.parametrize("point", [POINTS[0], *(pytest.param(p, marks=pytest.mark.long) for p in POINTS[1:])])
 def test_efficiency(point: tuple[float, float, float], scheme: Scheme) -> None:
-    """10 000 time constants, sigma 1.4 %. Measured .98 - 1.01 steered, .97 - .99 four-phase; what is asked is 2 sigma below the
-    least of them for steered light, and the estimate's interval (97.5 %) may not lie below it."""
+    """10 000 time constants, sigma 1.4 %. Measured .98 - 1.01 steered, .97 - .99 four-phase. The interval may not lie below what is
+    asked, and the estimate itself not 2 sigma below it."""
     diffusion, rate, delay = point
     scenario = Scenario(diffusion_rad2_per_s=diffusion, count_rate_hz=rate, delay_s=delay, scheme=scheme)
     verdict = judge(scenario, fixed(scenario), seed=run_seed(41), time_constants=10000)
@@ -95,10 +95,10 @@ def test_no_bias_under_drift(scheme: Scheme, drift: float) -> None:
     assert verdict.slips == 0
 
 
-@pytest.mark.parametrize("constants", [20000, pytest.param(1000000, marks=pytest.mark.long)])
+@pytest.mark.parametrize("constants", [20000, pytest.param(200000, marks=pytest.mark.long)])
 def test_no_slips(constants: float) -> None:
-    """Four-phase at the largest error of the grid, sigma^2 = 0.034: no slip in so many time constants (with 95 % confidence fewer than
-    3 in as many more)."""
+    """Four-phase at the largest error of the grid, sigma^2 = 0.034: no slip in so many time constants, which says with
+    95 % confidence that they come less often than thrice in that time."""
     scenario = Scenario(diffusion_rad2_per_s=8e3, count_rate_hz=1e7, delay_s=LATENCY_S)
     verdict = judge(scenario, fixed(scenario), seed=run_seed(45), time_constants=constants)
     assert verdict.mse_rad2 < 0.05
