@@ -1,0 +1,75 @@
+"""The target phase between words and without them: kept, or going on with the last slope."""
+
+from amaranth.hdl import Module, Signal, signed
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from twinphase_spec import actuator
+
+
+class TargetHold(wiring.Component):
+    """``o_phase = phase + (coasted >> s)``: the last locked phase, and what has been coasted since it was lost.
+
+    Once per interval of 2^s clocks that was locked throughout: ``slope = phase now - phase an interval ago``, the shorter way, so that
+    coasting by 2^-s of it per clock needs no division.
+
+    Parameters
+    ----------
+    slope_log : int
+        s, 4 to 20.
+
+    Members
+    -------
+    i_phase, i_locked, i_valid : In(32), In(1), In(1)
+        2^-32 turn. A word that is not locked begins the hold, a locked one ends it.
+    i_coast : In(1)
+        0: in hold the phase stays where it is.
+    o_phase : Out(32)
+        2^-32 turn.
+    o_held : Out(1)
+        The last word was not locked, or there was none.
+
+    Latency: `latency` clocks from i_valid to o_phase. Throughput: one word per clock.
+    Overflow: phases wrap; a slope of half a turn or more per interval (3815 turns/s for s = 14) is taken for one of less.
+    """
+
+    def __init__(self, *, slope_log: int = actuator.DEFAULT_SLOPE_LOG) -> None:
+        self._slope_log = actuator.check_slope_log(slope_log)
+        super().__init__(
+            {
+                "i_phase": In(actuator.PHASE_BITS),
+                "i_locked": In(1),
+                "i_valid": In(1),
+                "i_coast": In(1),
+                "o_phase": Out(actuator.PHASE_BITS),
+                "o_held": Out(1, init=1),
+            }
+        )
+
+    @property
+    def latency(self) -> int:
+        """The word's register, and the sum's."""
+        return 2
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        phase, mark = Signal(actuator.PHASE_BITS), Signal(actuator.PHASE_BITS)
+        slope = Signal(signed(actuator.PHASE_BITS))
+        coasted = Signal(actuator.PHASE_BITS + self._slope_log)
+        clock, last = Signal(self._slope_log), Signal()
+        clean = Signal()  # locked since the mark
+
+        m.d.sync += [clock.eq(clock + 1), last.eq(clock == (1 << self._slope_log) - 2)]
+        m.d.sync += self.o_phase.eq(phase + coasted[self._slope_log :])
+        with m.If(self.o_held & self.i_coast):
+            m.d.sync += coasted.eq(coasted + slope)
+        with m.If(self.i_valid):
+            m.d.sync += self.o_held.eq(~self.i_locked)
+            with m.If(self.i_locked):
+                m.d.sync += [phase.eq(self.i_phase), coasted.eq(0)]
+        m.d.sync += clean.eq(clean & ~self.o_held)
+        with m.If(last):
+            m.d.sync += [mark.eq(phase), clean.eq(~self.o_held)]
+            with m.If(clean & ~self.o_held):
+                m.d.sync += slope.eq(phase - mark)
+        return m
