@@ -73,6 +73,10 @@ def units() -> dict[str, Callable[[], wiring.Component]]:
     from twinphase_hdl.core.counterbank import CounterBank
     from twinphase_hdl.core.framer import Framer
     from twinphase_hdl.core.timebase import Timebase
+    from twinphase_hdl.drive.actuator import Actuator
+    from twinphase_hdl.drive.applied import AppliedPhase
+    from twinphase_hdl.drive.sigmadelta import SigmaDelta
+    from twinphase_hdl.drive.spi import SpiDac
     from twinphase_hdl.link.snapshot import Snapshot
     from twinphase_hdl.link.t2 import TagPacker
     from twinphase_hdl.nodes.timetagger import counter_steps
@@ -98,6 +102,10 @@ def units() -> dict[str, Callable[[], wiring.Component]]:
         "core.counter_bank": lambda: CounterBank(steps=counter_steps(1)),
         "core.framer": Framer,
         "core.timebase": Timebase,
+        "drive.actuator": lambda: Actuator(bits=16),
+        "drive.applied": AppliedPhase,
+        "drive.sigma_delta": lambda: SigmaDelta(order=2),
+        "drive.spi": lambda: SpiDac(half_clocks=3, prefix=3, prefix_bits=4, suffix_bits=4),
         "link.snapshot": lambda: Snapshot(counters=len(SERVER.counters)),
         "link.tag_packer": TagPacker,
         "phase.cordic": Cordic,
