@@ -1,0 +1,99 @@
+"""A word of state per channel, changed by one event per clock."""
+
+from amaranth.hdl import Module, Mux, Signal
+from amaranth.lib import memory, wiring
+from amaranth.lib.wiring import In, Out
+
+from twinphase_hdl.phase.clickqueue import CHANNEL_BITS, check_channels
+
+
+class ChannelWord(wiring.Component):
+    """Reads, changes and writes a channel's word back in one clock, ``word[channel] = i_word``, where ``i_word`` may follow from
+    ``o_word`` by a carry chain: an event finds what the event one clock before it has left, of the same channel or of another.
+
+    The words are in LUT RAM. The one to be changed is read into a register in the clock before; what the event then ahead leaves for the
+    same channel goes there instead.
+
+    Parameters
+    ----------
+    channels : int
+        1 to 32.
+    bits : int
+        Width of the word, at least 1.
+    read_bits : int
+        How many of its low bits `o_read` shows; 0 to `bits`.
+
+    Members
+    -------
+    i_valid, i_channel : In(1), In(5)
+        An event, two clocks before it changes its channel's word.
+    o_word : Out(bits)
+        The word of the event that came two clocks ago, as the events before it left it.
+    i_word : In(bits)
+        What that event leaves, in the same clock.
+    i_read : In(5)
+        Another channel.
+    o_read : Out(read_bits)
+        Its word, a clock later, without what was written in the clock of `i_read`.
+
+    Latency: `latency` = 2 clocks from i_channel to o_word. Throughput: an event per clock. Overflow: none. All words are 0 at
+    power-up and stay through a reset.
+    Source: docs/tracking.md, read and write of the state.
+    """
+
+    def __init__(self, *, channels: int, bits: int, read_bits: int = 0) -> None:
+        check_channels("ChannelWord", channels)
+        if bits < 1 or not 0 <= read_bits <= bits:
+            raise ValueError(
+                f"ChannelWord: bits is {bits}, read_bits {read_bits}; allowed: 1 or more bits, 0 to {bits} of them read"
+            )
+        self._channels, self._bits, self._read_bits = channels, bits, read_bits
+        super().__init__(
+            {
+                "i_valid": In(1),
+                "i_channel": In(CHANNEL_BITS),
+                "o_word": Out(bits),
+                "i_word": In(bits),
+                "i_read": In(CHANNEL_BITS),
+                "o_read": Out(read_bits),
+            }
+        )
+
+    @property
+    def latency(self) -> int:
+        """Clocks from i_channel to o_word."""
+        return 2
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        depth = max(self._channels, 2)
+        m.submodules.words = words = memory.Memory(
+            shape=self._bits, depth=depth, init=[], attrs={"ram_style": "distributed"}
+        )
+        write, soon = words.write_port(), words.read_port(domain="comb")
+        next_valid, next_channel = Signal(), Signal(CHANNEL_BITS, reset_less=True)
+        valid, channel = Signal(), Signal(CHANNEL_BITS, reset_less=True)
+        again = Signal(reset_less=True)
+        word = Signal(self._bits, reset_less=True)
+
+        m.d.sync += [
+            next_valid.eq(self.i_valid),
+            next_channel.eq(self.i_channel),
+            valid.eq(next_valid),
+            channel.eq(next_channel),
+            again.eq(next_valid & (self.i_channel == next_channel)),
+            word.eq(Mux(again, self.i_word, soon.data)),
+        ]
+        m.d.comb += [
+            soon.addr.eq(next_channel),
+            self.o_word.eq(word),
+            write.addr.eq(channel),
+            write.data.eq(self.i_word),
+            write.en.eq(valid),
+        ]
+        if self._read_bits:
+            read = words.read_port(domain="comb")
+            shown = Signal(self._read_bits, reset_less=True)
+            m.d.comb += [read.addr.eq(self.i_read), self.o_read.eq(shown)]
+            m.d.sync += shown.eq(read.data)
+        return m
