@@ -1,0 +1,221 @@
+"""The state of the click tracker's channels."""
+
+from amaranth.hdl import C, Cat, Module, Mux, Signal, signed
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from twinphase_hdl.core.stages import Stages
+from twinphase_hdl.phase.clickconfig import LateWords
+from twinphase_hdl.phase.clickqueue import CHANNEL_BITS, check_channels
+from twinphase_hdl.phase.clickstart import KIND_BITS
+from twinphase_hdl.phase.clickstep import STEP_A_BITS, STEP_B_BITS, STEP_P_BITS, STEP_V_BITS
+from twinphase_hdl.phase.clickword import ChannelWord
+from twinphase_spec import tracking
+
+SKEW_P, SKEW_B, SKEW_A = 0, 1, 2
+"""Clocks by which p; B, V, locked and e0; and A are read and written later than the rest: the loss that p tells clears B, and the turn
+moves A by B. A state that is read as much later as it is written shows an event what the contract says."""
+WRITE_P, WRITE_B, WRITE_A = (tracking.READ + tracking.WRITE + skew for skew in (SKEW_P, SKEW_B, SKEW_A))
+EARLY = 4
+"""Clocks by which kind and configuration come before the first write."""
+
+
+class ClickState(wiring.Component):
+    """p, B, V, locked, e0 and A of each channel, read at the issue of an event and changed by it WRITE clocks later::
+
+        turn      A += (B >> 8) << 4;  e0 = e mod 2;  p = min(p + dp, 2^32 - 1);  if p > p_lost: locked = B = p = 0, o_lost
+        starting  A += dA;  p = p_start;  locked = 1
+        tracking  A += dA;  B = sat(B + dB);  p = max(min(p + dp, 2^32 - 1), p_min);  V = min(max(V + dV, 2^30), 65405 2^16)
+        reset     A = B = p = locked = e0 = 0;  V = v_start 2^16
+
+    Whatever decides about a limit is summed beside the sum itself: ``dp - p_min`` and the like are known before.
+
+    Parameters
+    ----------
+    channels : int
+        1 to 32.
+
+    Members
+    -------
+    i_read : In(5)
+        Channel of the event issued in clock T.
+    o_p, o_b, o_v, o_locked, o_epoch, o_a : Out(32), Out(signed(42)), Out(32), Out(1), Out(1), Out(32)
+        Its state: p in T + 1; B, V, locked, e0 in T + 2; the fraction of A in T + 3.
+    i_kind, i_reset, i_parity, i_words : In(3), In(1), In(1), In(LateWords)
+        Kind, reset, e mod 2 and configuration of the event of T + 29.
+    i_valid, i_channel : In(1), In(5)
+        The event of T + 30.
+    i_step_a, i_step_b, i_step_p, i_step_v : In(signed(37)), In(signed(40)), In(signed(36)), In(signed(33))
+        Steps of the event of T + 31.
+    o_left_p, o_left_b, o_left_v, o_left_locked, o_left_a : Out(32), Out(signed(42)), Out(32), Out(1), Out(signed(64))
+        What an event leaves: p in T + 33; B, V, locked in T + 34; A in T + 35.
+    o_lost, o_lost_channel : Out(1), Out(5)
+        T + 34: the turn has given the channel up.
+
+    Latency: `latency` = 35 clocks from reading to A as it is left. Throughput: an event per clock. Overflow: A wraps, the others
+    saturate.
+    Source: docs/tracking.md, at write.
+    """
+
+    def __init__(self, *, channels: int) -> None:
+        check_channels("ClickState", channels)
+        self._channels = channels
+        super().__init__(
+            {
+                "i_read": In(CHANNEL_BITS),
+                "o_p": Out(tracking.P_BITS),
+                "o_b": Out(signed(tracking.B_BITS)),
+                "o_v": Out(tracking.V_BITS),
+                "o_locked": Out(1),
+                "o_epoch": Out(1),
+                "o_a": Out(tracking.A_FRACTION),
+                "i_kind": In(KIND_BITS),
+                "i_reset": In(1),
+                "i_parity": In(1),
+                "i_words": In(LateWords),
+                "i_valid": In(1),
+                "i_channel": In(CHANNEL_BITS),
+                "i_step_a": In(signed(STEP_A_BITS)),
+                "i_step_b": In(signed(STEP_B_BITS)),
+                "i_step_p": In(signed(STEP_P_BITS)),
+                "i_step_v": In(signed(STEP_V_BITS)),
+                "o_left_p": Out(tracking.P_BITS),
+                "o_left_b": Out(signed(tracking.B_BITS)),
+                "o_left_v": Out(tracking.V_BITS),
+                "o_left_locked": Out(1),
+                "o_left_a": Out(signed(tracking.A_BITS)),
+                "o_lost": Out(1),
+                "o_lost_channel": Out(CHANNEL_BITS),
+            }
+        )
+
+    @property
+    def latency(self) -> int:
+        """Clocks from reading to A as it is left."""
+        return WRITE_A + 1
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        stages = Stages(m)
+        read = stages.given("read", 0, self.i_read)
+        channel = stages.given("channel", WRITE_P - 2, self.i_channel)
+        valids = [self.i_valid]
+        for stage in range(WRITE_P - 1, WRITE_A + 1):
+            valid = Signal(name=f"valid_{stage}")
+            m.d.sync += valid.eq(valids[-1])
+            valids.append(valid)
+
+        kind = stages.given("kind", WRITE_P - 3, self.i_kind)
+        reset = stages.given("reset", WRITE_P - 3, self.i_reset)
+        parity = stages.given("parity", WRITE_P - 3, self.i_parity)
+        turn = stages.after("turn", WRITE_P - 3, lambda kind: kind == tracking.TURN, kind)
+        starting = stages.after("starting", WRITE_P - 3, lambda kind: kind == tracking.STARTING, kind)
+
+        def word(name: str, bits: int, skew: int, read_bits: int) -> ChannelWord:
+            place = WRITE_P - 2 + skew
+            m.submodules[name] = word = ChannelWord(channels=self._channels, bits=bits, read_bits=read_bits)
+            m.d.comb += [
+                word.i_read.eq(read.at(skew)),
+                word.i_valid.eq(valids[skew]),
+                word.i_channel.eq(channel.at(place)),
+            ]
+            return word
+
+        def left(name: str, stage: int, word: ChannelWord, output: Signal) -> None:
+            m.d.comb += output.eq(stages.after(name, stage, lambda: word.i_word).at(stage + 1))
+
+        # p, and whether the turn gives the channel up.
+        words = self.i_words
+        tracks = kind.at(WRITE_P - 3) == tracking.TRACKING
+        turns = kind.at(WRITE_P - 3) == tracking.TURN
+        starts = kind.at(WRITE_P - 3) == tracking.STARTING
+        limit = stages.after("limit", WRITE_P - 3, lambda: Mux(tracks, words.p_min, words.p_lost) + turns)
+        other = stages.after("other", WRITE_P - 3, lambda: Mux(tracks, words.p_min, Mux(starts, words.p_start, 0)))
+        always = stages.after("always", WRITE_P - 3, lambda reset: starts | reset, reset)
+        if_below = stages.after("if_below", WRITE_P - 3, lambda: tracks)
+        # Above the highest p_lost there is no p.
+        if_above = stages.after("if_above", WRITE_P - 3, lambda reset: turns & ~reset & ~words.p_lost.all(), reset)
+        step_p = stages.given("step_p", WRITE_P - 1, self.i_step_p)
+        margin = stages.after("margin", WRITE_P - 1, lambda step, limit: step - limit, step_p, limit)
+        p = word("p", tracking.P_BITS, SKEW_P, tracking.P_BITS)
+        sum_p = p.o_word + step_p.at(WRITE_P)
+        below = (p.o_word + margin.at(WRITE_P))[-1]
+        gives_up = if_above.at(WRITE_P) & ~below
+        takes_other = always.at(WRITE_P) | Mux(below, if_below.at(WRITE_P), if_above.at(WRITE_P))
+        beyond = sum_p[tracking.P_BITS :].any()
+        m.d.comb += p.i_word.eq(
+            Mux(takes_other, other.at(WRITE_P), sum_p[: tracking.P_BITS] | beyond.replicate(tracking.P_BITS))
+        )
+        lost = stages.after("lost", WRITE_P, lambda: gives_up)
+
+        # B.
+        clear = lost.at(WRITE_B) | reset.at(WRITE_B)
+        step_b = stages.given("step_b", WRITE_P - 1, self.i_step_b)
+        above_least = stages.after("above_least", WRITE_P - 1, lambda step: step + tracking.B_MAX, step_b)
+        b = word("b", tracking.B_BITS, SKEW_B, tracking.B_BITS)
+        slope = b.o_word.as_signed()
+        sum_b = slope + step_b.at(WRITE_B)
+        low = (slope + above_least.at(WRITE_B))[-1]
+        high = ~sum_b[tracking.B_BITS] & sum_b[tracking.B_BITS - 1]
+        sign = tracking.B_BITS - 1
+        m.d.comb += b.i_word.eq(
+            Mux(
+                clear,
+                0,
+                Cat(
+                    sum_b[0] | low | high,
+                    (sum_b[1:sign] | high.replicate(sign - 1)) & ~low.replicate(sign - 1),
+                    (sum_b[sign] | low) & ~high,
+                ),
+            )
+        )
+
+        # V.
+        v_start = stages.after("v_start", WRITE_P - 3, lambda: words.v_start)
+        step_v = stages.given("step_v", WRITE_P - 1, self.i_step_v)
+        over_least = stages.after("over_least", WRITE_P - 1, lambda step: step - tracking.V_LEAST, step_v)
+        over_most = stages.after("over_most", WRITE_P - 1, lambda step: step - (tracking.V_MOST + 1), step_v)
+        v = word("v", tracking.V_BITS, SKEW_B, tracking.V_BITS)
+        sum_v = v.o_word + step_v.at(WRITE_B)
+        v_low = (v.o_word + over_least.at(WRITE_B))[-1]
+        v_high = ~(v.o_word + over_most.at(WRITE_B))[-1]
+        m.d.comb += v.i_word.eq(
+            Mux(
+                reset.at(WRITE_B),
+                Cat(C(0, tracking.VISIBILITY_BITS), v_start.at(WRITE_B)),
+                Mux(v_low, tracking.V_LEAST, Mux(v_high, tracking.V_MOST, sum_v[: tracking.V_BITS])),
+            )
+        )
+
+        # locked and e0.
+        flags = word("flags", 2, SKEW_B, 2)
+        locked, epoch = flags.o_word
+        m.d.comb += flags.i_word.eq(
+            Cat(
+                ~clear & (starting.at(WRITE_B) | locked),
+                ~reset.at(WRITE_B) & Mux(turn.at(WRITE_B), parity.at(WRITE_B), epoch),
+            )
+        )
+
+        # A: a turn moves it by the slope over an epoch.
+        step_a = stages.given("step_a", WRITE_P - 1, self.i_step_a)
+        way = (slope >> tracking.B_DROP) << (tracking.EPOCH_BITS - tracking.B_SHIFT)
+        move = stages.after("move", WRITE_B, lambda turn, step: Mux(turn, way, step), turn, step_a)
+        a = word("a", tracking.A_BITS, SKEW_A, tracking.A_FRACTION)
+        m.d.comb += a.i_word.eq(Mux(reset.at(WRITE_A), 0, (a.o_word + move.at(WRITE_A))[: tracking.A_BITS]))
+
+        m.d.comb += [
+            self.o_p.eq(p.o_read),
+            self.o_b.eq(b.o_read),
+            self.o_v.eq(v.o_read),
+            Cat(self.o_locked, self.o_epoch).eq(flags.o_read),
+            self.o_a.eq(a.o_read),
+            self.o_lost.eq(lost.at(WRITE_A) & valids[-1]),
+            self.o_lost_channel.eq(channel.at(WRITE_A)),
+            self.o_left_locked.eq(stages.after("left_locked", WRITE_B, lambda: flags.i_word[0]).at(WRITE_B + 1)),
+        ]
+        left("left_p", WRITE_P, p, self.o_left_p)
+        left("left_b", WRITE_B, b, self.o_left_b)
+        left("left_v", WRITE_B, v, self.o_left_v)
+        left("left_a", WRITE_A, a, self.o_left_a)
+        return m

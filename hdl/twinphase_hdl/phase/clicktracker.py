@@ -1,0 +1,244 @@
+"""Phase and slope of up to 32 channels from single clicks, in fixed point."""
+
+from amaranth.hdl import C, Cat, Module, Signal, signed
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out, connect, flipped
+
+from twinphase_hdl.core.stages import Stages
+from twinphase_hdl.phase.clickblur import ClickBlur
+from twinphase_hdl.phase.clickconfig import ChannelWords, ClickConfig
+from twinphase_hdl.phase.clickextrapolate import Extrapolation
+from twinphase_hdl.phase.clickqueue import CHANNEL_BITS, ClickEntry, ClickEvent, ClickQueue, check_channels
+from twinphase_hdl.phase.clickscore import ClickScore
+from twinphase_hdl.phase.clickstart import KIND_BITS, ColdStart
+from twinphase_hdl.phase.clickstate import WRITE_A, WRITE_B, WRITE_P, ClickState
+from twinphase_hdl.phase.clickstep import ClickStep
+from twinphase_hdl.phase.clicktime import ClickTime
+from twinphase_spec import tracking, units
+
+FRONT = 6
+"""Clocks from the transfer of a click to its issue: the queue's one, and five in which the growth of the variance is multiplied."""
+EVENT = 1 - FRONT
+"""Stages are numbered as in the contract: stage 0 is that of the clock T of the issue. In this one an event leaves the queue."""
+SCORE = 11
+"""Stage in which the phase of a click goes into its score."""
+STEP = 20
+"""Stage in which its gains come together; they were in a ring since stage NEAR."""
+NEAR = 3
+GAINS = ("kind", "q", "kappa", "x", "grow", "v_gain")
+"""What `ClickStep` takes in stage STEP."""
+
+
+class ClickPhase(data.Struct):
+    """State of a channel after an event, and its phase at the event's t; ``phase + (((slope >> 8) (t' - t)) >> 12)`` at a later t'."""
+
+    channel: CHANNEL_BITS
+    time: tracking.EVENT_CLOCK_BITS
+    kind: KIND_BITS
+    locked: 1
+    phase: signed(tracking.A_BITS)
+    """Unwrapped, 2^-32 turn."""
+    slope: signed(tracking.B_BITS)
+    """B, 2^-52 turn/clock."""
+    p: tracking.P_BITS
+    """2^-34 of rad^2/(2 pi)."""
+    v: tracking.V_BITS
+    """2^-32."""
+
+
+class ClickTracker(wiring.Component):
+    """Follows the phase psi and its slope by every click (sign +1 at L, -1 at R, reference r), at a variance P and a visibility V::
+
+        v = sign V (1 - P/2),  theta = psi + r
+        s = -v sin(theta) / (1 + v cos(theta)),   c = v (cos(theta) + v) / (1 + v cos(theta))^2
+        P += D dt;   psi += P s;   slope += kappa P s;   P -= P^2 c
+
+    in the numbers of docs/tracking.md. One pipeline of 23 multipliers serves all channels.
+
+    Parameters
+    ----------
+    channels : int
+        1 to 32.
+
+    Members
+    -------
+    i_run : In(1)
+        0 forgets what is under way; when it becomes 1, every channel is reset.
+    i_config, i_config_valid : In(ChannelWords), In(1)
+        A channel's configuration; while i_run = 0.
+    i : In(stream of ClickEntry)
+        Clicks and turns, in the order of their times, a turn first.
+    o, o_valid : Out(ClickPhase), Out(1)
+        One per click and one per channel of a turn, in the order of entries and channels.
+
+    Latency: `latency` = FRONT + OUTPUT = 44 clocks from the transfer of a click, or of a turn for its first channel, to o_valid;
+    `start_up` clocks from i_run to i.ready. Throughput: an event per clock; a turn is ``channels`` events. Overflow: phases wrap, the
+    rest saturates; entries wait outside.
+    Source: docs/tracking.md.
+    """
+
+    def __init__(self, *, channels: int) -> None:
+        check_channels("ClickTracker", channels)
+        self._queue = ClickQueue(channels=channels)
+        self._channels = channels
+        super().__init__(
+            {
+                "i_run": In(1),
+                "i_config": In(ChannelWords),
+                "i_config_valid": In(1),
+                "i": In(stream.Signature(ClickEntry)),
+                "o": Out(ClickPhase),
+                "o_valid": Out(1),
+            }
+        )
+
+    @property
+    def latency(self) -> int:
+        """Clocks from transfer to output."""
+        return FRONT + tracking.OUTPUT
+
+    @property
+    def start_up(self) -> int:
+        """Clocks from i_run to i.ready."""
+        return self._queue.start_up
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        stages = Stages(m)
+        m.submodules.queue = queue = self._queue
+        m.submodules.config = config = ClickConfig(channels=self._channels)
+        m.submodules.time = time = ClickTime(channels=self._channels)
+        m.submodules.start = start = ColdStart(channels=self._channels)
+        m.submodules.blur = blur = ClickBlur()
+        m.submodules.extrapolation = extrapolation = Extrapolation()
+        m.submodules.score = score = ClickScore()
+        m.submodules.step = step = ClickStep()
+        m.submodules.state = state = ClickState(channels=self._channels)
+        m.submodules.last_extrapolation = last_extrapolation = Extrapolation()
+
+        connect(m, flipped(self.i), queue.i)
+        m.d.comb += [queue.i_run.eq(self.i_run), config.i.eq(self.i_config), config.i_valid.eq(self.i_config_valid)]
+        valid = {EVENT: queue.o_valid}
+        for stage in range(EVENT + 1, tracking.OUTPUT + 1):
+            valid[stage] = Signal(name=f"valid_{stage}".replace("-", "m"))
+            m.d.sync += valid[stage].eq(valid[stage - 1] & self.i_run)
+
+        # Up to the issue.
+        event = {name: stages.given(name, EVENT, queue.o[name]) for name, _ in data.Layout.cast(ClickEvent)}
+        x = stages.given("x", EVENT, queue.o.time[: tracking.EPOCH_BITS])
+        parity = stages.given("parity", EVENT, queue.o.time[tracking.EPOCH_BITS])
+        m.d.comb += [
+            config.i_early.eq(queue.o.channel),
+            time.i_valid.eq(valid[EVENT + 1]),
+            time.i_channel.eq(event["channel"].at(EVENT + 1)),
+            time.i_turn.eq(event["turn"].at(EVENT + 1)),
+            time.i_x.eq(x.at(EVENT + 1)),
+            time.i_d.eq(config.o_early.d),
+        ]
+        kappa = stages.given("kappa", EVENT + config.latency, config.o_early.kappa)
+        v_gain = stages.given("v_gain", EVENT + config.latency, config.o_early.v_gain)
+        grow = stages.given("grow", EVENT + 1 + time.latency, time.o)
+
+        # The issue: what an event finds.
+        m.d.comb += [state.i_read.eq(event["channel"].at(0)), start.i_valid.eq(valid[0])]
+        m.d.comb += [start.i[name].eq(part.at(0)) for name, part in event.items()]
+        m.d.comb += [
+            start.i_locked.eq(state.o_locked),
+            start.i_lost.eq(state.o_lost),
+            start.i_lost_channel.eq(state.o_lost_channel),
+            blur.i_p.eq(state.o_p),
+            blur.i_grow.eq(grow.at(1)),
+            blur.i_u.eq(state.o_v[tracking.V_BITS - tracking.VISIBILITY_BITS :]),
+            extrapolation.i_slope.eq(state.o_b[tracking.B_DROP :]),
+            extrapolation.i_clocks.eq(Cat(x.at(2), parity.at(2) ^ state.o_epoch)),
+        ]
+        a = stages.given("a", 3, state.o_a)
+        way = stages.given("way", 2 + extrapolation.latency, extrapolation.o)
+        psi = stages.after("psi", 5, lambda a, way: (a + way)[: tracking.A_FRACTION], a, way)
+        high = tracking.A_FRACTION - units.TURN_BITS
+        theta = stages.after(
+            "theta",
+            6,
+            lambda psi, reference: (psi[high:] + reference)[units.TURN_BITS - tracking.SINE_BITS : units.TURN_BITS],
+            psi,
+            event["reference"],
+        )
+        angle = stages.given("angle", start.latency, start.o_angle)
+        start_step = stages.after(
+            "start_step",
+            start.latency,
+            lambda angle, psi: (Cat(C(0, high), angle[: units.TURN_BITS]) - psi)[: tracking.A_FRACTION].as_signed(),
+            angle,
+            psi,
+        )
+
+        # The click's correction.
+        w = stages.given("w", 1 + blur.latency, blur.o_w)
+        m.d.comb += [
+            score.i_index.eq(theta.at(SCORE)),
+            score.i_w.eq(w.at(SCORE + 2)),
+            score.i_port.eq(event["port"].at(SCORE + 2)),
+        ]
+        near = {
+            "kind": stages.given("kind", 3, start.o_kind),
+            "q": stages.given("q", 3, blur.o_q),
+            "kappa": kappa,
+            "v_gain": v_gain,
+            "grow": grow,
+            "x": x,
+            "channel": event["channel"],
+            "reset": event["reset"],
+            "parity": parity,
+        }
+        near = dict(zip(near, stages.far("near", NEAR, STEP, *near.values()), strict=True))
+        (time_of,) = stages.far("time", NEAR, WRITE_B + 1, event["time"])
+        (start_step,) = stages.far("start", start.latency + 1, STEP + 9, start_step)
+        m.d.comb += [getattr(step, f"i_{name}").eq(near[name].at(STEP)) for name in GAINS]
+        m.d.comb += [
+            step.i_score.eq(score.o_score),
+            step.i_inform.eq(score.o_inform),
+            step.i_gradient.eq(score.o_gradient),
+            step.i_start.eq(start_step.at(STEP + 9)),
+        ]
+
+        # The write.
+        words = WRITE_P - 3
+        m.d.comb += [
+            config.i_late.eq(near["channel"].at(words - config.latency)),
+            state.i_words.eq(config.o_late),
+            state.i_kind.eq(near["kind"].at(words)),
+            state.i_reset.eq(near["reset"].at(words)),
+            state.i_parity.eq(near["parity"].at(words)),
+            state.i_valid.eq(valid[WRITE_P - 2]),
+            state.i_channel.eq(near["channel"].at(WRITE_P - 2)),
+            state.i_step_a.eq(step.o_a),
+            state.i_step_b.eq(step.o_b),
+            state.i_step_p.eq(step.o_p),
+            state.i_step_v.eq(step.o_v),
+        ]
+
+        # The output.
+        p = stages.given("left_p", WRITE_P + 1, state.o_left_p)
+        b = stages.given("left_b", WRITE_B + 1, state.o_left_b)
+        v = stages.given("left_v", WRITE_B + 1, state.o_left_v)
+        locked = stages.given("left_locked", WRITE_B + 1, state.o_left_locked)
+        a = stages.given("left_a", WRITE_A + 1, state.o_left_a)
+        m.d.comb += [
+            last_extrapolation.i_slope.eq(state.o_left_b[tracking.B_DROP :]),
+            last_extrapolation.i_clocks.eq(time_of.at(WRITE_B + 1)[: tracking.EPOCH_BITS]),
+        ]
+        last = tracking.OUTPUT
+        way = stages.given("left_way", last - 1, last_extrapolation.o)
+        phase = stages.after("phase", last - 1, lambda a, way: (a + way)[: tracking.A_BITS], a, way)
+        m.d.comb += [
+            self.o_valid.eq(valid[last] & ~near["reset"].at(last)),
+            self.o.channel.eq(near["channel"].at(last)),
+            self.o.time.eq(time_of.at(last)),
+            self.o.kind.eq(near["kind"].at(last)),
+            self.o.locked.eq(locked.at(last)),
+            self.o.phase.eq(phase.at(last)),
+            self.o.slope.eq(b.at(last)),
+            self.o.p.eq(p.at(last)),
+            self.o.v.eq(v.at(last)),
+        ]
+        return m
