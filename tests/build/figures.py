@@ -80,6 +80,7 @@ def units() -> dict[str, Callable[[], wiring.Component]]:
     from twinphase_hdl.link.snapshot import Snapshot
     from twinphase_hdl.link.t2 import TagPacker
     from twinphase_hdl.nodes.timetagger import counter_steps
+    from twinphase_hdl.phase.clicktracker import ClickTracker
     from twinphase_hdl.phase.cordic import Cordic
     from twinphase_hdl.phase.tracker import PhaseTracker
     from twinphase_hdl.sift.block import BlockSifter
@@ -108,6 +109,7 @@ def units() -> dict[str, Callable[[], wiring.Component]]:
         "drive.spi": lambda: SpiDac(half_clocks=3, prefix=3, prefix_bits=4, suffix_bits=4),
         "link.snapshot": lambda: Snapshot(counters=len(SERVER.counters)),
         "link.tag_packer": TagPacker,
+        "phase.click_tracker_32": lambda: ClickTracker(channels=32),
         "phase.cordic": Cordic,
         "phase.tracker": PhaseTracker,
         "sift.block": BlockSifter,
