@@ -30,7 +30,8 @@ ESTIMATORS: dict[str, Callable[[Scenario], Estimator]] = {
     "windows": windows,
     "exact": exact,
 }
-"""Estimators by the names that a grid is asked with. The click tracker's outputs are 304 ns old: without a delay it lacks the last clicks."""
+"""Estimators by the names that a grid is asked with. Outputs of the click tracker are 304 ns old: without a delay it lacks the last
+clicks."""
 
 
 @dataclass(frozen=True, kw_only=True)
