@@ -135,8 +135,8 @@ class Filter(wiring.Component):
                 m.d.sync += limit.eq(entered_latest)
             m.d.comb += near[channel].eq(~_below(limit, head_time))
         own = self._decoded(head_channel)
-        in_mask, mask_now = Signal(self._channels), Signal(self._channels)
-        m.d.comb += mask_now.eq(Mux(examined, in_mask, head_mask & ~own))
+        in_mask = Signal(self._channels)
+        others = head_mask & ~own
         # The next tag, or the bound, has a clock to be compared with the oldest; what came out holds until one of them leaves.
         stays = queue.o_valid & ~pop
         m.d.sync += [
@@ -144,17 +144,17 @@ class Filter(wiring.Component):
             compared_tag.eq(stays & there & ~leaves),
             compared_bound.eq(stays & ~there & quiet),
             examined.eq(stays),
-            in_mask.eq(mask_now),
+            # Nothing is pushed behind a head before it has been examined.
             near_others.eq(
-                (
-                    Mux(examined, near_others, (near & recent.held) | entered)
-                    | (decoded & push.replicate(self._channels))
+                Mux(
+                    examined,
+                    near_others | (decoded & in_mask & push.replicate(self._channels)),
+                    ((near & recent.held) | entered) & others,
                 )
-                & mask_now
             ),
         ]
         with m.If(~examined):
-            m.d.sync += head_filtered.eq((head_mask & ~own).any())
+            m.d.sync += [in_mask.eq(others), head_filtered.eq(others.any())]
         m.d.comb += [
             passes.eq(~head_filtered | near_others.any()),
             full.eq(queue.o_full),
