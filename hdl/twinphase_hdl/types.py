@@ -1,12 +1,14 @@
 """Layouts that travel between components."""
 
+from amaranth.hdl import signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from twinphase_spec import frame, packets, units
+from twinphase_spec import frame, packets, smoothing, units
 
 CHANNEL_BITS = 6
 """As in a T2 word."""
+NODE_EPOCH_BITS = 32
 
 
 class Tag(data.Struct):
@@ -102,3 +104,60 @@ def KeptRecord(*, word_bits: int = 32, address_bits: int) -> wiring.Signature:
             "sent": In(1),
         }
     )
+
+
+class PhaseNode(data.Struct):
+    """A channel of the server's click tracker at the turn to an epoch (docs/phase.md)."""
+
+    channel: 1
+    epoch: NODE_EPOCH_BITS
+    """Low bits of e."""
+    phase: smoothing.STEP_BITS
+    """F, 2^-32 turn, of channel 0 at the quantum wavelength."""
+    slope: signed(smoothing.SLOPE_BITS)
+    """G, 2^-44 turn/clock."""
+    locked: 1
+    broke: 1
+
+
+class Mark(data.Struct):
+    """What is known of the phase at a click's time, from its time alone."""
+
+    psi: units.TURN_BITS
+    """Causal phase at the quantum beam splitter, 2^-16 turn."""
+    rq: units.TURN_BITS
+    """Of it, the reference band's part."""
+    r_valid: 1
+    d_valid: 1
+    applied: units.TURN_BITS
+    """A, what the actuator has taken off, at the reference wavelength."""
+    applied_q: units.TURN_BITS
+    blank: 1
+    """A is changing or not known."""
+
+
+class MarkedClick(data.Struct):
+    """A framed click with its mark."""
+
+    click: Click
+    time: smoothing.TIME_BITS
+    """Low bits of its clock count."""
+    mark: Mark
+
+
+class PhaseInterval(data.Struct):
+    """Smoothed phase of a channel from one node of its smoother to the next."""
+
+    channel: 1
+    index: (smoothing.INTERVALS - 1).bit_length()
+    """k mod INTERVALS."""
+    start: smoothing.STEP_BITS
+    way: signed(smoothing.STEP_BITS)
+    valid: 1
+
+
+class PhaseCover(data.Struct):
+    """A channel's intervals are complete up to before ``time``, low bits of a clock count."""
+
+    channel: 1
+    time: smoothing.TIME_BITS

@@ -49,8 +49,10 @@ class Stream(IntEnum):
     HERALD = 4
     PSI = 5
     STATUS = 6
+    TRACK = 7
     SIFTED = 8
     PEER = 9
+    PSI_CAUSAL = 10
     REGISTER_REQUEST = 64
     REGISTER_RESPONSE = 65
     SUBSCRIBE = 80
@@ -68,6 +70,8 @@ RECORD_WORDS = {
     Stream.PSI: 2,
     Stream.SIFTED: 2,
     Stream.PEER: 3,
+    Stream.TRACK: 8,
+    Stream.PSI_CAUSAL: 2,
 }
 """32-bit words per record (a STATUS record is 2 words per entry of its node's counter list)."""
 
@@ -79,6 +83,8 @@ FLUSH_BITS = {
     Stream.PSI: 13,
     Stream.SIFTED: 17,
     Stream.PEER: 13,
+    Stream.TRACK: 17,
+    Stream.PSI_CAUSAL: 13,
 }
 """A stream's open packet is closed when the clock count is a multiple of 2^FLUSH_BITS (65 us or 1.05 ms). STATUS has none: see
 STATUS_BITS."""
@@ -90,6 +96,10 @@ snapshot's clock count. STATUS has no heartbeats: it is one."""
 
 FLAG_R_VALID = 1
 FLAG_D_VALID = 2
+TRACK_LOCKED = 1
+TRACK_BROKE = 2
+"""Since the channel's last record the phase has not gone on: a start, a loss, a jump by half a turn."""
+TRACK_CHANNEL_SHIFT, TRACK_FLAGS_SHIFT = 24, 30
 
 HEADER_DTYPE = np.dtype(
     [
@@ -142,6 +152,22 @@ PSI_DTYPE = np.dtype(
         ("flags", "<u2"),  # FLAG_R_VALID | FLAG_D_VALID
     ]
 )
+TRACK_DTYPE = np.dtype(
+    [
+        ("clock_low", "<u4"),
+        (
+            "clock_high_channel",
+            "<u4",
+        ),  # clock count bits 32-50 in bits 0-18, channel in 24-28, locked in 30, broke in 31
+        ("phase_turns", "<i8"),  # unwrapped, 2^-32 turn
+        ("slope", "<i4"),  # 2^-42 turn/clock
+        ("variance", "<u4"),  # 2^-34 of rad^2/(2 pi)
+        ("visibility", "<u2"),  # 2^-16
+        ("applied_turns", "<u2"),  # the actuator's phase, 2^-16 turn
+        ("clicks", "<u4"),  # since the channel's last record
+    ]
+)
+"""State of a channel of the click tracker at the start of an epoch (docs/phase.md)."""
 SIFTED_DTYPE = np.dtype([("number", "<u4"), ("word", "<u4")])  # fields of word: twinphase_spec.sns
 PEER_DTYPE = np.dtype([("kind", "<u4"), ("number", "<u4"), ("value", "<u4")])
 RECORD_DTYPES = {
@@ -152,6 +178,8 @@ RECORD_DTYPES = {
     Stream.PSI: PSI_DTYPE,
     Stream.SIFTED: SIFTED_DTYPE,
     Stream.PEER: PEER_DTYPE,
+    Stream.TRACK: TRACK_DTYPE,
+    Stream.PSI_CAUSAL: PSI_DTYPE,
 }
 
 

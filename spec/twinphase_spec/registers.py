@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from . import smoothing, tracking
 from .register_map import INTERFACE_VERSION, Access, Memory, NodeType, Register, RegisterMap
 from .tagger import (
     CHANNEL_COUNTERS,
@@ -113,6 +114,45 @@ def _calibration(channels: int) -> tuple[Register, ...]:
     )
 
 
+def _tracking() -> tuple[Register, ...]:
+    """Registers of the phase's way through the server (docs/phase.md), at 0x60 to 0x9F."""
+    words = (
+        (0x0, "D", tracking.D_BITS, "growth of the variance per clock"),
+        (0x2, "KAPPA", tracking.KAPPA_BITS, "gain of the slope over that of the phase"),
+        (0x3, "P_MIN", tracking.P_BITS, "least variance"),
+        (0x4, "P_START", tracking.P_BITS, "variance after the cold start"),
+        (0x5, "P_LOST", tracking.P_BITS, "variance that loses the phase"),
+        (0x6, "V_START", tracking.VISIBILITY_BITS, "visibility at the start"),
+        (0x7, "V_GAIN", tracking.V_GAIN_BITS, "gain of the visibility, 0: it stays"),
+        (0x8, "J_ALARM", tracking.EVIDENCE_BITS, "evidence in 2^-9 nat for half a turn more, 0: never"),
+        (0x9, "W_ALARM", tracking.EVIDENCE_BITS, "evidence in 2^-9 nat for no fringe, 0: never"),
+        (0xA, "DARK", tracking.QUIET_BITS, "clocks without a click that lose the phase, 0: never"),
+        (0xB, "SMOOTH_STEP", smoothing.SMOOTH_STEP_BITS, "log2 of the turns from node to node of the smoother"),
+    )
+    return (
+        _register(0x60, "PSI_SOURCE", 1, "psi of heralds: 0 of windows, 1 of the click tracker"),
+        _register(0x61, "TRACK_EPOCH", 5, "E: an epoch has 2^E clocks, 9 to 16", reset=13),
+        _register(0x62, "TRACK_HOLD", smoothing.HOLD_BITS, "clocks from a click to its way into the tracker", reset=96),
+        _register(0x63, "TRACK_EVERY", smoothing.EVERY_BITS, "a TRACK record per channel every 2^n turns"),
+        *(
+            _register(0x70 + 0x10 * c + at, f"{name}_{channel.upper()}", width, f"tracker channel {channel}: {doc}")
+            for c, channel in enumerate(smoothing.CHANNELS)
+            for at, name, width, doc in words
+        ),
+        *(
+            _register(
+                0x90 + 4 * c + k,
+                f"SMOOTH_{gain.upper()}_{channel.upper()}",
+                smoothing.GAIN_BITS,
+                f"smoother of channel {channel}: gain {gain.upper()} in 2^-16",
+                signed=True,
+            )
+            for c, channel in enumerate(smoothing.CHANNELS)
+            for k, gain in enumerate(("h11", "h12", "h21", "h22"))
+        ),
+    )
+
+
 CAL_BINS = Memory(
     name="CAL_BINS",
     address=0x4000,
@@ -149,6 +189,7 @@ SERVER = RegisterMap(
             for c, name in enumerate(CHANNELS)
         ),
         *_calibration(len(CHANNELS)),
+        *_tracking(),
     ),
     memories=(
         Memory(
@@ -183,6 +224,10 @@ SERVER = RegisterMap(
         (
             "unjoined",
             "single-click pulses not announced because the psi queue or the queue of the HERALD packer was full",
+        ),
+        (
+            "untracked",
+            "clicks of REF(k) slots that the tracker did not get: late, blank, or no phase of the reference band",
         ),
         (
             "unsent",

@@ -17,7 +17,14 @@ READ, WRITE, OUTPUT, INTERVAL = 0, 32, 38, 1
 """Clocks from an event's issue to the reading of its channel's state, to the write, to the output; and to the next event's issue."""
 
 EPOCH_BITS = 16
-"""An epoch has 2^16 clocks, 524 us."""
+EPOCH_LEAST = 9
+"""An epoch has 2^E clocks, E from EPOCH_LEAST to EPOCH_BITS: 4 to 524 us."""
+QUIET_BITS = 24
+"""Clocks since a channel's last click: unsigned, saturates."""
+EVIDENCE_BITS, EVIDENCE_FRACTION = 16, 9
+"""Evidence for a jump by half a turn, and for no fringe: unsigned, 2^-9 nat, saturates at 0 and at 128 nat."""
+EVIDENCE_STEP_BITS, EVIDENCE_INDEX_BITS = 14, 10
+"""What a click adds: signed, from tables over v cos(theta)."""
 EVENT_CLOCK_BITS = CLOCK_BITS
 
 A_BITS, A_FRACTION = 64, 32
@@ -107,3 +114,17 @@ SQUARE = tuple(round((1 << SQUARE_FRACTION) * 2 * math.pi / _mantissa(m) ** 2) f
 """``2 pi / g^2``, unsigned 17 bits, 2^-14."""
 ANGLE = tuple(round(math.atan2(i & 31, i >> 5) / (2 * math.pi) * (1 << TURN_BITS)) for i in range(1 << 10))
 """Angle of (|C|, |S|) at ``|C| << 5 | |S|``, unsigned 15 bits, 2^-16 turn, 0 for (0, 0)."""
+
+
+def _along(index: int) -> float:
+    """Middle of the index-th of 2^10 intervals of v cos(theta)."""
+    return 2 * (index + 0.5) / (1 << EVIDENCE_INDEX_BITS) - 1
+
+
+JUMP = tuple(
+    round((1 << EVIDENCE_FRACTION) * math.log((1 - _along(a)) / (1 + _along(a))))
+    for a in range(1 << EVIDENCE_INDEX_BITS)
+)
+"""``ln((2 - Z)/Z)`` of ``Z = 1 + v cos(theta)``, 2^-9 nat: for a phase half a turn further."""
+FADE = tuple(round(-(1 << EVIDENCE_FRACTION) * math.log(1 + _along(a))) for a in range(1 << EVIDENCE_INDEX_BITS))
+"""``-ln Z``, 2^-9 nat: for clicks that know no phase."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from . import tracking as t
 from .units import CLOCK_HZ
@@ -32,19 +32,27 @@ class ChannelConfig:
     """Visibility at reset, 2^-16."""
     v_gain: int = 0
     """0, or the visibility's gain 2^-(9 + v_gain)."""
+    j_alarm: int = 0
+    """Evidence in 2^-9 nat at which the phase is half a turn further, or 0."""
+    w_alarm: int = 0
+    """Evidence in 2^-9 nat at which there is no fringe, or 0."""
+    dark: int = 0
+    """Clocks without a click that lose the phase, or 0."""
 
     def __post_init__(self) -> None:
         bits = {"d": t.D_BITS, "kappa": t.KAPPA_BITS, "p_min": t.P_BITS, "p_start": t.P_BITS, "p_lost": t.P_BITS}
         limits = {name: (0, (1 << width) - 1) for name, width in bits.items()}
         limits["v_start"] = (t.V_LEAST >> t.VISIBILITY_BITS, t.V_MOST >> t.VISIBILITY_BITS)
         limits["v_gain"] = (0, (1 << t.V_GAIN_BITS) - 1)
+        limits |= {name: (0, (1 << t.EVIDENCE_BITS) - 1) for name in ("j_alarm", "w_alarm")}
+        limits["dark"] = (0, (1 << t.QUIET_BITS) - 1)
         for name, (low, high) in limits.items():
             if not low <= getattr(self, name) <= high:
                 raise ValueError(f"click tracker: {name} is {getattr(self, name)}; allowed: {low} to {high}")
 
     def words(self) -> tuple[int, ...]:
         """In the order of the fields."""
-        return (self.d, self.kappa, self.p_min, self.p_start, self.p_lost, self.v_start, self.v_gain)
+        return tuple(getattr(self, field.name) for field in fields(self))
 
 
 def _word(name: str, value: float, unit: float, bits: int, physical_unit: str) -> int:
@@ -83,6 +91,11 @@ def visibility_word(visibility: float) -> int:
     return round(visibility * scale)
 
 
+def alarm_nats(click_rate_hz: float) -> float:
+    """``ln(86400 R)``: a log-likelihood ratio of n nat comes up once in e^n clicks by chance, at most (Wald 1947, ch. 3)."""
+    return max(0.0, math.log(86400 * click_rate_hz))
+
+
 def channel_config(
     *,
     diffusion_rad2_per_s: float,
@@ -92,13 +105,15 @@ def channel_config(
     slope_rms_rad_per_s: float = 0.0,
     information: float | None = None,
     v_gain: int = 0,
+    detect: bool = False,
 ) -> ChannelConfig:
     """Words for a walk D, a slope walk Q, all clicks R of both ports per second and the visibility V among them.
 
     With ``J = F R`` and the steady covariance (Kalman and Bucy 1961) ``P12 = sqrt(Q/J)``, ``P11 = sqrt((D + 2 P12)/J)``:
     ``d = D + 2 P12``, ``kappa = P12/P11``, ``p_min = P11/4``, and after the cold start of N clicks in the time N/R
     ``p_start = 2/(N V^2) + d N/(3 R) + (S N/R)^2/4``, S the rms slope before any click. ``information``: F in rad^-2 per click, by
-    default the four-phase mean ``1 - sqrt(1 - V^2)``. ValueError where a gain cannot be represented.
+    default the four-phase mean ``1 - sqrt(1 - V^2)``. ``detect`` sets the alarms to one false one a day: `alarm_nats` for jump and
+    fringe, as many expected clicks for darkness (P(no click) = e^-n). ValueError where a gain cannot be represented.
     """
     if not 0 < click_rate_hz < CLOCK_HZ:
         raise ValueError(
@@ -122,6 +137,7 @@ def channel_config(
             f"click tracker: {t.START_CLICKS} clicks at {click_rate_hz:.4g} per second tell the phase to {start:.3g} rad^2 only, no"
             f" better than the {LOST_RAD2} rad^2 at which it counts as lost"
         )
+    alarm = alarm_nats(click_rate_hz) if detect else 0.0
     return ChannelConfig(
         d=diffusion_word(growth),
         kappa=kappa_word(p12 / p11),
@@ -130,4 +146,7 @@ def channel_config(
         p_lost=variance_word(LOST_RAD2),
         v_start=v_start,
         v_gain=v_gain,
+        j_alarm=math.ceil(alarm * (1 << t.EVIDENCE_FRACTION)),
+        w_alarm=math.ceil(alarm * (1 << t.EVIDENCE_FRACTION)),
+        dark=min(math.ceil(alarm / click_rate_hz * CLOCK_HZ), (1 << t.QUIET_BITS) - 1),
     )

@@ -175,6 +175,7 @@ class ServerNode(wiring.Component):
             },
             **{name: getattr(finder, f"o_{name}") for name in ("heralds", "multiple", "unjoined")},
             "unsent": tracker.o_lost,
+            "untracked": Const(0),
             **{
                 f"{kind}_{name}": self._line_strobe(kind, channel)
                 for channel, name in enumerate(CHANNELS)

@@ -43,6 +43,9 @@ def test_words_are_the_steady_filter() -> None:
         config.p_lost,
         config.v_start,
         7,
+        0,
+        0,
+        0,
     )
 
 
