@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from seeds import run_seed
 
-from twinphase_sim.model.phase import clicktracker as model
+from twinphase_sim.model.phase import clicktracker_kernel as model
 from twinphase_sim.tracking.clicks import chunks
 from twinphase_sim.tracking.estimators.fixed import LATENCY_S, ROW, fixed
 from twinphase_sim.tracking.grid import Grid

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from math import floor, log2
 from typing import NamedTuple
 
-from twinphase_spec.tracking import ANGLE, OUTPUT, RECIPROCAL, SINE, SQUARE, WRITE
+from twinphase_spec.tracking import ANGLE, FADE, JUMP, OUTPUT, RECIPROCAL, SINE, SQUARE, WRITE
 from twinphase_spec.tracking_config import ChannelConfig
 
 TURN, ACQUIRING, STARTING, IGNORED, TRACKING = range(5)
@@ -52,6 +52,7 @@ class Output(NamedTuple):
     p: int
     v: int
     locked: int
+    broke: int
 
 
 @dataclass
@@ -67,6 +68,12 @@ class Channel:
     c: int = 0
     s: int = 0
     last: int = 0
+    quiet: int = 0
+    j: int = 0
+    w: int = 0
+    jump: int = 0
+    lose: int = 0
+    broke: int = 0
 
     def __post_init__(self):
         self.v = self.v or self.config.v_start << 16
@@ -74,12 +81,17 @@ class Channel:
     def ahead(self, y: int) -> int:
         return self.a + (((self.b >> 8) * y) >> 12)
 
+    def give_up(self) -> None:
+        self.locked = self.n = self.c = self.s = self.b = self.p = self.j = self.w = 0
+        self.broke = 1
+
 
 @dataclass
 class Oracle:
     """`run` the entries: events are issued one per clock, each is written WRITE clocks later."""
 
     channels: list[Channel]
+    epoch: int = 16
     under_way: dict[int, dict] = field(default_factory=dict)
     outputs: list[Output] = field(default_factory=list)
 
@@ -106,17 +118,20 @@ class Oracle:
 
     def issue(self, event: dict) -> None:
         entry, ch = event["entry"], self.channels[event["number"]]
-        x, e = entry.t % 2**16, entry.t >> 16
+        x, e = entry.t % 2**self.epoch, entry.t >> self.epoch
         if entry.channel is None:
-            passed, x = 2**16 - ch.last, 0
+            passed, x = 2**self.epoch - ch.last, 0
+            ch.quiet = min(ch.quiet + passed, 2**24 - 1)
+            event["silent"] = ch.config.dark > 0 and ch.quiet > ch.config.dark
         else:
             passed = x - ch.last
+            ch.quiet = 0
         ch.last = unsigned(16, x)
         event["grow"] = grow = min((ch.config.d * unsigned(17, passed)) >> 12, 2**32 - 1)
         if entry.channel is None:
             event["kind"] = TURN
             return
-        y = unsigned(17, x + 2**16 * ((e % 2) ^ ch.e0))
+        y = unsigned(17, x + 2**self.epoch * ((e % 2) ^ ch.e0))
         psi = ch.ahead(y)
         if ch.locked:
             event["kind"] = TRACKING
@@ -170,27 +185,45 @@ class Oracle:
         event["dA"] = (gain * s) >> 16
         event["dB"] = (kq * s) >> 12
         event["dp"] = grow - ((unsigned(34, q * q) * c) >> 17)
+        along10 = unsigned(10, (along + 2**17) >> 8)
+        event["dJ"], event["dW"] = fits(14, JUMP[along10]), fits(14, FADE[along10])
         event["dV"] = gr * 2 ** (15 - ch.config.v_gain) if ch.config.v_gain else 0
 
     def write(self, event: dict, now: int) -> None:
         entry, ch = event["entry"], self.channels[event["number"]]
+        jump, lose = ch.jump, ch.lose
+        ch.jump = ch.lose = 0
         if event["kind"] == TURN:
-            ch.a = signed(64, ch.a + (ch.b >> 8) * 2**4)
-            ch.e0 = (entry.t >> 16) % 2
+            ch.a = signed(64, ch.a + (((ch.b >> 8) * 2**self.epoch) >> 12))
+            ch.e0 = (entry.t >> self.epoch) % 2
             ch.p = min(ch.p + event["grow"], 2**32 - 1)
-            if ch.p > ch.config.p_lost:
-                ch.locked = ch.n = ch.c = ch.s = ch.b = ch.p = 0
+            if ch.p > ch.config.p_lost or event["silent"]:
+                ch.give_up()
         elif event["kind"] == STARTING:
             ch.a = signed(64, ch.a + event["dA"])
             ch.p = ch.config.p_start
             ch.locked = 1
+            ch.j = ch.w = 0
+            ch.broke = 1
         elif event["kind"] == TRACKING:
             ch.a = signed(64, ch.a + event["dA"])
             ch.b = min(max(ch.b + event["dB"], -(2**41 - 1)), 2**41 - 1)
             ch.p = max(min(ch.p + event["dp"], 2**32 - 1), ch.config.p_min)
             ch.v = min(max(ch.v + event["dV"], 2**30), 65405 * 2**16)
-        phase = signed(64, ch.ahead(entry.t % 2**16))
+            ch.j = min(max(ch.j + event["dJ"], 0), 2**16 - 1)
+            ch.w = min(max(ch.w + event["dW"], 0), 2**16 - 1)
+            if ch.config.j_alarm > 0 and ch.j >= ch.config.j_alarm:
+                ch.jump, ch.j, ch.w = 1, 0, 0
+            elif ch.config.w_alarm > 0 and ch.w >= ch.config.w_alarm:
+                ch.lose, ch.j, ch.w = 1, 0, 0
+        if jump:
+            ch.a = signed(64, ch.a + 2**31)
+            ch.broke = 1
+        if lose:
+            ch.give_up()
+        phase = signed(64, ch.ahead(entry.t % 2**self.epoch))
         fits(7, ch.c), fits(7, ch.s)
-        self.outputs.append(
-            Output(now - WRITE + OUTPUT, entry.t, event["number"], event["kind"], phase, ch.b, ch.p, ch.v, ch.locked)
-        )
+        state = (ch.b, ch.p, ch.v, ch.locked, ch.broke)
+        self.outputs.append(Output(now - WRITE + OUTPUT, entry.t, event["number"], event["kind"], phase, *state))
+        if event["kind"] == TURN:
+            ch.broke = 0

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from twinphase_sim.model.phase import clicktracker as model
+from twinphase_sim.model.phase import clicktracker_kernel as kernel
 from twinphase_spec import tracking as t
 from twinphase_spec.tracking_config import ChannelConfig, channel_config
 
@@ -22,6 +23,7 @@ USUAL = channel_config(
 SLOW = channel_config(diffusion_rad2_per_s=63, click_rate_hz=1e6, visibility=0.98)
 
 words = st.one_of(st.integers(0, 2**32 - 1), st.sampled_from([0, 1, 2**32 - 1, USUAL.p_min, USUAL.p_start]))
+alarms = st.sampled_from([0, 1, 700, 1500, 12000, 2**16 - 1])
 configs = st.one_of(
     st.just(USUAL),
     st.builds(
@@ -33,12 +35,15 @@ configs = st.one_of(
         p_lost=words,
         v_start=st.one_of(st.integers(2**14, 65405), st.sampled_from([2**14, 65405])),
         v_gain=st.integers(0, 15),
+        j_alarm=alarms,
+        w_alarm=alarms,
+        dark=st.sampled_from([0, 0, 1, 400, 3 * EPOCH, 2**24 - 1]),
     ),
 )
 
 
 @st.composite
-def channels_of(draw: st.DrawFn) -> Channel:
+def channels_of(draw: st.DrawFn, epoch: int) -> Channel:
     """A channel after reset, or somewhere at the edges of its states."""
     channel = Channel(draw(configs))
     if draw(st.booleans()):
@@ -52,52 +57,60 @@ def channels_of(draw: st.DrawFn) -> Channel:
     channel.n = draw(st.sampled_from([0, 22, 23]))
     channel.c = draw(st.integers(-channel.n, channel.n))
     channel.s = channel.n - abs(channel.c)
-    channel.last = draw(st.sampled_from([0, 2**16 - 1]))
+    channel.last = draw(st.sampled_from([0, 2**epoch - 1]))
+    channel.quiet = draw(st.sampled_from([0, 1000, 2**24 - 2, 2**24 - 1]))
+    channel.j, channel.w = draw(evidence), draw(evidence)
+    channel.jump, channel.lose, channel.broke = (draw(st.integers(0, 1)) for _ in range(3))
     return channel
 
 
+evidence = st.one_of(st.integers(0, 2**16 - 1), st.sampled_from([0, 1, 2**16 - 1]))
 # Clicks follow within the pipeline, after it, or after epochs of silence.
 gaps = st.one_of(st.sampled_from([0, 0, 1, 1, 2, 31, 32, 33, 34]), st.integers(0, 400), st.integers(0, 3 * EPOCH))
 references = st.one_of(st.integers(0, 2**16 - 1), st.sampled_from([0, 1 << 13, (1 << 13) - 1, 3 << 14, 2**16 - 1]))
 clicks = st.lists(st.tuples(gaps, st.integers(0, 2), st.integers(0, 1), references), min_size=1, max_size=120)
 
 
-def compare(channels: list[Channel], entries: list[tuple[int, int, int, int]], latency: int = 0) -> model.Outputs:
+FIELDS = "a b p v e0 locked n c s last quiet j w jump lose broke".split()
+"""Of a channel, in the order of the model's states."""
+
+
+def compare(
+    channels: list[Channel], entries: list[tuple[int, int, int, int]], latency: int = 0, epoch: int = 16
+) -> model.Outputs:
     """Model against oracle on clicks (t, channel, port, r); both from the states of ``channels``."""
     clock, channel, port, reference = (np.array(column, dtype=np.int64) for column in zip(*entries, strict=True))
-    events = model.schedule(clock, channel, port, reference, channels=len(channels), latency=latency)
+    events = model.schedule(clock, channel, port, reference, channels=len(channels), latency=latency, epoch_bits=epoch)
     rows, words = model.reset([each.config for each in channels])
-    for row, each in zip(rows, channels, strict=True):
-        row[[model.A, model.B, model.P, model.V, model.EPOCH]] = each.a, each.b, each.p, each.v, each.e0
-        row[[model.LOCKED, model.N, model.C, model.S, model.LAST]] = each.locked, each.n, each.c, each.s, each.last
-    out = np.empty((events.clock.size, 6), dtype=np.int64)
+    rows[:] = [[getattr(each, name) for name in FIELDS] for each in channels]
+    out = np.empty((events.clock.size, kernel.OUTPUTS), dtype=np.int64)
     columns = (events.issue, events.clock, events.channel, events.turn, events.port, events.reference)
-    model.play(rows, words, columns, out)
+    kernel.play(rows, words, epoch, columns, out)
 
-    turns = [Entry((e << 16) + latency, e << 16) for e in range(entries[0][0] >> 16, (entries[-1][0] >> 16) + 1)]
+    turns = [
+        Entry((e << epoch) + latency, e << epoch) for e in range(entries[0][0] >> epoch, (entries[-1][0] >> epoch) + 1)
+    ]
     sequence = [Entry(click[0] + latency, *click) for click in entries]
-    sequence = sorted([*turns, *sequence], key=lambda entry: (entry.t >> 16, entry.channel is not None))
-    expected = Oracle([replace(each) for each in channels]).run(sequence)
+    sequence = sorted([*turns, *sequence], key=lambda entry: (entry.t >> epoch, entry.channel is not None))
+    oracle = Oracle([replace(each) for each in channels], epoch)
+    expected = oracle.run(sequence)
     found = zip(
         (events.issue + t.OUTPUT).tolist(), events.clock.tolist(), events.channel.tolist(), out.tolist(), strict=True
     )
-    assert [(clock, at, ch, o[5], *o[:5]) for clock, at, ch, o in found] == [tuple(each) for each in expected]
+    assert [(clock, at, ch, o[6], *o[:6]) for clock, at, ch, o in found] == [tuple(each) for each in expected]
+    rows[:, kernel.EPOCH] &= 1
+    assert rows.tolist() == [[getattr(each, name) for name in FIELDS] for each in oracle.channels]
     return model.Outputs(*out.T)
 
 
-@settings(max_examples=100)
-@given(
-    channels=st.lists(channels_of(), min_size=3, max_size=3),
-    drawn=clicks,
-    start=st.sampled_from([0, EPOCH - 40, 7 * EPOCH + 5, (1 << 51) - 5 * EPOCH]),
-    latency=st.integers(0, 50),
-)
-def test_event_vectors(
-    channels: list[Channel], drawn: list[tuple[int, int, int, int]], start: int, latency: int
-) -> None:
+@settings(max_examples=150)
+@given(data=st.data(), drawn=clicks, epoch=st.sampled_from([9, 10, 13, 16]), latency=st.integers(0, 50))
+def test_event_vectors(data: st.DataObject, drawn: list[tuple[int, int, int, int]], epoch: int, latency: int) -> None:
     """Any clicks on any states: kinds, states, unwrapped phases, and the clocks at which the outputs come."""
-    times = start + np.cumsum([gap for gap, *_ in drawn])
-    compare(channels, [(int(at), *rest) for at, (_, *rest) in zip(times, drawn, strict=True)], latency)
+    channels = data.draw(st.lists(channels_of(epoch), min_size=3, max_size=3))
+    start = data.draw(st.sampled_from([0, 2**epoch - 40, 7 * 2**epoch + 5, (1 << 51) - 5 * EPOCH]))
+    times = start + np.cumsum([gap % (100 * 2**epoch) for gap, *_ in drawn])
+    compare(channels, [(int(at), *rest) for at, (_, *rest) in zip(times, drawn, strict=True)], latency, epoch)
 
 
 def test_more_channels_than_clicks() -> None:
@@ -178,9 +191,9 @@ def test_steps_against_formulas(psi: int, variance: float, visibility: float, po
     q = int(variance / (2 * math.pi) * 2**t.Q_FRACTION)
     config = replace(USUAL, d=0, v_start=int(visibility * 2**16), kappa=0, v_gain=1)
     rows, words = model.reset([config])
-    rows[0, model.P] = q << t.Q_SHIFT
-    way = np.zeros(model.UNDERWAY, dtype=np.int64)
-    model.correct(rows[0], words[0], psi, 0, port, 0, way)
+    rows[0, kernel.P] = q << t.Q_SHIFT
+    way = np.zeros(kernel.UNDERWAY, dtype=np.int64)
+    kernel.correct(rows[0], words[0], psi, 0, port, 0, way)
 
     theta = (psi >> 20) + 0.5
     theta *= 2 * math.pi / 4096
@@ -192,14 +205,14 @@ def test_steps_against_formulas(psi: int, variance: float, visibility: float, po
     score = -v * math.sin(theta) / below
     curvature = v * (math.cos(theta) + v) / below**2
     gradient = (-1 if port else 1) * math.cos(theta) / below
-    assert way[model.DA] / 2**32 == pytest.approx(
+    assert way[kernel.DA] / 2**32 == pytest.approx(
         p * score / 2 / math.pi, abs=p / 6 * (abs(score) * (2**-9 + loose) + loose + 2**-14) + 2**-32
     )
-    fall = way[model.DP] / -(2**t.P_FRACTION)
+    fall = way[kernel.DP] / -(2**t.P_FRACTION)
     if abs(curvature) < 160:
         tolerance = abs(curvature) * (2**-8 + 2 * loose) + 3 * loose / below + 2**-9
         assert fall == pytest.approx(p * p * curvature / 2 / math.pi, abs=p * p / 6 * tolerance + 2**-t.P_FRACTION)
-    step = way[model.DV] / 2**32 * 2**10
+    step = way[kernel.DV] / 2**32 * 2**10
     assert step == pytest.approx(gradient, abs=abs(gradient) * (2**-9 + loose) + 2**-8)
 
 

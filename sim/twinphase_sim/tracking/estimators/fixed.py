@@ -14,7 +14,8 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from twinphase_sim.model.phase import clicktracker as model
+from twinphase_sim.model.phase import clicktracker
+from twinphase_sim.model.phase import clicktracker_kernel as model
 from twinphase_spec import tracking as t
 from twinphase_spec.tracking_config import ChannelConfig, channel_config
 from twinphase_spec.units import CLOCK_HZ, TURN, TURN_BITS
@@ -27,6 +28,8 @@ LATENCY_S = t.OUTPUT / CLOCK_HZ
 OFFERED, WRITTEN, ISSUED, EPOCH, ROW = 0, 1, 2, 3, 4
 WAYS = ROW + model.STATES
 STATES = WAYS + model.RING * model.UNDERWAY
+E = model.DARK + 1
+"""Place of the epoch bits in an estimator's constants, behind the words of its configuration."""
 RAD_PER_STEP = 2 * math.pi / TURN
 STEP_SHIFT = t.A_FRACTION - TURN_BITS
 
@@ -49,20 +52,20 @@ def _offer(
         way = _way(state, state[WRITTEN])
         if way[model.ISSUE] + t.WRITE >= issue:
             break
-        model.write(row, config, way)
+        model.write(row, config, config[E], way)
         state[WRITTEN] += 1
     way = _way(state, state[OFFERED])
-    way[model.ISSUE], way[model.CLOCK] = issue, clock
-    model.issue(row, config, turn, clock, port, reference, way)
+    way[model.ISSUE] = issue
+    model.issue(row, config, config[E], turn, clock, port, reference, way)
     state[OFFERED] += 1
 
 
 @numba.njit
 def update(state: NDArray[np.int64], config: NDArray[np.int64], clock: int, reference_rad: float, port: int) -> None:
     """See `contract`."""
-    while state[EPOCH] < clock >> t.EPOCH_BITS:
+    while state[EPOCH] < clock >> config[E]:
         state[EPOCH] += 1
-        _offer(state, config, True, state[EPOCH] << t.EPOCH_BITS, 0, 0)
+        _offer(state, config, True, state[EPOCH] << config[E], 0, 0)
     _offer(state, config, False, clock, port, round(reference_rad / RAD_PER_STEP) & (TURN - 1))
 
 
@@ -75,19 +78,26 @@ def predict(state: NDArray[np.int64], config: NDArray[np.int64], clock: int) -> 
         way = _way(state, number)
         if way[model.ISSUE] + t.OUTPUT > clock:
             break
-        model.write(row, config, way)
+        model.write(row, config, config[E], way)
         number += 1
-    phase = model.extrapolate(row, clock - (row[model.EPOCH] << t.EPOCH_BITS))
+    phase = model.extrapolate(row, clock - (row[model.EPOCH] << config[E]))
     return ((phase + (1 << (STEP_SHIFT - 1))) >> STEP_SHIFT) * RAD_PER_STEP, row[model.LOCKED] == 1
 
 
 def fixed(
-    scenario: Scenario, *, slope_rms_rad_per_s: float = 0.0, v_gain: int = 0, visibility: float | None = None
+    scenario: Scenario,
+    *,
+    slope_rms_rad_per_s: float = 0.0,
+    v_gain: int = 0,
+    visibility: float | None = None,
+    detect: bool = False,
+    epoch_bits: int = t.EPOCH_BITS,
 ) -> Estimator:
-    """The tracker configured for what ``scenario`` says; ``visibility``: configured in the place of the true one.
+    """The tracker configured for what ``scenario`` says; ``visibility``: configured in the place of the true one; ``detect``: alarms on.
 
-    ValueError where a gain cannot be represented.
+    ValueError where a gain cannot be represented, or epochs of 2^epoch_bits clocks.
     """
+    clicktracker.check_epoch_bits(epoch_bits)
     config: ChannelConfig = channel_config(
         diffusion_rad2_per_s=scenario.diffusion_rad2_per_s,
         click_rate_hz=scenario.click_rate_hz,
@@ -96,9 +106,12 @@ def fixed(
         slope_rms_rad_per_s=slope_rms_rad_per_s,
         information=scenario.mean_rate() / scenario.click_rate_hz,
         v_gain=v_gain,
+        detect=detect,
     )
-    rows, words = model.reset([config])
+    rows, words = clicktracker.reset([config])
     state = np.zeros(STATES, dtype=np.int64)
     state[ISSUED] = -1
     state[ROW:WAYS] = rows[0]
-    return Estimator(name="click tracker", update=update, predict=predict, state=state, constants=words[0])
+    return Estimator(
+        name="click tracker", update=update, predict=predict, state=state, constants=np.append(words[0], epoch_bits)
+    )
