@@ -71,7 +71,7 @@ references = st.one_of(st.integers(0, 2**16 - 1), st.sampled_from([0, 1 << 13, (
 clicks = st.lists(st.tuples(gaps, st.integers(0, 2), st.integers(0, 1), references), min_size=1, max_size=120)
 
 
-FIELDS = "a b p v e0 locked n c s last quiet j w jump lose broke".split()
+FIELDS = ["a", "b", "p", "v", "e0", "locked", "n", "c", "s", "last", "quiet", "j", "w", "jump", "lose", "broke"]
 """Of a channel, in the order of the model's states."""
 
 
@@ -221,3 +221,78 @@ def test_events_too_close_are_refused() -> None:
     with pytest.raises(ValueError, match="at least 1 clocks apart"):
         model.track(replace(events, issue=events.issue * 0), [USUAL])
     assert model.track(events, [USUAL]).kind.tolist() == [TURN, ACQUIRING, ACQUIRING, ACQUIRING]
+
+
+def _fringe(rng: np.random.Generator, psi: np.ndarray, visibility: float, gap: int) -> list[tuple[int, int, int, int]]:
+    """Four-phase clicks, one every ``gap`` clocks, of psi in rad per click."""
+    steps = np.arange(psi.size) % 4
+    right = rng.uniform(size=psi.size) > (1 + visibility * np.cos(psi + steps * math.pi / 2)) / 2
+    return [(int(i * gap), 0, int(right[i]), int(steps[i]) << 14) for i in range(psi.size)]
+
+
+@pytest.mark.parametrize("epoch", [9, 13, 16])
+def test_jump_by_half_a_turn(epoch: int) -> None:
+    """Found once, done once: the unwrapped phase is half a turn further, and the next turn's output says that it did not go on."""
+    psi = np.where(np.arange(3000) < 1500, 1.0, 1.0 + math.pi)
+    config = channel_config(diffusion_rad2_per_s=754, click_rate_hz=1e6, visibility=0.98, detect=True)
+    out = compare([Channel(config)], _fringe(np.random.default_rng(5), psi, 0.98, 125), epoch=epoch)
+    clicks = np.flatnonzero(out.kind != TURN)
+    phases = out.phase[clicks] / 2**32 * 2 * math.pi
+    assert abs(phases[-1] - phases[1400] - math.pi) < 0.5
+    assert out.locked[clicks[100:]].all()
+    begun = int(np.flatnonzero(out.broke[clicks[1500:]])[0])
+    assert 10 < begun < 200
+    steps = np.abs(np.diff(phases[1480:1750]))
+    assert np.argmax(steps) == 20 + begun - 1
+    said = out.broke[out.kind == TURN]
+    started, jumped = (1000 * 125 >> epoch) + 1, ((1500 + begun) * 125 >> epoch) + 1
+    assert np.flatnonzero(said[started:]).tolist() == [jumped - started]
+
+
+def test_lost_fringe_is_given_up_and_found_again() -> None:
+    """Clicks that know no phase end the lock; cold starts on them do not last; the fringe is taken up when it comes back."""
+    rng = np.random.default_rng(6)
+    config = channel_config(diffusion_rad2_per_s=754, click_rate_hz=1e6, visibility=0.98, detect=True)
+    entries = _fringe(rng, np.full(6000, 2.0), 0.98, 125)
+    entries[2000:4000] = [(at, ch, int(rng.integers(2)), r) for at, ch, _, r in entries[2000:4000]]
+    out = compare([Channel(config)], entries, epoch=10)
+    locked = out.locked[out.kind != TURN]
+    assert locked[100:2000].all()
+    lost = int(np.flatnonzero(locked[2000:] == 0)[0])
+    assert 20 < lost < 600
+    assert (locked[2000:4000] == 0).mean() > 0
+    assert locked[4600:].all()
+    phase = out.phase[-1] / 2**32 * 2 * math.pi
+    assert abs(math.remainder(phase - 2.0, 2 * math.pi)) < 0.5
+
+
+@pytest.mark.parametrize("epoch", [9, 13])
+def test_darkness(epoch: int) -> None:
+    """The phase is given up at the first turn more than ``dark`` clocks after the last click, whatever p is; a click in time keeps it."""
+    dark, length = 3000, 1 << epoch
+    config = replace(USUAL, dark=dark)
+    channel = Channel(config, p=USUAL.p_min, locked=1, last=length - 1)
+    at = 5 * length + 70
+    out = compare([channel], [(at, 0, 0, 0), (at + 2000, 0, 1, 0), (at + 30000, 0, 0, 0)], epoch=epoch)
+    turns = np.flatnonzero(out.kind == TURN)
+    times = (5 + np.arange(turns.size)) * length
+    assert out.locked[turns].tolist() == (times <= at + 2000 + dark).tolist()
+    assert out.broke[turns].tolist() == (times > at + 2000 + dark).tolist()
+    assert (out.p[turns][out.broke[turns] == 1] == 0).all()
+    assert out.kind[-1] == ACQUIRING
+
+
+def test_alarm_meets_the_end_of_the_lock() -> None:
+    """A jump found by the last click before a silence is done by the turn that follows, after the turn's own changes."""
+    config = replace(SLOW, j_alarm=1, w_alarm=0)
+    channel = Channel(config, a=1 << 31, p=SLOW.p_start, locked=1)
+    out = compare([channel], [(10, 0, 0, 0), (EPOCH, 0, 0, 0)])
+    assert out.kind.tolist() == [TURN, TRACKING, TURN, TRACKING]
+    assert out.broke.tolist() == [0, 0, 1, 0]
+    assert out.phase[2] == out.phase[1] + (1 << 31)
+
+
+@pytest.mark.parametrize("epoch", [8, 17])
+def test_other_epochs_are_refused(epoch: int) -> None:
+    with pytest.raises(ValueError, match=r"allowed: 2\^9 to 2\^16"):
+        model.schedule(*np.zeros((4, 3), dtype=np.int64), channels=1, epoch_bits=epoch)
