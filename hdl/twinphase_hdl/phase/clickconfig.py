@@ -9,11 +9,12 @@ from twinphase_spec import tracking
 
 
 class EarlyWords(data.Struct):
-    """Words that the gains of an event follow from; `twinphase_spec.tracking_config.ChannelConfig`."""
+    """Words that an event's gains and its silence follow from; `twinphase_spec.tracking_config.ChannelConfig`."""
 
     d: tracking.D_BITS
     kappa: tracking.KAPPA_BITS
     v_gain: tracking.V_GAIN_BITS
+    dark: tracking.QUIET_BITS
 
 
 class LateWords(data.Struct):
@@ -23,6 +24,8 @@ class LateWords(data.Struct):
     p_start: tracking.P_BITS
     p_lost: tracking.P_BITS
     v_start: tracking.VISIBILITY_BITS
+    j_alarm: tracking.EVIDENCE_BITS
+    w_alarm: tracking.EVIDENCE_BITS
 
 
 class ChannelWords(data.Struct):

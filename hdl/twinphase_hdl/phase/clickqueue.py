@@ -14,7 +14,7 @@ class ClickEntry(data.Struct):
 
     turn: 1
     time: tracking.EVENT_CLOCK_BITS
-    """Clock count of the click; 2^16 e of the turn."""
+    """Clock count of the click; 2^E e of the turn."""
     channel: CHANNEL_BITS
     """Of a click: below the number of channels."""
     port: 1

@@ -11,6 +11,8 @@ UNIT_BITS = tracking.UNIT_FRACTION + 1
 LEAST_SHIFTS = (11, 5, 17)
 """Right shifts of score, information and gradient at h = 9; a lower h shifts by 9 - h (information: twice that) more."""
 MOST_H = 9
+ALONG = 5
+"""Clocks from the index to ``v cos``."""
 
 
 def sixteenths(value: Value) -> Value:
@@ -49,8 +51,10 @@ class ClickScore(wiring.Component):
         2^-14 1/rad; 2^-7 1/rad^2 times 2 pi. Each bit is a register for a multiplier's operand.
     o_gradient : Out(signed(18))
         2^-8.
+    o_along : Out(10)
+        ``(along + 2^17) >> 8``, ALONG = 5 clocks after the index.
 
-    Latency: `latency` = 16 clocks from the index to all outputs. Throughput: a click per clock. Overflow: score and information
+    Latency: `latency` = 16 clocks from the index to all other outputs. Throughput: a click per clock. Overflow: score and information
     saturate.
     Source: docs/tracking.md, a tracking click.
     """
@@ -61,10 +65,11 @@ class ClickScore(wiring.Component):
     o_score: Out(signed(tracking.SCORE_BITS))
     o_inform: Out(signed(tracking.INFORMATION_BITS))
     o_gradient: Out(signed(tracking.GRADIENT_BITS))
+    o_along: Out(tracking.EVIDENCE_INDEX_BITS)
 
     @property
     def latency(self) -> int:
-        """Clocks from index to outputs."""
+        """Clocks from index to score, information and gradient."""
         return 16
 
     def elaborate(self, platform) -> Module:
@@ -90,7 +95,9 @@ class ClickScore(wiring.Component):
         v_cosine = stages.after("v_cosine", 4, lambda v, unit: v * unit, v, cosine_factor)
         v_sine = stages.after("v_sine", 4, lambda v, unit: v * unit, v, sine_factor)
         square = stages.after("square", 4, lambda w: w * w, w_factor)
-        along = stages.given("along", 5, sixteenths(v_cosine.at(5)))
+        along = stages.given("along", ALONG, sixteenths(v_cosine.at(ALONG)))
+        top = UNIT_BITS - 1
+        m.d.comb += self.o_along.eq(Cat(along.at(ALONG)[UNIT_BITS - tracking.EVIDENCE_INDEX_BITS : top], ~along.at(ALONG)[top]))
         across = stages.given("across", 5, sixteenths(v_sine.at(5)))
         bend = stages.after(
             "bend",

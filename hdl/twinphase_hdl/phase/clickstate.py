@@ -1,32 +1,37 @@
 """The state of the click tracker's channels."""
 
-from amaranth.hdl import C, Cat, Module, Mux, Signal, signed
+from amaranth.hdl import C, Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from twinphase_hdl.core.stages import Stages
 from twinphase_hdl.phase.clickconfig import LateWords
+from twinphase_hdl.phase.clickepoch import CHOICE_BITS, EpochLength
 from twinphase_hdl.phase.clickqueue import CHANNEL_BITS, check_channels
 from twinphase_hdl.phase.clickstart import KIND_BITS
 from twinphase_hdl.phase.clickstep import STEP_A_BITS, STEP_B_BITS, STEP_P_BITS, STEP_V_BITS
 from twinphase_hdl.phase.clickword import ChannelWord
 from twinphase_spec import tracking
 
-SKEW_P, SKEW_B, SKEW_A = 0, 1, 2
-"""Clocks by which p; B, V, locked and e0; and A are read and written later than the rest: the loss that p tells clears B, and the turn
-moves A by B. A state that is read as much later as it is written shows an event what the contract says."""
+SKEW_P, SKEW_B, SKEW_A = 0, 1, 3
+"""Clocks by which p; B, V, locked, broke and e0; and A are read and written later than the rest: the loss that p tells clears B, and the
+turn moves A by B, which is shifted first. A state that is read as much later as it is written shows an event what the contract says."""
 WRITE_P, WRITE_B, WRITE_A = (tracking.READ + tracking.WRITE + skew for skew in (SKEW_P, SKEW_B, SKEW_A))
-EARLY = 4
-"""Clocks by which kind and configuration come before the first write."""
+LOST = WRITE_P + 2
+"""Stage in which a loss clears the sums of the cold start, whose events are as far behind their issue."""
 
 
 class ClickState(wiring.Component):
-    """p, B, V, locked, e0 and A of each channel, read at the issue of an event and changed by it WRITE clocks later::
+    """p, B, V, locked, broke, e0 and A of each channel, read at the issue of an event and changed by it WRITE clocks later::
 
-        turn      A += (B >> 8) << 4;  e0 = e mod 2;  p = min(p + dp, 2^32 - 1);  if p > p_lost: locked = B = p = 0, o_lost
-        starting  A += dA;  p = p_start;  locked = 1
+        turn      A += ((B >> 8) 2^E) >> 12;  e0 = e mod 2;  p = min(p + dp, 2^32 - 1);  if p > p_lost or silent:  given up
+        starting  A += dA;  p = p_start;  locked = broke = 1
         tracking  A += dA;  B = sat(B + dB);  p = max(min(p + dp, 2^32 - 1), p_min);  V = min(max(V + dV, 2^30), 65405 2^16)
-        reset     A = B = p = locked = e0 = 0;  V = v_start 2^16
+        all       if jump:  A += 2^31, broke = 1;   if lose:  given up
+        given up  locked = B = p = 0, broke = 1, o_lost
+        reset     A = B = p = locked = broke = e0 = 0;  V = v_start 2^16
+
+    A turn shows broke, and then clears it.
 
     Whatever decides about a limit is summed beside the sum itself: ``dp - p_min`` and the like are known before.
 
@@ -37,22 +42,30 @@ class ClickState(wiring.Component):
 
     Members
     -------
+    i_epoch_bits : In(5)
+        E.
     i_read : In(5)
         Channel of the event issued in clock T.
     o_p, o_b, o_v, o_locked, o_epoch, o_a : Out(32), Out(signed(42)), Out(32), Out(1), Out(1), Out(32)
-        Its state: p in T + 1; B, V, locked, e0 in T + 2; the fraction of A in T + 3.
-    i_kind, i_reset, i_parity, i_words : In(3), In(1), In(1), In(LateWords)
-        Kind, reset, e mod 2 and configuration of the event of T + 29.
+        Its state: p in T + 1; B, V, locked, e0 in T + 2; the fraction of A in T + 4.
+    i_kind, i_reset, i_silent, i_parity, i_words : In(3), In(1), In(1), In(1), In(LateWords)
+        Kind, reset, silence, e mod 2 and configuration of the event of T + 29.
     i_valid, i_channel : In(1), In(5)
         The event of T + 30.
     i_step_a, i_step_b, i_step_p, i_step_v : In(signed(37)), In(signed(40)), In(signed(36)), In(signed(33))
         Steps of the event of T + 31.
-    o_left_p, o_left_b, o_left_v, o_left_locked, o_left_a : Out(32), Out(signed(42)), Out(32), Out(1), Out(signed(64))
-        What an event leaves: p in T + 33; B, V, locked in T + 34; A in T + 35.
+    i_jump, i_lose : In(1), In(1)
+        What was pending for the event of T + 32.
+    o_given_up : Out(1)
+        The event of T + 32 gives its channel up, in the same clock.
+    o_left_p, o_left_b, o_left_v, o_left_locked, o_left_broke : Out(32), Out(signed(42)), Out(32), Out(1), Out(1)
+        What an event leaves: p in T + 33; B, V, locked, broke in T + 34.
+    o_left_a : Out(signed(64))
+        A, in T + 36.
     o_lost, o_lost_channel : Out(1), Out(5)
-        T + 34: the turn has given the channel up.
+        T + 34: the event has given the channel up.
 
-    Latency: `latency` = 35 clocks from reading to A as it is left. Throughput: an event per clock. Overflow: A wraps, the others
+    Latency: `latency` = 36 clocks from reading to A as it is left. Throughput: an event per clock. Overflow: A wraps, the others
     saturate.
     Source: docs/tracking.md, at write.
     """
@@ -62,6 +75,7 @@ class ClickState(wiring.Component):
         self._channels = channels
         super().__init__(
             {
+                "i_epoch_bits": In(CHOICE_BITS),
                 "i_read": In(CHANNEL_BITS),
                 "o_p": Out(tracking.P_BITS),
                 "o_b": Out(signed(tracking.B_BITS)),
@@ -71,6 +85,7 @@ class ClickState(wiring.Component):
                 "o_a": Out(tracking.A_FRACTION),
                 "i_kind": In(KIND_BITS),
                 "i_reset": In(1),
+                "i_silent": In(1),
                 "i_parity": In(1),
                 "i_words": In(LateWords),
                 "i_valid": In(1),
@@ -79,10 +94,14 @@ class ClickState(wiring.Component):
                 "i_step_b": In(signed(STEP_B_BITS)),
                 "i_step_p": In(signed(STEP_P_BITS)),
                 "i_step_v": In(signed(STEP_V_BITS)),
+                "i_jump": In(1),
+                "i_lose": In(1),
+                "o_given_up": Out(1),
                 "o_left_p": Out(tracking.P_BITS),
                 "o_left_b": Out(signed(tracking.B_BITS)),
                 "o_left_v": Out(tracking.V_BITS),
                 "o_left_locked": Out(1),
+                "o_left_broke": Out(1),
                 "o_left_a": Out(signed(tracking.A_BITS)),
                 "o_lost": Out(1),
                 "o_lost_channel": Out(CHANNEL_BITS),
@@ -97,6 +116,7 @@ class ClickState(wiring.Component):
     def elaborate(self, platform) -> Module:
         m = Module()
         stages = Stages(m)
+        length = EpochLength(m, self.i_epoch_bits)
         read = stages.given("read", 0, self.i_read)
         channel = stages.given("channel", WRITE_P - 2, self.i_channel)
         valids = [self.i_valid]
@@ -107,7 +127,9 @@ class ClickState(wiring.Component):
 
         kind = stages.given("kind", WRITE_P - 3, self.i_kind)
         reset = stages.given("reset", WRITE_P - 3, self.i_reset)
+        silent = stages.given("silent", WRITE_P - 3, self.i_silent)
         parity = stages.given("parity", WRITE_P - 3, self.i_parity)
+        jump = stages.given("jump", WRITE_P, self.i_jump)
         turn = stages.after("turn", WRITE_P - 3, lambda kind: kind == tracking.TURN, kind)
         starting = stages.after("starting", WRITE_P - 3, lambda kind: kind == tracking.STARTING, kind)
 
@@ -131,7 +153,10 @@ class ClickState(wiring.Component):
         starts = kind.at(WRITE_P - 3) == tracking.STARTING
         limit = stages.after("limit", WRITE_P - 3, lambda: Mux(tracks, words.p_min, words.p_lost) + turns)
         other = stages.after("other", WRITE_P - 3, lambda: Mux(tracks, words.p_min, Mux(starts, words.p_start, 0)))
-        always = stages.after("always", WRITE_P - 3, lambda reset: starts | reset, reset)
+        always = stages.after(
+            "always", WRITE_P - 3, lambda reset, silent: starts | reset | (turns & silent), reset, silent
+        )
+        ends = stages.after("ends", WRITE_P - 3, lambda silent: turns & silent, silent)
         if_below = stages.after("if_below", WRITE_P - 3, lambda: tracks)
         # Above the highest p_lost there is no p.
         if_above = stages.after("if_above", WRITE_P - 3, lambda reset: turns & ~reset & ~words.p_lost.all(), reset)
@@ -140,13 +165,16 @@ class ClickState(wiring.Component):
         p = word("p", tracking.P_BITS, SKEW_P, tracking.P_BITS)
         sum_p = p.o_word + step_p.at(WRITE_P)
         below = (p.o_word + margin.at(WRITE_P))[-1]
-        gives_up = if_above.at(WRITE_P) & ~below
-        takes_other = always.at(WRITE_P) | Mux(below, if_below.at(WRITE_P), if_above.at(WRITE_P))
+        ended = ends.at(WRITE_P) | self.i_lose
+        m.d.comb += self.o_given_up.eq(Mux(below, ended, ended | if_above.at(WRITE_P)))
+        replaced = always.at(WRITE_P) | self.i_lose
+        takes_other = Mux(below, replaced | if_below.at(WRITE_P), replaced | if_above.at(WRITE_P))
+        substitute = other.at(WRITE_P) & ~self.i_lose.replicate(tracking.P_BITS)
         beyond = sum_p[tracking.P_BITS :].any()
         m.d.comb += p.i_word.eq(
-            Mux(takes_other, other.at(WRITE_P), sum_p[: tracking.P_BITS] | beyond.replicate(tracking.P_BITS))
+            Mux(takes_other, substitute, sum_p[: tracking.P_BITS] | beyond.replicate(tracking.P_BITS))
         )
-        lost = stages.after("lost", WRITE_P, lambda: gives_up)
+        lost = stages.after("lost", WRITE_P, lambda: self.o_given_up)
 
         # B.
         clear = lost.at(WRITE_B) | reset.at(WRITE_B)
@@ -187,20 +215,30 @@ class ClickState(wiring.Component):
             )
         )
 
-        # locked and e0.
-        flags = word("flags", 2, SKEW_B, 2)
-        locked, epoch = flags.o_word
+        # locked, e0 and broke.
+        flags = word("flags", 3, SKEW_B, 2)
+        locked, epoch, broke = flags.o_word
+        breaks = ~reset.at(WRITE_B) & (broke | starting.at(WRITE_B) | jump.at(WRITE_B) | lost.at(WRITE_B))
         m.d.comb += flags.i_word.eq(
             Cat(
                 ~clear & (starting.at(WRITE_B) | locked),
                 ~reset.at(WRITE_B) & Mux(turn.at(WRITE_B), parity.at(WRITE_B), epoch),
+                ~turn.at(WRITE_B) & breaks,
             )
         )
 
-        # A: a turn moves it by the slope over an epoch.
+        # A: a turn moves it by the slope over an epoch, in two steps of a shift by E - 12.
         step_a = stages.given("step_a", WRITE_P - 1, self.i_step_a)
-        way = (slope >> tracking.B_DROP) << (tracking.EPOCH_BITS - tracking.B_SHIFT)
-        move = stages.after("move", WRITE_B, lambda turn, step: Mux(turn, way, step), turn, step_a)
+        near = stages.after("near", WRITE_B, lambda: (slope >> tracking.B_DROP) << length.beyond[:2])
+        right = tracking.B_SHIFT - tracking.EPOCH_LEAST
+
+        def moved(near: Value, turn: Value, step: Value, jump: Value) -> Value:
+            way = Mux(length.beyond[2], near << 4, near) >> right
+            move = Mux(turn, way, step)
+            half = tracking.A_FRACTION - 1
+            return Cat(move[:half], move[half:].as_signed() + jump).as_signed()
+
+        move = stages.after("move", WRITE_A - 1, moved, near, turn, step_a, jump)
         a = word("a", tracking.A_BITS, SKEW_A, tracking.A_FRACTION)
         m.d.comb += a.i_word.eq(Mux(reset.at(WRITE_A), 0, (a.o_word + move.at(WRITE_A))[: tracking.A_BITS]))
 
@@ -210,9 +248,10 @@ class ClickState(wiring.Component):
             self.o_v.eq(v.o_read),
             Cat(self.o_locked, self.o_epoch).eq(flags.o_read),
             self.o_a.eq(a.o_read),
-            self.o_lost.eq(lost.at(WRITE_A) & valids[-1]),
-            self.o_lost_channel.eq(channel.at(WRITE_A)),
+            self.o_lost.eq(lost.at(LOST) & valids[LOST - (WRITE_P - 2)]),
+            self.o_lost_channel.eq(channel.at(LOST)),
             self.o_left_locked.eq(stages.after("left_locked", WRITE_B, lambda: flags.i_word[0]).at(WRITE_B + 1)),
+            self.o_left_broke.eq(stages.after("left_broke", WRITE_B, lambda: breaks).at(WRITE_B + 1)),
         ]
         left("left_p", WRITE_P, p, self.o_left_p)
         left("left_b", WRITE_B, b, self.o_left_b)

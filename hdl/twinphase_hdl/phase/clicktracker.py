@@ -7,11 +7,13 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 from twinphase_hdl.core.stages import Stages
 from twinphase_hdl.phase.clickblur import ClickBlur
 from twinphase_hdl.phase.clickconfig import ChannelWords, ClickConfig
+from twinphase_hdl.phase.clickepoch import CHOICE_BITS, UNIT_BITS, EpochLength
+from twinphase_hdl.phase.clickevidence import ClickEvidence
 from twinphase_hdl.phase.clickextrapolate import Extrapolation
 from twinphase_hdl.phase.clickqueue import CHANNEL_BITS, ClickEntry, ClickEvent, ClickQueue, check_channels
-from twinphase_hdl.phase.clickscore import ClickScore
+from twinphase_hdl.phase.clickscore import ALONG, ClickScore
 from twinphase_hdl.phase.clickstart import KIND_BITS, ColdStart
-from twinphase_hdl.phase.clickstate import WRITE_A, WRITE_B, WRITE_P, ClickState
+from twinphase_hdl.phase.clickstate import SKEW_A, WRITE_A, WRITE_B, WRITE_P, ClickState
 from twinphase_hdl.phase.clickstep import ClickStep
 from twinphase_hdl.phase.clicktime import ClickTime
 from twinphase_spec import tracking, units
@@ -36,6 +38,8 @@ class ClickPhase(data.Struct):
     time: tracking.EVENT_CLOCK_BITS
     kind: KIND_BITS
     locked: 1
+    broke: 1
+    """Since the channel's last turn its phase has not gone on: a start, a loss, a jump."""
     phase: signed(tracking.A_BITS)
     """Unwrapped, 2^-32 turn."""
     slope: signed(tracking.B_BITS)
@@ -53,7 +57,8 @@ class ClickTracker(wiring.Component):
         s = -v sin(theta) / (1 + v cos(theta)),   c = v (cos(theta) + v) / (1 + v cos(theta))^2
         P += D dt;   psi += P s;   slope += kappa P s;   P -= P^2 c
 
-    in the numbers of docs/tracking.md. One pipeline of 23 multipliers serves all channels.
+    in the numbers of docs/tracking.md. Clicks that tell of half a turn more move the phase by it; clicks that tell of no fringe, or a
+    silence, give it up. One pipeline of 23 multipliers serves all channels.
 
     Parameters
     ----------
@@ -64,6 +69,8 @@ class ClickTracker(wiring.Component):
     -------
     i_run : In(1)
         0 forgets what is under way; when it becomes 1, every channel is reset.
+    i_epoch_bits : In(5)
+        E of epochs of 2^E clocks, 9 to 16; while i_run = 1 it stands still.
     i_config, i_config_valid : In(ChannelWords), In(1)
         A channel's configuration; while i_run = 0.
     i : In(stream of ClickEntry)
@@ -84,6 +91,7 @@ class ClickTracker(wiring.Component):
         super().__init__(
             {
                 "i_run": In(1),
+                "i_epoch_bits": In(CHOICE_BITS),
                 "i_config": In(ChannelWords),
                 "i_config_valid": In(1),
                 "i": In(stream.Signature(ClickEntry)),
@@ -113,11 +121,19 @@ class ClickTracker(wiring.Component):
         m.submodules.extrapolation = extrapolation = Extrapolation()
         m.submodules.score = score = ClickScore()
         m.submodules.step = step = ClickStep()
+        m.submodules.evidence = evidence = ClickEvidence(channels=self._channels)
         m.submodules.state = state = ClickState(channels=self._channels)
         m.submodules.last_extrapolation = last_extrapolation = Extrapolation()
 
         connect(m, flipped(self.i), queue.i)
-        m.d.comb += [queue.i_run.eq(self.i_run), config.i.eq(self.i_config), config.i_valid.eq(self.i_config_valid)]
+        length = EpochLength(m, self.i_epoch_bits)
+        m.d.comb += [
+            queue.i_run.eq(self.i_run),
+            time.i_epoch_bits.eq(self.i_epoch_bits),
+            state.i_epoch_bits.eq(self.i_epoch_bits),
+            config.i.eq(self.i_config),
+            config.i_valid.eq(self.i_config_valid),
+        ]
         valid = {EVENT: queue.o_valid}
         for stage in range(EVENT + 1, tracking.OUTPUT + 1):
             valid[stage] = Signal(name=f"valid_{stage}".replace("-", "m"))
@@ -125,19 +141,22 @@ class ClickTracker(wiring.Component):
 
         # Up to the issue.
         event = {name: stages.given(name, EVENT, queue.o[name]) for name, _ in data.Layout.cast(ClickEvent)}
-        x = stages.given("x", EVENT, queue.o.time[: tracking.EPOCH_BITS])
-        parity = stages.given("parity", EVENT, queue.o.time[tracking.EPOCH_BITS])
+        x = stages.given("x", EVENT, length.clocks(queue.o.time))
+        parity = stages.given("parity", EVENT, length.parity(queue.o.time))
         m.d.comb += [
             config.i_early.eq(queue.o.channel),
             time.i_valid.eq(valid[EVENT + 1]),
             time.i_channel.eq(event["channel"].at(EVENT + 1)),
             time.i_turn.eq(event["turn"].at(EVENT + 1)),
+            time.i_reset.eq(event["reset"].at(EVENT + 1)),
             time.i_x.eq(x.at(EVENT + 1)),
             time.i_d.eq(config.o_early.d),
+            time.i_dark.eq(config.o_early.dark),
         ]
         kappa = stages.given("kappa", EVENT + config.latency, config.o_early.kappa)
         v_gain = stages.given("v_gain", EVENT + config.latency, config.o_early.v_gain)
         grow = stages.given("grow", EVENT + 1 + time.latency, time.o)
+        silent = stages.given("silent", EVENT + 1 + time.latency, time.o_silent)
 
         # The issue: what an event finds.
         m.d.comb += [state.i_read.eq(event["channel"].at(0)), start.i_valid.eq(valid[0])]
@@ -150,9 +169,11 @@ class ClickTracker(wiring.Component):
             blur.i_grow.eq(grow.at(1)),
             blur.i_u.eq(state.o_v[tracking.V_BITS - tracking.VISIBILITY_BITS :]),
             extrapolation.i_slope.eq(state.o_b[tracking.B_DROP :]),
-            extrapolation.i_clocks.eq(Cat(x.at(2), parity.at(2) ^ state.o_epoch)),
+            extrapolation.i_clocks.eq(
+                Cat(x.at(2), 0) | (length.unit & (parity.at(2) ^ state.o_epoch).replicate(UNIT_BITS))
+            ),
         ]
-        a = stages.given("a", 3, state.o_a)
+        a = stages.given("a", 1 + SKEW_A, state.o_a)
         way = stages.given("way", 2 + extrapolation.latency, extrapolation.o)
         psi = stages.after("psi", 5, lambda a, way: (a + way)[: tracking.A_FRACTION], a, way)
         high = tracking.A_FRACTION - units.TURN_BITS
@@ -188,6 +209,7 @@ class ClickTracker(wiring.Component):
             "x": x,
             "channel": event["channel"],
             "reset": event["reset"],
+            "silent": silent,
             "parity": parity,
         }
         near = dict(zip(near, stages.far("near", NEAR, STEP, *near.values()), strict=True))
@@ -203,11 +225,13 @@ class ClickTracker(wiring.Component):
 
         # The write.
         words = WRITE_P - 3
+        along = stages.given("along", SCORE + ALONG, score.o_along)
         m.d.comb += [
             config.i_late.eq(near["channel"].at(words - config.latency)),
             state.i_words.eq(config.o_late),
             state.i_kind.eq(near["kind"].at(words)),
             state.i_reset.eq(near["reset"].at(words)),
+            state.i_silent.eq(near["silent"].at(words)),
             state.i_parity.eq(near["parity"].at(words)),
             state.i_valid.eq(valid[WRITE_P - 2]),
             state.i_channel.eq(near["channel"].at(WRITE_P - 2)),
@@ -215,6 +239,15 @@ class ClickTracker(wiring.Component):
             state.i_step_b.eq(step.o_b),
             state.i_step_p.eq(step.o_p),
             state.i_step_v.eq(step.o_v),
+            state.i_jump.eq(evidence.o_jump),
+            state.i_lose.eq(evidence.o_lose),
+            evidence.i_index.eq(along.at(words)),
+            evidence.i_kind.eq(near["kind"].at(words)),
+            evidence.i_reset.eq(near["reset"].at(words)),
+            evidence.i_words.eq(config.o_late),
+            evidence.i_valid.eq(valid[WRITE_P - 2]),
+            evidence.i_channel.eq(near["channel"].at(WRITE_P - 2)),
+            evidence.i_given_up.eq(state.o_given_up),
         ]
 
         # The output.
@@ -222,10 +255,11 @@ class ClickTracker(wiring.Component):
         b = stages.given("left_b", WRITE_B + 1, state.o_left_b)
         v = stages.given("left_v", WRITE_B + 1, state.o_left_v)
         locked = stages.given("left_locked", WRITE_B + 1, state.o_left_locked)
+        broke = stages.given("left_broke", WRITE_B + 1, state.o_left_broke)
         a = stages.given("left_a", WRITE_A + 1, state.o_left_a)
         m.d.comb += [
             last_extrapolation.i_slope.eq(state.o_left_b[tracking.B_DROP :]),
-            last_extrapolation.i_clocks.eq(time_of.at(WRITE_B + 1)[: tracking.EPOCH_BITS]),
+            last_extrapolation.i_clocks.eq(length.clocks(time_of.at(WRITE_B + 1))),
         ]
         last = tracking.OUTPUT
         way = stages.given("left_way", last - 1, last_extrapolation.o)
@@ -236,6 +270,7 @@ class ClickTracker(wiring.Component):
             self.o.time.eq(time_of.at(last)),
             self.o.kind.eq(near["kind"].at(last)),
             self.o.locked.eq(locked.at(last)),
+            self.o.broke.eq(broke.at(last)),
             self.o.phase.eq(phase.at(last)),
             self.o.slope.eq(b.at(last)),
             self.o.p.eq(p.at(last)),

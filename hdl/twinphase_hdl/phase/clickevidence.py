@@ -1,0 +1,141 @@
+"""Evidence of the click tracker's channels for a phase half a turn further, and for no fringe."""
+
+from amaranth.hdl import Cat, Module, Mux, Value, signed
+from amaranth.lib import data, memory, wiring
+from amaranth.lib.wiring import In, Out
+
+from twinphase_hdl.core.stages import Staged, Stages
+from twinphase_hdl.phase.clickconfig import LateWords
+from twinphase_hdl.phase.clickqueue import CHANNEL_BITS, check_channels
+from twinphase_hdl.phase.clickstart import KIND_BITS
+from twinphase_hdl.phase.clickword import ChannelWord
+from twinphase_spec import tracking
+
+WRITE = tracking.READ + tracking.WRITE
+"""J, W and what they found are written in the clock of p: the next event of the channel finds it done, and so does p itself."""
+BITS = tracking.EVIDENCE_BITS
+
+
+class Evidence(data.Struct):
+    """J, W, and what they have found that is not yet done."""
+
+    j: BITS
+    w: BITS
+    jump: 1
+    lose: 1
+
+
+class ClickEvidence(wiring.Component):
+    """Two sums of log-likelihood ratios per channel, each limited to 0 ... 2^16 - 1, with the index ``a = (along + 2^17) >> 8``::
+
+        tracking       J += JUMP[a],  W += FADE[a]
+                       if j_alarm > 0 and J >= j_alarm:  jump = 1, J = W = 0;  else if w_alarm > 0 and W >= w_alarm:  lose = 1, J = W = 0
+        starting, reset, given up                        J = W = 0
+        every event    finds jump and lose of the channel's event before; they are then 0 but for what it has found itself
+
+    Whatever decides about an alarm is summed beside the sum itself: ``JUMP[a] - j_alarm`` is known before. Where an alarm is reached the
+    sum becomes 0, so that its limits never matter then.
+
+    Parameters
+    ----------
+    channels : int
+        1 to 32.
+
+    Members
+    -------
+    i_index, i_kind, i_reset, i_words : In(10), In(3), In(1), In(LateWords)
+        a, kind, reset and configuration of the event of T + 29.
+    i_valid, i_channel : In(1), In(5)
+        The event of T + 30.
+    i_given_up : In(1)
+        The event of T + 32 gives its channel up, in the same clock.
+    o_jump, o_lose : Out(1), Out(1)
+        What was pending when the event of T + 32 came.
+
+    Latency: `latency` = 3 clocks from index to write. Throughput: an event per clock. Overflow: J and W saturate.
+    Source: docs/tracking.md, at write; Page, Biometrika 41, 1954, 100.
+    """
+
+    def __init__(self, *, channels: int) -> None:
+        check_channels("ClickEvidence", channels)
+        self._channels = channels
+        super().__init__(
+            {
+                "i_index": In(tracking.EVIDENCE_INDEX_BITS),
+                "i_kind": In(KIND_BITS),
+                "i_reset": In(1),
+                "i_words": In(LateWords),
+                "i_valid": In(1),
+                "i_channel": In(CHANNEL_BITS),
+                "i_given_up": In(1),
+                "o_jump": Out(1),
+                "o_lose": Out(1),
+            }
+        )
+
+    @property
+    def latency(self) -> int:
+        """Clocks from index to write."""
+        return 3
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        stages = Stages(m)
+        step_bits = tracking.EVIDENCE_STEP_BITS
+        m.submodules.steps = steps = memory.Memory(
+            shape=2 * step_bits,
+            depth=1 << tracking.EVIDENCE_INDEX_BITS,
+            init=[
+                jump % (1 << step_bits) | fade % (1 << step_bits) << step_bits
+                for jump, fade in zip(tracking.JUMP, tracking.FADE, strict=True)
+            ],
+            attrs={"ram_style": "block"},
+        )
+        first = WRITE - self.latency
+        index = stages.given("index", first, self.i_index)
+        both = stages.table("both", first, steps, index)
+        kind = stages.given("kind", first, self.i_kind)
+        reset = stages.given("reset", first, self.i_reset)
+        tracks = stages.after("tracks", first, lambda kind: kind == tracking.TRACKING, kind)
+        fresh = stages.after("fresh", first, lambda kind, reset: (kind == tracking.STARTING) | reset, kind, reset)
+
+        m.submodules.evidence = word = ChannelWord(channels=self._channels, bits=Evidence.as_shape().size)
+        m.d.comb += [word.i_valid.eq(self.i_valid), word.i_channel.eq(self.i_channel)]
+        found = data.View(Evidence, word.o_word)
+
+        def judged(name: str, before: Value, alarm: Value, part: slice) -> tuple[Value, Value]:
+            """Sum of the evidence within its limits, and whether it has reached the alarm."""
+            alarm = stages.given(f"{name}_alarm", first, alarm)
+            on = stages.after(f"{name}_on", first + 1, lambda alarm, tracks: alarm.any() & tracks, alarm, tracks)
+            step, margin = self._step(stages, name, part, both, alarm, tracks)
+            whole = before + step.at(WRITE)
+            under, over = whole[-1], whole[BITS]
+            # Below 0 both are set.
+            limited = (whole[:BITS] | over.replicate(BITS)) & ~under.replicate(BITS)
+            return limited, on.at(WRITE) & ~(before + margin.at(WRITE))[-1]
+
+        j, jumps = judged("jump", found.j, self.i_words.j_alarm, slice(0, step_bits))
+        w, fades = judged("fade", found.w, self.i_words.w_alarm, slice(step_bits, None))
+        stays = (~(jumps | fades | fresh.at(WRITE) | self.i_given_up)).replicate(BITS)
+        m.d.comb += [
+            word.i_word.eq(Cat(j & stays, w & stays, jumps, fades & ~jumps)),
+            self.o_jump.eq(found.jump),
+            self.o_lose.eq(found.lose),
+        ]
+        return m
+
+    @staticmethod
+    def _step(
+        stages: Stages, name: str, part: slice, both: Staged, alarm: Staged, tracks: Staged
+    ) -> tuple[Staged, Staged]:
+        """The step of a tracking click, otherwise 0; and how far it is above the alarm."""
+        step = stages.given(f"{name}_step", both.stage, both.at(both.stage)[part].as_signed())
+        margin = stages.after(f"{name}_margin", both.stage, lambda step, alarm: step - alarm, step, alarm)
+        step = stages.after(
+            f"{name}_taken",
+            both.stage,
+            lambda step, tracks: Mux(tracks, step, 0)[: tracking.EVIDENCE_STEP_BITS].as_signed(),
+            step,
+            tracks,
+        )
+        return step, margin
