@@ -1,6 +1,6 @@
 """Evidence of the click tracker's channels for a phase half a turn further, and for no fringe."""
 
-from amaranth.hdl import Cat, Module, Mux, Value, signed
+from amaranth.hdl import Cat, Module, Mux, Value
 from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -33,8 +33,8 @@ class ClickEvidence(wiring.Component):
         starting, reset, given up                        J = W = 0
         every event    finds jump and lose of the channel's event before; they are then 0 but for what it has found itself
 
-    Whatever decides about an alarm is summed beside the sum itself: ``JUMP[a] - j_alarm`` is known before. Where an alarm is reached the
-    sum becomes 0, so that its limits never matter then.
+    Whatever decides about an alarm is summed beside the sum itself: ``JUMP[a] - j_alarm`` is known before. What makes J and W 0 does so
+    by what the channel's next event starts from: an alarm is in its word, and a loss is known a clock later than the rest.
 
     Parameters
     ----------
@@ -47,8 +47,8 @@ class ClickEvidence(wiring.Component):
         a, kind, reset and configuration of the event of T + 29.
     i_valid, i_channel : In(1), In(5)
         The event of T + 30.
-    i_given_up : In(1)
-        The event of T + 32 gives its channel up, in the same clock.
+    i_lost : In(1)
+        The event of T + 33 has given its channel up.
     o_jump, o_lose : Out(1), Out(1)
         What was pending when the event of T + 32 came.
 
@@ -67,7 +67,7 @@ class ClickEvidence(wiring.Component):
                 "i_words": In(LateWords),
                 "i_valid": In(1),
                 "i_channel": In(CHANNEL_BITS),
-                "i_given_up": In(1),
+                "i_lost": In(1),
                 "o_jump": Out(1),
                 "o_lose": Out(1),
             }
@@ -99,26 +99,29 @@ class ClickEvidence(wiring.Component):
         tracks = stages.after("tracks", first, lambda kind: kind == tracking.TRACKING, kind)
         fresh = stages.after("fresh", first, lambda kind, reset: (kind == tracking.STARTING) | reset, kind, reset)
 
-        m.submodules.evidence = word = ChannelWord(channels=self._channels, bits=Evidence.as_shape().size)
-        m.d.comb += [word.i_valid.eq(self.i_valid), word.i_channel.eq(self.i_channel)]
+        m.submodules.evidence = word = ChannelWord(
+            channels=self._channels, bits=Evidence.as_shape().size, clear_bits=2 * BITS
+        )
+        m.d.comb += [word.i_valid.eq(self.i_valid), word.i_channel.eq(self.i_channel), word.i_clear.eq(self.i_lost)]
         found = data.View(Evidence, word.o_word)
+        none = fresh.at(WRITE) | found.jump | found.lose | word.o_cleared
 
         def judged(name: str, before: Value, alarm: Value, part: slice) -> tuple[Value, Value]:
-            """Sum of the evidence within its limits, and whether it has reached the alarm."""
+            """Sum of the evidence within its limits, from 0 if there is none, and whether it has reached the alarm."""
             alarm = stages.given(f"{name}_alarm", first, alarm)
             on = stages.after(f"{name}_on", first + 1, lambda alarm, tracks: alarm.any() & tracks, alarm, tracks)
-            step, margin = self._step(stages, name, part, both, alarm, tracks)
+            step, alone, margin = self._step(stages, name, part, both, alarm, tracks)
             whole = before + step.at(WRITE)
             under, over = whole[-1], whole[BITS]
             # Below 0 both are set.
             limited = (whole[:BITS] | over.replicate(BITS)) & ~under.replicate(BITS)
-            return limited, on.at(WRITE) & ~(before + margin.at(WRITE))[-1]
+            short = Mux(none, margin.at(WRITE)[-1], (before + margin.at(WRITE))[-1])
+            return Mux(none, alone.at(WRITE), limited)[:BITS], on.at(WRITE) & ~short
 
         j, jumps = judged("jump", found.j, self.i_words.j_alarm, slice(0, step_bits))
         w, fades = judged("fade", found.w, self.i_words.w_alarm, slice(step_bits, None))
-        stays = (~(jumps | fades | fresh.at(WRITE) | self.i_given_up)).replicate(BITS)
         m.d.comb += [
-            word.i_word.eq(Cat(j & stays, w & stays, jumps, fades & ~jumps)),
+            word.i_word.eq(Cat(j, w, jumps, fades & ~jumps)),
             self.o_jump.eq(found.jump),
             self.o_lose.eq(found.lose),
         ]
@@ -127,15 +130,13 @@ class ClickEvidence(wiring.Component):
     @staticmethod
     def _step(
         stages: Stages, name: str, part: slice, both: Staged, alarm: Staged, tracks: Staged
-    ) -> tuple[Staged, Staged]:
-        """The step of a tracking click, otherwise 0; and how far it is above the alarm."""
-        step = stages.given(f"{name}_step", both.stage, both.at(both.stage)[part].as_signed())
-        margin = stages.after(f"{name}_margin", both.stage, lambda step, alarm: step - alarm, step, alarm)
-        step = stages.after(
-            f"{name}_taken",
-            both.stage,
-            lambda step, tracks: Mux(tracks, step, 0)[: tracking.EVIDENCE_STEP_BITS].as_signed(),
-            step,
-            tracks,
+    ) -> tuple[Staged, Staged, Staged]:
+        """The step of a tracking click, otherwise 0; the same if it is above 0; and how far it is above the alarm."""
+        stage, bits = both.stage, tracking.EVIDENCE_STEP_BITS
+        step = stages.given(f"{name}_step", stage, both.at(stage)[part].as_signed())
+        margin = stages.after(f"{name}_margin", stage, lambda step, alarm: step - alarm, step, alarm)
+        taken = stages.after(f"{name}_taken", stage, lambda step, on: Mux(on, step, 0)[:bits].as_signed(), step, tracks)
+        alone = stages.after(
+            f"{name}_alone", stage, lambda step, on: Mux(on & ~step[-1], step[: bits - 1], 0), step, tracks
         )
-        return step, margin
+        return taken, alone, margin

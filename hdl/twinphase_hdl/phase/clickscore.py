@@ -97,7 +97,9 @@ class ClickScore(wiring.Component):
         square = stages.after("square", 4, lambda w: w * w, w_factor)
         along = stages.given("along", ALONG, sixteenths(v_cosine.at(ALONG)))
         top = UNIT_BITS - 1
-        m.d.comb += self.o_along.eq(Cat(along.at(ALONG)[UNIT_BITS - tracking.EVIDENCE_INDEX_BITS : top], ~along.at(ALONG)[top]))
+        m.d.comb += self.o_along.eq(
+            Cat(along.at(ALONG)[UNIT_BITS - tracking.EVIDENCE_INDEX_BITS : top], ~along.at(ALONG)[top])
+        )
         across = stages.given("across", 5, sixteenths(v_sine.at(5)))
         bend = stages.after(
             "bend",

@@ -56,14 +56,14 @@ class ClickState(wiring.Component):
         Steps of the event of T + 31.
     i_jump, i_lose : In(1), In(1)
         What was pending for the event of T + 32.
-    o_given_up : Out(1)
-        The event of T + 32 gives its channel up, in the same clock.
     o_left_p, o_left_b, o_left_v, o_left_locked, o_left_broke : Out(32), Out(signed(42)), Out(32), Out(1), Out(1)
         What an event leaves: p in T + 33; B, V, locked, broke in T + 34.
     o_left_a : Out(signed(64))
         A, in T + 36.
+    o_loses : Out(1)
+        T + 33: the event, if it is one, has given its channel up.
     o_lost, o_lost_channel : Out(1), Out(5)
-        T + 34: the event has given the channel up.
+        T + 34: an event has given this channel up.
 
     Latency: `latency` = 36 clocks from reading to A as it is left. Throughput: an event per clock. Overflow: A wraps, the others
     saturate.
@@ -96,13 +96,13 @@ class ClickState(wiring.Component):
                 "i_step_v": In(signed(STEP_V_BITS)),
                 "i_jump": In(1),
                 "i_lose": In(1),
-                "o_given_up": Out(1),
                 "o_left_p": Out(tracking.P_BITS),
                 "o_left_b": Out(signed(tracking.B_BITS)),
                 "o_left_v": Out(tracking.V_BITS),
                 "o_left_locked": Out(1),
                 "o_left_broke": Out(1),
                 "o_left_a": Out(signed(tracking.A_BITS)),
+                "o_loses": Out(1),
                 "o_lost": Out(1),
                 "o_lost_channel": Out(CHANNEL_BITS),
             }
@@ -166,7 +166,7 @@ class ClickState(wiring.Component):
         sum_p = p.o_word + step_p.at(WRITE_P)
         below = (p.o_word + margin.at(WRITE_P))[-1]
         ended = ends.at(WRITE_P) | self.i_lose
-        m.d.comb += self.o_given_up.eq(Mux(below, ended, ended | if_above.at(WRITE_P)))
+        gives_up = Mux(below, ended, ended | if_above.at(WRITE_P))
         replaced = always.at(WRITE_P) | self.i_lose
         takes_other = Mux(below, replaced | if_below.at(WRITE_P), replaced | if_above.at(WRITE_P))
         substitute = other.at(WRITE_P) & ~self.i_lose.replicate(tracking.P_BITS)
@@ -174,7 +174,7 @@ class ClickState(wiring.Component):
         m.d.comb += p.i_word.eq(
             Mux(takes_other, substitute, sum_p[: tracking.P_BITS] | beyond.replicate(tracking.P_BITS))
         )
-        lost = stages.after("lost", WRITE_P, lambda: self.o_given_up)
+        lost = stages.after("lost", WRITE_P, lambda: gives_up)
 
         # B.
         clear = lost.at(WRITE_B) | reset.at(WRITE_B)
@@ -248,6 +248,7 @@ class ClickState(wiring.Component):
             self.o_v.eq(v.o_read),
             Cat(self.o_locked, self.o_epoch).eq(flags.o_read),
             self.o_a.eq(a.o_read),
+            self.o_loses.eq(lost.at(WRITE_P + 1)),
             self.o_lost.eq(lost.at(LOST) & valids[LOST - (WRITE_P - 2)]),
             self.o_lost_channel.eq(channel.at(LOST)),
             self.o_left_locked.eq(stages.after("left_locked", WRITE_B, lambda: flags.i_word[0]).at(WRITE_B + 1)),

@@ -247,7 +247,7 @@ class ClickTracker(wiring.Component):
             evidence.i_words.eq(config.o_late),
             evidence.i_valid.eq(valid[WRITE_P - 2]),
             evidence.i_channel.eq(near["channel"].at(WRITE_P - 2)),
-            evidence.i_given_up.eq(state.o_given_up),
+            evidence.i_lost.eq(state.o_loses),
         ]
 
         # The output.

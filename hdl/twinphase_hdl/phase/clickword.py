@@ -1,6 +1,6 @@
 """A word of state per channel, changed by one event per clock."""
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -22,6 +22,8 @@ class ChannelWord(wiring.Component):
         Width of the word, at least 1.
     read_bits : int
         How many of its low bits `o_read` shows; 0 to `bits`.
+    clear_bits : int
+        How many of its low bits `i_clear` takes back; 0 to `bits`.
 
     Members
     -------
@@ -31,6 +33,10 @@ class ChannelWord(wiring.Component):
         The word of the event that came two clocks ago, as the events before it left it.
     i_word : In(bits)
         What that event leaves, in the same clock.
+    i_clear : In(1)
+        One clock later: the low `clear_bits` of what it has left are 0 instead.
+    o_cleared : Out(1)
+        `i_clear` of now is about the low bits of `o_word`, which do not show it: they have come from the event that it clears.
     i_read : In(5)
         Another channel.
     o_read : Out(read_bits)
@@ -41,19 +47,22 @@ class ChannelWord(wiring.Component):
     Source: docs/tracking.md, read and write of the state.
     """
 
-    def __init__(self, *, channels: int, bits: int, read_bits: int = 0) -> None:
+    def __init__(self, *, channels: int, bits: int, read_bits: int = 0, clear_bits: int = 0) -> None:
         check_channels("ChannelWord", channels)
-        if bits < 1 or not 0 <= read_bits <= bits:
+        if bits < 1 or not (0 <= read_bits <= bits and 0 <= clear_bits <= bits) or (read_bits and clear_bits):
             raise ValueError(
-                f"ChannelWord: bits is {bits}, read_bits {read_bits}; allowed: 1 or more bits, 0 to {bits} of them read"
+                f"ChannelWord: bits is {bits}, read_bits {read_bits}, clear_bits {clear_bits}; allowed: 1 or more bits, 0 to {bits}"
+                " of them read or cleared, not both: a reader would not see what is cleared"
             )
-        self._channels, self._bits, self._read_bits = channels, bits, read_bits
+        self._channels, self._bits, self._read_bits, self._clear_bits = channels, bits, read_bits, clear_bits
         super().__init__(
             {
                 "i_valid": In(1),
                 "i_channel": In(CHANNEL_BITS),
                 "o_word": Out(bits),
                 "i_word": In(bits),
+                "i_clear": In(1),
+                "o_cleared": Out(1),
                 "i_read": In(CHANNEL_BITS),
                 "o_read": Out(read_bits),
             }
@@ -75,6 +84,7 @@ class ChannelWord(wiring.Component):
         valid, channel = Signal(), Signal(CHANNEL_BITS, reset_less=True)
         again = Signal(reset_less=True)
         word = Signal(self._bits, reset_less=True)
+        stored = Signal(self._bits)
 
         m.d.sync += [
             next_valid.eq(self.i_valid),
@@ -82,18 +92,51 @@ class ChannelWord(wiring.Component):
             valid.eq(next_valid),
             channel.eq(next_channel),
             again.eq(next_valid & (self.i_channel == next_channel)),
-            word.eq(Mux(again, self.i_word, soon.data)),
+            word.eq(Mux(again, self.i_word, stored)),
         ]
-        m.d.comb += [
-            soon.addr.eq(next_channel),
-            self.o_word.eq(word),
-            write.addr.eq(channel),
-            write.data.eq(self.i_word),
-            write.en.eq(valid),
-        ]
+        m.d.comb += [soon.addr.eq(next_channel), self.o_word.eq(word)]
+        if self._clear_bits:
+            self._write_late(m, write, valid, channel, soon.data, stored, again)
+        else:
+            m.d.comb += [
+                write.addr.eq(channel),
+                write.data.eq(self.i_word),
+                write.en.eq(valid),
+                stored.eq(soon.data),
+            ]
         if self._read_bits:
             read = words.read_port(domain="comb")
             shown = Signal(self._read_bits, reset_less=True)
             m.d.comb += [read.addr.eq(self.i_read), self.o_read.eq(shown)]
             m.d.sync += shown.eq(read.data)
         return m
+
+    def _write_late(
+        self,
+        m: Module,
+        write: memory.WritePort,
+        valid: Signal,
+        channel: Signal,
+        old: Value,
+        stored: Signal,
+        again: Signal,
+    ) -> None:
+        """Writes a clock later, when it is known what is cleared; the event two clocks behind gets the word on its way there."""
+        late_valid, late_channel = Signal(), Signal(CHANNEL_BITS, reset_less=True)
+        late = Signal(self._bits, reset_less=True)
+        left = Cat(late[: self._clear_bits] & ~self.i_clear.replicate(self._clear_bits), late[self._clear_bits :])
+        twice, was_again = Signal(reset_less=True), Signal(reset_less=True)
+        m.d.sync += [
+            late_valid.eq(valid),
+            late_channel.eq(channel),
+            late.eq(self.i_word),
+            twice.eq(valid & (self.i_channel == channel)),
+            was_again.eq(again),
+        ]
+        m.d.comb += [
+            write.addr.eq(late_channel),
+            write.data.eq(left),
+            write.en.eq(late_valid),
+            stored.eq(Mux(twice, left, old)),
+            self.o_cleared.eq(was_again & self.i_clear),
+        ]
