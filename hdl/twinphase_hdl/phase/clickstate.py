@@ -17,8 +17,10 @@ SKEW_P, SKEW_B, SKEW_A = 0, 1, 3
 """Clocks by which p; B, V, locked, broke and e0; and A are read and written later than the rest: the loss that p tells clears B, and the
 turn moves A by B, which is shifted first. A state that is read as much later as it is written shows an event what the contract says."""
 WRITE_P, WRITE_B, WRITE_A = (tracking.READ + tracking.WRITE + skew for skew in (SKEW_P, SKEW_B, SKEW_A))
-LOST = WRITE_P + 2
-"""Stage in which a loss clears the sums of the cold start, whose events are as far behind their issue."""
+SHOWN = 2
+"""Clocks from the reading of a state to where it is seen."""
+LOST = WRITE_B + SHOWN
+"""Stage in which a loss clears the sums of the cold start: as far behind the write as those are behind the issue."""
 
 
 class ClickState(wiring.Component):
@@ -47,7 +49,7 @@ class ClickState(wiring.Component):
     i_read : In(5)
         Channel of the event issued in clock T.
     o_p, o_b, o_v, o_locked, o_epoch, o_a : Out(32), Out(signed(42)), Out(32), Out(1), Out(1), Out(32)
-        Its state: p in T + 1; B, V, locked, e0 in T + 2; the fraction of A in T + 4.
+        Its state: p in T + 2; B, V, locked, e0 in T + 3; the fraction of A in T + 5.
     i_kind, i_reset, i_silent, i_parity, i_words : In(3), In(1), In(1), In(1), In(LateWords)
         Kind, reset, silence, e mod 2 and configuration of the event of T + 29.
     i_valid, i_channel : In(1), In(5)
@@ -63,7 +65,7 @@ class ClickState(wiring.Component):
     o_loses : Out(1)
         T + 33: the event, if it is one, has given its channel up.
     o_lost, o_lost_channel : Out(1), Out(5)
-        T + 34: an event has given this channel up.
+        T + 35: an event has given this channel up.
 
     Latency: `latency` = 36 clocks from reading to A as it is left. Throughput: an event per clock. Overflow: A wraps, the others
     saturate.
@@ -137,14 +139,11 @@ class ClickState(wiring.Component):
             place = WRITE_P - 2 + skew
             m.submodules[name] = word = ChannelWord(channels=self._channels, bits=bits, read_bits=read_bits)
             m.d.comb += [
-                word.i_read.eq(read.at(skew)),
+                word.i_read.eq(read.at(skew + 1)),
                 word.i_valid.eq(valids[skew]),
                 word.i_channel.eq(channel.at(place)),
             ]
             return word
-
-        def left(name: str, stage: int, word: ChannelWord, output: Signal) -> None:
-            m.d.comb += output.eq(stages.after(name, stage, lambda: word.i_word).at(stage + 1))
 
         # p, and whether the turn gives the channel up.
         words = self.i_words
@@ -180,11 +179,12 @@ class ClickState(wiring.Component):
         clear = lost.at(WRITE_B) | reset.at(WRITE_B)
         step_b = stages.given("step_b", WRITE_P - 1, self.i_step_b)
         above_least = stages.after("above_least", WRITE_P - 1, lambda step: step + tracking.B_MAX, step_b)
+        above_most = stages.after("above_most", WRITE_P - 1, lambda step: step - (tracking.B_MAX + 1), step_b)
         b = word("b", tracking.B_BITS, SKEW_B, tracking.B_BITS)
         slope = b.o_word.as_signed()
         sum_b = slope + step_b.at(WRITE_B)
         low = (slope + above_least.at(WRITE_B))[-1]
-        high = ~sum_b[tracking.B_BITS] & sum_b[tracking.B_BITS - 1]
+        high = ~(slope + above_most.at(WRITE_B))[-1]
         sign = tracking.B_BITS - 1
         m.d.comb += b.i_word.eq(
             Mux(
@@ -251,11 +251,11 @@ class ClickState(wiring.Component):
             self.o_loses.eq(lost.at(WRITE_P + 1)),
             self.o_lost.eq(lost.at(LOST) & valids[LOST - (WRITE_P - 2)]),
             self.o_lost_channel.eq(channel.at(LOST)),
-            self.o_left_locked.eq(stages.after("left_locked", WRITE_B, lambda: flags.i_word[0]).at(WRITE_B + 1)),
+            self.o_left_p.eq(p.o_left),
+            self.o_left_b.eq(b.o_left),
+            self.o_left_v.eq(v.o_left),
+            self.o_left_a.eq(a.o_left),
+            self.o_left_locked.eq(flags.o_left[0]),
             self.o_left_broke.eq(stages.after("left_broke", WRITE_B, lambda: breaks).at(WRITE_B + 1)),
         ]
-        left("left_p", WRITE_P, p, self.o_left_p)
-        left("left_b", WRITE_B, b, self.o_left_b)
-        left("left_v", WRITE_B, v, self.o_left_v)
-        left("left_a", WRITE_A, a, self.o_left_a)
         return m

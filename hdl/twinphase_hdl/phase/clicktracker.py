@@ -13,7 +13,7 @@ from twinphase_hdl.phase.clickextrapolate import Extrapolation
 from twinphase_hdl.phase.clickqueue import CHANNEL_BITS, ClickEntry, ClickEvent, ClickQueue, check_channels
 from twinphase_hdl.phase.clickscore import ALONG, ClickScore
 from twinphase_hdl.phase.clickstart import KIND_BITS, ColdStart
-from twinphase_hdl.phase.clickstate import SKEW_A, WRITE_A, WRITE_B, WRITE_P, ClickState
+from twinphase_hdl.phase.clickstate import SHOWN, SKEW_A, SKEW_B, SKEW_P, WRITE_A, WRITE_B, WRITE_P, ClickState
 from twinphase_hdl.phase.clickstep import ClickStep
 from twinphase_hdl.phase.clicktime import ClickTime
 from twinphase_spec import tracking, units
@@ -26,7 +26,7 @@ SCORE = 11
 """Stage in which the phase of a click goes into its score."""
 STEP = 20
 """Stage in which its gains come together; they were in a ring since stage NEAR."""
-NEAR = 3
+NEAR = 4
 GAINS = ("kind", "q", "kappa", "x", "grow", "v_gain")
 """What `ClickStep` takes in stage STEP."""
 
@@ -159,50 +159,52 @@ class ClickTracker(wiring.Component):
         silent = stages.given("silent", EVENT + 1 + time.latency, time.o_silent)
 
         # The issue: what an event finds.
-        m.d.comb += [state.i_read.eq(event["channel"].at(0)), start.i_valid.eq(valid[0])]
-        m.d.comb += [start.i[name].eq(part.at(0)) for name, part in event.items()]
+        p_seen, b_seen, a_seen = (SHOWN + skew for skew in (SKEW_P, SKEW_B, SKEW_A))
+        first = b_seen - 2
+        m.d.comb += [state.i_read.eq(event["channel"].at(0)), start.i_valid.eq(valid[first])]
+        m.d.comb += [start.i[name].eq(part.at(first)) for name, part in event.items()]
         m.d.comb += [
             start.i_locked.eq(state.o_locked),
             start.i_lost.eq(state.o_lost),
             start.i_lost_channel.eq(state.o_lost_channel),
             blur.i_p.eq(state.o_p),
-            blur.i_grow.eq(grow.at(1)),
+            blur.i_grow.eq(grow.at(p_seen)),
             blur.i_u.eq(state.o_v[tracking.V_BITS - tracking.VISIBILITY_BITS :]),
             extrapolation.i_slope.eq(state.o_b[tracking.B_DROP :]),
             extrapolation.i_clocks.eq(
-                Cat(x.at(2), 0) | (length.unit & (parity.at(2) ^ state.o_epoch).replicate(UNIT_BITS))
+                Cat(x.at(b_seen), 0) | (length.unit & (parity.at(b_seen) ^ state.o_epoch).replicate(UNIT_BITS))
             ),
         ]
-        a = stages.given("a", 1 + SKEW_A, state.o_a)
-        way = stages.given("way", 2 + extrapolation.latency, extrapolation.o)
-        psi = stages.after("psi", 5, lambda a, way: (a + way)[: tracking.A_FRACTION], a, way)
+        a = stages.given("a", a_seen, state.o_a)
+        way = stages.given("way", b_seen + extrapolation.latency, extrapolation.o)
+        psi = stages.after("psi", way.stage, lambda a, way: (a + way)[: tracking.A_FRACTION], a, way)
         high = tracking.A_FRACTION - units.TURN_BITS
         theta = stages.after(
             "theta",
-            6,
+            psi.stage,
             lambda psi, reference: (psi[high:] + reference)[units.TURN_BITS - tracking.SINE_BITS : units.TURN_BITS],
             psi,
             event["reference"],
         )
-        angle = stages.given("angle", start.latency, start.o_angle)
+        angle = stages.given("angle", first + start.latency, start.o_angle)
         start_step = stages.after(
             "start_step",
-            start.latency,
+            angle.stage,
             lambda angle, psi: (Cat(C(0, high), angle[: units.TURN_BITS]) - psi)[: tracking.A_FRACTION].as_signed(),
             angle,
             psi,
         )
 
         # The click's correction.
-        w = stages.given("w", 1 + blur.latency, blur.o_w)
+        w = stages.given("w", p_seen + blur.latency, blur.o_w)
         m.d.comb += [
             score.i_index.eq(theta.at(SCORE)),
             score.i_w.eq(w.at(SCORE + 2)),
             score.i_port.eq(event["port"].at(SCORE + 2)),
         ]
         near = {
-            "kind": stages.given("kind", 3, start.o_kind),
-            "q": stages.given("q", 3, blur.o_q),
+            "kind": stages.given("kind", first + 3, start.o_kind),
+            "q": stages.given("q", p_seen + 2, blur.o_q),
             "kappa": kappa,
             "v_gain": v_gain,
             "grow": grow,
@@ -214,7 +216,7 @@ class ClickTracker(wiring.Component):
         }
         near = dict(zip(near, stages.far("near", NEAR, STEP, *near.values()), strict=True))
         (time_of,) = stages.far("time", NEAR, WRITE_B + 1, event["time"])
-        (start_step,) = stages.far("start", start.latency + 1, STEP + 9, start_step)
+        (start_step,) = stages.far("start", start_step.stage, STEP + 9, start_step)
         m.d.comb += [getattr(step, f"i_{name}").eq(near[name].at(STEP)) for name in GAINS]
         m.d.comb += [
             step.i_score.eq(score.o_score),

@@ -1,6 +1,6 @@
 """A word of state per channel, changed by one event per clock."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -11,8 +11,8 @@ class ChannelWord(wiring.Component):
     """Reads, changes and writes a channel's word back in one clock, ``word[channel] = i_word``, where ``i_word`` may follow from
     ``o_word`` by a carry chain: an event finds what the event one clock before it has left, of the same channel or of another.
 
-    The words are in LUT RAM. The one to be changed is read into a register in the clock before; what the event then ahead leaves for the
-    same channel goes there instead.
+    The words are in LUT RAM, written from a register, a clock after the change. The one to be changed is read into a register in the
+    clock before; what the two events then ahead leave for the same channel goes there instead.
 
     Parameters
     ----------
@@ -30,17 +30,19 @@ class ChannelWord(wiring.Component):
     i_valid, i_channel : In(1), In(5)
         An event, two clocks before it changes its channel's word.
     o_word : Out(bits)
-        The word of the event that came two clocks ago, as the events before it left it.
+        The word of the event that came two clocks ago, as the events before it left it, but for `i_clear` of the same clock.
     i_word : In(bits)
         What that event leaves, in the same clock.
     i_clear : In(1)
         One clock later: the low `clear_bits` of what it has left are 0 instead.
     o_cleared : Out(1)
-        `i_clear` of now is about the low bits of `o_word`, which do not show it: they have come from the event that it clears.
+        They are those of `o_word`, which does not show it yet.
+    o_left : Out(bits)
+        What the event has left, in the clock after its change, but for `i_clear`.
     i_read : In(5)
         Another channel.
     o_read : Out(read_bits)
-        Its word, a clock later, without what was written in the clock of `i_read`.
+        Its word, a clock later, without the changes of the clock before `i_read` and later ones.
 
     Latency: `latency` = 2 clocks from i_channel to o_word. Throughput: an event per clock. Overflow: none. All words are 0 at
     power-up and stay through a reset.
@@ -49,10 +51,10 @@ class ChannelWord(wiring.Component):
 
     def __init__(self, *, channels: int, bits: int, read_bits: int = 0, clear_bits: int = 0) -> None:
         check_channels("ChannelWord", channels)
-        if bits < 1 or not (0 <= read_bits <= bits and 0 <= clear_bits <= bits) or (read_bits and clear_bits):
+        if bits < 1 or not 0 <= read_bits <= bits or not 0 <= clear_bits <= bits:
             raise ValueError(
-                f"ChannelWord: bits is {bits}, read_bits {read_bits}, clear_bits {clear_bits}; allowed: 1 or more bits, 0 to {bits}"
-                " of them read or cleared, not both: a reader would not see what is cleared"
+                f"ChannelWord: bits is {bits}, read_bits {read_bits}, clear_bits {clear_bits}; allowed: 1 or more bits, 0 to {bits} of"
+                " them read or cleared"
             )
         self._channels, self._bits, self._read_bits, self._clear_bits = channels, bits, read_bits, clear_bits
         super().__init__(
@@ -63,6 +65,7 @@ class ChannelWord(wiring.Component):
                 "i_word": In(bits),
                 "i_clear": In(1),
                 "o_cleared": Out(1),
+                "o_left": Out(bits),
                 "i_read": In(CHANNEL_BITS),
                 "o_read": Out(read_bits),
             }
@@ -80,63 +83,40 @@ class ChannelWord(wiring.Component):
             shape=self._bits, depth=depth, init=[], attrs={"ram_style": "distributed"}
         )
         write, soon = words.write_port(), words.read_port(domain="comb")
+        # An event that comes, that changes its word, and whose word is being written.
         next_valid, next_channel = Signal(), Signal(CHANNEL_BITS, reset_less=True)
         valid, channel = Signal(), Signal(CHANNEL_BITS, reset_less=True)
-        again = Signal(reset_less=True)
-        word = Signal(self._bits, reset_less=True)
-        stored = Signal(self._bits)
+        late_valid, late_channel = Signal(), Signal(CHANNEL_BITS, reset_less=True)
+        again, twice, was_again = Signal(reset_less=True), Signal(reset_less=True), Signal(reset_less=True)
+        word, left = Signal(self._bits, reset_less=True), Signal(self._bits, reset_less=True)
 
+        bits = self._clear_bits
+        cleared = Cat(left[:bits] & ~self.i_clear.replicate(bits), left[bits:])
         m.d.sync += [
             next_valid.eq(self.i_valid),
             next_channel.eq(self.i_channel),
             valid.eq(next_valid),
             channel.eq(next_channel),
+            late_valid.eq(valid),
+            late_channel.eq(channel),
             again.eq(next_valid & (self.i_channel == next_channel)),
-            word.eq(Mux(again, self.i_word, stored)),
+            twice.eq(valid & (self.i_channel == channel)),
+            was_again.eq(again),
+            word.eq(Mux(again, self.i_word, Mux(twice, cleared, soon.data))),
+            left.eq(self.i_word),
         ]
-        m.d.comb += [soon.addr.eq(next_channel), self.o_word.eq(word)]
-        if self._clear_bits:
-            self._write_late(m, write, valid, channel, soon.data, stored, again)
-        else:
-            m.d.comb += [
-                write.addr.eq(channel),
-                write.data.eq(self.i_word),
-                write.en.eq(valid),
-                stored.eq(soon.data),
-            ]
+        m.d.comb += [
+            soon.addr.eq(next_channel),
+            self.o_word.eq(word),
+            self.o_left.eq(left),
+            self.o_cleared.eq(was_again & self.i_clear),
+            write.addr.eq(late_channel),
+            write.data.eq(cleared),
+            write.en.eq(late_valid),
+        ]
         if self._read_bits:
             read = words.read_port(domain="comb")
             shown = Signal(self._read_bits, reset_less=True)
             m.d.comb += [read.addr.eq(self.i_read), self.o_read.eq(shown)]
             m.d.sync += shown.eq(read.data)
         return m
-
-    def _write_late(
-        self,
-        m: Module,
-        write: memory.WritePort,
-        valid: Signal,
-        channel: Signal,
-        old: Value,
-        stored: Signal,
-        again: Signal,
-    ) -> None:
-        """Writes a clock later, when it is known what is cleared; the event two clocks behind gets the word on its way there."""
-        late_valid, late_channel = Signal(), Signal(CHANNEL_BITS, reset_less=True)
-        late = Signal(self._bits, reset_less=True)
-        left = Cat(late[: self._clear_bits] & ~self.i_clear.replicate(self._clear_bits), late[self._clear_bits :])
-        twice, was_again = Signal(reset_less=True), Signal(reset_less=True)
-        m.d.sync += [
-            late_valid.eq(valid),
-            late_channel.eq(channel),
-            late.eq(self.i_word),
-            twice.eq(valid & (self.i_channel == channel)),
-            was_again.eq(again),
-        ]
-        m.d.comb += [
-            write.addr.eq(late_channel),
-            write.data.eq(left),
-            write.en.eq(late_valid),
-            stored.eq(Mux(twice, left, old)),
-            self.o_cleared.eq(was_again & self.i_clear),
-        ]
