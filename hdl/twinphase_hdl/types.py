@@ -69,6 +69,10 @@ class Herald(data.Struct):
     number: 32
     pulse: frame.PULSE_BITS
     detector: 1
+    psi: units.TURN_BITS
+    """Of its click's mark: the causal phase, 2^-16 turn; 0 if blank."""
+    flags: 2
+    """Of its click's mark: r valid in bit 0, d valid in bit 1 (`packets.FLAG_R_VALID`, `FLAG_D_VALID`); 0 if blank."""
 
 
 class Word(data.Struct):

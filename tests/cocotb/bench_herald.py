@@ -14,12 +14,14 @@ from streams import start_clock
 from twinphase_hdl.phase.tracker import DwindowPhase, WindowPhase
 from twinphase_hdl.sift.herald import RING_DWINDOW_BITS, RING_WINDOW_BITS, HeraldFinder, PendingHerald
 from twinphase_hdl.sift.join import KEPT_DWINDOWS, PsiJoin
-from twinphase_hdl.types import Click, Herald
+from twinphase_hdl.types import Click, Herald, Mark, MarkedClick
 from twinphase_sim.model.core.framer import Clicks
 from twinphase_sim.model.sift.herald import find_heralds, herald_records
 from twinphase_spec.frame import SlotClass
 from twinphase_spec.packets import FLAG_D_VALID, FLAG_R_VALID, PSI_DTYPE, Stream
 from vectors import generator, pack, play, transfers, unpack
+
+MARK_BITS = {"psi": 16, "r_valid": 1, "d_valid": 1, "blank": 1}
 
 
 def hold_clocks(period_ticks: int) -> int:
@@ -58,6 +60,13 @@ def in_order(rng: np.random.Generator, period_ticks: int, clocks: int) -> tuple[
     return np.array(at), clicks
 
 
+def marked_words(words: list[int], marks: list[dict[str, int]]) -> list[int]:
+    """Packed `MarkedClick` of packed clicks and fields of their marks."""
+    return [
+        pack(MarkedClick, {"click": word, "mark": pack(Mark, mark)}) for word, mark in zip(words, marks, strict=True)
+    ]
+
+
 @cocotb.test()
 async def heralds(dut: Any) -> None:
     """Single and multiple clicks in rising pulses, both queues overflowing (replayed), each judged in order; run = 0 restarts."""
@@ -72,7 +81,8 @@ async def heralds(dut: Any) -> None:
         psi_d, d_valid = rng.integers(0, 1 << 16, phases), rng.integers(0, 2, phases)
         total = clocks + 1500
         valid, words = np.zeros(total, dtype=int), [0] * total
-        for clock, word in zip(at.tolist(), click_words(clicks), strict=True):
+        marks = [{name: int(rng.integers(1 << bits)) for name, bits in MARK_BITS.items()} for _ in range(len(at))]
+        for clock, word in zip(at.tolist(), marked_words(click_words(clicks), marks), strict=True):
             valid[clock], words[clock] = 1, word
         window_valid, window_words = np.zeros(total, dtype=int), [0] * total
         dwindow_valid, dwindow_words = np.zeros(total, dtype=int), [0] * total
@@ -136,6 +146,10 @@ async def heralds(dut: Any) -> None:
         got = unpack(Herald, [word for _, word in transfers(caught["heralds__o__payload"], ready)])
         expected = herald_records(got["number"].astype(np.uint32), got["pulse"], got["detector"].astype(np.uint8))
         assert_records(expected, model.records, f"case {case}: HERALD")
+        of_pulse = {int(clicks.pulse[i]): marks[i] for i in chosen}
+        for field, kept in (("psi", lambda k: k["psi"]), ("flags", lambda k: k["r_valid"] | k["d_valid"] << 1)):
+            causal = [0 if of_pulse[n]["blank"] else kept(of_pulse[n]) for n in got["pulse"].tolist()]
+            assert got[field].tolist() == causal, f"case {case}: causal {field}"
         closed = model.dwindow < np.flatnonzero(dwindow_valid).size
         assert closed.all()
         window, dwindow = model.window, model.dwindow
@@ -160,14 +174,15 @@ async def run_forgets_the_held_pulse(dut: Any) -> None:
     for pause in (1, 2, 3, int(rng.integers(4, 30))):
         await play(dut, {**base, "heralds__i_run": 0, "heralds__i_valid": 0}, clocks=3)
         # Two pulses; the second is held when run falls.
-        words = [pack(Click, {**fields, "pulse": 5}), pack(Click, {**fields, "pulse": 6}), *[0] * 60]
+        pulses = [pack(Click, {**fields, "pulse": 5}), pack(Click, {**fields, "pulse": 6})]
+        words = [*marked_words(pulses, [{}, {}]), *[0] * 60]
         run = [1] * (4 + pause) + [0] * 3 + [1] * (55 - pause)
         valid = [1, 1] + [0] * 60
         vectors = {"heralds__i": words, "heralds__i_valid": valid, "heralds__i_run": run}
         seen, caught = await play(dut, vectors, watch, when)
         announced = caught["heralds__o__payload"]
         assert [sum(seen[name]) for name in watch] == [1, 0, 0], pause
-        words = [pack(Click, {**fields, "pulse": 9})] + [0] * 60
+        words = marked_words([pack(Click, {**fields, "pulse": 9})], [{}]) + [0] * 60
         seen, caught = await play(dut, {"heralds__i": words, "heralds__i_valid": [1] + [0] * 60}, watch, when)
         assert [sum(seen[name]) for name in watch] == [1, 0, 0]
         got = unpack(Herald, [word for _, word in announced + caught["heralds__o__payload"]])

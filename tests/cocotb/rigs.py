@@ -311,7 +311,7 @@ class ServerCore(wiring.Component):
             tracker.i_swap.eq(self.i_swap),
             tracker.i_ratio.eq(self.i_ratio),
             finder.i_run.eq(self.i_run),
-            finder.i.eq(framer.o),
+            finder.i.click.eq(framer.o),
             finder.i_valid.eq(framer.o_valid & framer.o.framed),
             finder.i_swap.eq(self.i_swap[0]),
             finder.i_period.eq(self.i_config.period),

@@ -129,10 +129,10 @@ class ServerNode(wiring.Component):
         ]
 
         # Clicks to phases and heralds.
-        for sink in (tracker, finder):
+        for sink, click in ((tracker, tracker.i), (finder, finder.i.click)):
             m.d.comb += [
                 sink.i_run.eq(bank.o_control),
-                sink.i.eq(framer.o),
+                click.eq(framer.o),
                 sink.i_valid.eq(framer.o_valid & framer.o.framed),
             ]
         m.d.comb += [

@@ -5,8 +5,8 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from twinphase_hdl.core.queue import Queue
-from twinphase_hdl.types import Click, Herald
-from twinphase_spec import frame, units
+from twinphase_hdl.types import Herald, MarkedClick
+from twinphase_spec import frame, smoothing, units
 from twinphase_spec.frame import SlotClass
 
 RING_WINDOW_BITS = 10
@@ -17,10 +17,15 @@ each, with no multiplexer behind them."""
 
 
 class PendingHerald(data.Struct):
-    """What a herald that waits for its psi keeps; heralds wait in the order of their numbers."""
+    """What heralds that wait for their psi are known by; they wait in the order of their numbers. Each join keeps what it needs."""
 
     window: RING_WINDOW_BITS
     dwindow: RING_DWINDOW_BITS
+    time: smoothing.TIME_BITS
+    """Low bits of its click's clock count."""
+    applied_q: units.TURN_BITS
+    """What the actuator has taken off, 2^-16 turn at the quantum wavelength."""
+    blank: 1
 
 
 class _Pulse(data.Struct):
@@ -28,6 +33,8 @@ class _Pulse(data.Struct):
 
     pulse: frame.PULSE_BITS
     detector: 1
+    psi: units.TURN_BITS
+    flags: 2
     pending: PendingHerald
 
 
@@ -53,7 +60,7 @@ class HeraldFinder(wiring.Component):
     -------
     i_run : In(1)
         0 forgets the held pulse and restarts the numbers; announced heralds still leave.
-    i, i_valid : In(Click), In(1)
+    i, i_valid : In(MarkedClick), In(1)
         A framed click; always taken.
     i_swap : In(1)
         Exchanges detectors L and R.
@@ -62,6 +69,7 @@ class HeraldFinder(wiring.Component):
     i_pending_full : In(1)
         The psi queue has no room.
     o : Out(stream of Herald)
+        psi and flags are those of the single click's mark, 0 if it is blank.
     o_pending, o_pending_valid : Out(PendingHerald), Out(1)
         Into the psi queue, in the clock in which the herald takes its number.
     o_heralds, o_multiple, o_unjoined : Out(1)
@@ -74,7 +82,7 @@ class HeraldFinder(wiring.Component):
     """
 
     i_run: In(1)
-    i: In(Click)
+    i: In(MarkedClick)
     i_valid: In(1)
     i_swap: In(1)
     i_period: In(frame.PERIOD_BITS)
@@ -101,7 +109,7 @@ class HeraldFinder(wiring.Component):
     def elaborate(self, platform) -> Module:
         m = Module()
         # 1: take them, as they come from far away, and pick those that count.
-        source = self.i
+        source, mark = self.i.click, self.i.mark
         taken, kept, is_signal = Signal(_Pulse), Signal(), Signal()
         click, clicked = Signal(_Pulse), Signal()
         m.d.sync += [
@@ -115,9 +123,15 @@ class HeraldFinder(wiring.Component):
                 taken.detector.eq(source.channel[0] ^ self.i_swap),
                 taken.pending.window.eq(source.window),
                 taken.pending.dwindow.eq(source.dwindow),
+                taken.pending.time.eq(self.i.time),
+                taken.pending.applied_q.eq(mark.applied_q),
+                taken.pending.blank.eq(mark.blank),
+                *(taken.psi.eq(mark.psi), taken.flags.eq(Cat(mark.r_valid, mark.d_valid))),
             ]
         with m.If(kept):
             m.d.sync += click.eq(taken)
+            with m.If(taken.pending.blank):
+                m.d.sync += [click.psi.eq(0), click.flags.eq(0)]
 
         # 2: compare each with the one before. Pulses come in rising order: what is held is always the pulse of the latest click.
         latest, arrived, same = Signal(_Pulse), Signal(), Signal()
@@ -158,6 +172,7 @@ class HeraldFinder(wiring.Component):
             herald.number.eq(number),
             herald.pulse.eq(pulse.pulse),
             herald.detector.eq(pulse.detector),
+            *(herald.psi.eq(pulse.psi), herald.flags.eq(pulse.flags)),
             self.o_multiple.eq(judged & multiple),
             self.o_heralds.eq(judged & ~multiple & room),
             self.o_unjoined.eq(judged & ~multiple & ~room),
@@ -196,3 +211,8 @@ class HeraldFinder(wiring.Component):
 def herald_record(herald: data.View) -> Value:
     """The three words of a HERALD record (`packets.HERALD_DTYPE`) as one value, the first word lowest."""
     return Cat(herald.number, herald.pulse, C(0, 95 - 32 - frame.PULSE_BITS), herald.detector)
+
+
+def causal_record(herald: data.View) -> Value:
+    """The two words of a PSI_CAUSAL record (`packets.PSI_DTYPE`) as one value, the first word lowest."""
+    return Cat(herald.number, herald.psi, herald.flags, C(0, 16 - len(herald.flags)))

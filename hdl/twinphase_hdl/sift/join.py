@@ -24,6 +24,13 @@ class _RingPhase(data.Struct):
     valid: 1
 
 
+class _Waiting(data.Struct):
+    """What is kept of a `PendingHerald`."""
+
+    window: RING_WINDOW_BITS
+    dwindow: RING_DWINDOW_BITS
+
+
 class PsiJoin(wiring.Component):
     """Gives herald h of window w and d-window W, once W is closed and h has left the node, its PSI record, in the order of h::
 
@@ -84,7 +91,7 @@ class PsiJoin(wiring.Component):
     def elaborate(self, platform) -> Module:
         m = Module()
         depth = max(4, 1 << (self._pending_heralds - 1).bit_length())
-        queue = Queue(width=PendingHerald.as_shape().size, depth=depth)
+        queue = Queue(width=_Waiting.as_shape().size, depth=depth)
         m.submodules.queue = ResetInserter(~self.i_run)(queue)
         m.submodules.windows = windows = Memory(shape=_RingPhase, depth=1 << RING_WINDOW_BITS, init=[])
         m.submodules.dwindows = dwindows = Memory(shape=_RingPhase, depth=KEPT_DWINDOWS + 1, init=[])
@@ -93,7 +100,7 @@ class PsiJoin(wiring.Component):
 
         open_dwindow = Signal(RING_DWINDOW_BITS)  # the first that is not closed, or whose heralds may not have left
         next_dwindow, flushing = Signal(RING_DWINDOW_BITS), Signal()  # the one behind the last closed
-        entering, enters = Signal(PendingHerald), Signal()
+        entering, enters = Signal(_Waiting), Signal()
         of_window, of_dwindow = self.i_window, self.i_dwindow
         m.d.comb += [
             window_write.addr.eq(of_window.window),
@@ -107,7 +114,10 @@ class PsiJoin(wiring.Component):
             queue.i_data.eq(entering),
             queue.i_push.eq(enters),
         ]
-        m.d.sync += [entering.eq(self.i), enters.eq(self.i_valid)]
+        m.d.sync += [
+            *(entering.window.eq(self.i.window), entering.dwindow.eq(self.i.dwindow)),
+            enters.eq(self.i_valid),
+        ]
         m.d.comb += self.o_flush.eq(self.i_dwindow_valid)
         with m.If(flushing & self.i_flushed):
             m.d.sync += [open_dwindow.eq(next_dwindow), flushing.eq(0)]
@@ -115,7 +125,7 @@ class PsiJoin(wiring.Component):
             m.d.sync += [next_dwindow.eq(of_dwindow.dwindow + 1), flushing.eq(1)]
 
         # Four stages behind the queue, each moving on when the next has room.
-        head, head_valid, head_closed, head_kept = Signal(PendingHerald), Signal(), Signal(), Signal()
+        head, head_valid, head_closed, head_kept = Signal(_Waiting), Signal(), Signal(), Signal()
         fetched, fetched_kept = Signal(), Signal()
         summed, psi_r, psi_d = Signal(), Signal(_RingPhase), Signal(_RingPhase)
         head_moves, fetch_ready, sum_ready, out_ready = Signal(), Signal(), Signal(), Signal()

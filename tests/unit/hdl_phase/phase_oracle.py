@@ -144,3 +144,8 @@ def click(channel: int, slot_class: int, window: int, *, pulse: int = 0, dwindow
 def reference_click(band: int, step: int, right: int, window: int) -> dict:
     """A gated click of REF(step); band 0 is q, 1 is r."""
     return click(2 * band + right, SlotClass.REF0 + step, window)
+
+
+def marked(click: dict, *, time: int = 0, **mark: int) -> dict:
+    """Members of a MarkedClick; fields of the mark that are left out are 0."""
+    return {"click": click, "time": time, "mark": mark}

@@ -4,9 +4,9 @@ import random
 from functools import partial
 
 import pytest
-from phase_oracle import click, simulate
+from phase_oracle import click, marked, simulate
 
-from twinphase_hdl.sift.herald import HeraldFinder, herald_record
+from twinphase_hdl.sift.herald import HeraldFinder, causal_record, herald_record
 from twinphase_spec.frame import SlotClass
 
 PERIOD = 1024 << 32
@@ -22,7 +22,7 @@ async def take(ctx, dut, heralds, rng):
         ctx.set(dut.o.ready, rng.random() < 0.8)
         _, _, transfer, herald = await ctx.tick().sample(dut.o.valid & dut.o.ready, dut.o.payload)
         if transfer:
-            heralds.append((herald.number, herald.pulse, herald.detector))
+            heralds.append((herald.number, herald.pulse, herald.detector, herald.psi, herald.flags))
 
 
 @pytest.mark.parametrize("swap", [0, 1])
@@ -40,13 +40,20 @@ def test_random_clicks(swap, pause):
         window, dwindow = rng.getrandbits(32), rng.getrandbits(32)
         count = rng.choice([0, 1, 1, 1, 2, 3])
         detectors = [rng.randrange(2) for _ in range(count)]
-        stream += [click(d, SlotClass.SIG, window, pulse=pulse, dwindow=dwindow) for d in detectors]
-        if count == 1:
-            singles.append((pulse, detectors[0] ^ swap, window & 1023, dwindow & 1023))
+        for d in detectors:
+            time, psi, applied_q = rng.getrandbits(26), rng.getrandbits(16), rng.getrandbits(16)
+            r_valid, d_valid, blank = (rng.randrange(2) for _ in range(3))
+            mark = {"psi": psi, "r_valid": r_valid, "d_valid": d_valid, "applied_q": applied_q, "blank": blank}
+            mark |= {"rq": rng.getrandbits(16), "applied": rng.getrandbits(16)}
+            stream.append(marked(click(d, SlotClass.SIG, window, pulse=pulse, dwindow=dwindow), time=time, **mark))
+            if count == 1:
+                causal = (0, 0) if blank else (psi, r_valid | d_valid << 1)
+                singles.append((pulse, d ^ swap, *causal, (window & 1023, dwindow & 1023, time, applied_q, blank)))
         several += count > 1
         for _ in range(rng.randrange(3)):  # background: the other band, other classes, outside of the gate, unframed
             other = rng.choice([{"channel": 2 + rng.randrange(2)}, {"slot_class": 4}, {"gated": 0}, {"framed": 0}])
-            stream.append({**click(0, SlotClass.SIG, window, pulse=pulse, dwindow=dwindow), **other})
+            none = {**click(0, SlotClass.SIG, window, pulse=pulse, dwindow=dwindow), **other}
+            stream.append(marked(none, time=rng.getrandbits(26), psi=rng.getrandbits(16), r_valid=1, d_valid=1))
 
     async def bench(ctx):
         ctx.set(dut.i_run, 1)
@@ -55,10 +62,10 @@ def test_random_clicks(swap, pause):
         last = None
         for c in stream:
             # Clicks of one pulse come within the hold time.
-            while rng.random() < pause and c["pulse"] != last:
+            while rng.random() < pause and c["click"]["pulse"] != last:
                 ctx.set(dut.i_valid, 0)
                 await ctx.tick()
-            last = c["pulse"]
+            last = c["click"]["pulse"]
             ctx.set(dut.i, c)
             ctx.set(dut.i_valid, 1)
             await ctx.tick()
@@ -74,11 +81,13 @@ def test_random_clicks(swap, pause):
             for name, flag in zip(strobes, flags, strict=True):
                 strobes[name] += flag
             if valid:
-                pending.append((payload.window, payload.dwindow))
+                pending.append(
+                    tuple(int(payload[name]) for name in ("window", "dwindow", "time", "applied_q", "blank"))
+                )
 
     simulate(dut, bench, partial(take, dut=dut, heralds=heralds, rng=rng), watch)
-    assert heralds == [(number, n, detector) for number, (n, detector, _, _) in enumerate(singles)]
-    assert pending == [(window, dwindow) for _, _, window, dwindow in singles]
+    assert heralds == [(number, *single[:-1]) for number, single in enumerate(singles)]
+    assert pending == [single[-1] for single in singles]
     assert strobes == {"heralds": len(singles), "multiple": several, "unjoined": 0}
 
 
@@ -93,7 +102,7 @@ def test_latency_and_last_moment(period):
     async def bench(ctx):
         ctx.set(dut.i_run, 1)
         ctx.set(dut.i_period, period)
-        ctx.set(dut.i, click(0, SlotClass.SIG, 0, pulse=5))
+        ctx.set(dut.i, marked(click(0, SlotClass.SIG, 0, pulse=5)))
         ctx.set(dut.i_valid, 1)
         await ctx.tick()
         ctx.set(dut.i_valid, 0)
@@ -106,7 +115,7 @@ def test_latency_and_last_moment(period):
         await ctx.tick()
         assert ctx.get(dut.o.valid)
 
-        ctx.set(dut.i, click(0, SlotClass.SIG, 0, pulse=6))
+        ctx.set(dut.i, marked(click(0, SlotClass.SIG, 0, pulse=6)))
         ctx.set(dut.i_valid, 1)
         await ctx.tick()
         ctx.set(dut.i_valid, 0)
@@ -135,7 +144,7 @@ def test_full_queues_take_no_number():
         unjoined = 0
         for n in range(40):
             ctx.set(dut.i_pending_full, 10 <= n < 14)
-            ctx.set(dut.i, click(0, SlotClass.SIG, 0, pulse=n))
+            ctx.set(dut.i, marked(click(0, SlotClass.SIG, 0, pulse=n)))
             ctx.set(dut.i_valid, 1)
             if ctx.get(dut.o_heralds):
                 accepted.append(ctx.get(dut.o_heralds))
@@ -173,7 +182,8 @@ def test_record_layout():
 
     async def bench(ctx):
         ctx.set(dut.i_run, 1)
-        ctx.set(dut.i, click(1, SlotClass.SIG, 0, pulse=0xABCDEF12345678))
+        single = click(1, SlotClass.SIG, 0, pulse=0xABCDEF12345678)
+        ctx.set(dut.i, marked(single, psi=0x1234, r_valid=0, d_valid=1))
         ctx.set(dut.i_valid, 1)
         await ctx.tick()
         ctx.set(dut.i_valid, 0)
@@ -181,5 +191,7 @@ def test_record_layout():
             await ctx.tick()
         assert len(herald_record(dut.o.payload)) == 96
         assert ctx.get(herald_record(dut.o.payload)) == (1 << 31 | 0xABCDEF) << 64 | 0x12345678 << 32
+        assert len(causal_record(dut.o.payload)) == 64
+        assert ctx.get(causal_record(dut.o.payload)) == (2 << 16 | 0x1234) << 32
 
     simulate(dut, bench)
