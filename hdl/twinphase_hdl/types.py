@@ -61,6 +61,8 @@ class Click(data.Struct):
     position: frame.PERIOD_INT_BITS
     window: frame.WINDOW_BITS
     dwindow: frame.WINDOW_BITS
+    clock: smoothing.CLOCK_LOW_BITS
+    """Low bits of its time's clock count."""
 
 
 class Herald(data.Struct):

@@ -13,6 +13,7 @@ from streams import start_clock
 from twinphase_hdl.core.framer import Framer
 from twinphase_hdl.types import Click, Tag
 from twinphase_sim.model.core.framer import Gates, frame_clicks
+from twinphase_spec import smoothing, units
 from twinphase_spec.frame import LAG_CLOCKS, FrameConfig, SlotClass, slot_byte
 from vectors import generator, pack, play, unpack
 
@@ -91,6 +92,8 @@ async def check(dut: Any, rng: np.random.Generator, frame: FrameConfig, clocks: 
     got = unpack(Click, [word for _, word in caught["framer__o"]])
     np.testing.assert_array_equal(got["framed"], framed, f"framed: {frame}")
     np.testing.assert_array_equal(got["channel"], model.channel)
+    low = (1 << smoothing.CLOCK_LOW_BITS) - 1
+    np.testing.assert_array_equal(got["clock"], [times[k] // units.TICKS_PER_CLOCK & low for k in at])
     for name in ("gated", "slot_class", "pulse", "position", "window", "dwindow"):
         wrong = np.flatnonzero((got[name] != getattr(model, name).astype(np.uint64)) & framed)
         first = [(times[at[i]], clocks[at[i]], got[name][i], getattr(model, name)[i]) for i in wrong[:2]]

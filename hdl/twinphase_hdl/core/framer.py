@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out
 from twinphase_hdl.core.along import carried, delayed
 from twinphase_hdl.core.divide import ConstantDivide
 from twinphase_hdl.types import Anchor, Click, GridConfig, Tag
-from twinphase_spec import frame, units
+from twinphase_spec import frame, smoothing, units
 
 # Most that a tag can be ahead of the anchor, in ticks: the lag, 4 us of delay span and one pulse.
 _AHEAD_MAX = (frame.LAG_CLOCKS + 512) * units.TICKS_PER_CLOCK + frame.MAX_PERIOD_TICKS + 1
@@ -219,8 +219,8 @@ class Framer(wiring.Component):
 
         # What waited for the class: n, and the windows of the anchor. A window is longer than the anchor's lag: at most one ahead.
         last = end - 1
-        anchor_windows = (anchor.window, anchor.dwindow, tag.channel)
-        window, dwindow, channel = carried(m, anchor_windows, valids, 0, last, "anchor_windows")
+        anchor_windows = (anchor.window, anchor.dwindow, tag.channel, tag_clock[: smoothing.CLOCK_LOW_BITS])
+        window, dwindow, channel, clock = carried(m, anchor_windows, valids, 0, last, "anchor_windows")
         last_window, base = carried(m, (last_window, base), valids, 1, last, "base")
         pulses, position = carried(m, (pulse_divide.o_q, position), valids, at_pulse, last, "pulse")
         next_window = delayed(m, next_window, last - (at_place + 1), "next_window")
@@ -243,6 +243,7 @@ class Framer(wiring.Component):
             self.o.position.eq(position),
             self.o.window.eq(window + next_window),
             self.o.dwindow.eq(dwindow + (next_window & last_window)),
+            self.o.clock.eq(clock),
             self.o_unframed.eq(valids[last] & ~framed),
             self.o_background.eq(valids[last] & framed & ~gated),
             self.o_signal.eq(gated & signal),

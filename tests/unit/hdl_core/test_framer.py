@@ -41,7 +41,7 @@ def click(frame, time: int, channel: int) -> tuple[dict[str, int], str]:
     """Fields of the click, and its counter."""
     x = (time - frame.start_clock * 8192) << 32
     if x < 0:
-        return {"channel": channel, "framed": 0, "gated": 0}, "unframed"
+        return {"channel": channel, "framed": 0, "gated": 0, "clock": time // 8192 % (1 << 14)}, "unframed"
     n, rest = divmod(x, frame.period_q32)
     in_frame = n % frame.frame_pulses
     window = n // frame.frame_pulses // frame.frames_per_window
@@ -58,6 +58,7 @@ def click(frame, time: int, channel: int) -> tuple[dict[str, int], str]:
         "position": rest >> 32,
         "window": window,
         "dwindow": window // frame.windows_per_dwindow,
+        "clock": time // 8192 % (1 << 14),
     }
     if not gated:
         return fields, "background"
