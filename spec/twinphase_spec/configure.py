@@ -9,14 +9,25 @@ from __future__ import annotations
 from typing import Literal
 
 from .frame import LAG_CLOCKS, SLOT_RECIPROCAL_SHIFT, FrameConfig, slot_byte
+from .herald_wait import FREE, exchange_s, held_heralds
 from .lab import Client, Lab, LabError
-from .packets import FLUSH_BITS, Stream
+from .packets import Stream
 from .registers import CHANNELS, CLIENT_TABLE_ENTRIES
 from .sns import RING_HERALDS
 from .symbols import SymbolConfig
-from .units import CLOCK_HZ, TICKS_PER_SECOND, TURN, ps_to_ticks
+from .track_setup import track_setup
+from .units import TICKS_PER_SECOND, TURN, ps_to_ticks
 
-SERVER_STREAMS = (Stream.TAG, Stream.PHASE, Stream.DPHASE, Stream.HERALD, Stream.PSI, Stream.STATUS)
+SERVER_STREAMS = (
+    Stream.TAG,
+    Stream.PHASE,
+    Stream.DPHASE,
+    Stream.HERALD,
+    Stream.PSI,
+    Stream.STATUS,
+    Stream.TRACK,
+    Stream.PSI_CAUSAL,
+)
 CLIENT_STREAMS = (Stream.SIFTED, Stream.PEER, Stream.STATUS)
 MAX_DELAY_TICKS = (1 << 21) - 1
 
@@ -71,7 +82,10 @@ def _frame_registers(frame: FrameConfig) -> dict[str, int]:
 
 
 def server_registers(lab: Lab, start_clock: int) -> dict[str, int]:
-    """All RW registers of the server node, except CONTROL, which starts it and is written last."""
+    """All RW registers of the server node, except CONTROL, which starts it and is written last.
+
+    Raises LabError for a frame that the gateware cannot hold, and for tracking that the lab asks for and cannot have.
+    """
     (start_q, stop_q), (start_r, stop_r) = gate_ticks(lab, "q"), gate_ticks(lab, "r")
     return {
         **_frame_registers(frame_config(lab, start_clock)),
@@ -85,6 +99,7 @@ def server_registers(lab: Lab, start_clock: int) -> dict[str, int]:
         "STREAM_ENABLE": sum(1 << stream for stream in SERVER_STREAMS),
         **{f"DELAY_{name}": delay & 0xFFFFFFFF for name, delay in zip(CHANNELS, delay_ticks(lab), strict=True)},
         **{f"DEAD_TIME_{name}": ps_to_ticks(lab.server.dead_time_ns * 1000) for name in CHANNELS},
+        **track_setup(lab).registers(),
     }
 
 
@@ -153,16 +168,16 @@ def client_table(lab: Lab) -> list[int]:
 def check_delay(lab: Lab, heralds_per_second: float) -> None:
     """Refuse a lab whose clients cannot hold their heralds: LabError.
 
-    A herald stays in a client's ring for at most two blocks, its d-window, the flushes of herald and psi packets and three
-    exchanges between the clients (each twice the flight, by way of the server); 25 % is kept free for fluctuations.
+    A herald stays in a client's ring for at most two blocks, until its psi is there (the d-window closed or the phase smoothed) and
+    through the exchanges of `exchange_s`; 25 % is kept free for fluctuations.
     """
-    frame = frame_config(lab)
+    frame, setup = frame_config(lab), track_setup(lab)
     dwindow_s = frame.window_ticks * frame.windows_per_dwindow / TICKS_PER_SECOND
-    flush_s = (1 << FLUSH_BITS[Stream.PEER]) / CLOCK_HZ
-    wait_s = dwindow_s + lab.fibre.flight_s + 4 * (2 * lab.fibre.flight_s + 2 * flush_s)
-    held = heralds_per_second * wait_s + 2 * lab.protocol.block_heralds
-    if held > 0.75 * RING_HERALDS:
+    psi_s = setup.lag_s if setup.source == "clicks" else dwindow_s
+    held = held_heralds(lab, heralds_per_second, psi_s)
+    if held > FREE * RING_HERALDS:
+        wait_s = psi_s + exchange_s(lab)
         raise LabError(
             f"lab {lab.name}: about {held:.0f} heralds wait at a client ({heralds_per_second:.0f}/s for {wait_s * 1e3:.1f} ms and "
-            f"two blocks); allowed: {0.75 * RING_HERALDS:.0f}: lower the rate, windows_per_dwindow or block_heralds"
+            f"two blocks); allowed: {FREE * RING_HERALDS:.0f}: lower the rate, windows_per_dwindow or block_heralds"
         )

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from .config_file import ConfigError, ConfigFile
 from .frame import LAG_CLOCKS, MIN_WINDOW_TICKS, SlotClass
+from .lab_tracking import Tracking
 from .scene import Scene
 from .sns import MAX_BLOCK_HERALDS
 from .units import TICKS_PER_SECOND
@@ -213,6 +214,7 @@ class Lab(_Part):
     detectors: Detectors
     clients: Clients
     protocol: Protocol
+    tracking: Tracking = Tracking()
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -1,0 +1,148 @@
+"""Clicks that a lab's light gives at the server: those that inform the click tracker, and heralds.
+
+Per port and pulse ``P = 1 - exp(-eff ((a + b)/2 +- V sqrt(a b) cos(theta)))``, a and b the photons that arrive from the arms
+(docs/physics.md), averaged over theta.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .frame import SlotClass
+from .lab import Client, Detector, Lab, LabError
+
+Band = Literal["q", "r"]
+MOST_VISIBILITY = 0.998
+"""What the tracker's V is limited to."""
+PHASES = (np.arange(256) + 0.5) * (2 * np.pi / 256)
+EVEN_STEPS, ODD_STEPS = (SlotClass.REF0, SlotClass.REF2), (SlotClass.REF1, SlotClass.REF3)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReferenceLight:
+    """Gated clicks of both ports in the REF(k) slots of a band."""
+
+    click_rate_hz: float
+    """All of them, background among them, per second of lab time."""
+    visibility: float
+    """Of their fringe: lasers, unequal arms and powers, saturation and background together."""
+
+    @property
+    def information(self) -> float:
+        """Fisher information per click in rad^-2, four-phase mean: ``1 - sqrt(1 - V^2)``."""
+        return 1 - math.sqrt(max(0.0, 1 - self.visibility**2))
+
+    @property
+    def fisher_hz(self) -> float:
+        """J in rad^-2/s."""
+        return self.information * self.click_rate_hz
+
+    def blurred(self, variance_rad2: float) -> ReferenceLight:
+        """The same seen with a reference that is itself unsure: ``V exp(-sigma^2/2)``."""
+        return ReferenceLight(
+            click_rate_hz=self.click_rate_hz, visibility=self.visibility * math.exp(-variance_rad2 / 2)
+        )
+
+
+def detectors_of(lab: Lab, band: Band) -> tuple[Detector, Detector]:
+    """Both detectors of a band."""
+    return (lab.detectors.qL, lab.detectors.qR) if band == "q" else (lab.detectors.rL, lab.detectors.rR)
+
+
+def check_references(lab: Lab, band: Band) -> None:
+    """Refuse a table whose reference cannot tell a phase. LabError.
+
+    Two steps a quarter turn apart are needed: of one (or of two half a turn apart) psi and -psi look the same.
+    """
+    classes = {entry[0] if band == "q" else entry[1] for entry in lab.frame.table()}
+    for steps in (EVEN_STEPS, ODD_STEPS):
+        if not classes & set(steps):
+            raise LabError(
+                f"lab {lab.name}: frame.slots has neither {steps[0].name} nor {steps[1].name} in the {band} band; allowed for tracking "
+                "by clicks: slots of REF0 or REF2 and slots of REF1 or REF3, a quarter turn apart"
+            )
+
+
+def reference_light(lab: Lab, band: Band) -> ReferenceLight:
+    """Rate and visibility of a band's REF(k) clicks.
+
+    Covered: transmittances and their fluctuation (the mean fringe), intensities, saturation of a pulse, the gate, dark counts, a
+    detector's dead time after its own reference clicks. Not covered: recovery, and what signal clicks shadow (below 1e-7 s times
+    their rate).
+    """
+    classes = [entry[0] if band == "q" else entry[1] for entry in lab.frame.table()]
+    fraction = sum(c in EVEN_STEPS or c in ODD_STEPS for c in classes) / len(classes)
+    sent_a, sent_b = (
+        client.reference_q if band == "q" else client.reference_r for client in (lab.clients.alice, lab.clients.bob)
+    )
+    light_a, light_b = sent_a * lab.fibre.transmittance("a"), sent_b * lab.fibre.transmittance("b")
+    gate_ps = lab.frame.gate_q_ps if band == "q" else lab.frame.gate_r_ps
+    fringe = math.exp(-sum(power.log_sigma**2 for power in lab.scene.power) / 8)
+    amplitude = lab.lasers.visibility * fringe * math.sqrt(light_a * light_b)
+    rates = []
+    for sign, detector in zip((1, -1), detectors_of(lab, band), strict=True):
+        mean = detector.efficiency * (light_a + light_b) / 2
+        click = -np.expm1(-np.maximum(mean + sign * detector.efficiency * amplitude * np.cos(PHASES), 0.0))
+        raw_hz = click * lab.frame.pulse_rate_hz
+        shadow_s = _shadow_s(lab, classes, max(detector.dead_time_ns, lab.server.dead_time_ns) * 1e-9)
+        gated = raw_hz / (1 + raw_hz * shadow_s) * gate_fraction(gate_ps, detector.jitter_ps) * fraction
+        dark = detector.dark_hz * gate_ps * 1e-12 * lab.frame.pulse_rate_hz * fraction
+        rates.append(gated + dark)
+    clicks = float(np.mean(rates[0] + rates[1]))
+    return ReferenceLight(click_rate_hz=clicks, visibility=likely_visibility(rates[0], rates[1]) if clicks else 0.0)
+
+
+def likely_visibility(left: NDArray[np.float64], right: NDArray[np.float64]) -> float:
+    """The V of the likelihood ``1 +- V cos(theta)`` that describes the ports' clicks best, at their rates at PHASES.
+
+    Where the mean gradient ``cos/(1 + V cos)`` of L less ``cos/(1 - V cos)`` of R is zero: what the tracker's own V settles at. Dead
+    time flattens the fringe's flanks more than its extremes, so this is not the fringe's first harmonic.
+    """
+    cosine = np.cos(PHASES)
+    low, high = 0.0, MOST_VISIBILITY
+    for _ in range(40):
+        v = (low + high) / 2
+        gradient = float(np.mean((left / (1 + v * cosine) - right / (1 - v * cosine)) * cosine))
+        low, high = (v, high) if gradient > 0 else (low, v)
+    return low
+
+
+def _shadow_s(lab: Lab, classes: list[SlotClass], dead_s: float) -> float:
+    """Mean time of the same reference step within the dead time before a reference pulse: ``dead - dead^2/(2 T)`` in a run of length T
+    of one step, T/2 in a run shorter than the dead time."""
+    slot_s = lab.frame.slot_pulses / lab.frame.pulse_rate_hz
+    runs = [len(list(run)) * slot_s for step, run in groupby(classes) if step in EVEN_STEPS or step in ODD_STEPS]
+    shadows = [dead_s * (t - dead_s / 2) if t > dead_s else t * t / 2 for t in runs]
+    return sum(shadows) / sum(runs) if runs else 0.0
+
+
+def gate_fraction(gate_ps: float, jitter_ps: float) -> float:
+    """Part of the light that falls into the gate: ``erf(width / (2 sqrt(2) jitter))``."""
+    return math.erf(gate_ps / (2 * math.sqrt(2) * jitter_ps)) if jitter_ps > 0 else 1.0
+
+
+def most_heralds_hz(lab: Lab) -> float:
+    """An upper limit of the heralds per second: all gated signal clicks and dark counts, no dead time."""
+    fraction = sum(q == SlotClass.SIG for q, _ in lab.frame.table()) / len(lab.frame.table())
+    photons = _mean_photons(lab.clients.alice) * lab.fibre.transmittance("a")
+    photons += _mean_photons(lab.clients.bob) * lab.fibre.transmittance("b")
+    return fraction * sum(
+        lab.frame.pulse_rate_hz
+        * (-math.expm1(-detector.efficiency * photons / 2) + detector.dark_hz * lab.frame.gate_q_ps * 1e-12)
+        for detector in detectors_of(lab, "q")
+    )
+
+
+def _mean_photons(client: Client) -> float:
+    """Mean photons of a SIG slot at a client's output."""
+    z, x = client.z_probability, 1 - client.z_probability
+    mu_2 = 1 - client.vacuum_probability - client.mu1_probability
+    vacuum = z * (1 - client.send_probability) + x * client.vacuum_probability
+    bright = client.mu1_probability * client.mu_1 + mu_2 * client.mu_2
+    return z * client.send_probability * client.mu_z + x * bright + vacuum * client.mu_0
