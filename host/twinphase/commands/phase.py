@@ -1,7 +1,9 @@
 """Show the tracked optical phase of a server: trace, spectrum, structure function, Allan deviation, fits, slips, losses.
 
 The phase between the two arms is also a vibration sensor along the fibre: lines of the spectrum are named with their amplitude. The same
-on a board, a virtual node and a recording. Nothing is filled in where packets or the fringe were lost. Intervals are of 95 %.
+on a board, a virtual node and a recording. The phase is that of the click tracker (TRACK records: both channels, with variance,
+visibility, losses and jumps) or, where a node has none, that of estimation windows. Nothing is filled in where packets or the fringe
+were lost. Intervals are of 95 %.
 
 example:
   twinphase phase udp://localhost:9750 --seconds 10 --plot phase.png
@@ -17,7 +19,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ..device import Device
-    from ..measure.phase_trace import PhaseTrace
+    from ..measure.phase_analysis import PhaseAnalysis
+    from ..measure.phase_sources import PhaseSources
 
 SHOW_AFTER_S = 2.0
 LIVE_PLOT_S = 10.0
@@ -25,6 +28,12 @@ LIVE_PLOT_S = 10.0
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("url", help="udp://host:port, serial:///dev/ttyUSB0, lab:NAME or a recording's folder")
+    parser.add_argument(
+        "--source",
+        choices=("auto", "clicks", "windows"),
+        default="auto",
+        help="TRACK records, PHASE records, or the first where there are any (auto)",
+    )
     parser.add_argument("--seconds", type=float, metavar="S", help="node time to measure; without it, until Ctrl-C")
     parser.add_argument("--last", type=float, metavar="S", help="keep and analyse only the last S seconds (all)")
     parser.add_argument("--interval", type=float, default=0.5, metavar="S", help="seconds between updates (0.5)")
@@ -62,8 +71,8 @@ def run(arguments: argparse.Namespace) -> int:
     from ..arguments import check_positive
     from ..device import open_device
     from ..errors import TwinphaseError
-    from ..measure.phase_analysis import PhaseAnalysis, check_phase, live_table, result_table
-    from ..measure.phase_trace import phase_tracer
+    from ..measure.phase_analysis import check_phase, live_table, result_table
+    from ..measure.phase_sources import PhaseSources
     from ..measure.watch import Watched, watch
     from ..report.measure_plots import check_plot_file, save
     from ..report.phase_plots import PANELS, overview, single
@@ -88,7 +97,7 @@ def run(arguments: argparse.Namespace) -> int:
     with open_device(arguments.url) as device, stop_on_signals() as stopped:
         check_phase(device)
         length_km, optical_hz = _known(device, arguments)
-        tracer = phase_tracer(device)
+        sources = PhaseSources(device, arguments.source)
         live = Live(console=console, auto_refresh=False, transient=True)
         shows = console.is_terminal and not arguments.json
         if shows:
@@ -100,38 +109,45 @@ def run(arguments: argparse.Namespace) -> int:
         def show(state: Watched) -> None:
             bar.update(task, completed=state.node_seconds, visible=time.monotonic() - begun > SHOW_AFTER_S)
             if arguments.last is not None:
-                tracer.forget_before(arguments.last)
+                sources.forget_before(arguments.last)
             if shows:
-                live.update(live_table(tracer.trace(LIVE_PLOT_S), state.title(tags=False)), refresh=True)
+                now = sources.recent(LIVE_PLOT_S)
+                live.update(live_table(now.shown, state.title(tags=False), now.track), refresh=True)
 
         try:
             watched = watch(
                 device,
-                tracer.update,
+                sources.update,
                 seconds=arguments.seconds,
                 interval_s=arguments.interval,
                 stop=stopped.is_set,
                 show=show,
-                plot=(lambda: _save_recent(tracer.trace(LIVE_PLOT_S), plot)) if plot is not None else None,
+                plot=(lambda: _save_recent(sources, plot)) if plot is not None else None,
             )
         finally:
             if shows:
                 live.stop()
             bar.stop()
-    trace = tracer.trace(arguments.last)
-    if not len(trace.index):
+    analysis = sources.recent(arguments.last)
+    if not len(analysis.shown.index):
+        wanted = {"auto": "TRACK or PHASE", "clicks": "TRACK", "windows": "PHASE"}[arguments.source]
         raise TwinphaseError(
-            f"{arguments.url} has no phase stream: no PHASE record in {watched.node_seconds:.3g} s; a node sends them while its frame "
+            f"{arguments.url} has no phase stream: no {wanted} record in {watched.node_seconds:.3g} s; a node sends them while its frame "
             "runs and its stream is enabled"
         )
-    analysis = PhaseAnalysis(trace=trace)
+    options = {"resolution_hz": arguments.resolution_hz, "optical_hz": optical_hz}
     with bar:
-        for done, part in enumerate(
-            analysis.run(resolution_hz=arguments.resolution_hz, length_km=length_km, optical_hz=optical_hz)
-        ):
+        for done, part in enumerate(analysis.run(length_km=length_km, **options)):
             late = time.monotonic() - begun > SHOW_AFTER_S
             bar.update(task, description=part, completed=done, total=5, visible=late)
-    result = {"url": arguments.url, **watched.as_dict(), "result": analysis.as_dict()}
+    differential = _differential(sources, arguments)
+    result = {
+        "url": arguments.url,
+        **watched.as_dict(),
+        "source": sources.source,
+        "result": analysis.as_dict(),
+        "differential": None if differential is None else differential.as_dict(),
+    }
     if plot is not None:
         save(overview(analysis), plot)
     if arguments.out is not None:
@@ -139,10 +155,14 @@ def run(arguments: argparse.Namespace) -> int:
         (arguments.out / "phase.json").write_text(json.dumps(result), encoding="utf-8")
         for name in PANELS:
             save(single(name, analysis), arguments.out / f"{name}.png")
+        if differential is not None:
+            save(overview(differential), arguments.out / "differential.png")
     if arguments.json:
         print(json.dumps(result))
     else:
-        console.print(result_table(analysis, watched.title(tags=False)))
+        console.print(result_table(analysis, f"reference band, {watched.title(tags=False)}"))
+        if differential is not None:
+            console.print(result_table(differential, "quantum less reference band"))
     return 0
 
 
@@ -164,14 +184,27 @@ def _known(device: Device, arguments: argparse.Namespace) -> tuple[float | None,
     return length_km, optical_hz
 
 
-def _save_recent(trace: PhaseTrace, path: Path) -> None:
+def _differential(sources: PhaseSources, arguments: argparse.Namespace) -> PhaseAnalysis | None:
+    """The analysis of psi_d, as far as there is enough of it; None where the source has none."""
+    from ..errors import TwinphaseError
+
+    analysis = sources.differential(arguments.last)
+    if analysis is not None:
+        try:
+            for _ in analysis.run(resolution_hz=arguments.resolution_hz):
+                pass
+        except TwinphaseError:  # too short, while psi_r is not: what there is is shown
+            return analysis
+    return analysis
+
+
+def _save_recent(sources: PhaseSources, path: Path) -> None:
     """The plots of a trace that is still growing, if it is long enough."""
     from ..errors import TwinphaseError
-    from ..measure.phase_analysis import PhaseAnalysis
     from ..report.measure_plots import save
     from ..report.phase_plots import overview
 
-    recent = PhaseAnalysis(trace=trace)
+    recent = sources.recent(LIVE_PLOT_S)
     try:
         for _ in recent.run():
             pass

@@ -18,8 +18,10 @@ from .fibre_fit import FibreFit, fibre_fit
 from .phase_events import PhaseEvents, phase_events
 from .phase_lines import PhaseLine, phase_lines
 from .phase_spectrum import PhaseSpectrum, phase_spectrum
-from .phase_trace import PhaseTrace
+from .phase_trace import PhaseTrace, PhaseTracer
 from .structure_function import StructureFunction, structure_function
+from .track_events import TrackEvent
+from .track_trace import TrackTracer
 from .walk_fit import WalkFit, walk_fit
 
 SHOWN_LINES = 8
@@ -33,6 +35,12 @@ class PhaseAnalysis:
     """Results so far; None where not yet done."""
 
     trace: PhaseTrace
+    """What is fitted and transformed: samples with white noise."""
+    tracked: PhaseTrace | None = None
+    """The node's own estimates, where a click tracker made them: what is drawn, and searched for slips."""
+    track: dict[str, Any] | None = None
+    """`TrackTracer.figures`."""
+    track_events: list[TrackEvent] | None = None
     spectrum: PhaseSpectrum | None = None
     lines: list[PhaseLine] | None = None
     structure: StructureFunction | None = None
@@ -56,7 +64,12 @@ class PhaseAnalysis:
         self.walk = walk_fit(self.trace)
         self.fibre = fibre_fit(self.spectrum, self.lines, length_km=length_km)
         yield "events"
-        self.events = phase_events(self.trace)
+        self.events = phase_events(self.shown)
+
+    @property
+    def shown(self) -> PhaseTrace:
+        """The trace to draw."""
+        return self.trace if self.tracked is None else self.tracked
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -66,7 +79,22 @@ class PhaseAnalysis:
             "trace": trace_figures(self.trace),
             **{name: None if part is None else part.as_dict() for name, part in parts.items()},
             "lines": None if self.lines is None else [line.as_dict() for line in self.lines],
+            "track": self.track,
+            "track_events": None if self.track_events is None else [event.as_dict() for event in self.track_events],
         }
+
+
+def analysis_of(tracer: PhaseTracer | TrackTracer, seconds: float | None = None) -> PhaseAnalysis:
+    """An analysis, not yet run, of a tracer's trace or its last ``seconds``."""
+    if isinstance(tracer, PhaseTracer):
+        return PhaseAnalysis(trace=tracer.trace(seconds))
+    recent = tracer.recent(seconds)
+    return PhaseAnalysis(
+        trace=recent.samples(seconds),
+        tracked=recent.tracked(seconds),
+        track=recent.figures(),
+        track_events=recent.events(),
+    )
 
 
 def check_phase(device: Device) -> None:
@@ -94,8 +122,8 @@ def trace_figures(trace: PhaseTrace) -> dict[str, Any]:
     }
 
 
-def live_table(trace: PhaseTrace, title: str) -> Table:
-    """A trace while it grows, with a line of the last second."""
+def live_table(trace: PhaseTrace, title: str, track: dict[str, Any] | None = None) -> Table:
+    """A trace while it grows, with a line of the last second; ``track``: `TrackTracer.figures`."""
     figures = trace_figures(trace)
     table = Table(title=title, title_justify="left", show_header=False)
     table.add_row("phase now", f"{trace.phase_rad[-1]:+.2f} rad" if len(trace.index) else "-")
@@ -107,7 +135,21 @@ def live_table(trace: PhaseTrace, title: str) -> Table:
         table.add_row(name, "-" if figures[key] is None else f"{figures[key]:+.1f} {unit}")
     table.add_row("estimation noise", _noise(figures["noise_rad2"]))
     table.add_row("samples", f"{figures['samples']:,} ({_missing(figures)})")
+    for row in track_rows(track):
+        table.add_row(*row)
     return table
+
+
+def track_rows(track: dict[str, Any] | None) -> list[tuple[str, str]]:
+    """What a click tracker says of a channel, as rows of a table; none for windows."""
+    if track is None or track["locked_fraction"] is None:
+        return []
+    rows = [("tracked", f"{track['locked_fraction']:.2%} of the time, {track['clicks_per_s']:,.0f} clicks/s")]
+    if track["visibility"] is not None:
+        rows.append(("visibility", f"{track['visibility']:.3f}"))
+    named = (("losses", "lost"), ("jumps", "jumped by half a turn"), ("found_again", "found again"))
+    rows.append(("told by the tracker", ", ".join(f"{text} {track[key]}" for key, text in named)))
+    return rows
 
 
 def bars(trace: PhaseTrace, width: int = 60) -> str:
@@ -126,11 +168,13 @@ def bars(trace: PhaseTrace, width: int = 60) -> str:
 
 def result_table(analysis: PhaseAnalysis, title: str) -> Table:
     """The results for a terminal."""
-    figures = trace_figures(analysis.trace)
+    figures = trace_figures(analysis.shown)
     table = Table(title=title, title_justify="left", show_header=False)
     samples = f"{figures['samples']:,} of {1e3 * figures['interval_s']:g} ms, {_missing(figures)}"
     table.add_row("samples", samples)
     table.add_row("estimation noise", _noise(figures["noise_rad2"]))
+    for row in track_rows(analysis.track):
+        table.add_row(*row)
     if (walk := analysis.walk) is not None:
         table.add_row("random walk D", f"{_value(walk.walk_rad2_per_s, walk.walk_error)} rad^2/s")
         table.add_row("walk of rate Q", f"{_value(walk.rate_walk_rad2_per_s3, walk.rate_walk_error)} rad^2/s^3")

@@ -1,8 +1,8 @@
 """The tracked optical phase as a trace: times, unwrapped phase, variance, and where it is missing.
 
 Everything that analyses a phase knows `PhaseTrace` only. `PhaseTracer` makes one from the PHASE records of a device: one per
-estimation window, with the node's own unwrapped phase. Where packets were lost the trace has a gap, where a window had no
-fringe a hole; neither is filled.
+estimation window, with the node's own unwrapped phase; `track_trace` has those of a click tracker. Where packets were lost the
+trace has a gap, where a window had no fringe a hole; neither is filled.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class TraceGap:
     samples: int
     length_s: float
     kind: str
-    """lost: records did not arrive (the node's unwrapping went on); invalid: no fringe; restart: the node counts anew."""
+    """lost: records did not arrive (the unwrapping of windows went on); invalid: no fringe; restart: the node counts anew."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +72,8 @@ class PhaseTrace:
     stretch: NDArray[np.int64]
     """Number of the stretch over which the node's unwrapping went on; it ends at a restart and at a long hole."""
     variance_rad2: NDArray[np.float64] | None = None
-    """Variance of the estimation noise, white from sample to sample; None where unknown."""
+    """Variance of the estimation noise, white from sample to sample (of a tracker's own estimates: of their error, which is not
+    white; nothing is fitted to those); None where unknown."""
 
     @property
     def times_s(self) -> NDArray[np.float64]:
@@ -91,9 +92,9 @@ class PhaseTrace:
         """From the start of the first to the end of the last sample."""
         return float(self.index[-1] + 1 - self.index[0]) * self.interval_s if len(self.index) else 0.0
 
-    def last(self, seconds: float) -> PhaseTrace:
-        """The last ``seconds`` of the trace."""
-        if not len(self.index):
+    def last(self, seconds: float | None) -> PhaseTrace:
+        """The last ``seconds`` of the trace; all of it without."""
+        if seconds is None or not len(self.index):
             return self
         after = self.index[-1] - int(seconds / self.interval_s)
         part = slice(int(np.searchsorted(self.index, after, side="right")), None)

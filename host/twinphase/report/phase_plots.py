@@ -34,12 +34,16 @@ def single(name: str, analysis: PhaseAnalysis) -> Figure:
 
 
 def _trace(axes: Any, analysis: PhaseAnalysis) -> None:
-    """Phase over time; broken at gaps; slips and jumps marked."""
-    trace = analysis.trace
+    """Phase over time, with a band of one sigma; broken at gaps; slips and jumps marked."""
+    trace = analysis.shown
     step = max(1, len(trace.index) // MAX_POINTS)
     begin = trace.times_s[0] if len(trace.index) else 0.0
     for part in trace.segments():
-        axes.plot(trace.times_s[part][::step] - begin, trace.phase_rad[part][::step], color=COLOURS["qL"], lw=0.8)
+        times, phase = trace.times_s[part][::step] - begin, trace.phase_rad[part][::step]
+        axes.plot(times, phase, color=COLOURS["qL"], lw=0.8)
+        if trace.variance_rad2 is not None:
+            sigma = np.sqrt(trace.variance_rad2[part][::step])
+            axes.fill_between(times, phase - sigma, phase + sigma, color=COLOURS["qL"], alpha=0.2, lw=0)
     if analysis.events is not None:
         for event in analysis.events.steps:
             axes.axvline(event.time_s - begin, color=COLOURS["qR"] if event.half_turns else GREY, lw=0.8, ls="--")

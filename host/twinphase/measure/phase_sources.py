@@ -1,0 +1,55 @@
+"""Where a device's phase comes from: its click tracker where it sends one's records, its estimation windows otherwise."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from ..batch import Batch
+from ..device import Device
+from .phase_analysis import PhaseAnalysis, analysis_of
+from .phase_trace import PhaseTracer, phase_tracer
+from .track_trace import TrackTracer, track_tracers
+
+Asked = Literal["auto", "clicks", "windows"]
+
+
+class PhaseSources:
+    """Follows TRACK and PHASE records side by side, until it is known which of them are wanted.
+
+    ``asked``: auto takes the click tracker as soon as it has had a phase once.
+    """
+
+    def __init__(self, device: Device, asked: Asked = "auto") -> None:
+        self._asked = asked
+        self._windows: PhaseTracer = phase_tracer(device)
+        self._tracks: tuple[TrackTracer, ...] = track_tracers(device)
+
+    @property
+    def source(self) -> str:
+        """clicks or windows."""
+        if self._asked != "auto":
+            return self._asked
+        return "clicks" if self._tracks[0].locked else "windows"
+
+    def update(self, batch: Batch) -> None:
+        """Take in a batch."""
+        if self._asked != "clicks":
+            self._windows.update(batch)
+        if self._asked != "windows":
+            for tracer in self._tracks:
+                tracer.update(batch)
+
+    def forget_before(self, seconds: float) -> None:
+        """Drop what is older than the last ``seconds``."""
+        self._windows.forget_before(seconds)
+        for tracer in self._tracks:
+            tracer.forget_before(seconds)
+
+    def recent(self, seconds: float | None = None) -> PhaseAnalysis:
+        """Of psi_r, not yet run."""
+        return analysis_of(self._tracks[0] if self.source == "clicks" else self._windows, seconds)
+
+    def differential(self, seconds: float | None = None) -> PhaseAnalysis | None:
+        """Of psi_d, not yet run; None where clicks do not tell it."""
+        tracer = self._tracks[1]
+        return analysis_of(tracer, seconds) if self.source == "clicks" and tracer.locked else None
