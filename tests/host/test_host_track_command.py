@@ -12,23 +12,23 @@ from track_paths import STEP_CLOCKS, STEP_S, flag, follow, track_records
 from twinphase.device import open_device
 from twinphase_spec.packets import PSI_DTYPE, Stream
 
-RECORDS = 4000
+RECORDS = 6000
 SUBSTEPS = 8
 LINE_HZ, LINE_RAD = 440.0, 0.5
 PER_PACKET = 20
 
 
 def tracks():
-    """0.26 s of both channels: a walk with an acoustic line; a packet of 20 is missing, 40 of r are not locked, r jumps once."""
+    """0.39 s of both channels: a walk with an acoustic line; a packet of 20 is missing, 40 of r are not locked, r jumps once."""
     rng = np.random.default_rng(41)
     r = walk_path(rng, RECORDS * SUBSTEPS, walk=20.0, dt=STEP_S / SUBSTEPS)
     r += LINE_RAD * np.cos(2 * np.pi * LINE_HZ * STEP_S / SUBSTEPS * np.arange(len(r)))
     d = walk_path(rng, RECORDS * SUBSTEPS, walk=5.0, dt=STEP_S / SUBSTEPS)
     records = np.empty(2 * RECORDS, track_records(np.zeros((1, 4))).dtype)
     states = follow(r, SUBSTEPS, clicks_per_s=4e5, diffusion=300.0)
-    states[3500:, 0] += np.pi
-    of_r = flag(track_records(states, first_clock=0), slice(3000, 3040), locked=False)
-    records[::2] = flag(of_r, [3000, 3040, 3500], broke=True)
+    states[5000:, 0] += np.pi
+    of_r = flag(track_records(states, first_clock=0), slice(4000, 4040), locked=False)
+    records[::2] = flag(of_r, [4000, 4040, 5000], broke=True)
     records[1::2] = track_records(follow(d, SUBSTEPS, clicks_per_s=5e4, diffusion=5.0), channel=1, first_clock=0)
     made = record_packets(
         Stream.TRACK, records, PER_PACKET, PER_PACKET // 2 * STEP_CLOCKS, PER_PACKET // 2 * STEP_CLOCKS
