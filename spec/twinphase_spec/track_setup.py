@@ -19,7 +19,7 @@ from .phase_noise_design import PhaseNoise, design, differential_noise, referenc
 from .reference_light import Band, ReferenceLight, check_references, most_heralds_hz, reference_light
 from .smoothing import SmoothGains, node_bits, smooth_gains, steady_covariance
 from .tracking_config import LEAST_GAIN, ChannelConfig, channel_config
-from .units import CLOCK_HZ, ps_to_ticks
+from .units import CLOCK_HZ, TICKS_PER_CLOCK, ps_to_ticks
 
 FRONTEND_CLOCKS = 7
 """The slowest front end (delay lines with two chains); the others are faster, and one hold for all keeps their phases equal."""
@@ -28,6 +28,8 @@ MERGE_CLOCKS = 6
 FRAMER_CLOCKS = 31
 MARK_CLOCKS = 24
 """From a framed click to its place in the feed's queue, at most."""
+NODE_CLOCKS = 128
+"""From the clock in which a turn may be let go to its node, at most: feed, tracker, node; with something to spare."""
 CONTENTION_CLOCKS = 32
 """Clicks that come out of the merge one after the other though they came together."""
 LEAST_HOLD, MOST_HOLD = 16, (1 << smoothing.HOLD_BITS) - 1
@@ -143,7 +145,7 @@ def track_setup(lab: Lab) -> TrackSetup:
         source=source,
         reason=reason,
         epoch_bits=epoch,
-        hold_clocks=lab.tracking.hold_clocks or hold_clocks(lab),
+        hold_clocks=hold_clocks(lab, epoch),
         every_bits=min(
             (1 << smoothing.EVERY_BITS) - 1, math.floor(math.log2(CLOCK_HZ / lab.tracking.record_rate_hz)) - epoch
         ),
@@ -152,17 +154,28 @@ def track_setup(lab: Lab) -> TrackSetup:
     )
 
 
-def hold_clocks(lab: Lab) -> int:
-    """TRACK_HOLD: clocks after a click's t by which it is in the feed's queue, whatever the front end.
+def hold_clocks(lab: Lab, epoch_bits: int) -> int:
+    """TRACK_HOLD: clocks after a click's t by which it is in the feed's queue, whatever the front end. LabError for one of the lab's own
+    that clicks or nodes cannot keep.
 
     A tag leaves the merge when the horizon has passed it: the clock count less the latency of front end and channel plus the smallest
     delay of the channels (docs/contract.md, Merge). So with the least delay m, in clocks, it comes ``6 - m`` clocks after t and a
-    front end's latency more; framer and marks follow, and CONTENTION_CLOCKS are kept for clicks of a burst.
+    front end's latency more; framer and marks follow, and CONTENTION_CLOCKS are kept for clicks of a burst. At the other end the node
+    of a turn must be there an epoch later, when the first click needs it that comes through the fastest front end.
     """
     offsets = (getattr(lab.detectors, name).offset_ps for name in ("qL", "qR", "rL", "rR"))
-    behind = math.ceil(max(ps_to_ticks(offset) for offset in offsets) / 8192)
-    hold = FRONTEND_CLOCKS + MERGE_CLOCKS + FRAMER_CLOCKS + MARK_CLOCKS + CONTENTION_CLOCKS + behind
-    return min(max(hold, LEAST_HOLD), MOST_HOLD)
+    behind = math.ceil(max(ps_to_ticks(offset) for offset in offsets) / TICKS_PER_CLOCK)
+    least = max(LEAST_HOLD, FRONTEND_CLOCKS + MERGE_CLOCKS + FRAMER_CLOCKS + MARK_CLOCKS + behind)
+    most = min(MOST_HOLD, (1 << epoch_bits) + MERGE_CLOCKS + FRAMER_CLOCKS + behind - NODE_CLOCKS)
+    asked = lab.tracking.hold_clocks
+    if asked is None:
+        return min(least + CONTENTION_CLOCKS, most)
+    if not least <= asked <= most:
+        raise LabError(
+            f"lab {lab.name}: tracking.hold_clocks is {asked}; allowed: {least}, the way of a click to the tracker, to {most}, for which "
+            f"phases are there an epoch of 2^{epoch_bits} clocks later"
+        )
+    return asked
 
 
 def gains_of(channel: ChannelSetup, bits: int) -> SmoothGains:
