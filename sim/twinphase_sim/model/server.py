@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from twinphase_sim.model.core.framer import Clicks, Gates, closed_windows, frame_clicks
 from twinphase_sim.model.phase.counts import window_counts
+from twinphase_sim.model.phase.path import PathInputs, phase_path
 from twinphase_sim.model.phase.tracker import track
 from twinphase_sim.model.sift.herald import find_heralds
 from twinphase_sim.model.sift.join import join_psi
@@ -34,6 +35,9 @@ class ServerRecords:
     dphase: NDArray[np.void]
     heralds: NDArray[np.void]
     psi: NDArray[np.void]
+    """Of windows, or smoothed, by PSI_SOURCE."""
+    psi_causal: NDArray[np.void]
+    track: NDArray[np.void]
     counters: dict[str, int]
     """Final counters by the server map's names, with every edge drained and the clock at ``until_clock``."""
     clicks: Clicks
@@ -56,13 +60,15 @@ def run_server(
     *,
     room: Mapping[int, NDArray[np.bool_]] | None = None,
     unjoined_pulses: NDArray[np.uint64] | None = None,
+    inputs: PathInputs | None = None,
 ) -> ServerRecords:
     """Records of a run whose frame started in time, from edges in order of arrival per channel.
 
     ``lab_registers`` are the RW registers by name (absent: reset value); those of the frame are taken from ``frame``. PHASE,
-    DPHASE and PSI hold what is closed by ``until_clock``; tags and heralds hold all edges. ``room[channel]`` and
-    ``unjoined_pulses`` replay observed drops (see `tag_edges`, `find_heralds`).
-    Raises ValueError for edges that the front end cannot take.
+    DPHASE and PSI hold what is closed by ``until_clock``, and TRACK and smoothed PSI what is complete then (see `phase_path`); tags,
+    heralds and causal psi hold all edges. ``room[channel]`` and ``unjoined_pulses`` replay observed drops (see `tag_edges`,
+    `find_heralds`), ``inputs`` what an actuator and the feed's queue did to each tag.
+    Raises ValueError for edges that the front end cannot take, and for settings of the phase's way that the node does not have.
     """
     edges = np.asarray(edges_ticks).astype(np.uint64, copy=False)
     channels = np.asarray(channels, dtype=np.uint8)
@@ -96,16 +102,20 @@ def run_server(
         windows_per_dwindow=frame.windows_per_dwindow,
     )
     heralds = find_heralds(clicks, swap=swap, unjoined_pulses=unjoined_pulses)
+    registers = {entry.name: register(lab_registers, entry.name) for entry in SERVER.registers}
+    path = phase_path(registers, clicks, heralds, frame.start_clock, until_clock, inputs=inputs)
     counters |= clicks.counters()
     counters |= {"clock": until_clock, "heralds": heralds.records.size}
-    counters |= {"multiple": heralds.multiple, "unjoined": heralds.unjoined}
+    counters |= {"multiple": heralds.multiple, "unjoined": heralds.unjoined, "untracked": path.untracked}
     return ServerRecords(
         tag_times_ticks=tag_times,
         tag_channels=tag_channels,
         phase=tracked.phase,
         dphase=tracked.dphase,
         heralds=heralds.records,
-        psi=join_psi(heralds, tracked),
+        psi=join_psi(heralds, tracked) if path.psi is None else path.psi,
+        psi_causal=path.psi_causal,
+        track=path.track,
         counters=counters,
         clicks=clicks,
         herald_times_ticks=heralds.times_ticks,

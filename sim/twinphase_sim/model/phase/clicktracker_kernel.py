@@ -39,20 +39,20 @@ EVIDENCE_SHIFT = t.UNIT_FRACTION + 1 - t.EVIDENCE_INDEX_BITS
 QUIET_MOST = (1 << t.QUIET_BITS) - 1
 
 
-@numba.njit
+@numba.njit(cache=True)
 def saturate(value: int, bits: int) -> int:
     """``value`` within the signed range of ``bits`` bits."""
     top = (1 << (bits - 1)) - 1
     return max(min(value, top), -top - 1)
 
 
-@numba.njit
+@numba.njit(cache=True)
 def extrapolate(row: NDArray[np.int64], y: int) -> int:
     """Phase in 2^-32 turn, y clocks after the start of A's epoch."""
     return row[A] + ((row[B] >> t.B_DROP) * y >> t.B_SHIFT)
 
 
-@numba.njit
+@numba.njit(cache=True)
 def correct(
     row: NDArray[np.int64], config: NDArray[np.int64], theta: int, x: int, port: int, grow: int, way: NDArray[np.int64]
 ) -> None:
@@ -88,7 +88,7 @@ def correct(
     way[DJ], way[DW] = HALF_TURN_STEPS[below >> EVIDENCE_SHIFT], FADE_STEPS[below >> EVIDENCE_SHIFT]
 
 
-@numba.njit
+@numba.njit(cache=True)
 def start_angle(c: int, s: int) -> int:
     """Angle of (c, s) in 2^-16 turn."""
     angle = ANGLE[abs(c) << (t.SUM_BITS - 1) | abs(s)]
@@ -97,7 +97,7 @@ def start_angle(c: int, s: int) -> int:
     return -angle if s < 0 else angle
 
 
-@numba.njit
+@numba.njit(cache=True)
 def issue(
     row: NDArray[np.int64],
     config: NDArray[np.int64],
@@ -144,14 +144,14 @@ def issue(
             way[DA] = away - (away >> (t.A_FRACTION - 1) << t.A_FRACTION)
 
 
-@numba.njit
+@numba.njit(cache=True)
 def give_up(row: NDArray[np.int64]) -> None:
     """The phase is lost; the next click begins a cold start."""
     row[LOCKED] = row[N] = row[C] = row[S] = row[B] = row[P] = row[J] = row[W] = 0
     row[BROKE] = 1
 
 
-@numba.njit
+@numba.njit(cache=True)
 def _tracked(row: NDArray[np.int64], config: NDArray[np.int64], way: NDArray[np.int64]) -> None:
     """Write of a tracking click's own steps."""
     row[A] += way[DA]
@@ -168,7 +168,7 @@ def _tracked(row: NDArray[np.int64], config: NDArray[np.int64], way: NDArray[np.
         row[J] = row[W] = 0
 
 
-@numba.njit
+@numba.njit(cache=True)
 def write(row: NDArray[np.int64], config: NDArray[np.int64], epoch_bits: int, way: NDArray[np.int64]) -> None:
     """Write of an event's steps onto the state as it is then, and of what the write before has found."""
     jump, lose = row[JUMP], row[LOSE]
@@ -194,7 +194,7 @@ def write(row: NDArray[np.int64], config: NDArray[np.int64], epoch_bits: int, wa
         give_up(row)
 
 
-@numba.njit
+@numba.njit(cache=True)
 def leave(row: NDArray[np.int64], epoch_bits: int, way: NDArray[np.int64], out: NDArray[np.int64]) -> None:
     """Output of an event just after its write, as `Outputs` has it, into ``out``; a turn's output ends what broke is about."""
     out[0] = extrapolate(row, way[CLOCK] & ((1 << epoch_bits) - 1))
@@ -204,7 +204,7 @@ def leave(row: NDArray[np.int64], epoch_bits: int, way: NDArray[np.int64], out: 
         row[BROKE] = 0
 
 
-@numba.njit
+@numba.njit(cache=True)
 def play(
     rows: NDArray[np.int64],
     configs: NDArray[np.int64],

@@ -24,6 +24,8 @@ class Heralds:
     dwindow: NDArray[np.uint32]
     times_ticks: NDArray[np.uint64]
     """Time of the click."""
+    click: NDArray[np.int64]
+    """Index of the click among all."""
     multiple: int
     """SIG pulses with more than one gated click."""
     unjoined: int
@@ -69,6 +71,7 @@ def find_heralds(clicks: Clicks, *, swap: int = 0, unjoined_pulses: NDArray[np.u
         window=clicks.window[chosen],
         dwindow=clicks.dwindow[chosen],
         times_ticks=clicks.times_ticks[chosen],
+        click=chosen,
         multiple=int(np.count_nonzero(~single)),
         unjoined=int(np.count_nonzero(single)) - chosen.size,
     )
