@@ -113,6 +113,31 @@ def design(noise: PhaseNoise, fisher_hz: float, *, least_rad2: float, most_rad2:
     )
 
 
+def smoothed_mse(
+    noise: PhaseNoise, *, diffusion_rad2_per_s: float, slope_noise_rad2_per_s3: float, fisher_hz: float
+) -> float:
+    """Error in rad^2 of the smoother made from D, Q and J, with all clicks before and after, on a phase of another spectrum S.
+
+    In the middle of a long run it is the filter ``G = S'/(S' + 1/J)``, ``S' = D/(2 pi f)^2 + Q/(2 pi f)^4``; what it leaves is
+    ``integral S |1 - G|^2 + |G|^2 / J df``.
+    """
+
+    def missed(f: NDArray[np.float64]) -> NDArray[np.float64]:
+        w2 = (2 * np.pi * f) ** 2
+        return w2 * w2 / (w2 * w2 + fisher_hz * (diffusion_rad2_per_s * w2 + slope_noise_rad2_per_s3))
+
+    p11 = math.sqrt((diffusion_rad2_per_s + 2 * math.sqrt(slope_noise_rad2_per_s3 / fisher_hz)) / fisher_hz)
+    f = np.geomspace(1e-7, 1e5, 8 * SPECTRUM_POINTS) * (p11 * fisher_hz + noise.corner_hz)
+    w2 = (2 * np.pi * f) ** 2
+    shape = (noise.corner_hz / (f + noise.corner_hz)) ** 2
+    rate = 2 * noise.diffusion_rad2_per_s + noise.rate_rms_rad_per_s**2 / noise.corner_hz * shape
+    density = rate / w2 * missed(f) ** 2 + 2 * (1 - missed(f)) ** 2 / fisher_hz
+    total = float(np.trapezoid(density * f, np.log(f)))
+    for frequency, amplitude in noise.lines:
+        total += amplitude**2 / 2 * float(missed(np.array([frequency]))[0]) ** 2
+    return total
+
+
 def reference_noise(lab: Lab) -> PhaseNoise:
     """What moves psi_r: lasers, fibre, drift and scene.
 

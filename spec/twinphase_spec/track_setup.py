@@ -15,7 +15,7 @@ from . import smoothing, tracking
 from .herald_wait import FREE, most_psi_s
 from .lab import Lab, LabError
 from .lab_tracking import MOST_RESIDUAL_RAD
-from .phase_noise_design import PhaseNoise, design, differential_noise, reference_noise
+from .phase_noise_design import PhaseNoise, design, differential_noise, reference_noise, smoothed_mse
 from .reference_light import Band, ReferenceLight, check_references, most_heralds_hz, reference_light
 from .smoothing import SmoothGains, node_bits, smooth_gains, steady_covariance
 from .tracking_config import LEAST_GAIN, ChannelConfig, channel_config
@@ -58,6 +58,7 @@ NO_GAINS = SmoothGains(h11=0, h12=0, h21=0, h22=0)
 class ChannelSetup:
     """One tracker channel and its smoother."""
 
+    noise: PhaseNoise
     light: ReferenceLight
     diffusion_rad2_per_s: float
     slope_noise_rad2_per_s3: float
@@ -74,6 +75,16 @@ class ChannelSetup:
     def gain_hz(self) -> float:
         """K = P11 J, 1/s."""
         return self.covariance[0] * self.light.fisher_hz
+
+    @property
+    def smoothed_mse_rad2(self) -> float:
+        """Error of the smoothed phase on the lab's own, lines among them, trucks not."""
+        return smoothed_mse(
+            self.noise,
+            diffusion_rad2_per_s=self.diffusion_rad2_per_s,
+            slope_noise_rad2_per_s3=self.slope_noise_rad2_per_s3,
+            fisher_hz=self.light.fisher_hz,
+        )
 
     def after(self, delay_s: float) -> float:
         """Error in rad^2 of the estimate carried on by ``delay_s``."""
@@ -241,6 +252,7 @@ def _channel(
             detect=True,
         )
         channel = ChannelSetup(
+            noise=noise,
             light=light,
             diffusion_rad2_per_s=diffusion,
             slope_noise_rad2_per_s3=slope_noise,

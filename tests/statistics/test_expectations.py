@@ -56,7 +56,7 @@ def test_lab_measures_what_is_expected(name: str, seconds: float) -> None:
     """
     seed = run_seed(2024)
     preset, _, restless = name.partition(" ")
-    lab = changed(load_lab(preset), **(RESTLESS if restless else {}))
+    lab = changed(load_lab(preset), tracking__source="windows", **(RESTLESS if restless else {}))
     wander = 10 * 0.2 * np.sqrt(1.6e-3 / seconds) if restless else 0.0
     expected = expectations(lab)
     configs = symbol_configs(lab)

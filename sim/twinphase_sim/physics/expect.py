@@ -26,6 +26,7 @@ from twinphase_spec.configure import frame_config
 from twinphase_spec.frame import SlotClass
 from twinphase_spec.lab import Lab
 from twinphase_spec.symbols import Intensity, Level
+from twinphase_spec.track_setup import track_setup
 from twinphase_spec.units import TICKS_PER_SECOND
 
 from .optics import REFERENCE_STEPS, Band, Port, level_photons
@@ -40,9 +41,9 @@ QUADRATURE = 32
 class Expectations:
     """Rates per second of lab time, phases in rad (rms of the error), error rates as fractions.
 
-    ``click_rates``: per channel and slot class name, plus ``dark``, after dead time, gate or not. ``psi_q_rms_rad`` is that
-    of the psi a herald gets, against phi_q at its click; ``psi_d_rms_rad`` that of psi_d alone; ``x_kept_per_second``: X heralds in
-    the slice.
+    The phases are those of the lab's source: smoothed ones of the click tracker, or those of windows. ``click_rates``: per channel
+    and slot class name, plus ``dark``, after dead time, gate or not. ``psi_q_rms_rad`` is that of the psi a herald gets, against phi_q
+    at its click; ``psi_d_rms_rad`` that of psi_d alone; ``x_kept_per_second``: X heralds in the slice.
     """
 
     click_rates: dict[str, dict[str, float]]
@@ -171,10 +172,18 @@ def _arriving(lab: Lab, user: str, level: Intensity) -> float:
 def _phase_errors(lab: Lab, window_s: float) -> tuple[float, float, float]:
     """RMS errors of psi_r, psi_d and of a herald's psi_q.
 
-    psi_r: shot noise of a window, and of the motion inside it ``(r T)^2 / 12``, ``D T / 6`` and, of lines,
+    By clicks: those of the smoothers (`ChannelSetup.smoothed_mse_rad2`), psi_q taken as the sum of both. What the
+    steps of fixed point and the finite lag cost, 2 % of the RMS, is not in it.
+
+    By windows: psi_r: shot noise of a window, and of the motion inside it ``(r T)^2 / 12``, ``D T / 6`` and, of lines,
     ``a^2 / 2 (1 - sinc^2(f T))``. psi_d: shot noise of a d-window's in-band counts, whose contrast the noise of psi_r reduces; the
     mean of that noise, 1/W of it, goes into psi_d with minus and is so taken off a herald's psi_q.
     """
+    setup = track_setup(lab)
+    r, d = setup.channels
+    if setup.source == "clicks" and r is not None and d is not None:
+        variances = r.smoothed_mse_rad2, d.smoothed_mse_rad2
+        return math.sqrt(variances[0]), math.sqrt(variances[1]), math.sqrt(sum(variances))
     fibre = lab.fibre
     rate_rms = fibre_rate_rms(fibre.noise_rad2_hz_per_km, fibre.length_a_km + fibre.length_b_km, fibre.noise_corner_hz)
     motion = noise_window_variance(rate_rms, fibre.noise_corner_hz, window_s)

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from scipy.integrate import quad
 
 from twinphase.theory.tracking import fibre_slope_noise, spectral_mse
-from twinphase_spec.phase_noise_design import LEAST_SLOPE_PART, PhaseNoise, design
+from twinphase.theory.two_bands import Motion
+from twinphase.theory.two_bands import smoothed_mse as least_smoothed_mse
+from twinphase_spec.phase_noise_design import LEAST_SLOPE_PART, PhaseNoise, design, smoothed_mse
 from twinphase_spec.smoothing import steady_covariance
 
 LIMITS = {"least_rad2": 1e-6, "most_rad2": 1.0}
@@ -98,3 +100,28 @@ def test_the_rate_that_a_cold_start_meets_counts_everything() -> None:
     )
     # line: (2 pi f a)^2 / 2 = 72; band: mean of (2 pi f)^2 over it is (2 pi)^2 / 3
     assert noise.slope_rms_rad_per_s**2 == pytest.approx(9 + 16 + 72 + (2 * math.pi) ** 2 / 3)
+
+
+@pytest.mark.parametrize("corner_hz", [1.0, 100.0, 3000.0])
+@pytest.mark.parametrize("diffusion", [0.0, 1000.0])
+def test_the_smoother_is_near_the_best_one_too(corner_hz: float, diffusion: float) -> None:
+    j, rate_rms = 3e5, 3000.0
+    noise = PhaseNoise(diffusion_rad2_per_s=diffusion, rate_rms_rad_per_s=rate_rms, corner_hz=corner_hz)
+    found = design(noise, j, **LIMITS)
+    settings_of = {
+        "diffusion_rad2_per_s": found.diffusion_rad2_per_s,
+        "slope_noise_rad2_per_s3": found.slope_noise_rad2_per_s3,
+        "fisher_hz": j,
+    }
+    best = least_smoothed_mse(Motion(diffusion=diffusion, rate_rms_rad_per_s=rate_rms, corner_hz=corner_hz), j)
+    smoothed = smoothed_mse(noise, **settings_of)
+    assert best * 0.995 <= smoothed <= 1.06 * best
+    # a slow line is followed, a fast one is left as it is
+    for frequency, left in ((1.0, 0.0), (1e6, 0.08)):
+        with_line = PhaseNoise(
+            diffusion_rad2_per_s=diffusion,
+            rate_rms_rad_per_s=rate_rms,
+            corner_hz=corner_hz,
+            lines=((frequency, 0.4),),
+        )
+        assert smoothed_mse(with_line, **settings_of) - smoothed == pytest.approx(left, abs=1e-4)
