@@ -17,12 +17,12 @@ BITS = tracking.EVIDENCE_BITS
 
 
 class Evidence(data.Struct):
-    """J, W, and what they have found that is not yet done."""
+    """J, W, and which of them have found something that is not yet done: if both have, J's counts."""
 
     j: BITS
     w: BITS
     jump: 1
-    lose: 1
+    fade: 1
 
 
 class ClickEvidence(wiring.Component):
@@ -104,7 +104,7 @@ class ClickEvidence(wiring.Component):
         )
         m.d.comb += [word.i_valid.eq(self.i_valid), word.i_channel.eq(self.i_channel), word.i_clear.eq(self.i_lost)]
         found = data.View(Evidence, word.o_word)
-        none = fresh.at(WRITE) | found.jump | found.lose | word.o_cleared
+        none = fresh.at(WRITE) | found.jump | found.fade | word.o_cleared
 
         def judged(name: str, before: Value, alarm: Value, part: slice) -> tuple[Value, Value]:
             """Sum of the evidence within its limits, from 0 if there is none, and whether it has reached the alarm."""
@@ -121,9 +121,9 @@ class ClickEvidence(wiring.Component):
         j, jumps = judged("jump", found.j, self.i_words.j_alarm, slice(0, step_bits))
         w, fades = judged("fade", found.w, self.i_words.w_alarm, slice(step_bits, None))
         m.d.comb += [
-            word.i_word.eq(Cat(j, w, jumps, fades & ~jumps)),
+            word.i_word.eq(Cat(j, w, jumps, fades)),
             self.o_jump.eq(found.jump),
-            self.o_lose.eq(found.lose),
+            self.o_lose.eq(found.fade & ~found.jump),
         ]
         return m
 
