@@ -92,6 +92,29 @@ GAIN_X_SHIFT = KAPPA_FRACTION + Q_FRACTION - GAIN_FRACTION
 STEP_A_SHIFT = GAIN_FRACTION + SCORE_FRACTION - A_FRACTION
 STEP_B_SHIFT = KAPPA_FRACTION + Q_FRACTION + SCORE_FRACTION - B_FRACTION
 
+Z_BITS, Z_FRACTION = 18, 20
+"""Sensitivity of the phase to the logarithm of the gain: signed, 2^-20 turn, saturates."""
+W_BITS, W_FRACTION = 18, 34
+"""Sensitivity of the slope: signed, 2^-34 turn per clock, saturates."""
+Z_SHIFT = A_FRACTION - Z_FRACTION
+"""From a step of A to one of z; and of w times clocks to z."""
+ADVANCE_SHIFT = W_FRACTION - Z_FRACTION
+W_STEP_SHIFT = KAPPA_FRACTION + Z_FRACTION - W_FRACTION
+Z_FALL_SHIFT = 15
+"""P z in z's unit is ``(z blur) >> 15``, blur being P/2 in 2^-16."""
+TELL_BITS, TELL_SHIFT = 18, 16
+TOLD_BITS, TOLD_DROP = 26, 8
+"""What clicks say of the gain, and their sum: signed, saturate."""
+G_BITS, G_FRACTION = 17, 14
+"""Gain over that of the configuration: unsigned, 2^-14, G_LEAST to G_MOST."""
+G_LEAST, G_MOST = 1 << 11, (1 << G_BITS) - 1
+SQUARE_DROP = 12
+"""``(g g) >> 12``: 2^-16."""
+A_GAIN_BITS, A_GAIN_OFFSET = 4, 12
+"""Gain of ln g: 0 leaves it, n = 1 ... 15 moves it by ``2^-(12 + n)`` of what is told."""
+WORDS = 16
+"""Clocks from a turn's issue to the first issue that has the words of its g."""
+
 LEFT, RIGHT = 0, 1
 """Ports of clicks."""
 TURN, ACQUIRING, STARTING, IGNORED, TRACKING = range(5)

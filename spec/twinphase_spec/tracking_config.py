@@ -38,6 +38,10 @@ class ChannelConfig:
     """Evidence in 2^-9 nat at which there is no fringe, or 0."""
     dark: int = 0
     """Clocks without a click that lose the phase, or 0."""
+    a_gain: int = 0
+    """0, or the gains adapt in steps of 2^-(12 + a_gain)."""
+    k_follows: int = 0
+    """1: the slope's gain goes with the phase's."""
 
     def __post_init__(self) -> None:
         bits = {"d": t.D_BITS, "kappa": t.KAPPA_BITS, "p_min": t.P_BITS, "p_start": t.P_BITS, "p_lost": t.P_BITS}
@@ -45,6 +49,8 @@ class ChannelConfig:
         limits["v_start"] = (t.V_LEAST >> t.VISIBILITY_BITS, t.V_MOST >> t.VISIBILITY_BITS)
         limits["v_gain"] = (0, (1 << t.V_GAIN_BITS) - 1)
         limits |= {name: (0, (1 << t.EVIDENCE_BITS) - 1) for name in ("j_alarm", "w_alarm")}
+        limits["a_gain"] = (0, (1 << t.A_GAIN_BITS) - 1)
+        limits["k_follows"] = (0, 1)
         limits["dark"] = (0, (1 << t.QUIET_BITS) - 1)
         for name, (low, high) in limits.items():
             if not low <= getattr(self, name) <= high:
@@ -91,6 +97,10 @@ def visibility_word(visibility: float) -> int:
     return round(visibility * scale)
 
 
+FOLLOWS = 0.7
+"""kappa follows the gain where it is above 0.7 of the K/2 that slope noise alone would make it."""
+
+
 def alarm_nats(click_rate_hz: float) -> float:
     """``ln(86400 R)``: a log-likelihood ratio of n nat comes up once in e^n clicks by chance, at most (Wald 1947, ch. 3)."""
     return max(0.0, math.log(86400 * click_rate_hz))
@@ -106,6 +116,7 @@ def channel_config(
     information: float | None = None,
     v_gain: int = 0,
     detect: bool = False,
+    a_gain: int = 0,
 ) -> ChannelConfig:
     """Words for a walk D, a slope walk Q, all clicks R of both ports per second and the visibility V among them.
 
@@ -113,7 +124,8 @@ def channel_config(
     ``d = D + 2 P12``, ``kappa = P12/P11``, ``p_min = P11/4``, and after the cold start of N clicks in the time N/R
     ``p_start = 2/(N V^2) + d N/(3 R) + (S N/R)^2/4``, S the rms slope before any click. ``information``: F in rad^-2 per click, by
     default the four-phase mean ``1 - sqrt(1 - V^2)``. ``detect`` sets the alarms to one false one a day: `alarm_nats` for jump and
-    fringe, as many expected clicks for darkness (P(no click) = e^-n). ValueError where a gain cannot be represented.
+    fringe, as many expected clicks for darkness (P(no click) = e^-n). ``a_gain`` 1 lets the gains adapt: they settle within some hundred
+    time constants and cost 1 %. ValueError where a gain cannot be represented.
     """
     if not 0 < click_rate_hz < CLOCK_HZ:
         raise ValueError(
@@ -148,5 +160,7 @@ def channel_config(
         v_gain=v_gain,
         j_alarm=math.ceil(alarm * (1 << t.EVIDENCE_FRACTION)),
         w_alarm=math.ceil(alarm * (1 << t.EVIDENCE_FRACTION)),
+        a_gain=a_gain,
+        k_follows=int(a_gain > 0 and 2 * p12 > FOLLOWS * p11**2 * rate),
         dark=min(math.ceil(alarm / click_rate_hz * CLOCK_HZ), (1 << t.QUIET_BITS) - 1),
     )

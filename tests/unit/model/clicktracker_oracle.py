@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from math import floor, log2
 from typing import NamedTuple
 
-from twinphase_spec.tracking import ANGLE, FADE, JUMP, OUTPUT, RECIPROCAL, SINE, SQUARE, WRITE
+from twinphase_spec.tracking import ANGLE, FADE, JUMP, OUTPUT, RECIPROCAL, SINE, SQUARE, WORDS, WRITE
 from twinphase_spec.tracking_config import ChannelConfig
 
 TURN, ACQUIRING, STARTING, IGNORED, TRACKING = range(5)
@@ -74,15 +74,27 @@ class Channel:
     jump: int = 0
     lose: int = 0
     broke: int = 0
+    z: int = 0
+    sway: int = 0  # the page's w beside z
+    told: int = 0  # its a
+    g: int = 2**14
+    d_now: int = -1
+    kappa_now: int = -1
+    d_next: int = -1
+    kappa_next: int = -1
+    next_from: int = 0
 
     def __post_init__(self):
         self.v = self.v or self.config.v_start << 16
+        if self.d_now < 0:
+            self.d_now = self.d_next = self.config.d
+            self.kappa_now = self.kappa_next = self.config.kappa
 
     def ahead(self, y: int) -> int:
         return self.a + (((self.b >> 8) * y) >> 12)
 
     def give_up(self) -> None:
-        self.locked = self.n = self.c = self.s = self.b = self.p = self.j = self.w = 0
+        self.locked = self.n = self.c = self.s = self.b = self.p = self.j = self.w = self.z = self.sway = 0
         self.broke = 1
 
 
@@ -109,14 +121,14 @@ class Oracle:
             event = turning.pop(0) if turning else None
             old = self.under_way.pop(now - WRITE, None)
             if event:
-                self.issue(event)
+                self.issue(event, now)
                 self.under_way[now] = event
             if old:
                 self.write(old, now)
             now += 1
         return self.outputs
 
-    def issue(self, event: dict) -> None:
+    def issue(self, event: dict, now: int) -> None:
         entry, ch = event["entry"], self.channels[event["number"]]
         x, e = entry.t % 2**self.epoch, entry.t >> self.epoch
         if entry.channel is None:
@@ -127,8 +139,15 @@ class Oracle:
             passed = x - ch.last
             ch.quiet = 0
         ch.last = unsigned(16, x)
-        event["grow"] = grow = min((ch.config.d * unsigned(17, passed)) >> 12, 2**32 - 1)
+        if now >= ch.next_from:
+            ch.d_now, ch.kappa_now = ch.d_next, ch.kappa_next
+        event["grow"] = grow = min((ch.d_now * unsigned(17, passed)) >> 12, 2**32 - 1)
+        event["adv"] = (ch.sway * passed) >> 14 if ch.config.a_gain else 0
         if entry.channel is None:
+            ch.d_next = min((ch.config.d * ((ch.g * ch.g) >> 12)) >> 16, 2**34 - 1)
+            follows = ch.config.k_follows
+            ch.kappa_next = min((ch.config.kappa * ch.g) >> 14, 2**17 - 1) if follows else ch.config.kappa
+            ch.next_from = now + WORDS
             event["kind"] = TURN
             return
         y = unsigned(17, x + 2**self.epoch * ((e % 2) ^ ch.e0))
@@ -178,13 +197,19 @@ class Oracle:
         s = sat(18, -((across * rho) >> (20 - h)))
         bend = fits(18, (along + ((w * w) >> 15)) >> 1)
         c = sat(18, (bend * sigma) >> (23 - 2 * h))
-        kq = unsigned(34, ch.config.kappa * q)
+        kq = unsigned(34, ch.kappa_now * q)
         gain = fits(35, (q << 12) - ((kq * x) >> 16))
         z = fits(18, -cos if entry.port else cos)
         gr = sat(18, (z * rho) >> (26 - h))
         event["dA"] = (gain * s) >> 16
         event["dB"] = (kq * s) >> 12
         event["dp"] = grow - ((unsigned(34, q * q) * c) >> 17)
+        event["dz"] = event["dsway"] = event["da"] = 0
+        if ch.config.a_gain:
+            zr = sat(18, ch.z + event["adv"])
+            event["dz"] = sat(18, (event["dA"] >> 12) - ((zr * blur) >> 15))
+            event["dsway"] = (ch.kappa_now * event["dz"]) >> 14
+            event["da"] = sat(18, (s * zr) >> 16)
         along10 = unsigned(10, (along + 2**17) >> 8)
         event["dJ"], event["dW"] = fits(14, JUMP[along10]), fits(14, FADE[along10])
         event["dV"] = gr * 2 ** (15 - ch.config.v_gain) if ch.config.v_gain else 0
@@ -197,6 +222,12 @@ class Oracle:
             ch.a = signed(64, ch.a + (((ch.b >> 8) * 2**self.epoch) >> 12))
             ch.e0 = (entry.t >> self.epoch) % 2
             ch.p = min(ch.p + event["grow"], 2**32 - 1)
+            ch.z = sat(18, ch.z + event["adv"])
+            if ch.config.a_gain > 0:
+                aa = fits(18, ch.told >> 8)
+                ch.told -= 2**8 * aa
+                moved = ch.g + ((ch.g * aa + 2 ** (11 + ch.config.a_gain)) >> (12 + ch.config.a_gain))
+                ch.g = min(max(moved, 2**11), 2**17 - 1)
             if ch.p > ch.config.p_lost or event["silent"]:
                 ch.give_up()
         elif event["kind"] == STARTING:
@@ -212,6 +243,9 @@ class Oracle:
             ch.v = min(max(ch.v + event["dV"], 2**30), 65405 * 2**16)
             ch.j = min(max(ch.j + event["dJ"], 0), 2**16 - 1)
             ch.w = min(max(ch.w + event["dW"], 0), 2**16 - 1)
+            ch.z = sat(18, ch.z + event["adv"] + event["dz"])
+            ch.sway = sat(18, ch.sway + event["dsway"])
+            ch.told = sat(26, ch.told + event["da"])
             if ch.config.j_alarm > 0 and ch.j >= ch.config.j_alarm:
                 ch.jump, ch.j, ch.w = 1, 0, 0
             elif ch.config.w_alarm > 0 and ch.w >= ch.config.w_alarm:

@@ -38,6 +38,8 @@ configs = st.one_of(
         j_alarm=alarms,
         w_alarm=alarms,
         dark=st.sampled_from([0, 0, 1, 400, 3 * EPOCH, 2**24 - 1]),
+        a_gain=st.sampled_from([0, 1, 1, 2, 15]),
+        k_follows=st.integers(0, 1),
     ),
 )
 
@@ -61,9 +63,14 @@ def channels_of(draw: st.DrawFn, epoch: int) -> Channel:
     channel.quiet = draw(st.sampled_from([0, 1000, 2**24 - 2, 2**24 - 1]))
     channel.j, channel.w = draw(evidence), draw(evidence)
     channel.jump, channel.lose, channel.broke = (draw(st.integers(0, 1)) for _ in range(3))
+    if channel.config.a_gain:
+        channel.z, channel.sway = draw(sensitivities), draw(sensitivities)
+        channel.told = draw(st.one_of(st.integers(-(2**25), 2**25 - 1), st.sampled_from([-(2**25), 2**25 - 1])))
+        channel.g = draw(st.one_of(st.integers(t.G_LEAST, t.G_MOST), st.sampled_from([t.G_LEAST, t.G_MOST])))
     return channel
 
 
+sensitivities = st.one_of(st.integers(-(2**17), 2**17 - 1), st.sampled_from([0, -(2**17), 2**17 - 1]))
 evidence = st.one_of(st.integers(0, 2**16 - 1), st.sampled_from([0, 1, 2**16 - 1]))
 # Clicks follow within the pipeline, after it, or after epochs of silence.
 gaps = st.one_of(st.sampled_from([0, 0, 1, 1, 2, 31, 32, 33, 34]), st.integers(0, 400), st.integers(0, 3 * EPOCH))
@@ -72,6 +79,7 @@ clicks = st.lists(st.tuples(gaps, st.integers(0, 2), st.integers(0, 1), referenc
 
 
 FIELDS = ["a", "b", "p", "v", "e0", "locked", "n", "c", "s", "last", "quiet", "j", "w", "jump", "lose", "broke"]
+FIELDS += ["z", "sway", "told", "g", "d_now", "kappa_now", "d_next", "kappa_next", "next_from"]
 """Of a channel, in the order of the model's states."""
 
 

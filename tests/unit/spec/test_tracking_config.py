@@ -43,9 +43,7 @@ def test_words_are_the_steady_filter() -> None:
         config.p_lost,
         config.v_start,
         7,
-        0,
-        0,
-        0,
+        *[0] * 5,
     )
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from twinphase_spec import tracking as t
 from twinphase_spec.tracking_config import ChannelConfig
 
-from .clicktracker_kernel import OUTPUTS, STATES, V_START, V, play
+from .clicktracker_kernel import OUTPUTS, after_reset, play
 
 
 @dataclass(frozen=True)
@@ -55,11 +55,9 @@ def check_epoch_bits(epoch_bits: int) -> None:
 
 
 def reset(configs: Sequence[ChannelConfig]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """States after reset and configuration words of channels, shapes (channels, STATES) and (channels, 10)."""
+    """States after reset and configuration words of channels, shapes (channels, STATES) and (channels, words)."""
     words = np.array([config.words() for config in configs], dtype=np.int64)
-    rows = np.zeros((words.shape[0], STATES), dtype=np.int64)
-    rows[:, V] = words[:, V_START] << t.VISIBILITY_BITS
-    return rows, words
+    return after_reset(words), words
 
 
 def schedule(

@@ -12,11 +12,14 @@ from numpy.typing import NDArray
 from twinphase_spec import tracking as t
 from twinphase_spec.units import TURN_BITS
 
-A, B, P, V, EPOCH, LOCKED, N, C, S, LAST, QUIET, J, W, JUMP, LOSE, BROKE, STATES = range(17)
-"""State of a channel. EPOCH is A's epoch in full: only its lowest bit takes part, the rest is for who asks for the phase."""
-D, KAPPA, P_MIN, P_START, P_LOST, V_START, V_GAIN, J_ALARM, W_ALARM, DARK = range(10)
+A, B, P, V, EPOCH, LOCKED, N, C, S, LAST, QUIET, J, W, JUMP, LOSE, BROKE = range(16)
+Z, SWAY, TOLD, GAIN, D_NOW, KAPPA_NOW, D_NEXT, KAPPA_NEXT, NEXT_FROM, STATES = range(16, 26)
+"""State of a channel, SWAY for w, TOLD for a; the next words are in use from the issue NEXT_FROM on.
+
+EPOCH is A's epoch in full: only its lowest bit takes part, the rest is for who asks for the phase."""
+D, KAPPA, P_MIN, P_START, P_LOST, V_START, V_GAIN, J_ALARM, W_ALARM, DARK, A_GAIN, K_FOLLOWS = range(12)
 """Words of a channel's configuration."""
-ISSUE, CLOCK, KIND, SILENT, DA, DB, DP, DV, DJ, DW, UNDERWAY = range(11)
+ISSUE, CLOCK, KIND, SILENT, DA, DB, DP, DV, DJ, DW, ADV, DZ, DSWAY, DTOLD, UNDERWAY = range(15)
 """What an event carries from its issue to its write."""
 OUTPUTS = 7
 """Members of `Outputs`."""
@@ -37,6 +40,16 @@ HALF_TURN = 1 << (t.A_FRACTION - 1)
 EVIDENCE_MOST = (1 << t.EVIDENCE_BITS) - 1
 EVIDENCE_SHIFT = t.UNIT_FRACTION + 1 - t.EVIDENCE_INDEX_BITS
 QUIET_MOST = (1 << t.QUIET_BITS) - 1
+
+
+def after_reset(words: NDArray[np.int64]) -> NDArray[np.int64]:
+    """States of channels with these words, shape (channels, STATES)."""
+    rows = np.zeros((words.shape[0], STATES), dtype=np.int64)
+    rows[:, V] = words[:, V_START] << t.VISIBILITY_BITS
+    rows[:, GAIN] = 1 << t.G_FRACTION
+    rows[:, D_NOW] = rows[:, D_NEXT] = words[:, D]
+    rows[:, KAPPA_NOW] = rows[:, KAPPA_NEXT] = words[:, KAPPA]
+    return rows
 
 
 @numba.njit(cache=True)
@@ -76,7 +89,7 @@ def correct(
     score = saturate(-((across * rho) >> (t.SCORE_SHIFT - h)), t.SCORE_BITS)
     bend = (along + (w * w >> (2 * t.VISIBILITY_BITS - t.UNIT_FRACTION))) >> 1
     information = saturate((bend * sigma) >> (t.INFORMATION_SHIFT - 2 * h), t.INFORMATION_BITS)
-    sloped = config[KAPPA] * q
+    sloped = row[KAPPA_NOW] * q
     gain = (q << t.GAIN_Q_SHIFT) - (sloped * x >> t.GAIN_X_SHIFT)
 
     way[DA] = (gain * score) >> t.STEP_A_SHIFT
@@ -85,6 +98,12 @@ def correct(
     if config[V_GAIN]:
         gradient = saturate(((-cosine if port else cosine) * rho) >> (t.GRADIENT_SHIFT - h), t.GRADIENT_BITS)
         way[DV] = gradient << (t.V_GAIN_SHIFT - config[V_GAIN])
+    if config[A_GAIN]:
+        told = saturate(row[Z] + way[ADV], t.Z_BITS)
+        fall = told * ((t.BLUR_FACTOR * q) >> t.BLUR_SHIFT) >> t.Z_FALL_SHIFT
+        way[DZ] = saturate((way[DA] >> t.Z_SHIFT) - fall, t.Z_BITS)
+        way[DSWAY] = (row[KAPPA_NOW] * way[DZ]) >> t.W_STEP_SHIFT
+        way[DTOLD] = saturate((score * told) >> t.TELL_SHIFT, t.TELL_BITS)
     way[DJ], way[DW] = HALF_TURN_STEPS[below >> EVIDENCE_SHIFT], FADE_STEPS[below >> EVIDENCE_SHIFT]
 
 
@@ -95,6 +114,19 @@ def start_angle(c: int, s: int) -> int:
     if c < 0:
         angle = (1 << (TURN_BITS - 1)) - angle
     return -angle if s < 0 else angle
+
+
+@numba.njit(cache=True)
+def next_words(row: NDArray[np.int64], config: NDArray[np.int64], turn_issue: int) -> None:
+    """D and kappa by the gain as it is, for issues from WORDS clocks on."""
+    square = row[GAIN] * row[GAIN] >> t.SQUARE_DROP
+    # 34 by 22 bits: in two halves, to stay within 64 bits signed
+    low = (config[D] & 0xFFFF) * square
+    row[D_NEXT] = min((config[D] >> 16) * square + (low >> 16), (1 << t.D_BITS) - 1)
+    row[KAPPA_NEXT] = config[KAPPA]
+    if config[K_FOLLOWS]:
+        row[KAPPA_NEXT] = min(config[KAPPA] * row[GAIN] >> t.G_FRACTION, (1 << t.KAPPA_BITS) - 1)
+    row[NEXT_FROM] = turn_issue + t.WORDS
 
 
 @numba.njit(cache=True)
@@ -114,10 +146,15 @@ def issue(
     passed = (epoch_clocks if turn else x) - row[LAST]
     row[LAST] = x
     row[QUIET] = min(row[QUIET] + passed, QUIET_MOST) if turn else 0
-    grow = min((config[D] * passed) >> t.D_SHIFT, t.P_MAX)
+    if way[ISSUE] >= row[NEXT_FROM]:
+        row[D_NOW], row[KAPPA_NOW] = row[D_NEXT], row[KAPPA_NEXT]
+    grow = min((row[D_NOW] * passed) >> t.D_SHIFT, t.P_MAX)
     way[CLOCK] = clock
     way[SILENT:] = 0
+    if config[A_GAIN]:
+        way[ADV] = (row[SWAY] * passed) >> t.ADVANCE_SHIFT
     if turn:
+        next_words(row, config, way[ISSUE])
         way[KIND] = t.TURN
         way[DP] = grow
         way[SILENT] = config[DARK] > 0 and row[QUIET] > config[DARK]
@@ -148,6 +185,7 @@ def issue(
 def give_up(row: NDArray[np.int64]) -> None:
     """The phase is lost; the next click begins a cold start."""
     row[LOCKED] = row[N] = row[C] = row[S] = row[B] = row[P] = row[J] = row[W] = 0
+    row[Z] = row[SWAY] = 0
     row[BROKE] = 1
 
 
@@ -160,6 +198,9 @@ def _tracked(row: NDArray[np.int64], config: NDArray[np.int64], way: NDArray[np.
     row[V] = max(min(row[V] + way[DV], t.V_MOST), t.V_LEAST)
     row[J] = max(min(row[J] + way[DJ], EVIDENCE_MOST), 0)
     row[W] = max(min(row[W] + way[DW], EVIDENCE_MOST), 0)
+    row[Z] = saturate(row[Z] + way[ADV] + way[DZ], t.Z_BITS)
+    row[SWAY] = saturate(row[SWAY] + way[DSWAY], t.W_BITS)
+    row[TOLD] = saturate(row[TOLD] + way[DTOLD], t.TOLD_BITS)
     if config[J_ALARM] and row[J] >= config[J_ALARM]:
         row[JUMP] = 1
         row[J] = row[W] = 0
@@ -178,6 +219,13 @@ def write(row: NDArray[np.int64], config: NDArray[np.int64], epoch_bits: int, wa
         row[A] += (row[B] >> t.B_DROP) << epoch_bits >> t.B_SHIFT
         row[EPOCH] = way[CLOCK] >> epoch_bits
         row[P] = min(row[P] + way[DP], t.P_MAX)
+        row[Z] = saturate(row[Z] + way[ADV], t.Z_BITS)
+        if config[A_GAIN]:
+            tell = row[TOLD] >> t.TOLD_DROP
+            row[TOLD] -= tell << t.TOLD_DROP
+            shift = t.A_GAIN_OFFSET + config[A_GAIN]
+            row[GAIN] += (row[GAIN] * tell + (1 << (shift - 1))) >> shift
+            row[GAIN] = max(min(row[GAIN], t.G_MOST), t.G_LEAST)
         if row[P] > config[P_LOST] or way[SILENT]:
             give_up(row)
     elif kind == t.STARTING:
@@ -224,6 +272,7 @@ def play(
             written += 1
         if e < issues.size:
             channel = channels[e]
+            ways[e % RING, ISSUE] = issues[e]
             issue(
                 rows[channel],
                 configs[channel],

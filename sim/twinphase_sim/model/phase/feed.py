@@ -199,8 +199,7 @@ def feed(clicks: References, settings: FeedSettings, *, until_epoch: int) -> Fed
     s = settings
     last = max(until_epoch, int(clicks.clock[-1]) >> s.epoch_bits if clicks.clock.size else until_epoch)
     count = max(0, last + 1 - s.first_epoch)
-    rows = np.zeros((CHANNELS, kernel.STATES), dtype=np.int64)
-    rows[:, kernel.V] = s.words[:, kernel.V_START] << t.VISIBILITY_BITS
+    rows = kernel.after_reset(s.words)
     table = np.zeros((CHANNELS, count, node.MEMBERS), dtype=np.int64)
     released, tracked = np.zeros(count, dtype=np.int64), np.zeros(clicks.clock.size, dtype=np.bool_)
     applied = np.where(clicks.channel == node.R, clicks.applied, quantum_applied(clicks.applied, s.ratio))

@@ -28,7 +28,7 @@ LATENCY_S = t.OUTPUT / CLOCK_HZ
 OFFERED, WRITTEN, ISSUED, EPOCH, ROW = 0, 1, 2, 3, 4
 WAYS = ROW + model.STATES
 STATES = WAYS + model.RING * model.UNDERWAY
-E = model.DARK + 1
+E = model.K_FOLLOWS + 1
 """Place of the epoch bits in an estimator's constants, behind the words of its configuration."""
 RAD_PER_STEP = 2 * math.pi / TURN
 STEP_SHIFT = t.A_FRACTION - TURN_BITS
@@ -91,22 +91,27 @@ def fixed(
     v_gain: int = 0,
     visibility: float | None = None,
     detect: bool = False,
+    a_gain: int = 0,
+    wrong_walk: float = 1.0,
+    wrong_slope_noise: float = 1.0,
     epoch_bits: int = t.EPOCH_BITS,
 ) -> Estimator:
-    """The tracker configured for what ``scenario`` says; ``visibility``: configured in the place of the true one; ``detect``: alarms on.
+    """The tracker configured for what ``scenario`` says; ``visibility``: configured in the place of the true one; ``detect``: alarms on;
+    ``a_gain``: gains adapt; ``wrong_walk``, ``wrong_slope_noise``: factors of what it is told.
 
     ValueError where a gain cannot be represented, or epochs of 2^epoch_bits clocks.
     """
     clicktracker.check_epoch_bits(epoch_bits)
     config: ChannelConfig = channel_config(
-        diffusion_rad2_per_s=scenario.diffusion_rad2_per_s,
+        diffusion_rad2_per_s=scenario.diffusion_rad2_per_s * wrong_walk,
         click_rate_hz=scenario.click_rate_hz,
         visibility=scenario.mean_visibility if visibility is None else visibility,
-        slope_noise_rad2_per_s3=scenario.total_slope_noise,
+        slope_noise_rad2_per_s3=scenario.total_slope_noise * wrong_slope_noise,
         slope_rms_rad_per_s=slope_rms_rad_per_s,
         information=scenario.mean_rate() / scenario.click_rate_hz,
         v_gain=v_gain,
         detect=detect,
+        a_gain=a_gain,
     )
     rows, words = clicktracker.reset([config])
     state = np.zeros(STATES, dtype=np.int64)
