@@ -128,6 +128,8 @@ def _tracking() -> tuple[Register, ...]:
         (0x9, "W_ALARM", tracking.EVIDENCE_BITS, "evidence in 2^-9 nat for no fringe, 0: never"),
         (0xA, "DARK", tracking.QUIET_BITS, "clocks without a click that lose the phase, 0: never"),
         (0xB, "SMOOTH_STEP", smoothing.SMOOTH_STEP_BITS, "log2 of the turns from node to node of the smoother"),
+        (0xC, "A_GAIN", tracking.A_GAIN_BITS, "gains adapt in steps of 2^-(12 + n), 0: they stay"),
+        (0xD, "K_FOLLOWS", 1, "1: the slope's gain adapts with the phase's"),
     )
     return (
         _register(0x60, "PSI_SOURCE", 1, "psi of heralds: 0 of windows, 1 of the click tracker"),
