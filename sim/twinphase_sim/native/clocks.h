@@ -25,11 +25,11 @@ class Clocks {
 #undef FIND_TRIGGER
         root_->__VactTriggered[0] = 0;
         for (unsigned k = 0; k < clock; k++) all_ |= room_[k];
-        for (unsigned half = 0; half < 2; half++)
-            for (unsigned bits = 0; bits < HALF; bits++)
-                for (unsigned k = 0; k < HALF_BITS; k++)
-                    if (const unsigned room = half * HALF_BITS + k; bits >> k & 1 && room < ROOMS)
-                        triggers_[half][bits] |= room == CONTROL_ROOM ? all_ : room_[room + 1];
+        for (unsigned part = 0; part < PARTS; part++)
+            for (unsigned bits = 0; bits < 1 << PART_BITS; bits++)
+                for (unsigned k = 0; k < PART_BITS; k++)
+                    if (const unsigned room = part * PART_BITS + k; bits >> k & 1 && room < ROOMS)
+                        triggers_[part][bits] |= room == CONTROL_ROOM ? all_ : room_[room + 1];
     }
 
     // Edges for every room; for the timebase and one room more, the k-th from 1.
@@ -57,21 +57,23 @@ class Clocks {
     }
 
   private:
-    static constexpr unsigned HALF_BITS = 8, HALF = 1 << HALF_BITS;
-    static_assert(ROOMS <= 2 * HALF_BITS);
+    // Edges are looked up by the rooms that are awake, a few of them at a time.
+    static constexpr unsigned PART_BITS = 7, PARTS = 3;
+    static_assert(ROOMS <= PARTS * PART_BITS);
 
     uint64_t triggers() const {
+        uint64_t edges = 0;
 #ifdef NODE_ROOMS
-        return triggers_[0][root_->o_awake & (HALF - 1)] | triggers_[1][root_->o_awake >> HALF_BITS];
-#else
-        return 0;
+        for (unsigned part = 0; part < PARTS; part++)
+            edges |= triggers_[part][root_->o_awake >> part * PART_BITS & ((1 << PART_BITS) - 1)];
 #endif
+        return edges;
     }
 
     Model* model_;
     Root* root_;
     uint64_t room_[ROOMS + 1], all_ = 0;
-    uint64_t triggers_[2][HALF] = {};
+    uint64_t triggers_[PARTS][1 << PART_BITS] = {};
     uint64_t before_[3] = {};
 };
 

@@ -311,11 +311,13 @@ class Node {
         rested_ = target + JUMP_GAP;
     }
 
-    // Where a jump must end at the latest: LEAD before the next tick, window close or frame start; `now` within SETTLE after one.
+    // Where a jump must end at the latest: LEAD before the next tick, turn to an epoch, window close or frame start; `now` within SETTLE
+    // after one. Epochs have turns only while a frame runs or is going to.
     uint64_t wake_clock() {
         if (now_ < wake_) return wake_;
         if (now_ <= wake_ + LEAD + SETTLE && wake_) return now_;
-        constexpr uint64_t period = uint64_t(1) << TICK_BITS;
+        const unsigned epoch_bits = frame_.running ? registers_.epoch_bits() : TICK_BITS;
+        const uint64_t period = uint64_t(1) << std::min(epoch_bits, TICK_BITS);
         uint64_t event = (now_ + period - 1) & ~(period - 1);
         if (frame_.running) {
             if (now_ <= start_clock_) {
@@ -329,7 +331,7 @@ class Node {
         return wake_ > now_ ? wake_ : now_;
     }
 
-    // Follows the register writes that the node executes, for the anchor: the timebase obeys them within a few clocks.
+    // Follows the register writes that the node executes, for the anchor and the epochs: the node obeys them within a few clocks.
     void watch(const Packet& packet) {
         if (registers_.write(packet.words)) set_frame(registers_.frame());
     }

@@ -2,7 +2,8 @@
 
 Idle skipping. While the gateware says that only its timebase will change (``o_idle``), no word is on its way in or out
 and no input is due, the harness loads the timebase with the state that it will have at the next event: the next edge or
-rx packet, the next multiple of 2^13 clocks, the next window close, the frame's start, or the end of the run. The loaded
+rx packet, the next multiple of 2^13 clocks (2^E of shorter tracker epochs while a frame runs), the next window close, the
+frame's start, or the end of the run. The loaded
 anchor is computed in exact integers from the frame's registers, which the harness reads from the register writes that go
 in (a CONTROL write must be on its way at least 64 clocks before the clock START + LAG).
 

@@ -1,5 +1,6 @@
-// Shadow of a node's frame registers, kept from the request packets that go into it.
+// Shadow of a node's registers of the frame and of the tracker's epochs, kept from the request packets that go into it.
 #pragma once
+#include <algorithm>
 #include <array>
 #include <vector>
 
@@ -9,7 +10,7 @@ namespace twinphase {
 
 class Registers {
   public:
-    // Takes a packet as the node sees it. True if it was a write that concerns the frame and changed it.
+    // Takes a packet as the node sees it. True if it was a write that concerns the frame or the epochs and changed them.
     bool write(const std::vector<uint32_t>& words) {
         if (words.size() < HEADER_WORDS || (words[0] & 0xFF) != STREAM_REGISTER_REQUEST) return false;
         const uint32_t id = words[1], op = words[2] >> 16, length = words[2] & 0xFFFF, address = words[3], count = words[4];
@@ -21,8 +22,9 @@ class Registers {
         bool changed = false;
         for (uint32_t i = 0; i < count; i++) {
             const uint32_t offset = address + i - FRAME_FIRST;
-            if (offset >= values_.size() || values_[offset] == words[HEADER_WORDS + i]) continue;
-            values_[offset] = words[HEADER_WORDS + i];
+            uint32_t* const value = address + i == TRACK_EPOCH ? &epoch_bits_ : offset < values_.size() ? &values_[offset] : nullptr;
+            if (!value || *value == words[HEADER_WORDS + i]) continue;
+            *value = words[HEADER_WORDS + i];
             changed = true;
         }
         return changed;
@@ -34,11 +36,17 @@ class Registers {
                 get(WINDOWS_PER_DWINDOW) & mask(WINDOWS_PER_DWINDOW_BITS)};
     }
 
+    // log2 of the clocks of an epoch, as the node takes the register.
+    unsigned epoch_bits() const {
+        return std::clamp(unsigned(epoch_bits_ & mask(EPOCH_CHOICE_BITS)), EPOCH_LEAST, EPOCH_MOST);
+    }
+
   private:
     uint64_t get(unsigned address) const { return values_[address - FRAME_FIRST]; }
     uint64_t wide(unsigned address) const { return get(address) | get(address + 1) << 32; }
 
     std::array<uint32_t, FRAME_WORDS> values_ = FRAME_RESET;
+    uint32_t epoch_bits_ = EPOCH_RESET;
     bool executed_ = false;
     uint32_t last_id_ = 0;
 };

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from twinphase.errors import ExtraError
-from twinphase_spec import frame, packets, units
+from twinphase_spec import frame, packets, tracking, units
 from twinphase_spec.registers import CHANNELS, MAPS, NodeType, RegisterMap
 from twinphase_spec.symbols import CODE_BITS
 from twinphase_spec.tagger import TaggerOptions
@@ -111,6 +111,16 @@ def _frame_registers(registers: RegisterMap) -> tuple[dict[str, int], list[int]]
     return {"FRAME_FIRST": first, **{name: registers[name].address for name in names}}, reset
 
 
+def _epoch_constants(registers: RegisterMap) -> dict[str, int]:
+    """Where the length of the tracker's epochs is, whose turns a node with a tracker wakes for; nowhere in others."""
+    limits = {"EPOCH_LEAST": tracking.EPOCH_LEAST, "EPOCH_MOST": tracking.EPOCH_BITS}
+    name = "TRACK_EPOCH"
+    if not any(register.name == name for register in registers.registers):
+        return {name: 1 << 16, "EPOCH_CHOICE_BITS": 5, "EPOCH_RESET": tracking.EPOCH_BITS, **limits}
+    register = registers[name]
+    return {name: register.address, "EPOCH_CHOICE_BITS": register.width, "EPOCH_RESET": register.reset, **limits}
+
+
 def harness_header(kind: Kind, lanes: int, room_names: Sequence[str] = (), inputs: Inputs | None = None) -> str:
     """Text of ``node.h``: constants of the spec, the model's class and its parts that `clocks.h` needs.
 
@@ -145,6 +155,7 @@ def harness_header(kind: Kind, lanes: int, room_names: Sequence[str] = (), input
         "CODES_WORDS": -(-CODE_BITS * lanes // 32),
         "FRAME_WORDS": len(reset),
         **frame_constants,
+        **_epoch_constants(node_map(kind)),
     }
     return "\n".join(
         [
