@@ -26,9 +26,9 @@ class Evidence(data.Struct):
 
 
 class ClickEvidence(wiring.Component):
-    """Two sums of log-likelihood ratios per channel, each limited to 0 ... 2^16 - 1, with the index ``a = (along + 2^17) >> 8``::
+    """Two sums of log-likelihood ratios per channel, never below 0, with the index ``a = (along + 2^17) >> 8``::
 
-        tracking       J += JUMP[a],  W += FADE[a]
+        tracking       J = max(J + JUMP[a], 0),  W = max(W + FADE[a], 0)
                        if j_alarm > 0 and J >= j_alarm:  jump = 1, J = W = 0;  else if w_alarm > 0 and W >= w_alarm:  lose = 1, J = W = 0
         starting, reset, given up                        J = W = 0
         every event    finds jump and lose of the channel's event before; they are then 0 but for what it has found itself
@@ -52,7 +52,8 @@ class ClickEvidence(wiring.Component):
     o_jump, o_lose : Out(1), Out(1)
         What was pending when the event of T + 32 came.
 
-    Latency: `latency` = 3 clocks from index to write. Throughput: an event per clock. Overflow: J and W saturate.
+    Latency: `latency` = 3 clocks from index to write. Throughput: an event per clock. Overflow: the upper limit of J and W
+    never shows: above their alarm they become 0, and without an alarm nothing follows from them, so that they may wrap.
     Source: docs/tracking.md, at write; Page, Biometrika 41, 1954, 100.
     """
 
@@ -107,14 +108,12 @@ class ClickEvidence(wiring.Component):
         none = fresh.at(WRITE) | found.jump | found.fade | word.o_cleared
 
         def judged(name: str, before: Value, alarm: Value, part: slice) -> tuple[Value, Value]:
-            """Sum of the evidence within its limits, from 0 if there is none, and whether it has reached the alarm."""
+            """Sum of the evidence, from 0 if there is none, not below 0; and whether it has reached the alarm."""
             alarm = stages.given(f"{name}_alarm", first, alarm)
             on = stages.after(f"{name}_on", first + 1, lambda alarm, tracks: alarm.any() & tracks, alarm, tracks)
             step, alone, margin = self._step(stages, name, part, both, alarm, tracks)
             whole = before + step.at(WRITE)
-            under, over = whole[-1], whole[BITS]
-            # Below 0 both are set.
-            limited = (whole[:BITS] | over.replicate(BITS)) & ~under.replicate(BITS)
+            limited = whole[:BITS] & ~whole[-1].replicate(BITS)
             short = Mux(none, margin.at(WRITE)[-1], (before + margin.at(WRITE))[-1])
             return Mux(none, alone.at(WRITE), limited)[:BITS], on.at(WRITE) & ~short
 

@@ -1,7 +1,8 @@
 """The click tracker against its model: every output, bit for bit and in its clock, over random and adversarial events."""
 
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import cycle
 
 import numpy as np
 import pytest
@@ -129,6 +130,31 @@ def crowd_entries(rng: random.Random, channels: int, epochs: int, epoch_bits: in
                     reference = rng.choice([rng.getrandbits(16), rng.randrange(4) << 14])
                 entries.append(Entry(clock, channel=channel, port=port, reference=reference, idle=idle))
                 idle, clock = rng.choice([0] * 30 + [1, 31, 32, 33]), min(clock + 1, (epoch + 1) * length - 1)
+    return entries
+
+
+def brink_entries(channels: int, epochs: int, epoch_bits: int, gaps: tuple[int, ...]) -> list[Entry]:
+    """Turns that lose every channel for darkness, each just behind a click that speaks against the phase and ``gap`` clocks before
+    another one or two that are still under way: what the first has said must be forgotten. Before the next turn the channel starts anew."""
+    entries = [Entry(0, turn=True)]
+    for epoch, gap in zip(range(epochs), cycle(gaps), strict=False):
+        channel = epoch // len(gaps) % channels
+        for k in range(t.START_CLICKS):
+            # Half of them at half a turn: the phase is 0.
+            port, reference = k % 2, k % 2 << 15
+            entries.append(
+                Entry(
+                    (epoch << epoch_bits) + 9,
+                    channel=channel,
+                    port=port,
+                    reference=reference,
+                    idle=0 if k else t.WRITE + 8,
+                )
+            )
+        against = Entry((epoch << epoch_bits) + 9, channel=channel, port=1, idle=t.WRITE + 8)
+        entries += [against, Entry(epoch + 1 << epoch_bits, turn=True, idle=epoch % 2)]
+        again = replace(against, clock=epoch + 1 << epoch_bits, idle=gap)
+        entries += [again] * (1 + epoch % 2)
     return entries
 
 
@@ -308,6 +334,20 @@ def test_equals_model_where_alarms_crowd(channels, seed, bits):
     assert broken > 20
     assert losses > 2
     assert halves > 3
+
+
+@pytest.mark.parametrize(("channels", "bits"), [(1, 9), (2, 12)])
+def test_a_loss_forgets_the_evidence(channels, bits):
+    # An odd number, so that each gap comes with one click and with two.
+    gaps = 0, 1, 2, 3, 5
+    epochs = 2 * channels * len(gaps)
+    # One click says 2.9 nat for half a turn more, or 2.3 for no fringe: two reach an alarm.
+    words = config(dark=1, j_alarm=4 * NAT, w_alarm=0, p_lost=t.P_MAX), config(dark=1, w_alarm=4 * NAT, p_lost=t.P_MAX)
+    run = Run(list(words[:channels]), brink_entries(channels, epochs, bits, gaps), epoch_bits=bits)
+    play(channels, [run])
+    outputs = judge(run, channels)
+    tracking = column(outputs, "kind") == t.TRACKING
+    assert np.count_nonzero(tracking) == sum(2 + epoch % 2 for epoch in range(epochs))
 
 
 def test_slope_saturates():
