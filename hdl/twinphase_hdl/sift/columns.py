@@ -6,6 +6,14 @@ from amaranth.lib.wiring import In, Out
 
 BLOCK_BITS = 16384
 """Bits of one block RAM when a word of it is 1, 2 or 4 bits wide (ECP5 DP16KD)."""
+WIDE_BLOCK_BITS = 18432
+"""The same when a word is 9, 18 or 36 bits wide."""
+DEPTHS = {512, 1024, 2048, 4096, 8192, 16384}
+
+
+def column_bits(depth: int) -> int:
+    """Bits of a word that one block RAM of ``depth`` words holds."""
+    return (BLOCK_BITS if depth >= 4096 else WIDE_BLOCK_BITS) // depth
 
 
 class ColumnMemory(wiring.Component):
@@ -22,12 +30,12 @@ class ColumnMemory(wiring.Component):
 
     Latency: 1 clock. Throughput: one write and one read per clock; a read of the word being written gives the old one.
 
-    ``depth``: a power of two from 4096 to 16384. ValueError otherwise.
+    ``depth``: a power of two from 512 to 16384. ValueError otherwise.
     """
 
     def __init__(self, *, shape: ShapeLike, depth: int) -> None:
-        if depth not in (4096, 8192, 16384):
-            raise ValueError(f"ColumnMemory: depth is {depth}; allowed: 4096, 8192 or 16384")
+        if depth not in DEPTHS:
+            raise ValueError(f"ColumnMemory: depth is {depth}; allowed: {', '.join(map(str, sorted(DEPTHS)))}")
         self._depth = depth
         address_bits = (depth - 1).bit_length()
         super().__init__(
@@ -43,7 +51,7 @@ class ColumnMemory(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        width = BLOCK_BITS // self._depth
+        width = column_bits(self._depth)
         written, read_back = Value.cast(self.i_write_data), Value.cast(self.o_data)
         for low in range(0, len(written), width):
             bits = written[low : low + width]
