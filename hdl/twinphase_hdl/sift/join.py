@@ -8,6 +8,7 @@ from amaranth.lib.wiring import In, Out
 from twinphase_hdl.core.queue import Queue
 from twinphase_hdl.phase.tracker import DwindowPhase, WindowPhase
 from twinphase_hdl.sift.herald import RING_DWINDOW_BITS, RING_WINDOW_BITS, PendingHerald
+from twinphase_hdl.sift.waiting import WaitingHeralds
 from twinphase_hdl.types import record_words
 from twinphase_spec import frame, packets, units
 from twinphase_spec.packets import Stream
@@ -140,7 +141,7 @@ class PsiJoin(wiring.Component):
         age = Signal(RING_DWINDOW_BITS)
         closed = Signal()
         gone = Signal()
-        """It has waited so long that its age could have wrapped."""
+        """It has waited so long that its age could wrap."""
         m.d.comb += [
             age.eq(open_dwindow - head.dwindow),
             closed.eq(gone | ((age != 0) & ~age[-1])),
@@ -190,35 +191,22 @@ class PsiJoin(wiring.Component):
                     number.eq(number + 1),
                 ]
 
-        waiting = Signal(range(self._pending_heralds + 1))
-        one_less = (waiting == self._pending_heralds - 1) & self.i_valid
-        m.d.sync += self.o_full.eq(~head_moves & ((waiting == self._pending_heralds) | one_less))
-        with m.If(self.i_valid ^ head_moves):
-            m.d.sync += waiting.eq(waiting + Mux(self.i_valid, 1, -1))
-
-        # Ages are good for half their range. Of those that wait at every quarter of the range of d-windows, what is left at the
-        # next quarter is gone: the oldest heralds, so that it takes their number only.
-        old, old_before = Signal.like(waiting), Signal.like(waiting)
-        quarter = Signal()
-        """One has come; it waits for a clock in which no herald moves, and they move at most every other clock."""
-        with m.If(self.i_dwindow_valid & ~of_dwindow.dwindow[: RING_DWINDOW_BITS - 2].any()):
-            m.d.sync += quarter.eq(1)
-        with m.Elif(~head_moves):
-            m.d.sync += quarter.eq(0)
-        m.d.sync += gone.eq((old != 0) & ~((old == 1) & head_moves))
-        with m.If(head_moves):
-            with m.If(old != 0):
-                m.d.sync += old.eq(old - 1)
-            with m.If(old_before != 0):
-                m.d.sync += old_before.eq(old_before - 1)
-        with m.Elif(quarter):
-            m.d.sync += [old.eq(old_before), old_before.eq(waiting)]
+        # Ages are good for half their range: what has waited for a quarter of it is gone.
+        waiting = WaitingHeralds(most=self._pending_heralds)
+        m.submodules.waiting = ResetInserter(~self.i_run)(waiting)
+        m.d.comb += [
+            waiting.i_enters.eq(self.i_valid),
+            waiting.i_leaves.eq(head_moves),
+            waiting.i_quarter.eq(self.i_dwindow_valid & ~of_dwindow.dwindow[: RING_DWINDOW_BITS - 2].any()),
+            gone.eq(waiting.o_gone),
+            self.o_full.eq(waiting.o_full),
+        ]
 
         with m.If(~self.i_run):
             m.d.sync += [
                 v.eq(0)
                 for v in (
-                    *(waiting, self.o_full, enters, open_dwindow, flushing, quarter, old, old_before, gone),
+                    *(enters, open_dwindow, flushing),
                     *(head_valid, head_closed, fetched, summed, number),
                 )
             ]
