@@ -92,8 +92,8 @@ class SmoothPass(wiring.Component):
 
     @property
     def node_clocks(self) -> int:
-        """Clocks of node K: read, kept, its slope shifted, taken over."""
-        return 2 + MOST_SHIFT + 1
+        """Clocks of node K: read in two, kept, its slope shifted, taken over."""
+        return 3 + MOST_SHIFT + 1
 
     @property
     def step_clocks(self) -> int:
@@ -115,7 +115,8 @@ class SmoothPass(wiring.Component):
         """Clocks of a shift by a bit per clock: it moves in the first ones and rests in the others."""
         block, following = Signal(EPOCH_LOW_BITS), Signal(INDEX_BITS - BLOCK_BITS)
         """K, and b + 2, low bits."""
-        here = Signal()
+        here, node = Signal(), Signal(StoredNode, reset_less=True)
+        """The node as read: block RAM answers late in the clock."""
         phase, linked, shifted = Signal(STEP_BITS), Signal(), Signal(signed(SHIFTED_BITS))
         later_phase, later_step, later_linked = Signal(STEP_BITS), Signal(STEP), Signal()
         size = self.i_step[request.channel]
@@ -133,7 +134,7 @@ class SmoothPass(wiring.Component):
         m.d.sync += [
             *(self.o_interval_valid.eq(0), self.o_cover_valid.eq(0)),
             shift.eq(self.i_epoch_bits - tracking.EPOCH_LEAST + size),
-            here.eq(number < request.there),
+            *(node.eq(self.i_node), here.eq(number < request.there)),
         ]
 
         def ends(clocks: int):
@@ -159,12 +160,14 @@ class SmoothPass(wiring.Component):
                 with m.If(ends(COVER_SHIFT + MOST_SHIFT)):
                     m.next = "READ"
             with m.State("READ"):
+                m.next = "READ ON"
+            with m.State("READ ON"):
                 m.next = "KEEP"
             with m.State("KEEP"):
                 m.d.sync += [
-                    phase.eq(Mux(here, self.i_node.phase, 0)),
-                    linked.eq(here & self.i_node.linked),
-                    shifted.eq(self.i_node.slope),
+                    phase.eq(Mux(here, node.phase, 0)),
+                    linked.eq(here & node.linked),
+                    shifted.eq(node.slope),
                 ]
                 m.next = "SHIFT"
             with m.State("SHIFT"):
