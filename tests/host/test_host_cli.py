@@ -110,7 +110,22 @@ def test_labs(capsys):
     assert seed["length_km"] == 370
     assert seed["plob_per_slot"] == pytest.approx(1.4427 * 10 ** (-seed["loss_db"] / 10), rel=1e-3)
     assert seed["key_rate_per_slot"] > seed["plob_per_slot"]
+    assert (seed["psi_source"], seed["psi_source_reason"]) == ("clicks", None)
+    assert seed["psi_sigma_rad"] == pytest.approx(0.112, abs=0.005)
+    assert seed["psi_lag_s"] <= 0.01
     assert "seed-370km" in run(capsys, "labs")[1]
+
+
+def test_labs_says_why_psi_comes_from_windows(capsys, tmp_path):
+    lab = tmp_path / "dim.toml"
+    lab.write_text('base = "seed-370km"\nname = "dim"\n[clients.alice]\nreference_r = 0.001\n')
+    code, out, err = run(capsys, "labs", str(lab))
+    assert code == 0, err
+    assert "dim: psi from windows: phase tracking of psi_r by clicks:" in " ".join(out.split())
+    lab.write_text(lab.read_text() + '[tracking]\nsource = "clicks"\n')
+    code, out, err = run(capsys, "labs", str(lab))
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "allow no residual below" in err
 
 
 def test_devices_finds_a_node_on_its_default_port(capsys, monkeypatch):

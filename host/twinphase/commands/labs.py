@@ -57,5 +57,9 @@ def run(arguments: argparse.Namespace) -> int:
         view.add_column(label, width=width, justify="left" if label == "lab" else "right")
     for row in rows:
         view.add_row(*row)
-    Console().print(view)
+    console = Console()
+    console.print(view)
+    for lab in figures:
+        if lab["psi_source_reason"] is not None:
+            console.print(f"{lab['name']}: psi from windows: {lab['psi_source_reason']}")
     return 0

@@ -7,6 +7,7 @@ from typing import Any
 
 from twinphase_spec.frame import SlotClass
 from twinphase_spec.lab import Client, Lab
+from twinphase_spec.track_setup import track_setup
 
 from ..theory.keyrate import SnsSource, slice_error, sns_aopp
 from ..theory.plob import plob_bound
@@ -17,8 +18,13 @@ def lab_figures(lab: Lab) -> dict[str, Any]:
 
     ``signal_clicks_hz`` is the mean detected photon number of signal pulses (in the gate, dark counts included) times their
     rate, good where that number is small. ``key_rate_per_slot`` is the SNS-AOPP formula for the lossier arm without phase noise,
-    with the error of visibility and phase slice; None where the formula does not apply.
+    with the error of visibility and phase slice; None where the formula does not apply. ``psi_sigma_rad`` is the error expected of
+    smoothed psi. LabError for a lab that asks for tracking that it cannot have.
     """
+    setup = track_setup(lab)
+    channels = [channel for channel in setup.channels if channel is not None]
+    clicks = setup.source == "clicks"
+    sigma = math.sqrt(sum(channel.smoothed_mse_rad2 for channel in channels)) if clicks else None
     table = lab.frame.table()
     signal = signal_fraction(lab)
     arms = lab.fibre.transmittance("a"), lab.fibre.transmittance("b")
@@ -44,6 +50,10 @@ def lab_figures(lab: Lab) -> dict[str, Any]:
         "key_rate_per_slot": key_rate,
         "plob_per_slot": plob_bound(channel) if channel < 1 else None,
         "plob_per_slot_with_detectors": plob_bound(channel * efficiency) if channel * efficiency < 1 else None,
+        "psi_source": setup.source,
+        "psi_source_reason": setup.reason,
+        "psi_lag_s": setup.lag_s if setup.source == "clicks" else None,
+        "psi_sigma_rad": sigma,
         "assumed": list(lab.assumed),
     }
 
