@@ -100,6 +100,8 @@ TRACK_LOCKED = 1
 TRACK_BROKE = 2
 """Since the channel's last record the phase has not gone on: a start, a loss, a jump by half a turn."""
 TRACK_CHANNEL_SHIFT, TRACK_FLAGS_SHIFT = 24, 30
+TRACK_CLOCK_HIGH_BITS = 19
+"""Bits 32 to 50 of a TRACK record's clock count, lowest in its second word."""
 
 HEADER_DTYPE = np.dtype(
     [

@@ -21,7 +21,14 @@ from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter1d
 
 from twinphase_spec import tracking
-from twinphase_spec.packets import TRACK_BROKE, TRACK_CHANNEL_SHIFT, TRACK_FLAGS_SHIFT, TRACK_LOCKED, Stream
+from twinphase_spec.packets import (
+    TRACK_BROKE,
+    TRACK_CHANNEL_SHIFT,
+    TRACK_CLOCK_HIGH_BITS,
+    TRACK_FLAGS_SHIFT,
+    TRACK_LOCKED,
+    Stream,
+)
 from twinphase_spec.smoothing import CHANNELS
 from twinphase_spec.units import CLOCK_HZ, TICKS_PER_CLOCK
 
@@ -35,7 +42,6 @@ TURN_2_32 = 1 << 32
 RAD_PER_UNIT = 2 * np.pi / TURN_2_32
 SLOPE_RAD_PER_S = 2 * np.pi * 2.0**-42 * CLOCK_HZ
 VARIANCE_RAD2 = 2 * np.pi * 2.0**-tracking.P_FRACTION
-CLOCK_HIGH_BITS = 19
 
 
 class TrackTracer:
@@ -87,7 +93,7 @@ class TrackTracer:
         if not chosen.any():
             return
         records, high = records[chosen], high[chosen]
-        clock = (high & (1 << CLOCK_HIGH_BITS) - 1) << 32 | records["clock_low"]
+        clock = (high & (1 << TRACK_CLOCK_HIGH_BITS) - 1) << 32 | records["clock_low"]
         if self._last is None:
             self._origin_clock = int(clock[0])
             self._last = -1, int(clock[0]) - self._step_clocks

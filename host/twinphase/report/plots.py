@@ -78,7 +78,7 @@ def phase_residual(residual_rad: NDArray[np.float64], expected_rms_rad: float) -
     axes.hist(
         residual_rad,
         bins=np.linspace(-limit, limit, 81),
-        density=True,
+        density=bool(residual_rad.size),
         color=COLOURS["qL"],
         alpha=0.7,
         label="gateware",

@@ -47,6 +47,10 @@ class Summary:
     """SNS with AOPP, asymptotic, at the measured noise; may be negative; not a security proof."""
     plob_per_slot: float
     plob_per_slot_with_detectors: float
+    psi_source: str = "windows"
+    """Where the heralds' psi came from: clicks or windows."""
+    psi_estimates: list[dict[str, Any]] = field(default_factory=list)
+    """Each estimate of the same phase at the same heralds: name, error against the truth, bound, X events it would keep, their errors."""
     details: dict[str, Any] = field(default_factory=dict)
     """Further figures for the page; not part of the stable keys."""
 

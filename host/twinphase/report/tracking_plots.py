@@ -1,4 +1,4 @@
-"""Plots of how near phase estimators come to the physical optimum."""
+"""Plots of how near phase estimators come to the physical optimum, on a grid of scenarios and in a lab."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from .plots import COLOURS, GREY, _figure
 
@@ -36,4 +37,61 @@ def efficiencies(rows: list[dict[str, Any]]) -> Figure:
     axes.axhline(1, color=GREY, lw=0.8)
     axes.set(xlabel="bound (rad)", ylabel="bound / mean square error", ylim=(0, None))
     axes.legend(frameon=False, fontsize=8, loc="lower right")
+    return figure
+
+
+def residuals(errors: dict[str, NDArray[np.float64]], bounds_rad: dict[str, float]) -> Figure:
+    """Histograms of the errors (rad) of several estimates at the same heralds, each with the normal density of its bound, dashed."""
+    figure, axes = _figure(height=4.0)
+    largest = max((float(np.sqrt(np.mean(e**2))) for e in errors.values() if e.size), default=0.5)
+    limit = min(4 * largest, np.pi)
+    x = np.linspace(-limit, limit, 400)
+    for (name, error), colour in zip(errors.items(), COLOURS.values(), strict=False):
+        if not error.size:
+            continue
+        rms = float(np.sqrt(np.mean(error**2)))
+        axes.hist(
+            error,
+            bins=np.linspace(-limit, limit, 101),
+            density=True,
+            histtype="step",
+            color=colour,
+            label=f"{name}, rms {rms:.3f} rad (bound {bounds_rad[name]:.3f})",
+        )
+        if 0 < bounds_rad[name] < np.inf:
+            sigma = bounds_rad[name]
+            axes.plot(x, np.exp(-0.5 * (x / sigma) ** 2) / (sigma * np.sqrt(2 * np.pi)), color=colour, ls="--", lw=0.8)
+    axes.set(xlabel="psi_q minus truth at the heralds (rad)", ylabel="density")
+    if any(error.size for error in errors.values()):
+        axes.legend(frameon=False, fontsize=8)
+    return figure
+
+
+def error_rates(
+    names: list[str], qber: list[float], intervals: list[tuple[float, float]], by_phase: list[float], perfect: float
+) -> Figure:
+    """X-QBER that each estimate leads to, with its 95 % interval, beside that of a perfect phase plus what its error adds."""
+    figure, axes = _figure(height=3.4)
+    place = np.arange(len(names))
+    value, limits = np.array(qber), np.array(intervals).reshape(-1, 2).T
+    axes.errorbar(
+        place,
+        100 * value,
+        100 * np.maximum(np.abs(limits - value), 0),
+        fmt="o",
+        color=COLOURS["qL"],
+        label="measured, 95 %",
+    )
+    axes.plot(
+        place,
+        100 * (perfect + (1 - 2 * perfect) * np.array(by_phase)),
+        "_",
+        ms=24,
+        color=COLOURS["qR"],
+        label="of a perfect phase, with the error of this one",
+    )
+    axes.axhline(100 * perfect, color=GREY, ls="--", lw=0.8, label="of a perfect phase, measured")
+    axes.set_xticks(place, names)
+    axes.set(ylabel="X-QBER (%)", ylim=(0, None), xlim=(-0.5, len(names) - 0.5))
+    axes.legend(frameon=False, fontsize=8)
     return figure

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from twinphase_spec.lab import Lab, load_lab
+from twinphase_spec.lab_tracking import Tracking
 
 
 def small_lab() -> Lab:
-    """20 km arms of the loss of 185 km; blocks of 32 heralds; d-windows of two windows."""
+    """20 km arms of the loss of 185 km; blocks of 32 heralds; d-windows of two windows, or psi 0.13 ms after its herald."""
     lab = load_lab("seed-370km")
     fibre = lab.fibre
     return lab.model_copy(
@@ -20,6 +21,7 @@ def small_lab() -> Lab:
                 }
             ),
             "frame": lab.frame.model_copy(update={"windows_per_dwindow": 2}),
+            "tracking": Tracking(most_lag_s=2e-4),
             "protocol": lab.protocol.model_copy(update={"block_heralds": 32}),
         }
     )

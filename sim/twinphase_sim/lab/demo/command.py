@@ -74,15 +74,19 @@ def run_demo(
     from twinphase_sim.physics.expect import expectations
     from twinphase_sim.physics.link import Link
     from twinphase_spec.configure import check_delay, frame_config, symbol_config
+    from twinphase_spec.track_setup import track_setup
     from twinphase_spec.units import CLOCK_HZ, FRACTION_BITS, TICKS_PER_SECOND
 
     from ..process import LabProcess
     from ..virtual import client_key
     from .compare import compare, predict
-    from .figures import Run, cycles_of
-    from .receive import Receiver
+    from .figures import Run
+    from .receive import Receiver, cycles_of
 
     check_delay(lab, expectations(lab).heralds_per_second)
+    setup = track_setup(lab)
+    if setup.reason is not None:
+        console.print(f"psi from windows: {setup.reason}")
     compiler()  # a missing one is said here, not by the process of the lab
     recordings = out / "recording"
     try:
@@ -127,7 +131,7 @@ def run_demo(
         bars.advance(model_task)
         model = predict(lab, frame, symbols, clicks.times_ticks, clicks.channels, until_clock)
         bars.advance(model_task)
-        comparison = compare(received, model, frame, stop_ticks)
+        comparison = compare(received, model, frame, setup, stop_ticks)
         bars.advance(model_task)
         page_task = bars.add_task("figures and report", total=2)
         result = Run(lab, frame, link, clicks, received, stop_ticks)
@@ -161,6 +165,7 @@ def run_demo(
                         ),
                     ],
                 ),
+                "Estimates of psi at the heralds": table(ESTIMATE_COLUMNS, estimate_rows(summary)),
                 "Assumed values of this lab": table(("key",), [(key,) for key in lab.assumed]),
             },
             out,
@@ -168,6 +173,33 @@ def run_demo(
         bars.advance(page_task)
     console.print(f"done in {time.monotonic() - began_s:.1f} s, {np.sum(list(summary.clicks.values())):,} clicks")
     return summary, page
+
+
+ESTIMATE_COLUMNS = (
+    "estimate",
+    "heralds with it",
+    "rms error (rad)",
+    "bound (rad)",
+    "errors by the phase",
+    "X events kept",
+    "X-QBER",
+)
+
+
+def estimate_rows(summary: Any) -> list[tuple[object, ...]]:
+    """For the page, percentages as text."""
+    return [
+        (
+            estimate["name"],
+            f"{estimate['valid_fraction']:.2%}",
+            estimate["rms_rad"],
+            estimate["bound_rad"],
+            f"{estimate['phase_qber']:.2%}",
+            f"{estimate['x_kept']} of {estimate['x_events']} ({estimate['kept_fraction']:.1%})",
+            f"{estimate['x_qber']:.2%} ({estimate['x_qber_ci95'][0]:.2%} to {estimate['x_qber_ci95'][1]:.2%})",
+        )
+        for estimate in summary.psi_estimates
+    ]
 
 
 def print_summary(summary: Any, page: Path) -> None:
@@ -184,7 +216,18 @@ def print_summary(summary: Any, page: Path) -> None:
         ("words compared with the model", f"{summary.words_compared:,}, {summary.mismatches} mismatches"),
         ("unexplained losses", f"{summary.unexplained_losses}"),
         ("heralds", f"{summary.heralds_per_second:,.0f} /s (expected {summary.heralds_per_second_expected:,.0f})"),
-        ("psi_q rms", f"{summary.psi_rms_rad:.3f} rad (formula {summary.psi_rms_expected_rad:.3f})"),
+        (
+            f"psi_q rms, from {summary.psi_source}",
+            f"{summary.psi_rms_rad:.3f} rad (formula {summary.psi_rms_expected_rad:.3f})",
+        ),
+        *(
+            (
+                f"  by {estimate['name']}",
+                f"{estimate['rms_rad']:.3f} rad (bound {estimate['bound_rad']:.3f}), X-QBER {estimate['x_qber']:.2%} of "
+                f"{estimate['x_kept']}",
+            )
+            for estimate in summary.psi_estimates
+        ),
         (
             "X-QBER",
             f"{summary.x_qber:.2%} of {summary.x_events} (95 %: {low:.2%} to {high:.2%}; expected {summary.x_qber_expected:.2%})",

@@ -14,8 +14,11 @@ from twinphase_sim.model.sift.pair import SiftedPair, sift_pair
 from twinphase_spec.configure import server_registers, slice_width_turns
 from twinphase_spec.frame import FrameConfig
 from twinphase_spec.lab import Lab
-from twinphase_spec.packets import RECORD_WORDS, Stream
+from twinphase_spec.packets import RECORD_WORDS, TRACK_CLOCK_HIGH_BITS, Stream
+from twinphase_spec.smoothing import BLOCK
 from twinphase_spec.symbols import SymbolConfig
+from twinphase_spec.track_setup import TrackSetup
+from twinphase_spec.units import FRACTION_BITS
 
 from .receive import Received
 
@@ -57,7 +60,9 @@ def predict(
     return Model(server, pair)
 
 
-def compare(received: Mapping[str, Received], model: Model, frame: FrameConfig, stop_ticks: int) -> Comparison:
+def compare(
+    received: Mapping[str, Received], model: Model, frame: FrameConfig, setup: TrackSetup, stop_ticks: int
+) -> Comparison:
     """Received records against the model's, in order from the first.
 
     A stream may end early by what was still under way when the host stopped listening: everything that the node
@@ -66,7 +71,7 @@ def compare(received: Mapping[str, Received], model: Model, frame: FrameConfig, 
     """
     server = received["server"].records
     tags = model.server
-    herald_times, psi_ready = tags.herald_times_ticks, _psi_ready_ticks(tags, frame)
+    herald_times, psi_ready = tags.herald_times_ticks, _psi_ready_ticks(tags, frame, setup)
     pairs: list[tuple[str, Stream, NDArray[Any], NDArray[Any], int]] = [
         ("server", Stream.TAG, server[Stream.TAG], _tag_array(tags), _before(tags.tag_times_ticks, stop_ticks)),
         ("server", Stream.PHASE, server[Stream.PHASE], tags.phase, _closed(frame, tags.phase.size, stop_ticks, 1)),
@@ -76,6 +81,11 @@ def compare(received: Mapping[str, Received], model: Model, frame: FrameConfig, 
         ),
         ("server", Stream.HERALD, server[Stream.HERALD], tags.heralds, _before(herald_times, stop_ticks)),
         ("server", Stream.PSI, server[Stream.PSI], tags.psi, _before(psi_ready, stop_ticks)),
+        (
+            *("server", Stream.PSI_CAUSAL, server[Stream.PSI_CAUSAL], tags.psi_causal),
+            _before(herald_times, stop_ticks),
+        ),
+        ("server", Stream.TRACK, server[Stream.TRACK], tags.track, _before(_track_ticks(tags.track), stop_ticks)),
         ("alice", Stream.SIFTED, received["alice"].records[Stream.SIFTED], model.pair.alice, 0),
         ("bob", Stream.SIFTED, received["bob"].records[Stream.SIFTED], model.pair.bob, 0),
     ]
@@ -110,8 +120,17 @@ def _closed(frame: FrameConfig, count: int, stop_ticks: int, windows: int) -> in
     return sum(frame.close_clock((i + 1) * windows - 1) << 13 < stop_ticks for i in range(count))
 
 
-def _psi_ready_ticks(server: ServerRecords, frame: FrameConfig) -> NDArray[np.uint64]:
-    """When each herald's d-window closes."""
+def _track_ticks(records: NDArray[Any]) -> NDArray[np.uint64]:
+    """Times of TRACK records."""
+    high = records["clock_high_channel"].astype(np.uint64) & np.uint64((1 << TRACK_CLOCK_HIGH_BITS) - 1)
+    return (high << np.uint64(32) | records["clock_low"].astype(np.uint64)) << np.uint64(FRACTION_BITS)
+
+
+def _psi_ready_ticks(server: ServerRecords, frame: FrameConfig, setup: TrackSetup) -> NDArray[np.uint64]:
+    """When each herald's psi is there: its d-window closed, or its block of the slower channel smoothed."""
+    if setup.source == "clicks":
+        block_bits = np.uint64(max(setup.node_bits) + FRACTION_BITS + (BLOCK - 1).bit_length())
+        return ((server.herald_times_ticks >> block_bits) + np.uint64(2)) << block_bits
     length_ticks = frame.window_ticks * frame.windows_per_dwindow
-    since = server.herald_times_ticks - np.uint64(frame.start_clock << 13)
+    since = server.herald_times_ticks - np.uint64(frame.start_clock << FRACTION_BITS)
     return server.herald_times_ticks - since % np.uint64(length_ticks) + np.uint64(2 * length_ticks)

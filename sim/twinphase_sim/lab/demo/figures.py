@@ -29,6 +29,8 @@ from twinphase_spec.registers import CHANNELS
 from twinphase_spec.units import FRACTION_BITS, TICKS_PER_SECOND, TURN
 
 from .compare import Comparison
+from .estimates import track_figures
+from .judged import JudgedEstimates
 from .receive import Received
 
 PIPELINE_CLOCKS = 16
@@ -81,7 +83,11 @@ class Run:
         server = received["server"].records
         pulses, _ = herald_pulses(server[Stream.HERALD])
         self._pulse_ticks = self._middle(pulses.astype(np.int64))
+        self.truth_turns = self.link.phase_q(self._pulse_ticks) / (2 * np.pi)
         self.heralds = self._heralds(server[Stream.PSI])
+        self.estimates = JudgedEstimates(
+            lab, frame, server, received["alice"].records[Stream.SIFTED], pulses, self.truth_turns
+        )
         self.x = self._x_events(received["alice"].records[Stream.SIFTED])
 
     @property
@@ -130,6 +136,8 @@ class Run:
             key_rate_per_slot=self._rate_or_nan(qber, 0.0) if kept else math.nan,
             plob_per_slot=plob_bound(transmittance),
             plob_per_slot_with_detectors=plob_bound(transmittance * efficiency),
+            psi_source=self.estimates.setup.source,
+            psi_estimates=[figures.as_dict() for figures in self.estimates.figures],
             details={
                 "x_events_expected": expected.x_kept_per_second * self._sifted_seconds(),
                 "x_in_slice_fraction": kept / x.kept.size if x.kept.size else math.nan,
@@ -140,6 +148,7 @@ class Run:
                 "words": comparison.words,
                 "counters": {node: result.counters for node, result in self.received.items()},
                 "pairing": pairing,
+                "track": track_figures(self.received["server"].records[Stream.TRACK], self.estimates.setup),
             },
         )
 
@@ -181,8 +190,9 @@ class Run:
             ),
             "residual": (
                 plots.phase_residual(heralds.residual_rad, expected.psi_q_rms_rad),
-                "Error of psi_q over all heralds, against the estimator's formula: shot noise of both bands, motion in the window.",
+                "Error of psi_q over all heralds, against the estimator's formula: shot noise of both bands, and motion.",
             ),
+            **self.estimates.plots(),
             "qber": (self._qber_plot(), "X-QBER in equal parts of the run, exact 95 % intervals."),
             "rates": (
                 plots.click_rates(tags["time_ticks"] - self.start_ticks, tags["channel"], CHANNELS),
@@ -205,7 +215,7 @@ class Run:
     def _heralds(self, psi: NDArray[Any]) -> Heralds:
         valid = psi[psi["flags"] & (FLAG_R_VALID | FLAG_D_VALID) == FLAG_R_VALID | FLAG_D_VALID]
         ticks = self._pulse_ticks[valid["number"]]
-        return Heralds(ticks, valid["psi_turns"] / TURN, self.link.phase_q(ticks) / (2 * np.pi))
+        return Heralds(ticks, valid["psi_turns"] / TURN, self.truth_turns[valid["number"]])
 
     def _x_events(self, sifted: NDArray[Any]) -> XEvents:
         chosen = sifted[sifted["word"] & sns.SIFTED_X != 0]
@@ -285,11 +295,6 @@ class Run:
                 rows.append((middle / TICKS_PER_SECOND, wrong / trials, *clopper_pearson(wrong, trials)))
         seconds, qber, low, high = np.array(rows).T if rows else np.empty((4, 0))
         return plots.error_by_time(seconds, qber, low, high, self.expected.x_qber)
-
-
-def cycles_of(received: Mapping[str, Received]) -> int:
-    """Clocks that all nodes together went through."""
-    return sum(result.counters.get("clock", 0) for result in received.values())
 
 
 def _per_channel(channels: NDArray[np.uint8]) -> dict[str, int]:

@@ -28,6 +28,11 @@ class Received:
     counters: dict[str, int] = field(default_factory=dict)
 
 
+def cycles_of(received: Mapping[str, Received]) -> int:
+    """Clocks that all nodes together went through."""
+    return sum(result.counters.get("clock", 0) for result in received.values())
+
+
 class Receiver:
     """Receives and records the nodes ``urls`` (name -> URL) into ``folder/<name>`` until each has sent what it had at
     ``stop_ticks`` of lab time. ``progress`` gets the newest time of any node in ticks; ``stopped()`` ends it early.
