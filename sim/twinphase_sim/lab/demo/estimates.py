@@ -102,7 +102,7 @@ def bounds_rad(lab: Lab, setup: TrackSetup) -> dict[str, float]:
     r, d = (_motion(noise(lab)) for noise in (reference_noise, differential_noise))
     rates = reference_light(lab, "r").fisher_hz, reference_light(lab, "q").fisher_hz
     if min(rates) <= 0:
-        return dict.fromkeys((SMOOTHED, CAUSAL, WINDOWS), math.inf)
+        return {**dict.fromkeys((SMOOTHED, CAUSAL, WINDOWS), math.inf), PERFECT: 0.0}
     age_s = 1.5 * (1 << setup.epoch_bits) / CLOCK_HZ
     smoothed = math.sqrt(two_band_smoothed_mse(r, rates[0], d, rates[1]))
     causal = math.sqrt(two_band_causal_mse(r, rates[0], d, rates[1], age_s))
