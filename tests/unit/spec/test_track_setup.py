@@ -10,6 +10,9 @@ import numpy as np
 import pytest
 
 from twinphase_hdl.core.framer import Framer
+from twinphase_hdl.phase import feed
+from twinphase_hdl.phase.marks import PhaseMarks
+from twinphase_hdl.phase.nodes import PhaseNodes
 from twinphase_hdl.timetag.delayline import DelayLineFrontEnd
 from twinphase_hdl.timetag.tagger import Tagger
 from twinphase_sim.physics.expect import expectations
@@ -97,6 +100,9 @@ def test_the_visibility_is_the_likelihoods() -> None:
 def test_the_hold_covers_the_way_of_a_click() -> None:
     assert Tagger.latency == track_setup.MERGE_CLOCKS
     assert Framer().latency == track_setup.FRAMER_CLOCKS
+    assert PhaseMarks().latency + feed._QUEUED <= track_setup.MARK_CLOCKS
+    turn_to_node = feed.TrackerFeed().latency + tracking.OUTPUT + len(smoothing.CHANNELS) + PhaseNodes().latency
+    assert turn_to_node <= track_setup.NODE_CLOCKS
     slowest = DelayLineFrontEnd(channels=4, lanes=1, chains=2, taps=256)
     assert slowest.latency == track_setup.FRONTEND_CLOCKS
     lab = load_lab("seed-370km")
