@@ -34,6 +34,9 @@ class Tracking(Part):
     """Least number of TRACK records per second and channel."""
     most_lag_s: float = Field(default=MOST_LAG_S, gt=0, le=MOST_LAG_S)
     """Longest time that a herald may wait for its smoothed psi; psi_d's gain asks for about 4/K."""
+    adapt: bool = True
+    """The gains of psi_r follow what its clicks say of them, so that D and Q need not be right. Not those of the smoother, nor of psi_d,
+    whose few clicks say too little."""
     diffusion_r_rad2_per_s: Noise | None = None
     """D of psi_r; the same for the three below: of psi_d, and Q of both."""
     diffusion_d_rad2_per_s: Noise | None = None

@@ -38,6 +38,8 @@ NODE_STEPS_APART_BITS = 4
 MOST_GROUP_BITS = (1 << smoothing.SMOOTH_STEP_BITS) - 1
 V_GAIN = 8
 """The visibility follows with the time constant of some 25 000 clicks and a noise of 0.002."""
+A_GAIN = 1
+"""Adapting gains settle within some hundred time constants, 10 ms of psi_r; costs 0.3 % of the error where D and Q were right."""
 GAIN_UNIT_RAD2 = 2 * math.pi * 2.0**-tracking.Q_FRACTION
 LEAST_RAD2, MOST_RAD2 = 1.01 * LEAST_GAIN * GAIN_UNIT_RAD2, 0.99 * tracking.Q_MAX * GAIN_UNIT_RAD2
 UNKNOWN_RAD = math.pi / math.sqrt(3)
@@ -250,6 +252,7 @@ def _channel(
             information=light.information,
             v_gain=V_GAIN,
             detect=True,
+            a_gain=A_GAIN if band == "r" and lab.tracking.adapt else 0,
         )
         channel = ChannelSetup(
             noise=noise,
