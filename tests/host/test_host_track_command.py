@@ -112,3 +112,16 @@ def test_a_node_without_track_records_is_told_apart(capsys, tmp_path):
     code, out, err = run(capsys, "phase", tmp_path / "run", "--source", "clicks")
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert "no TRACK record in" in err
+
+    # as one that was made before there were such records
+    path = tmp_path / "run" / "recording.json"
+    metadata = json.loads(path.read_text())
+    for name in ("TRACK_EPOCH", "TRACK_EVERY"):
+        del metadata["registers"][name]
+    path.write_text(json.dumps(metadata))
+    code, out, err = run(capsys, "phase", tmp_path / "run", "--json")
+    assert code == 0, err
+    assert json.loads(out)["source"] == "windows"
+    code, out, err = run(capsys, "phase", tmp_path / "run", "--source", "clicks")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "does not hold TRACK_EPOCH" in err

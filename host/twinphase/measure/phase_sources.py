@@ -6,6 +6,7 @@ from typing import Literal
 
 from ..batch import Batch
 from ..device import Device
+from ..errors import DeviceError
 from .phase_analysis import PhaseAnalysis, analysis_of
 from .phase_trace import PhaseTracer, phase_tracer
 from .track_trace import TrackTracer, track_tracers
@@ -22,14 +23,19 @@ class PhaseSources:
     def __init__(self, device: Device, asked: Asked = "auto") -> None:
         self._asked = asked
         self._windows: PhaseTracer = phase_tracer(device)
-        self._tracks: tuple[TrackTracer, ...] = track_tracers(device)
+        self._tracks: tuple[TrackTracer, ...] = ()
+        try:
+            self._tracks = track_tracers(device)
+        except DeviceError:  # a recording from before there were TRACK records holds none of their registers
+            if asked == "clicks":
+                raise
 
     @property
     def source(self) -> str:
         """clicks or windows."""
         if self._asked != "auto":
             return self._asked
-        return "clicks" if self._tracks[0].locked else "windows"
+        return "clicks" if self._tracks and self._tracks[0].locked else "windows"
 
     def update(self, batch: Batch) -> None:
         """Take in a batch."""
@@ -51,5 +57,6 @@ class PhaseSources:
 
     def differential(self, seconds: float | None = None) -> PhaseAnalysis | None:
         """Of psi_d, not yet run; None where clicks do not tell it."""
-        tracer = self._tracks[1]
-        return analysis_of(tracer, seconds) if self.source == "clicks" and tracer.locked else None
+        if self.source != "clicks" or not self._tracks[1].locked:
+            return None
+        return analysis_of(self._tracks[1], seconds)
