@@ -42,6 +42,8 @@ MAX_TOP = (TABLE_ENTRIES - 1 << TURN_BITS) // ENTRIES_PER_TURN
 
 RING_LOG = 10
 RING_ENTRIES = 1 << RING_LOG
+RING_REACH = RING_ENTRIES - 4
+"""Groups that a click may lie back: the ring goes on while it is looked up."""
 DELAY_BITS = 16
 MAX_GROUP_LOG = 6
 
@@ -74,7 +76,7 @@ def check_group_log(group_log: int) -> int:
 
 def ring_clocks(group_log: int) -> int:
     """How far back, in clocks, the ring of applied phases always answers."""
-    return (RING_ENTRIES - 2) << check_group_log(group_log)
+    return (RING_REACH - 1) << check_group_log(group_log)
 
 
 def ratio_word(frequency_hz: float, target_hz: float) -> int:

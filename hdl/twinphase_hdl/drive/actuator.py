@@ -39,11 +39,15 @@ class Actuator(wiring.Component):
         Table words, as `DriveTable`.
     i_taken : In(1)
         Strobe: the driver takes o_code. A driver that always follows ties it to 1.
+    i_clock : In(51)
+        Clock count: steps and intervals go by it.
     o_code : Out(bits)
-    o_phase, o_acting : Out(16), Out(16)
-        A in 2^-16 turn: of o_code, and of the code taken last (from the clock after i_taken on).
+    o_position, o_acting : Out(17), Out(17)
+        x in 2^-16 turn, rounded: of o_code, and of the code taken last (from the clock after i_taken on).
     o_blank : Out(1)
-        With o_phase: what is measured meanwhile is not to be used.
+        With o_position: what is measured meanwhile is not to be used.
+    o_idle : Out(1)
+        Without a new word everything stays as it is, but for a driver that has not taken the last code.
     o_held, o_flyback, o_blanked, o_limited : Out(1)
         The target is lost; strobes to be counted: fly-backs, slots in blank, steps that the range's end has cut.
 
@@ -66,9 +70,11 @@ class Actuator(wiring.Component):
                 "i_data": In(actuator.WORD_BITS),
                 "i_taken": In(1),
                 "o_code": Out(bits),
-                "o_phase": Out(units.TURN_BITS),
-                "o_acting": Out(units.TURN_BITS),
+                "i_clock": In(units.CLOCK_BITS),
+                "o_position": Out(actuator.LIMIT_BITS),
+                "o_acting": Out(actuator.LIMIT_BITS),
                 "o_blank": Out(1),
+                "o_idle": Out(1),
                 **{f"o_{name}": Out(1) for name in ("held", "flyback", "blanked", "limited")},
             }
         )
@@ -92,6 +98,7 @@ class Actuator(wiring.Component):
             *(hold.i_coast.eq(settings.coast), endless.i_phase.eq(hold.o_phase), endless.i_lock.eq(settings.lock)),
             *(endless.i_slew.eq(settings.slew), endless.i_window.eq(settings.window)),
             *(endless.i_settle.eq(settings.settle), endless.i_slot.eq(self.i_slot)),
+            *(endless.i_clock.eq(self.i_clock), hold.i_clock.eq(self.i_clock)),
             *(table.i_position.eq(endless.o_position), table.i_step.eq(endless.o_step), table.i_bank.eq(settings.bank)),
             *(table.i_write.eq(self.i_write), table.i_address.eq(self.i_address), table.i_data.eq(self.i_data)),
             *(code.i_word.eq(table.o_word), code.i_dither.eq(settings.dither), code.i_taken.eq(self.i_taken)),
@@ -99,13 +106,23 @@ class Actuator(wiring.Component):
             *(self.o_blanked.eq(endless.o_blanked), self.o_limited.eq(endless.o_limited)),
         ]
         # What goes with the position moves once per step, so that two registers are enough for the table's time.
-        phase = endless.o_position[_ROUND:][: units.TURN_BITS] + endless.o_position[_ROUND - 1]
-        beside, looked_up = Signal(units.TURN_BITS + 1), Signal(units.TURN_BITS + 1)
+        rounded = (endless.o_position[_ROUND:] + endless.o_position[_ROUND - 1])[: actuator.LIMIT_BITS]
+        beside, looked_up = Signal(actuator.LIMIT_BITS + 1), Signal(actuator.LIMIT_BITS + 1)
         shown = delayed(m, endless.o_step, table.latency + code.latency - 1 - actuator.STEP_CLOCKS, "step")
         with m.If(endless.o_step):
-            m.d.sync += [beside.eq(Cat(phase[: units.TURN_BITS], endless.o_blank)), looked_up.eq(beside)]
+            m.d.sync += [beside.eq(Cat(rounded, endless.o_blank)), looked_up.eq(beside)]
         with m.If(shown):
-            m.d.sync += Cat(self.o_phase, self.o_blank).eq(looked_up)
+            m.d.sync += Cat(self.o_position, self.o_blank).eq(looked_up)
         with m.If(self.i_taken):
-            m.d.sync += self.o_acting.eq(self.o_phase)
+            m.d.sync += self.o_acting.eq(self.o_position)
+
+        # The last position takes so long to its code.
+        after = table.latency + code.latency + 2 * actuator.STEP_CLOCKS
+        rest = Signal(range(after + 1))
+        moving = ~(scale.o_idle & hold.o_idle & endless.o_idle) | self.i_valid | self.i_write | settings.dither
+        with m.If(moving):
+            m.d.sync += rest.eq(0)
+        with m.Elif(rest != after):
+            m.d.sync += rest.eq(rest + 1)
+        m.d.comb += self.o_idle.eq(~moving & (rest == after))
         return m

@@ -9,6 +9,7 @@ from twinphase_spec import actuator, units
 
 _COARSE = actuator.PHASE_BITS - units.TURN_BITS
 """Bits of a position below those of the window's limits."""
+_CLOCK_BITS = (actuator.STEP_CLOCKS - 1).bit_length()
 
 
 class EndlessDrive(wiring.Component):
@@ -35,6 +36,8 @@ class EndlessDrive(wiring.Component):
         Steps.
     i_slot : In(1)
         Strobe: a slot starts.
+    i_clock : In(2)
+        Clock count modulo STEP_CLOCKS.
     o_position : Out(33)
         2^-32 turn.
     o_step : Out(1)
@@ -43,8 +46,10 @@ class EndlessDrive(wiring.Component):
         The position has flown back and may not have settled. Changes with o_position.
     o_flyback, o_blanked, o_limited : Out(1)
         Strobes with o_step: a fly-back; one more slot in blank; the range's end has cut the step.
+    o_idle : Out(1)
+        As long as phase and lock stay, so does the position: its steps change nothing.
 
-    Steps take clocks 0 to 3 modulo 4 from reset; their result is there in clock 4. Latency: `latency` clocks from i_phase in the clock
+    Steps take clocks 0 to 3 modulo 4; their result is there in clock 4. Latency: `latency` clocks from i_phase in the clock
     before a step to o_position. The i_slot of a step are those of the clock before it and of its first three.
     Throughput: a step per STEP_CLOCKS clocks. Overflow: none; positions are modulo 2 turns, which a valid window does not reach.
     """
@@ -55,12 +60,14 @@ class EndlessDrive(wiring.Component):
     i_window: In(WindowLimits)
     i_settle: In(actuator.SETTLE_BITS)
     i_slot: In(1)
+    i_clock: In(_CLOCK_BITS)
     o_position: Out(actuator.POSITION_BITS, init=1 << actuator.PHASE_BITS)
     o_step: Out(1)
     o_blank: Out(1)
     o_flyback: Out(1)
     o_blanked: Out(1)
     o_limited: Out(1)
+    o_idle: Out(1)
 
     @property
     def latency(self) -> int:
@@ -70,7 +77,6 @@ class EndlessDrive(wiring.Component):
     def elaborate(self, platform) -> Module:
         m = Module()
         x = self.o_position
-        clock = Signal(range(actuator.STEP_CLOCKS))
         aim = Signal(actuator.PHASE_BITS)
         error, kept = Signal(signed(actuator.PHASE_BITS)), Signal(signed(actuator.PHASE_BITS))
         most, least = Signal(actuator.SLEW_BITS), Signal(signed(actuator.PHASE_BITS))
@@ -79,8 +85,7 @@ class EndlessDrive(wiring.Component):
         deciding = Signal()
         # Of these, only what stands there in the clock of its turn counts: error, then over and under, then y.
         m.d.sync += [
-            clock.eq(clock + 1),
-            deciding.eq(clock == actuator.STEP_CLOCKS - 2),
+            deciding.eq(self.i_clock == actuator.STEP_CLOCKS - 2),
             aim.eq(self.i_phase - Cat(C(0, _COARSE), self.i_lock)),
             error.eq(aim - x[: actuator.PHASE_BITS]),
             *(kept.eq(error), over.eq(error > most), under.eq(error < least)),
@@ -96,6 +101,15 @@ class EndlessDrive(wiring.Component):
             below.eq(coarse < self.i_window.low),
             beyond.eq(coarse > self.i_window.top),
         ]
+        # Twice the clocks of a step with nothing to do: none of its registers is on its way.
+        still = Signal(range(2 * actuator.STEP_CLOCKS + 1))
+        at_rest = (aim == (self.i_phase - Cat(C(0, _COARSE), self.i_lock))[: actuator.PHASE_BITS]) & (error == 0)
+        m.d.comb += self.o_idle.eq(still == 2 * actuator.STEP_CLOCKS)
+        with m.If(~at_rest | self.o_blank | above | below | (aim != x[: actuator.PHASE_BITS])):
+            m.d.sync += still.eq(0)
+        with m.Elif(~self.o_idle):
+            m.d.sync += still.eq(still + 1)
+
         slot, left = Signal(), Signal(actuator.SETTLE_BITS)
         settled = Signal()
         flies = slot & (~self.o_blank | settled) & (above | below)

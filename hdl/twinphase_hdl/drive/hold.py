@@ -1,10 +1,13 @@
 """The target phase between words and without them: kept, or going on with the last slope."""
 
-from amaranth.hdl import Module, Signal, signed
+from amaranth.hdl import Cat, Module, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from twinphase_spec import actuator
+
+_LOOK_AHEAD = 8
+"""Clocks at the end of an interval in which it is awake."""
 
 
 class TargetHold(wiring.Component):
@@ -24,10 +27,14 @@ class TargetHold(wiring.Component):
         2^-32 turn. A word that is not locked begins the hold, a locked one ends it.
     i_coast : In(1)
         0: in hold the phase stays where it is.
+    i_clock : In(s)
+        Clock count modulo 2^s.
     o_phase : Out(32)
         2^-32 turn.
     o_held : Out(1)
         The last word was not locked, or there was none.
+    o_idle : Out(1)
+        Nothing coasts, no interval ends and no word has just come.
 
     Latency: `latency` clocks from i_valid to o_phase. Throughput: one word per clock.
     Overflow: phases wrap; a slope of half a turn or more per interval (3815 turns/s for s = 14) is taken for one of less.
@@ -41,8 +48,10 @@ class TargetHold(wiring.Component):
                 "i_locked": In(1),
                 "i_valid": In(1),
                 "i_coast": In(1),
+                "i_clock": In(self._slope_log),
                 "o_phase": Out(actuator.PHASE_BITS),
                 "o_held": Out(1, init=1),
+                "o_idle": Out(1),
             }
         )
 
@@ -56,10 +65,14 @@ class TargetHold(wiring.Component):
         phase, mark = Signal(actuator.PHASE_BITS), Signal(actuator.PHASE_BITS)
         slope = Signal(signed(actuator.PHASE_BITS))
         coasted = Signal(actuator.PHASE_BITS + self._slope_log)
-        clock, last = Signal(self._slope_log), Signal()
+        last = Signal()
         clean = Signal()  # locked since the mark
 
-        m.d.sync += [clock.eq(clock + 1), last.eq(clock == (1 << self._slope_log) - 2)]
+        m.d.sync += last.eq(self.i_clock == (1 << self._slope_log) - 2)
+        came = Signal(self.latency)
+        m.d.sync += came.eq(Cat(self.i_valid, came))
+        ends = self.i_clock[_LOOK_AHEAD.bit_length() - 1 :].all()
+        m.d.comb += self.o_idle.eq(~(self.i_valid | came.any() | ends | last | (self.o_held & self.i_coast)))
         m.d.sync += self.o_phase.eq(phase + coasted[self._slope_log :])
         with m.If(self.o_held & self.i_coast):
             m.d.sync += coasted.eq(coasted + slope)

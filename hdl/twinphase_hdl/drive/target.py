@@ -27,6 +27,8 @@ class TargetScale(wiring.Component):
         C, taken with the word.
     o_phase, o_locked, o_valid : Out(32), Out(1), Out(1)
         Fraction of a turn in 2^-32, for one clock.
+    o_idle : Out(1)
+        No word is there or on its way.
 
     Latency: `latency` clocks for a word that need not wait, up to `SCALE_PERIOD` - 1 more. Throughput: every word at one per
     SCALE_PERIOD clocks; of more, the newest. Overflow: none; phases wrap.
@@ -38,6 +40,7 @@ class TargetScale(wiring.Component):
     o_phase: Out(actuator.PHASE_BITS)
     o_locked: Out(1)
     o_valid: Out(1)
+    o_idle: Out(1)
 
     @property
     def latency(self) -> int:
@@ -93,4 +96,7 @@ class TargetScale(wiring.Component):
             self.o_phase.eq(Cat(middle, total[:_HALF]) + own_base),
             self.o_locked.eq(own_locked),
         ]
+        under_way = Signal(self.latency)
+        m.d.sync += under_way.eq(Cat(self.i_valid | waits | ~free, under_way))
+        m.d.comb += self.o_idle.eq(~(self.i_valid | waits | ~free | under_way.any() | self.o_valid))
         return m

@@ -12,7 +12,12 @@ TURN = 1 << 32
 
 
 def play(component, inputs: Mapping, outputs: Sequence[str], clocks: int) -> dict[str, np.ndarray]:
-    """Drives ``inputs`` (name with dots: values by clock, or one for all) from reset; outputs by clock, before each clock edge."""
+    """Drives ``inputs`` (name with dots: values by clock, or one for all) from reset; outputs by clock, before each clock edge.
+
+    An ``i_clock`` that is not given counts from 0.
+    """
+    if "i_clock" in component.signature.members and "i_clock" not in inputs:
+        inputs = {**inputs, "i_clock": np.arange(clocks) % (1 << len(component.i_clock))}
 
     def port(name):
         value = component

@@ -119,10 +119,10 @@ def test_actuator_equals_model(seed: int, hostile: bool, bits: int) -> None:
     for bank in (0, 1):
         for name, value in writes(banks[bank], bank, bank * TABLE_ENTRIES, clocks).items():
             drive[name] = drive.get(name, 0) | value
-    names = ["code", "phase", "acting", "blank", "held", "flyback", "blanked", "limited"]
+    names = ["code", "position", "acting", "blank", "held", "flyback", "blanked", "limited"]
     seen = play(Actuator(bits=bits, slope_log=6), drive, [f"o_{name}" for name in names], clocks)
     expected = actuate(words, values, slot, taken & running, banks, bits=bits, slope_log=6)
-    for name in ("phase", "acting", "blank", "held"):
+    for name in ("position", "acting", "blank", "held"):
         np.testing.assert_array_equal(seen[f"o_{name}"], getattr(expected, name), name)
     for name in ("flyback", "blanked", "limited"):
         np.testing.assert_array_equal(seen[f"o_{name}"], getattr(expected.positions, name), name)
@@ -145,14 +145,14 @@ def test_actuator_latency() -> None:
             "i_valid": np.arange(clocks) == at,
             "i_taken": 1,
         }
-        seen = play(dut, drive, ["o_code", "o_phase", "o_acting"], clocks)
+        seen = play(dut, drive, ["o_code", "o_position", "o_acting"], clocks)
         new = 640 << 6  # a quarter of a turn above one turn: entry 640
         when = np.flatnonzero(seen["o_code"] == new)
         # A step takes the aim of the clock before a clock 0 modulo 4: scaled and held, 14 clocks behind the word.
         wait = (STEP_CLOCKS - 1 - (at + 14)) % STEP_CLOCKS
         assert when[0] == at + dut.latency + wait
-        assert np.flatnonzero(seen["o_phase"] == 1 << 14)[0] == when[0]
-        assert np.flatnonzero(seen["o_acting"] == 1 << 14)[0] == when[0] + 1
+        assert np.flatnonzero(seen["o_position"] == 5 << 14)[0] == when[0]
+        assert np.flatnonzero(seen["o_acting"] == 5 << 14)[0] == when[0] + 1
 
 
 def test_configuration() -> None:

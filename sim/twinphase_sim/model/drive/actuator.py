@@ -11,7 +11,7 @@ from twinphase_sim.model.drive.endless import Positions, endless
 from twinphase_sim.model.drive.hold import hold
 from twinphase_sim.model.drive.table import codes, look_up
 from twinphase_sim.model.drive.target import TargetWords, scale_targets
-from twinphase_spec.actuator import DEFAULT_SLOPE_LOG, PHASE_BITS
+from twinphase_spec.actuator import DEFAULT_SLOPE_LOG, LIMIT_BITS, PHASE_BITS
 from twinphase_spec.units import TURN_BITS
 
 TABLE_CLOCKS = 6
@@ -24,7 +24,8 @@ class Driven:
     """Outputs by clock."""
 
     code: NDArray[np.int64]
-    phase: NDArray[np.int64]
+    position: NDArray[np.int64]
+    """x in 2^-16 turn, 17 bits."""
     acting: NDArray[np.int64]
     blank: NDArray[np.bool_]
     held: NDArray[np.bool_]
@@ -64,14 +65,14 @@ def actuate(
     code = codes(word, settings["dither"].astype(np.bool_), taken, bits=bits)
 
     later = TABLE_CLOCKS + CODE_CLOCKS
-    rounded = (positions.position + (1 << (_ROUND - 1)) >> _ROUND) & ((1 << TURN_BITS) - 1)
+    rounded = (positions.position + (1 << (_ROUND - 1)) >> _ROUND) & ((1 << LIMIT_BITS) - 1)
     begun = np.cumsum(positions.step) > 0
     shown = delayed(np.where(begun, rounded, 0), later)
     taken_before = delayed(np.where(taken, np.arange(1, taken.size + 1), 0), 1)
     last = np.maximum.accumulate(taken_before) - 1
     return Driven(
         code=code,
-        phase=shown,
+        position=shown,
         acting=np.where(last >= 0, shown[np.maximum(last, 0)], 0),
         blank=delayed(positions.blank, later),
         held=held,

@@ -1,53 +1,37 @@
-"""Residual and total phase of clicks. Source: "Applied phase" of docs/actuator.md."""
+"""Where the actuator was at the light of clicks. Source: "Applied phase" of docs/actuator.md."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from twinphase_spec.actuator import RING_ENTRIES, check_group_log
-from twinphase_spec.units import TURN_BITS
+from twinphase_spec.actuator import RING_REACH, check_group_log
 
 
-@dataclass(frozen=True)
-class ClickPhases:
-    """One element per click."""
-
-    applied: NDArray[np.int64]
-    total: NDArray[np.int64]
-    blank: NDArray[np.bool_]
-    known: NDArray[np.bool_]
-
-
-def click_phases(
-    phase: NDArray[np.int64],
+def applied_positions(
+    position: NDArray[np.int64],
     blank: NDArray[np.bool_],
     *,
     first_clock: int,
     looked_up: NDArray[np.int64],
     time: NDArray[np.int64],
-    residual: NDArray[np.int64],
     delay: int,
     group_log: int = 3,
-) -> ClickPhases:
-    """``phase`` and ``blank`` by clock count from ``first_clock`` on, the first after a restart; clicks are looked up in clock
-    count ``looked_up``."""
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """(x, blank) of clicks that come in clock count ``looked_up``; ``position`` and ``blank`` by clock count from ``first_clock`` on.
+
+    Before ``first_clock`` both count as in it.
+    """
     g = check_group_log(group_log)
     acted = (time - delay) >> g
     age = (looked_up >> g) - acted
+    known = (age >= 1) & (age <= RING_REACH)
     first_group = -(-first_clock >> g)
-    whole = (looked_up >> g) - first_group
-    known = (age >= 1) & (age <= np.minimum(whole, RING_ENTRIES - 1))
-
-    groups = np.arange(first_group, (first_clock + phase.size) >> g)
+    groups = np.arange(first_group, (first_clock + position.size) >> g)
     within = (groups[:, None] << g) + np.arange(1 << g) - first_clock
     place = np.where(known, acted - first_group, 0)
-    applied = np.where(known, phase[within[:, -1]][place], 0)
-    return ClickPhases(
-        applied=applied,
-        total=(residual + applied) & ((1 << TURN_BITS) - 1),
-        blank=np.where(known, blank[within].any(axis=1)[place], True),
-        known=known,
-    )
+    inside = place >= 0
+    place = np.maximum(place, 0)
+    x = np.where(inside, position[within[:, -1]][place], position[0])
+    blanked = np.where(inside, blank[within].any(axis=1)[place], blank[0])
+    return np.where(known, x, 0), np.where(known, blanked, True)
