@@ -18,6 +18,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
@@ -36,7 +37,17 @@ VERILATOR_FLAGS = (
 CXX_FLAGS = ("-O3", "-march=native", "-std=c++20", "-fPIC", "-DVL_TIME_CONTEXT", "-fno-plt", "-w")
 LINK_FLAGS = ("-shared", "-pthread", "-Wl,-Bsymbolic")
 SOURCES = Path(__file__).parent
-HARNESS_FILES = ("harness.cpp", "anchor.h", "clocks.h", "registers.h")
+
+
+@dataclass(frozen=True)
+class Source:
+    """The C++ that drives a model: a file of this folder and the headers that it includes."""
+
+    file: str = "harness.cpp"
+    headers: tuple[str, ...] = ()
+
+
+NODE_HARNESS = Source("harness.cpp", ("anchor.h", "clocks.h", "light.h", "registers.h"))
 
 
 class ToolchainError(TwinphaseError):
@@ -134,15 +145,17 @@ def progress_bars(visible: bool) -> Iterator[Callable[[str], Step]]:
         yield bar
 
 
-def library(verilog: str, header: str, *, step: Step, cache: Path | None = None) -> ctypes.CDLL:
-    """The compiled library of one node, from the cache or compiled now.
+def library(
+    verilog: str, header: str, *, step: Step, cache: Path | None = None, source: Source = NODE_HARNESS
+) -> ctypes.CDLL:
+    """The compiled library of one model and the C++ that drives it, from the cache or compiled now.
 
-    ``header`` is the text of the harness's ``node.h``. Raises ToolchainError.
+    ``header`` is the text of what is included before ``source``. Raises ToolchainError.
     """
     folder = cache if cache is not None else cache_folder()
     compiler_path, compiler_version = compiler()
     root, verilator_version = verilator()
-    harness = "".join((SOURCES / name).read_text() for name in HARNESS_FILES)
+    harness = "".join((SOURCES / name).read_text() for name in (source.file, *source.headers))
     flags = " ".join((*VERILATOR_FLAGS, *CXX_FLAGS, *LINK_FLAGS))
     key = content_hash(verilog, header, harness, flags, compiler_version, verilator_version, cpu())
     path = folder / f"{key}.so"
@@ -151,7 +164,7 @@ def library(verilog: str, header: str, *, step: Step, cache: Path | None = None)
             folder.mkdir(parents=True, exist_ok=True)
             with locked(folder / f"{key}.lock"):
                 if not path.exists():
-                    _compile(verilog, header, path, compiler_path, root, step)
+                    _compile(verilog, header, path, compiler_path, root, step, source.file)
         return ctypes.CDLL(str(path))
     except OSError as error:
         raise ToolchainError(
@@ -159,7 +172,7 @@ def library(verilog: str, header: str, *, step: Step, cache: Path | None = None)
         ) from error
 
 
-def _compile(verilog: str, header: str, path: Path, cxx: str, root: Path, step: Step) -> None:
+def _compile(verilog: str, header: str, path: Path, cxx: str, root: Path, step: Step, driver: str) -> None:
     for left in path.parent.glob(f"{path.stem}?*"):  # by a process that was killed; the lock says that none is at it
         if left.is_dir():
             shutil.rmtree(left, ignore_errors=True)
@@ -175,7 +188,7 @@ def _compile(verilog: str, header: str, path: Path, cxx: str, root: Path, step: 
         )
         include = root / "include"
         sources = [*sorted(work.glob(f"{PREFIX}*.cpp")), include / "verilated.cpp", include / "verilated_threads.cpp"]
-        sources.append(SOURCES / "harness.cpp")
+        sources.append(SOURCES / driver)
         # The biggest first, so that it does not run alone at the end.
         sources.sort(key=lambda source: -source.stat().st_size)
         flags = [*CXX_FLAGS, f"-I{work}", f"-I{include}", f"-I{include / 'vltstd'}", f"-I{SOURCES}"]
@@ -184,7 +197,7 @@ def _compile(verilog: str, header: str, path: Path, cxx: str, root: Path, step: 
             target = work / f"{source.stem}.o"
             # What runs once (set-up) or hardly ever (Verilator's own files) is compiled quickly.
             slow = ["-O0"] if source.stem.endswith("Slow") else ["-O1"] if source.parent == include else []
-            wanted = ["-include", str(work / "node.h")] if source.name == "harness.cpp" else []
+            wanted = ["-include", str(work / "node.h")] if source.name == driver else []
             _run([cxx, *flags, *slow, *wanted, "-c", str(source), "-o", str(target)], "g++")
             step("g++", 0.6 / len(sources))
             return str(target)

@@ -11,7 +11,7 @@ a slip is an outlier of its batch and widens the interval as it should.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -169,6 +169,18 @@ def batch_interval(means: NDArray[np.float64]) -> tuple[float, float, float]:
     return mean, mean - half, mean + half
 
 
+def _burn_in_s(scenario: Scenario, gain_per_s: float) -> float:
+    return BURN_IN_CONSTANTS / gain_per_s + BURN_IN_CLICKS / scenario.click_rate_hz
+
+
+def stimuli(scenario: Scenario, *, seed: int, time_constants: float, gain_per_s: float) -> Iterator[Stimulus]:
+    """What `judge` plays: the burn-in and so many time constants, with EVALUATIONS_PER_CONSTANT."""
+    seconds = time_constants / gain_per_s + _burn_in_s(scenario, gain_per_s)
+    candidates = math.ceil(seconds * scenario.candidate_hz * scenario.open_fraction)
+    spacing_clocks = CLOCK_HZ / (gain_per_s * EVALUATIONS_PER_CONSTANT)
+    return chunks(scenario, candidates=candidates, evaluation_clocks=max(spacing_clocks, 1.0), seed=(seed,))
+
+
 def judge(
     scenario: Scenario,
     estimator: Estimator,
@@ -189,14 +201,10 @@ def judge(
             f" batches of at least {MIN_BATCH_CONSTANTS}"
         )
     gain = scenario.gain_per_s() if gain_per_s is None else gain_per_s
-    burn_in_s = BURN_IN_CONSTANTS / gain + BURN_IN_CLICKS / scenario.click_rate_hz
-    spacing_s = 1 / (gain * EVALUATIONS_PER_CONSTANT)
-    candidates = math.ceil((time_constants / gain + burn_in_s) * scenario.candidate_hz * scenario.open_fraction)
+    burn_in_s = _burn_in_s(scenario, gain)
     run = Run(scenario, estimator)
     parts: list[tuple[NDArray[Any], ...]] = []
-    for stimulus in chunks(
-        scenario, candidates=candidates, evaluation_clocks=max(spacing_s * CLOCK_HZ, 1.0), seed=(seed,)
-    ):
+    for stimulus in stimuli(scenario, seed=seed, time_constants=time_constants, gain_per_s=gain):
         asked = stimulus.kinds == EVALUATION
         parts.append((stimulus.clocks[asked], stimulus.phases_rad[asked], run.play(stimulus)))
     clocks, truth, estimates = (np.concatenate(column) for column in zip(*parts, strict=True))
