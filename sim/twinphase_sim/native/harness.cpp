@@ -14,6 +14,7 @@
 
 #include "anchor.h"
 #include "clocks.h"
+#include "light.h"
 #include "registers.h"
 
 using namespace twinphase;
@@ -54,6 +55,7 @@ struct Output {
     std::vector<uint64_t> ends, clocks, word_clocks;
     std::vector<uint64_t> codes_clock, codes_pulse;
     std::vector<uint32_t> codes_q, codes_r;
+    std::vector<uint64_t> acted_clock, acted;
 };
 
 struct Request {
@@ -70,6 +72,8 @@ struct Request {
     uint64_t tx_ready_length;
     uint64_t codes_first, codes_last;
     uint32_t skip, word_clocks;
+    const Candidate* light;  // with the edges: they are candidates
+    uint8_t* clicked;        // per edge: whether it was one
 };
 
 class Node {
@@ -113,6 +117,11 @@ class Node {
         wake_ = 0;
     }
 
+    void set_light(const LightSetup& setup) {
+        light_.set(setup);
+        acted_ = NEVER;
+    }
+
     // Index of the first edge that cannot be presented, plus 1; 0 if all can. `kind`: 1 outside of the run or out of order, 2 two edges.
     uint64_t check(const Request& r, uint32_t* kind) const {
         const uint64_t length = (r.until - now_) & CLOCK_MASK;
@@ -125,7 +134,7 @@ class Node {
             }
             if (at != last) inputs = 0;
             const uint64_t bit = uint64_t(1) << input_of(r, i);
-            if (inputs & bit) {
+            if (inputs & bit && !r.light) {
                 *kind = 2;
                 return i + 1;
             }
@@ -156,6 +165,9 @@ class Node {
                     if (codes_first < CODES_LEAD || first <= now_) target = now_;
                     else if (first < target) target = first;
                 }
+#ifdef NODE_WAITS
+                if (now_ + dut_->o_wait < target) target = now_ + dut_->o_wait;
+#endif
                 if (target > now_ + 1) {
                     const uint64_t wake = wake_clock();
                     if (wake < target) target = wake;
@@ -168,11 +180,14 @@ class Node {
             uint64_t edges = r.skip ? clocks_.due() : clocks_.all();
 #ifdef NODE_EDGES
             uint64_t valid = 0;
+            if (light_.on()) see(out);
             if (edge_clock == now_) {
                 do {
-                    valid |= uint64_t(1) << input_of(r, edge);
-                    if (ROOMS) edges |= clocks_.room(EDGES_ROOM + r.edge_channels[edge]);
-                    present(r, edge);
+                    if (!r.light || candidate_clicks(r, edge)) {
+                        valid |= uint64_t(1) << input_of(r, edge);
+                        if (ROOMS) edges |= clocks_.room(EDGES_ROOM + r.edge_channels[edge]);
+                        present(r, edge);
+                    }
                     edge++;
                     edge_clock = edge < r.edges ? edge_at(r, edge) : NEVER;
                 } while (edge_clock == now_);
@@ -244,6 +259,25 @@ class Node {
 #endif
     }
 #endif
+
+    bool candidate_clicks(const Request& r, uint64_t i) {
+        r.clicked[i] = light_.clicks(now_, r.edge_ticks[i], r.edge_channels[i], r.light[i]);
+        return r.clicked[i];
+    }
+
+    // What the actuator does in this clock, where the node has one.
+    void see(Output& out) {
+#ifdef NODE_ACTUATOR
+        light_.see(now_, dut_->o_code);
+        const uint64_t acted = dut_->o_acting | uint64_t(dut_->o_blank) << ACTING_BITS;
+        if (acted == acted_) return;
+        acted_ = acted;
+        out.acted_clock.push_back(now_ & CLOCK_MASK);
+        out.acted.push_back(acted);
+#else
+        (void)out;
+#endif
+    }
 
     bool in_packet() const { return rx_word_ != 0; }
 
@@ -367,6 +401,8 @@ class Node {
     Frame frame_{};
     Anchor base_{};
     uint64_t base_clock_ = 0, start_clock_ = NEVER;
+    Light light_;
+    uint64_t acted_ = NEVER;
 };
 
 extern "C" {
@@ -378,6 +414,7 @@ uint64_t node_cycles(const Node* node) { return node->cycles(); }
 int node_idle(const Node* node) { return node->idle(); }
 uint64_t node_source(const Node* node) { return node->source(); }
 void node_load(Node* node, const Anchor* anchor) { node->load(*anchor); }
+void node_set_light(Node* node, const LightSetup* setup) { node->set_light(*setup); }
 void node_set_frame(Node* node, const Frame* frame) { node->set_frame(*frame); }
 uint64_t node_check(const Node* node, const Request* request, uint32_t* kind) { return node->check(*request, kind); }
 
@@ -392,7 +429,8 @@ void output_free(Output* out) { delete out; }
 // Address and element count of one vector of an output.
 const void* output_vector(const Output* out, int which, uint64_t* count) {
     const std::vector<uint32_t>* narrow[] = {&out->words, &out->codes_q, &out->codes_r};
-    const std::vector<uint64_t>* wide[] = {&out->ends, &out->clocks, &out->word_clocks, &out->codes_clock, &out->codes_pulse};
+    const std::vector<uint64_t>* wide[] = {&out->ends, &out->clocks, &out->word_clocks, &out->codes_clock, &out->codes_pulse,
+                                           &out->acted_clock, &out->acted};
     if (which < 3) {
         *count = narrow[which]->size();
         return narrow[which]->data();

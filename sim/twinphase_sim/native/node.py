@@ -16,7 +16,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import astuple, fields
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Any, Self
 
@@ -30,7 +30,7 @@ from twinphase_spec.units import CLOCK_BITS, FRACTION_BITS
 from .output import NodeOutput, take_output
 from .rewrite import for_verilator
 from .toolchain import Kind, Step, compiler, library, progress_bars
-from .verilog import harness_header, node_inputs, node_map, node_verilog, rooms
+from .verilog import ACTUATOR_BITS, harness_header, node_inputs, node_map, node_verilog, ports, rooms
 
 CLOCK_MASK = (1 << CLOCK_BITS) - 1
 _POINTER = ctypes.c_void_p
@@ -65,7 +65,37 @@ class _Request(ctypes.Structure):
         ("codes_last", ctypes.c_uint64),
         ("skip", ctypes.c_uint32),
         ("word_clocks", ctypes.c_uint32),
+        ("light", _POINTER),
+        ("clicked", _POINTER),
     ]
+
+
+class _Light(ctypes.Structure):
+    _fields_ = [
+        ("turns", _POINTER),
+        ("codes", ctypes.c_uint64),
+        ("delay_clocks", ctypes.c_uint64),
+        ("dead_ticks", _POINTER),
+        ("recovery_ticks", _POINTER),
+        ("ratio", _POINTER),
+        ("channels", ctypes.c_uint64),
+    ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LightPath:
+    """What a node's actuator does to the light of its channels, and the detectors behind it.
+
+    ``turns`` (codes): the modulator's phase by DAC code, of light whose ``ratio`` is 1; it is taken off. ``delay_clocks``: from a code
+    on the node's output to the clock count of the clicks on which it has acted. ``dead_ticks``, ``recovery_ticks``, ``ratio``
+    (channels): as `twinphase_sim.physics.detectors`; a band's optical frequency over that of ``turns``.
+    """
+
+    turns: NDArray[np.float64]
+    delay_clocks: int
+    dead_ticks: NDArray[np.float64]
+    recovery_ticks: NDArray[np.float64]
+    ratio: NDArray[np.float64]
 
 
 class NativeNode:
@@ -123,8 +153,10 @@ class NativeNode:
         self.kind = kind
         self.map = node_map(kind)
         self.skip = skip
+        self.actuator_bits = int(options.get("actuator_bits", ACTUATOR_BITS if kind == "server" else 0))
         self._lanes = _lanes(options)
         self.inputs = node_inputs(kind, options)
+        self._has_light = False
         self._library = loaded
         self._node = loaded.node_create()
 
@@ -157,6 +189,32 @@ class NativeNode:
         """Tell the harness the frame. Only needed for gateware whose frame is not set by register writes through rx."""
         self._library.node_set_frame(self._node, ctypes.byref(_frame(frame, running)))
 
+    def set_light(self, light: LightPath) -> None:
+        """What the node's actuator does to the light of runs with ``light``. ValueError for a node without."""
+        if not self.actuator_bits:
+            raise ValueError(f"light was given to a {self.kind} node without an actuator; make it with actuator_bits")
+        columns = [
+            np.ascontiguousarray(values, dtype=np.float64)
+            for values in (light.turns, light.dead_ticks, light.recovery_ticks, light.ratio)
+        ]
+        turns, dead, recovery, ratio = columns
+        if turns.size != 1 << self.actuator_bits or {dead.size, recovery.size, ratio.size} != {self.inputs.channels}:
+            raise ValueError(
+                f"light path: {turns.size} codes, {dead.size} detectors; allowed: {1 << self.actuator_bits} codes and a dead time, "
+                f"a recovery and a ratio for each of {self.inputs.channels} channels"
+            )
+        setup = _Light(
+            turns=turns.ctypes.data,
+            codes=turns.size,
+            delay_clocks=light.delay_clocks,
+            dead_ticks=dead.ctypes.data,
+            recovery_ticks=recovery.ctypes.data,
+            ratio=ratio.ctypes.data,
+            channels=dead.size,
+        )
+        self._library.node_set_light(self._node, ctypes.byref(setup))
+        self._has_light = True
+
     def load(self, anchor: Anchor) -> None:
         """Put the timebase into any state (one clock passes), for instance shortly before a wrap."""
         self._library.node_load(self._node, ctypes.byref(_Anchor(*astuple(anchor))))
@@ -170,6 +228,7 @@ class NativeNode:
         tx_ready: ArrayLike | None = None,
         *,
         hits: ArrayLike | None = None,
+        light: ArrayLike | None = None,
         codes: tuple[int, int] | None = None,
         word_clocks: bool = False,
     ) -> NodeOutput:
@@ -185,6 +244,8 @@ class NativeNode:
                 always.
             hits: uint64 (n), of a node with delay lines: what their encoders found, bit 0 the polarity, then the code of each
                 chain; the fine time of ``edges_ticks`` then only says the lane.
+            light: float64 (n, 4), with a node that has a light path: the edges are candidates with (theta in turns, energy, base,
+                amplitude), of which those click that `native/light.h` says, in the clock in which they come.
             codes: (first, last) clocks, last excluded: record the modulator codes of a client there.
             word_clocks: also record the clock of each word.
 
@@ -205,6 +266,12 @@ class NativeNode:
             raise ValueError(
                 f"{len(values)} hits were given with {len(ticks)} edges; allowed: one per edge where the node has delay lines, else none"
             )
+        candidates = np.ascontiguousarray(np.empty((0, 4)) if light is None else light, dtype=np.float64)
+        clicked = np.zeros(len(ticks), dtype=np.bool_)
+        if light is not None and (candidates.shape != (len(ticks), 4) or not self._has_light):
+            raise ValueError(
+                f"light has shape {candidates.shape} for {len(ticks)} edges; allowed: a row of 4 for each, after set_light"
+            )
         ready = np.ascontiguousarray(() if tx_ready is None else tx_ready, dtype=np.uint8)
         rx_clocks, rx_ends, rx_words = _rx_arrays(rx)
         request = _Request(
@@ -223,12 +290,15 @@ class NativeNode:
             codes_last=codes[1] & CLOCK_MASK if codes else 0,
             skip=self.skip,
             word_clocks=word_clocks,
+            light=None if light is None else candidates.ctypes.data,
+            clicked=clicked.ctypes.data,
         )
         kind = ctypes.c_uint32()
         if bad := self._library.node_check(self._node, ctypes.byref(request), ctypes.byref(kind)):
             raise ValueError(self._edge_fault(bad - 1, kind.value, ticks, lines, until_clock))
         address = self._library.node_run(self._node, ctypes.byref(request))
-        output = take_output(self._library, address, self._lanes if self.kind == "client" and codes else None)
+        lanes = self._lanes if self.kind == "client" and codes else None
+        output = take_output(self._library, address, lanes, None if light is None else clicked)
         if self._library.node_model_clock(self._node) != self.clock:
             raise RuntimeError(
                 f"the {self.kind} node counts clock {self._library.node_model_clock(self._node)} where {self.clock} is due: "
@@ -256,7 +326,13 @@ def _lanes(options: dict[str, Any]) -> int:
 
 
 def _library(kind: Kind, verilog: str, options: dict[str, Any], step: Step, cache: Path | None) -> ctypes.CDLL:
-    header = harness_header(kind, _lanes(options), rooms(verilog, kind), node_inputs(kind, options))
+    header = harness_header(
+        kind,
+        _lanes(options),
+        rooms(verilog, kind),
+        node_inputs(kind, options),
+        node_ports=ports(verilog, kind),
+    )
     return _declare(library(for_verilator(verilog, kind), header, step=step, cache=cache))
 
 
@@ -325,6 +401,7 @@ def _declare(loaded: ctypes.CDLL) -> ctypes.CDLL:
         "node_idle": (ctypes.c_int, [pointer]),
         "node_source": (u64, [pointer]),
         "node_load": (None, [pointer, pointer]),
+        "node_set_light": (None, [pointer, pointer]),
         "node_set_frame": (None, [pointer, pointer]),
         "node_check": (u64, [pointer, pointer, pointer]),
         "node_run": (pointer, [pointer, pointer]),
@@ -339,4 +416,4 @@ def _declare(loaded: ctypes.CDLL) -> ctypes.CDLL:
     return loaded
 
 
-__all__ = ["NativeNode", "advance", "clocks_to_close"]
+__all__ = ["LightPath", "NativeNode", "advance", "clocks_to_close"]

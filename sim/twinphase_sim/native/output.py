@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from twinphase_spec.actuator import LIMIT_BITS
 from twinphase_spec.symbols import CODE_BITS
 
-_WORDS, _CODES_Q, _CODES_R, _ENDS, _CLOCKS, _WORD_CLOCKS, _CODES_CLOCK, _CODES_PULSE = range(8)
+_WORDS, _CODES_Q, _CODES_R, _ENDS, _CLOCKS, _WORD_CLOCKS, _CODES_CLOCK, _CODES_PULSE, _ACTED_CLOCK, _ACTED = range(10)
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,17 @@ class Codes:
 
 
 @dataclass(frozen=True)
+class Acted:
+    """Where the actuator was: one element per change."""
+
+    clock: NDArray[np.uint64]
+    """Clock count from which on it was there."""
+    position: NDArray[np.int64]
+    """x in 2^-16 turn (`o_acting`)."""
+    blank: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
 class NodeOutput:
     """Packets in the order in which they left the node. The words of packet p are ``words[ends[p-1]:ends[p]]``."""
 
@@ -39,6 +51,10 @@ class NodeOutput:
     word_clocks: NDArray[np.uint64]
     """(words) clock in which each word was taken, if it was asked for; otherwise empty."""
     codes: Codes | None = field(default=None)
+    clicked: NDArray[np.bool_] | None = field(default=None)
+    """(edges) of a run with light: which candidates became edges."""
+    acted: Acted | None = field(default=None)
+    """Of a run with light."""
 
     def __len__(self) -> int:
         return len(self.ends)
@@ -65,7 +81,9 @@ class NodeOutput:
         ]
 
 
-def take_output(library: ctypes.CDLL, address: int, lanes: int | None) -> NodeOutput:
+def take_output(
+    library: ctypes.CDLL, address: int, lanes: int | None, clicked: NDArray[np.bool_] | None = None
+) -> NodeOutput:
     """Wraps the harness's output at ``address`` without copying; it is freed with the last array that looks into it."""
     owner = _Owner()
     weakref.finalize(owner, library.output_free, address)
@@ -86,12 +104,22 @@ def take_output(library: ctypes.CDLL, address: int, lanes: int | None) -> NodeOu
             q=_unpack(vector(_CODES_Q, np.uint32), len(clock), lanes),
             r=_unpack(vector(_CODES_R, np.uint32), len(clock), lanes),
         )
+    acted = None
+    if clicked is not None:
+        states = vector(_ACTED, np.uint64).astype(np.int64)
+        acted = Acted(
+            clock=vector(_ACTED_CLOCK, np.uint64),  # type: ignore[arg-type]
+            position=states & ((1 << LIMIT_BITS) - 1),
+            blank=(states >> LIMIT_BITS).astype(np.bool_),
+        )
     return NodeOutput(
         words=vector(_WORDS, np.uint32),  # type: ignore[arg-type]
         ends=vector(_ENDS, np.uint64),  # type: ignore[arg-type]
         clocks=vector(_CLOCKS, np.uint64),  # type: ignore[arg-type]
         word_clocks=vector(_WORD_CLOCKS, np.uint64),  # type: ignore[arg-type]
         codes=codes,
+        clicked=clicked,
+        acted=acted,
     )
 
 

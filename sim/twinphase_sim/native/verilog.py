@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from twinphase.errors import ExtraError
-from twinphase_spec import frame, packets, tracking, units
+from twinphase_spec import actuator, frame, packets, tracking, units
 from twinphase_spec.registers import CHANNELS, MAPS, NodeType, RegisterMap
 from twinphase_spec.symbols import CODE_BITS
 from twinphase_spec.tagger import TaggerOptions
@@ -26,6 +26,8 @@ from .toolchain import PREFIX, Kind, Step, cache_folder, content_hash, locked
 
 JUMP_GAP = 32
 """Clocks between two jumps of a time tagger's clock count: bounds of earlier times must have left its merge tree."""
+ACTUATOR_BITS = 12
+"""Of a server's DAC, where nothing else is said; its actuator rests where ACT_CONTROL does not switch it on."""
 FRAME_FIRST, FRAME_LAST = "CONTROL", "WINDOWS_PER_DWINDOW"
 
 
@@ -52,17 +54,22 @@ def node_verilog(kind: Kind, options: dict[str, Any], step: Step, cache: Path | 
         step("Amaranth", 0)
         from twinphase_hdl.nodes.verilog import node_verilog as make
 
-        text = make(kind, **{"rooms": True, **options} if kind == "server" else options)
+        text = make(kind, **{"rooms": True, "actuator_bits": ACTUATOR_BITS, **options} if kind == "server" else options)
         with tempfile.NamedTemporaryFile("w", dir=folder, delete=False) as temporary:
             temporary.write(text)
         os.replace(temporary.name, path)
     return text
 
 
+def ports(verilog: str, kind: Kind) -> list[str]:
+    """Names of the node's ports."""
+    header = re.search(rf"^module twinphase_{kind}\((.*?)\);", verilog, re.MULTILINE | re.DOTALL)
+    return re.findall(r"\w+", header.group(1)) if header else []
+
+
 def rooms(verilog: str, kind: Kind) -> list[str]:
     """Names of the node's rooms (`twinphase_hdl.core.rooms`), in the order of the bits of ``o_awake``."""
-    header = re.search(rf"^module twinphase_{kind}\((.*?)\);", verilog, re.MULTILINE | re.DOTALL)
-    return sorted(re.findall(r"\b(\w+)_clk\b", header.group(1))) if header else []
+    return sorted(port.removesuffix("_clk") for port in ports(verilog, kind) if port.endswith("_clk"))
 
 
 def _sources(package: str) -> bytes:
@@ -121,10 +128,17 @@ def _epoch_constants(registers: RegisterMap) -> dict[str, int]:
     return {name: register.address, "EPOCH_CHOICE_BITS": register.width, "EPOCH_RESET": register.reset, **limits}
 
 
-def harness_header(kind: Kind, lanes: int, room_names: Sequence[str] = (), inputs: Inputs | None = None) -> str:
+def harness_header(
+    kind: Kind,
+    lanes: int,
+    room_names: Sequence[str] = (),
+    inputs: Inputs | None = None,
+    *,
+    node_ports: Sequence[str] = (),
+) -> str:
     """Text of ``node.h``: constants of the spec, the model's class and its parts that `clocks.h` needs.
 
-    ``lanes`` are a client's, ``inputs`` those of a node with edges (default: of its kind).
+    ``lanes`` are a client's, ``inputs`` those of a node with edges (default: of its kind), ``node_ports`` its own.
     """
     inputs = inputs if inputs is not None else node_inputs(kind, {})
     frame_constants, reset = _frame_registers(node_map(kind))
@@ -152,6 +166,7 @@ def harness_header(kind: Kind, lanes: int, room_names: Sequence[str] = (), input
         "LANES": inputs.lanes,
         "CHAINS": inputs.chains,
         "LINE_CODE_BITS": inputs.code_bits,
+        "ACTING_BITS": actuator.LIMIT_BITS,
         "CODES_WORDS": -(-CODE_BITS * lanes // 32),
         "FRAME_WORDS": len(reset),
         **frame_constants,
@@ -163,6 +178,8 @@ def harness_header(kind: Kind, lanes: int, room_names: Sequence[str] = (), input
             *(["#define NODE_EDGES"] if inputs.channels else ["#define NODE_CLIENT"]),
             *(["#define NODE_LINES"] if inputs.chains else []),
             *(["#define NODE_PINS"] if kind == "timetagger" else []),
+            *(["#define NODE_ACTUATOR"] if "o_acting" in node_ports else []),
+            *(["#define NODE_WAITS"] if "o_wait" in node_ports else []),
             f'#include "{PREFIX}.h"',
             f'#include "{PREFIX}___024root.h"',
             f"using Model = {PREFIX};",

@@ -49,6 +49,32 @@ class RawClicks(Clicks):
         return Clicks(self.times_ticks[chosen], self.channels[chosen], self.pulses[chosen])
 
 
+@dataclass(frozen=True, eq=False)
+class Candidates(Clicks):
+    """What clicks or not, by the light's phase when it comes: light of mean photons ``base + amplitude cos(2 pi theta)``.
+
+    theta (turns, float64): phase without an actuator. ``energy``: exponential variable E of mean 1, as `RawClicks` has it: a rested
+    detector clicks if E is below the mean photons. A dark count has base 1, amplitude 0 and as its energy what it ``needs``.
+    """
+
+    theta_turns: NDArray[np.float64]
+    energy: NDArray[np.float64]
+    base: NDArray[np.float64]
+    amplitude: NDArray[np.float64]
+
+    @property
+    def light(self) -> NDArray[np.float64]:
+        """(n, 4): theta, energy, base, amplitude."""
+        return np.stack((self.theta_turns, self.energy, self.base, self.amplitude), axis=1)
+
+    def undisturbed(self) -> RawClicks:
+        """Those that click where nothing acts on the phase."""
+        photons = self.base + self.amplitude * np.cos(2 * np.pi * self.theta_turns)
+        clicks = self.energy < photons
+        needs = self.energy[clicks] / photons[clicks]
+        return RawClicks(self.times_ticks[clicks], self.channels[clicks], self.pulses[clicks], needs)
+
+
 C = TypeVar("C", bound=Clicks)
 
 
@@ -60,4 +86,7 @@ def join_clicks(parts: list[C]) -> C:
 
 
 NO_CLICKS = Clicks(np.empty(0, np.int64), np.empty(0, np.uint8), np.empty(0, np.int64))
+NO_CANDIDATES = Candidates(
+    np.empty(0, np.int64), np.empty(0, np.uint8), np.empty(0, np.int64), *(np.empty(0) for _ in range(4))
+)
 NO_RAW_CLICKS = RawClicks(np.empty(0, np.int64), np.empty(0, np.uint8), np.empty(0, np.int64), np.empty(0))

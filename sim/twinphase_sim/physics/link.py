@@ -9,6 +9,9 @@ a Poisson process in time. Jitter, offsets, dead time and recovery follow.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,7 +23,7 @@ from twinphase_spec.registers import CHANNELS
 from twinphase_spec.symbols import Level, SymbolConfig
 from twinphase_spec.units import TICKS_PER_CLOCK, TICKS_PER_SECOND, ps_to_ticks
 
-from .clicks import DARK, NO_CLICKS, NO_RAW_CLICKS, Clicks, RawClicks, join_clicks
+from .clicks import DARK, NO_CANDIDATES, NO_CLICKS, NO_RAW_CLICKS, C, Candidates, Clicks, RawClicks, join_clicks
 from .detectors import NEVER, TICKS_PER_PS, alive_clicks, arrival_ticks
 from .optics import REFERENCE_STEPS, Band, Port, level_photons, ports
 from .phase import LinkPhase
@@ -76,7 +79,7 @@ class Link:
         }
         self._groups = [(band, classes, ClassPulses(self.frame, band, classes)) for band, classes in GROUPS]
         self._groups = [group for group in self._groups if group[2].per_frame]
-        self._block_pulses = round(lab.frame.pulse_rate_hz * BLOCK_SECONDS)
+        self.block_pulses = round(lab.frame.pulse_rate_hz * BLOCK_SECONDS)
         self._position = self._block = 0
         self._raw, self._pending = NO_RAW_CLICKS, NO_CLICKS
         self._last = [NEVER] * len(CHANNELS)
@@ -118,17 +121,17 @@ class Link:
     def _rewind(self, pulse: int) -> None:
         margin_pulses = -(-MARGIN_TICKS // self.period_ticks)
         self._position = pulse
-        self._block = max(0, pulse - margin_pulses) // self._block_pulses
+        self._block = max(0, pulse - margin_pulses) // self.block_pulses
         self._raw, self._pending = NO_RAW_CLICKS, NO_CLICKS
         self._last = [NEVER] * len(CHANNELS)
 
     def _draw_until(self, stop_ticks: int) -> None:
         """Draw blocks until no later block can add a click before ``stop_ticks``; then run them through the dead time."""
         parts = [self._raw]
-        while self.pulse_ticks(self._block * self._block_pulses) - MARGIN_TICKS < stop_ticks:
+        while self.pulse_ticks(self._block * self.block_pulses) - MARGIN_TICKS < stop_ticks:
             parts += self.raw_block(self._block)
             self._block += 1
-        complete = self.pulse_ticks(self._block * self._block_pulses) - MARGIN_TICKS
+        complete = self.pulse_ticks(self._block * self.block_pulses) - MARGIN_TICKS
         raw = join_clicks(parts)
         ready = int(np.searchsorted(raw.times_ticks, complete))
         final, self._raw = raw[:ready], raw[ready:]
@@ -148,36 +151,32 @@ class Link:
 
     def raw_block(self, block: int) -> list[RawClicks]:
         """Light and dark counts of all pulses of a block, with jitter and offsets, before dead time; in parts, unsorted."""
+        return self._parts(block, Candidates.undisturbed)
+
+    def candidate_block(self, block: int) -> list[Candidates]:
+        """The same before the light's phase decides: for an actuator in its path."""
+        return self._parts(block, lambda candidates: candidates)
+
+    def _parts(self, block: int, decided: Callable[[Candidates], C]) -> list[C]:
         generator = np.random.default_rng([self._seed, 3, block])
-        first = block * self._block_pulses
-        last = first + self._block_pulses
+        first = block * self.block_pulses
+        last = first + self.block_pulses
         parts = []
         for band, classes, members in self._groups:
             for port in self._ports[band]:
-                pulses, needs = self._draw_light(generator, port, band, classes, members, first, last)
-                detector = port.detector
-                times = arrival_ticks(
-                    self.start_ticks + pulses * self.period_ticks,
-                    self.period_ticks,
-                    detector.offset_ps,
-                    detector.jitter_ps,
-                    generator,
-                )
-                parts.append(RawClicks(times, np.full(pulses.size, port.channel, np.uint8), pulses, needs))
+                light = decided(self._draw_light(generator, port, band, classes, members, first, last))
+                offset, jitter = port.detector.offset_ps, port.detector.jitter_ps
+                times = arrival_ticks(light.times_ticks, self.period_ticks, offset, jitter, generator)
+                parts.append(replace(light, times_ticks=times))
         # a generator of its own: the dark counts' times do not depend on whether a detector recovers slowly
         recovery = np.random.default_rng([self._seed, 7, block])
         begin, end = self.pulse_ticks(first), self.pulse_ticks(last)
         for channel, name in enumerate(CHANNELS):
             mean = getattr(self.lab.detectors, name).dark_hz * (end - begin) / TICKS_PER_SECOND
             times = generator.integers(begin, end, generator.poisson(mean))
-            parts.append(
-                RawClicks(
-                    times,
-                    np.full(times.size, channel, np.uint8),
-                    np.full(times.size, DARK, np.int64),
-                    recovery.random(times.size),
-                )
-            )
+            channels, pulses = np.full(times.size, channel, np.uint8), np.full(times.size, DARK, np.int64)
+            none, one = np.zeros(times.size), np.ones(times.size)
+            parts.append(decided(Candidates(times, channels, pulses, none, recovery.random(times.size), one, none)))
         return [part[part.times_ticks >= 0] for part in parts]
 
     def _draw_light(
@@ -189,23 +188,24 @@ class Link:
         members: ClassPulses,
         first: int,
         last: int,
-    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """Pulses in [first, last) whose light clicks at ``port`` when it is rested, and what each needs (`RawClicks`)."""
+    ) -> Candidates:
+        """Pulses in [first, last) that may click at ``port``, with the times of their starts."""
         brightest = [
             self._brightest(band, classes, user) * transmittance
             for user, transmittance in enumerate(self._arms.largest)
         ]
         bound = -np.expm1(-port.intensity(brightest[0], brightest[1], float(port.sign)))
         if bound < MIN_PROBABILITY:
-            return np.empty(0, np.int64), np.empty(0)
+            return NO_CANDIDATES
         low, high = members.count_before(first), members.count_before(last)
         ordinals = low + bernoulli_positions(generator, high - low, bound)
         pulses, slot_classes = members.pulse(ordinals)
         a, b, theta = self._prepare(band, pulses, slot_classes)
-        intensity = port.intensity(a, b, np.cos(theta))
-        drawn = generator.random(pulses.size) * bound
-        clicks = drawn < -np.expm1(-intensity)
-        return pulses[clicks], -np.log1p(-drawn[clicks]) / intensity[clicks]
+        base = port.intensity(a, b, np.zeros(pulses.size))
+        amplitude = port.intensity(a, b, np.ones(pulses.size)) - base
+        energy = -np.log1p(-generator.random(pulses.size) * bound)
+        starts, channels = self.start_ticks + pulses * self.period_ticks, np.full(pulses.size, port.channel, np.uint8)
+        return Candidates(starts, channels, pulses, theta / (2 * np.pi), energy, base, amplitude)
 
     def _brightest(self, band: Band, classes: tuple[SlotClass, ...], user: int) -> float:
         """Largest mean photon number that a user sends in these classes."""

@@ -14,7 +14,15 @@ from twinphase_spec.configure import check_delay, client_table, delay_ticks, fra
 from twinphase_spec.frame import SlotClass
 from twinphase_spec.lab import Lab, load_lab, preset_names
 
-PRESETS = ("metro-50km", "metro-50km-lasers", "seed-370km", "seed-370km-city", "zhou-403km", "zhou-518km")
+PRESETS = (
+    "metro-50km",
+    "metro-50km-lasers",
+    "seed-370km",
+    "seed-370km-city",
+    "seed-370km-locked",
+    "zhou-403km",
+    "zhou-518km",
+)
 STEPS = [SlotClass[f"REF{k}"] for k in range(4)]
 
 
@@ -94,11 +102,12 @@ def test_scenes_over_their_bases() -> None:
     for name, parts in (
         ("metro-50km-lasers", {"lasers", "scene"}),
         ("seed-370km-city", {"detectors", "scene"}),
+        ("seed-370km-locked", {"actuator"}),
     ):
         lab, base = load_lab(name), load_lab(name.rpartition("-")[0])
         told = {"name", "description", "sources", "assumed"}
         assert {key for key in Lab.model_fields if getattr(lab, key) != getattr(base, key)} == parts | told
-        assert "scene" in lab.assumed
+        assert {"scene", "actuator"} & parts & set(lab.assumed)
 
 
 def test_metro_figures() -> None:
