@@ -11,6 +11,7 @@ from typing import Literal
 from .frame import LAG_CLOCKS, SLOT_RECIPROCAL_SHIFT, FrameConfig, slot_byte
 from .herald_wait import FREE, exchange_s, held_heralds
 from .lab import Client, Lab, LabError
+from .lab_actuator import actuator_memories, actuator_registers
 from .packets import Stream
 from .registers import CHANNELS, CLIENT_TABLE_ENTRIES
 from .sns import RING_HERALDS
@@ -100,7 +101,13 @@ def server_registers(lab: Lab, start_clock: int) -> dict[str, int]:
         **{f"DELAY_{name}": delay & 0xFFFFFFFF for name, delay in zip(CHANNELS, delay_ticks(lab), strict=True)},
         **{f"DEAD_TIME_{name}": ps_to_ticks(lab.server.dead_time_ns * 1000) for name in CHANNELS},
         **track_setup(lab).registers(),
+        **actuator_registers(lab),
     }
+
+
+def server_memories(lab: Lab) -> dict[str, list[int]]:
+    """Memories of the server node. Raises LabError."""
+    return {"FRAME_TABLE": list(frame_config(lab).table), **actuator_memories(lab)}
 
 
 def symbol_config(client: Client, key: tuple[int, int, int, int]) -> SymbolConfig:

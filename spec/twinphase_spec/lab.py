@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from .config_file import ConfigError, ConfigFile
 from .frame import LAG_CLOCKS, MIN_WINDOW_TICKS, SlotClass
+from .lab_actuator import Actuator
 from .lab_tracking import Tracking
 from .scene import Scene
 from .sns import MAX_BLOCK_HERALDS
@@ -215,6 +216,8 @@ class Lab(_Part):
     clients: Clients
     protocol: Protocol
     tracking: Tracking = Tracking()
+    actuator: Actuator | None = None
+    """A phase modulator that the server drives; without one the phase is only measured."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
