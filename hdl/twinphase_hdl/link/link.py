@@ -31,8 +31,10 @@ LOSSLESS = (Stream.PSI, Stream.PEER, Stream.SIFTED)
 
 
 def _packer_room(number: Stream) -> str:
-    """Streams with a record per click or herald have a room of their own; the other packers are rarely awake."""
-    return f"packer_{number.name.lower()}" if number in (Stream.TAG, Stream.HERALD) else "packers"
+    """Records per click and records per herald have a room each; the other packers are rarely awake."""
+    if number in (Stream.HERALD, Stream.PSI_CAUSAL):
+        return "packer_herald"
+    return "packer_tag" if number is Stream.TAG else "packers"
 
 
 def link_rooms(send: Sequence[Stream]) -> tuple[str, ...]:

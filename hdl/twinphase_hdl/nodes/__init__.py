@@ -28,7 +28,7 @@ Server, ``frontend="ddr"``::
 Server, ``rooms=True`` (for simulators; see `twinphase_hdl.core.rooms`)::
 
     input  <room>_clk, <room>_rst   of each room, beside clk and rst
-    output o_awake 14               combinational of state, not of inputs; an edge of channel c on i_valid also wakes room
+    output o_awake 19               combinational of state, not of inputs; an edge of channel c on i_valid also wakes room
                                     channel_<c>, a word on rx every room
 
 Client::

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from amaranth.hdl import Cat, Const, Module, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -11,26 +11,30 @@ from twinphase_hdl.core.rooms import CONTROL, Rooms
 from twinphase_hdl.core.timebase import Timebase
 from twinphase_hdl.link.link import NodeLink, link_rooms
 from twinphase_hdl.link.registers import RegisterBank
+from twinphase_hdl.phase.record import RecordRegister
 from twinphase_hdl.phase.tracker import PhaseTracker
-from twinphase_hdl.sift.herald import HeraldFinder
+from twinphase_hdl.sift.herald import HeraldFinder, causal_record, herald_record
 from twinphase_hdl.sift.join import PsiJoin
 from twinphase_hdl.timetag.delayline import DelayLineFrontEnd
 from twinphase_hdl.timetag.frontend import DdrFrontEnd, SimulationFrontEnd
 from twinphase_hdl.timetag.tagger import Tagger, channel_rooms
-from twinphase_spec import units
+from twinphase_spec import actuator, tracking, units
 from twinphase_spec.packets import Stream
 from twinphase_spec.registers import CHANNELS, SERVER
 
+from .actuation import ROOM as DRIVE
 from .common import NODE_MEMBERS, connect_core
 from .lines import connect_lines, connect_pins, frontend_constants, line_members, pin_members
+from .phaseway import PARTS as PHASE_PARTS
+from .phaseway import PhaseWay, phase_way
 
-SENT = (Stream.TAG, Stream.PHASE, Stream.DPHASE, Stream.HERALD, Stream.PSI)
-PARTS = ("tagger", "framer", "tracker", "finder", "join")
+SENT = (Stream.TAG, Stream.PHASE, Stream.DPHASE, Stream.HERALD, Stream.PSI, Stream.TRACK, Stream.PSI_CAUSAL)
+PARTS = ("tagger", "framer", "tracker", "finder", "join", *PHASE_PARTS)
 """Rooms beside those of the link."""
 
 
 class ServerNode(wiring.Component):
-    """Edges to tags, phases, heralds and psi; all of docs/contract.md's server.
+    """Edges to tags, phases, heralds and psi; all of docs/contract.md's and docs/phase.md's server.
 
     Members
     -------
@@ -39,7 +43,9 @@ class ServerNode(wiring.Component):
     i_samples : In(ArrayLayout(2, 4)) - frontend "ddr": each pin in the first (bit 0) and second half of a clock.
     i_valid, i_polarity, i_code : frontend "delay line", at 125 MHz (one lane): see `lines.line_members`.
     i_level, i_runt, o_source, o_invert : frontend "delay line": see `lines.pin_members`.
-    o_awake : Out(14), only with ``rooms`` - which rooms are awake (`Rooms`).
+    o_code, o_acting, o_blank : Out(actuator_bits), Out(17), Out(1), only with ``actuator_bits`` - of `Actuator`.
+    o_awake : Out(19, 20 with an actuator), only with ``rooms`` - which rooms are awake (`Rooms`).
+    o_wait : Out(16), only with ``rooms`` - while o_idle is high, it stays so for that many clocks if the time alone goes on.
 
     Throughput: a tag per clock. Overflow: counted (register map, packet headers).
     """
@@ -53,6 +59,7 @@ class ServerNode(wiring.Component):
         build_hash: int = 0,
         clock_hz: int = units.CLOCK_HZ,
         rooms: bool = False,
+        actuator_bits: int = 0,
     ):
         channels = len(CHANNELS)
         if frontend == "simulation":
@@ -73,10 +80,22 @@ class ServerNode(wiring.Component):
             SERVER,
             build_hash=build_hash,
             clock_hz=clock_hz,
-            constants=frontend_constants(frontend, chains=chains, taps=taps),
+            constants={**frontend_constants(frontend, chains=chains, taps=taps), "act_bits": actuator_bits},
         )
-        self._rooms = Rooms((*PARTS, *channel_rooms(channels), *link_rooms(SENT)), separate=rooms)
-        super().__init__({**NODE_MEMBERS, **inputs, **({"o_awake": Out(len(self._rooms))} if rooms else {})})
+        self._actuator_bits = actuator_bits
+        outputs = {}
+        if actuator_bits:
+            outputs = {"o_code": Out(actuator_bits), "o_acting": Out(actuator.LIMIT_BITS), "o_blank": Out(1)}
+        drive = (DRIVE,) if actuator_bits else ()
+        self._rooms = Rooms((*PARTS, *drive, *channel_rooms(channels), *link_rooms(SENT)), separate=rooms)
+        super().__init__(
+            {
+                **NODE_MEMBERS,
+                **inputs,
+                **outputs,
+                **({"o_awake": Out(len(self._rooms)), "o_wait": Out(tracking.EPOCH_BITS)} if rooms else {}),
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()
@@ -94,6 +113,8 @@ class ServerNode(wiring.Component):
         self._rooms.put(m, "tracker", tracker.o_idle, tracker=tracker)
         self._rooms.put(m, "finder", finder.o_idle, finder=finder)
         self._rooms.put(m, "join", join.o_idle, join=join)
+        way = phase_way(m, self._rooms, bank, timebase, framer, actuator_bits=self._actuator_bits)
+        m.submodules.causal = causal = RecordRegister(record=Stream.PSI_CAUSAL)
         m.submodules.link = link = NodeLink(register_map=SERVER, send=SENT, rooms=self._rooms)
         wiring.connect(m, wiring.flipped(self.rx), link.rx)
         wiring.connect(m, link.tx, wiring.flipped(self.tx))
@@ -128,13 +149,13 @@ class ServerNode(wiring.Component):
             framer.i_table_en.eq(bank.o_frame_table_write),
         ]
 
-        # Clicks to phases and heralds.
-        for sink, click in ((tracker, tracker.i), (finder, finder.i.click)):
-            m.d.comb += [
-                sink.i_run.eq(bank.o_control),
-                click.eq(framer.o),
-                sink.i_valid.eq(framer.o_valid & framer.o.framed),
-            ]
+        # Clicks to the phases of windows, and with their marks to heralds.
+        for sink, click, valid in (
+            (tracker, framer.o, framer.o_valid & framer.o.framed),
+            (finder, way.marks.o, way.marks.o_valid),
+        ):
+            m.d.comb += [sink.i_run.eq(bank.o_control), sink.i.eq(click), sink.i_valid.eq(valid)]
+        smoothed = bank.o_psi_source
         m.d.comb += [
             tracker.i_close.eq(timebase.o_close),
             tracker.i_anchor.eq(timebase.o_anchor),
@@ -142,25 +163,34 @@ class ServerNode(wiring.Component):
             tracker.i_ratio.eq(bank.o_ratio),
             finder.i_swap.eq(bank.o_swap[0]),
             finder.i_period.eq(bank.o_period),
-            finder.i_pending_full.eq(join.o_full),
+            finder.i_pending_full.eq(Mux(smoothed, way.join.o_full, join.o_full)),
             join.i_run.eq(bank.o_control),
-            join.i.eq(finder.o_pending),
-            join.i_valid.eq(finder.o_pending_valid),
             join.i_window.eq(tracker.o_window),
             join.i_window_valid.eq(tracker.o_window_valid),
             join.i_dwindow.eq(tracker.o_dwindow),
             join.i_dwindow_valid.eq(tracker.o_dwindow_valid),
-            link.i_flush.eq(join.o_flush),
-            join.i_flushed.eq(link.o_flushed),
+            link.i_flush.eq(join.o_flush | way.join.o_flush),
             link.send_herald.valid.eq(finder.o.valid),
+            link.send_herald.payload.eq(herald_record(finder.o.payload)),
             finder.o.ready.eq(link.send_herald.ready),
-            link.send_herald.payload[0].eq(finder.o.payload.number),
-            link.send_herald.payload[1].eq(finder.o.payload.pulse[:32]),
-            link.send_herald.payload[2].eq(finder.o.payload.pulse[32:] | (finder.o.payload.detector << 31)),
+            causal.i.eq(causal_record(finder.o.payload)),
+            causal.i_valid.eq(finder.o.valid & finder.o.ready),
+            link.send_psi.valid.eq(Mux(smoothed, way.join.o.valid, join.o.valid)),
+            link.send_psi.payload.eq(Mux(smoothed, way.join.o.payload.as_value(), join.o.payload.as_value())),
         ]
+        for waiting, chosen in ((join, ~smoothed), (way.join, smoothed)):
+            m.d.comb += [
+                *(waiting.i.eq(finder.o_pending), waiting.i_valid.eq(finder.o_pending_valid & chosen)),
+                *(waiting.i_flushed.eq(link.o_flushed), waiting.o.ready.eq(link.send_psi.ready & chosen)),
+            ]
         wiring.connect(m, tracker.o_phase, link.send_phase)
         wiring.connect(m, tracker.o_dphase, link.send_dphase)
-        wiring.connect(m, join.o, link.send_psi)
+        wiring.connect(m, way.tracker.o_record, link.send_track)
+        wiring.connect(m, causal.o, link.send_psi_causal)
+
+        if way.actuation is not None:
+            part = way.actuation.actuator
+            m.d.comb += [self.o_code.eq(part.o_code), self.o_acting.eq(part.o_acting), self.o_blank.eq(part.o_blank)]
 
         # Counters.
         counters = {
@@ -174,8 +204,10 @@ class ServerNode(wiring.Component):
                 for name in ("unframed", "background", "signal", "reference_q", "reference_r", "other")
             },
             **{name: getattr(finder, f"o_{name}") for name in ("heralds", "multiple", "unjoined")},
-            "unsent": tracker.o_lost,
-            "untracked": Const(0),
+            "unsent": tracker.o_lost | way.tracker.o_lost | causal.o_lost,
+            "untracked": way.feed.o_untracked,
+            **dict.fromkeys(("flybacks", "blanked", "limited"), Const(0)),
+            **self._actuator_strobes(way),
             **{
                 f"{kind}_{name}": self._line_strobe(kind, channel)
                 for channel, name in enumerate(CHANNELS)
@@ -184,20 +216,28 @@ class ServerNode(wiring.Component):
         }
         for name, strobe in strobes.items():
             counters[name] = Signal(64, name=name)
-            with m.If(strobe):
-                m.d.sync += counters[name].eq(counters[name] + 1)
+            with m.If(strobe.any()):
+                m.d.sync += counters[name].eq(counters[name] + strobe)
         connect_core(m, self, SERVER, bank, link, timebase, counters)
 
         if hasattr(self, "o_awake"):
             m.d.comb += [self.o_awake.eq(self._rooms.awake), self.o_idle.eq(~self.o_awake.any() & self._lines_idle)]
+            m.d.comb += self.o_wait.eq(way.feed.o_wait)
         else:
-            quiet = Cat(tagger.o_idle, ~framer.o_busy, tracker.o_idle, finder.o_idle, join.o_idle, link.o_idle)
+            own = (tagger.o_idle, ~framer.o_busy, tracker.o_idle, finder.o_idle, join.o_idle, link.o_idle)
+            quiet = Cat(*own, *way.idle)
             m.d.comb += self.o_idle.eq(quiet.all() & self._lines_idle)
         return m
 
     @property
     def _lines_idle(self) -> Value:
         return self._frontend.o_idle if self._lines else Const(1)
+
+    def _actuator_strobes(self, way: PhaseWay) -> dict[str, Value]:
+        if way.actuation is None:
+            return {}
+        part = way.actuation.actuator
+        return {"flybacks": part.o_flyback, "blanked": part.o_blanked, "limited": part.o_limited}
 
     def _line_strobe(self, kind: str, channel: int) -> Value:
         """A hit of an enabled channel that gave no edge for want of a table; a runt."""

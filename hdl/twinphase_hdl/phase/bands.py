@@ -101,10 +101,13 @@ class BandTracker(wiring.Component):
         ]
 
         # What is under way in the tracker: the resets when it starts, then everything from an entry's transfer to its last output.
-        longest = tracker.start_up + tracker.latency + CHANNELS
+        entry = tracker.latency + CHANNELS
+        longest = tracker.start_up + entry
         left = Signal(range(longest + 1), init=longest)
-        with m.If(~self.i_run | (self.i.valid & self.i.ready)):
+        with m.If(~self.i_run):
             m.d.sync += left.eq(longest)
+        with m.Elif(self.i.valid & self.i.ready):
+            m.d.sync += left.eq(entry)
         with m.Elif(left != 0):
             m.d.sync += left.eq(left - 1)
         m.d.comb += self.o_idle.eq(nodes.o_idle & ~self.i.valid & ~(self.i_run & (left != 0)))

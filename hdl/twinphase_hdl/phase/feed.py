@@ -8,7 +8,7 @@ from twinphase_hdl.core.queue import Queue
 from twinphase_hdl.phase.clickepoch import CHOICE_BITS, EpochLength
 from twinphase_hdl.phase.clickqueue import ClickEntry
 from twinphase_hdl.types import MarkedClick
-from twinphase_spec import smoothing, units
+from twinphase_spec import smoothing, tracking, units
 from twinphase_spec.frame import SlotClass
 
 LOW_BITS = smoothing.CLOCK_LOW_BITS
@@ -18,6 +18,10 @@ _QUEUED = 2
 """Clocks from a click at the input to its writing into the queue."""
 _LET_GO = 3
 """An entry leaves the queue in clock T + 3, T as in the contract."""
+
+
+_WAKE = 8
+"""Clocks before an entry is let go in which it is awake, that what follows the time does so again."""
 
 
 class _Waiting(data.Struct):
@@ -56,8 +60,8 @@ class TrackerFeed(wiring.Component):
     o : Out(stream of ClickEntry)
     o_untracked : Out(2)
         Clicks that were found not to be tracked: 0 to 2, as one may be late while another one is older than the first turn.
-    o_idle : Out(1)
-        No click waits, and no turn has been reached and not let go.
+    o_idle, o_wait : Out(1), Out(16)
+        Nothing changes before an entry's time is near, for so many clocks at most.
 
     Latency: `latency` clocks from T to the transfer, if ``o`` is ready as a tracker of two channels is. Throughput: a click per clock.
     Overflow: FEED_DEPTH clicks wait.
@@ -76,6 +80,7 @@ class TrackerFeed(wiring.Component):
     o: Out(stream.Signature(ClickEntry))
     o_untracked: Out(2)
     o_idle: Out(1)
+    o_wait: Out(tracking.EPOCH_BITS)
 
     @property
     def latency(self) -> int:
@@ -142,12 +147,22 @@ class TrackerFeed(wiring.Component):
         with m.If(~self.i_run):
             m.d.sync += [v.eq(0) for v in (turn_waits, turned, picked, self.o.valid, self.o_untracked)]
 
-        # From 2^E e until the turn waits.
-        near = length.clocks(self.i_clock) <= self.i_hold + _LET_GO
-        turning = self.i_run & ((self.i_framing & near) | turn_waits)
-        m.d.comb += self.o_idle.eq(
-            ~(turning | comes | (queue.o_level != 0) | picked | self.o.valid | self.o_untracked.any())
-        )
+        # Clocks until the queue's head is near its time, and since a turn was.
+        turns = self.i_run & self.i_framing
+        near = length.clocks((self.i_clock - self.i_hold + _WAKE)[: tracking.EPOCH_BITS])
+        ahead, until = Signal(LOW_BITS), Signal(LOW_BITS)
+        rests = queue.o_valid & (until != 0)
+        m.d.comb += [
+            ahead.eq(head.clock + self.i_hold - _WAKE - self.i_clock[:LOW_BITS]),
+            until.eq(Mux(ahead[-1], 0, ahead)),
+        ]
+        turning = (turns & (near <= _WAKE + _LET_GO)) | (self.i_run & turn_waits)
+        waiting = (queue.o_level != 0) & ~rests
+        until_turn = Mux(turns, (length.unit - near)[: tracking.EPOCH_BITS], (1 << tracking.EPOCH_BITS) - 1)
+        m.d.comb += [
+            self.o_idle.eq(~(turning | comes | waiting | picked | self.o.valid | self.o_untracked.any())),
+            self.o_wait.eq(Mux(rests & (until < until_turn), until, until_turn)),
+        ]
         return m
 
     def _enter(self, m: Module, length: EpochLength, queue: Queue) -> tuple:

@@ -12,7 +12,7 @@ from twinphase_hdl.phase.clickepoch import CHOICE_BITS, LEAST, EpochLength
 from twinphase_hdl.phase.clickextrapolate import CLOCKS_BITS, Extrapolation
 from twinphase_hdl.phase.clicktime import PIECE
 from twinphase_hdl.types import Click, MarkedClick, PhaseNode
-from twinphase_spec import fixed, smoothing, units
+from twinphase_spec import actuator, fixed, smoothing, units
 
 RATIO_BITS = fixed.RATIO_FRACTION_BITS
 _BASE_BITS = 20
@@ -40,7 +40,7 @@ class PhaseMarks(wiring.Component):
 
         psi  = (F_r + ((G_r (t - 2^E (e - 1))) >> 12) + F_d) mod 2^32 >> 16 - A_q        mod 2^16
         rq   = (F_r + ((G_r (t - 2^E (e - 1))) >> 12)) mod 2^32 >> 16
-        A_q  = (A + ((A C) >> 32)) mod 2^16
+        A    = x mod 2^16,   A_q = (x + ((x C) >> 32)) mod 2^16
 
     A node that is not kept, or was not locked, is not valid: its F and G are 0. The nodes of the last two epochs are kept.
 
@@ -52,9 +52,9 @@ class PhaseMarks(wiring.Component):
         A framed click, its time less than 2^13 clocks from now.
     i_clock : In(51)
         Clock count.
-    i_applied, i_blank : In(16), In(1)
-        With the click: A, what the actuator had taken off at its time, in 2^-16 turn, and whether that was changing or is not known.
-        `drive.applied` tells it from the click's time, before this.
+    i_position, i_blank : In(17), In(1)
+        With the click: x, the position of the actuator that acted on it, in 2^-16 turn, and whether that was changing or is not known.
+        `drive.clicks` tells them, before this.
     i_ratio : In(signed(32))
         C in 2^-32.
     i_epoch_bits : In(5)
@@ -73,7 +73,7 @@ class PhaseMarks(wiring.Component):
     i: In(Click)
     i_valid: In(1)
     i_clock: In(units.CLOCK_BITS)
-    i_applied: In(units.TURN_BITS)
+    i_position: In(actuator.LIMIT_BITS)
     i_blank: In(1)
     i_ratio: In(signed(RATIO_BITS))
     i_epoch_bits: In(CHOICE_BITS)
@@ -147,7 +147,7 @@ class PhaseMarks(wiring.Component):
             self.o.mark.rq.eq(total_r.at(last)[high:]),
             self.o.mark.r_valid.eq(r_valid.at(last)),
             self.o.mark.d_valid.eq(d_valid.at(last)),
-            self.o.mark.applied.eq(applied.at(last)),
+            self.o.mark.applied.eq(applied.at(last)[: units.TURN_BITS]),
             self.o.mark.applied_q.eq(applied_q.at(last)),
             self.o.mark.blank.eq(blank.at(last)),
             self.o_idle.eq(~(self.i_valid | Cat(valids[1:]).any() | self.i_node_valid)),
@@ -182,10 +182,10 @@ class PhaseMarks(wiring.Component):
         return Cat(read.data.as_value(), there.bit_select(~parity, 1))
 
     def _applied(self, stages: Stages) -> tuple:
-        """A, blank, and A_q, whose product is exact: ``((A C_low >> 17) + A C_high) >> 15``."""
-        applied = stages.given("applied", 0, self.i_applied)
+        """A, blank, and A_q, whose product is exact: ``((x C_low >> 17) + x C_high) >> 15``."""
+        applied = stages.given("applied", 0, self.i_position)
         blank = stages.given("blank", 0, self.i_blank)
-        left = stages.operand("applied_factor", 0, self.i_applied)
+        left = stages.operand("applied_factor", 0, self.i_position)
         low = stages.operand("ratio_low", 0, self.i_ratio[:PIECE])
         high = stages.operand("ratio_high", 0, self.i_ratio[PIECE:].as_signed())
         low = stages.after("applied_low", 1, lambda a, c: a * c, left, low)

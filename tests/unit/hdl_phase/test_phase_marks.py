@@ -75,7 +75,15 @@ def expected(s: Stimulus, clock: int, known_until: int) -> dict[str, int]:
     if r:
         phase_r = (r[0] + (r[1] * (t - (e - 1 << s.epoch_bits)) >> 12)) % FULL
     psi = ((phase_r + (d[0] if d else 0)) % FULL >> 16) - applied_q
-    values = (psi % (1 << 16), phase_r >> 16, int(r is not None), int(d is not None), applied, applied_q, blank)
+    values = (
+        psi % (1 << 16),
+        phase_r >> 16,
+        int(r is not None),
+        int(d is not None),
+        applied % (1 << 16),
+        applied_q,
+        blank,
+    )
     return dict(zip(MARK, values, strict=True))
 
 
@@ -103,7 +111,7 @@ def play(s: Stimulus) -> list[tuple[int, int, dict[str, int], dict[str, int]]]:
                 t, applied, blank = given
                 fields = click(clock % 4, clock % 16, clock, pulse=t % (1 << 56), dwindow=7)
                 ctx.set(dut.i, {**fields, "clock": t % (1 << 14)})
-                ctx.set(dut.i_applied, applied)
+                ctx.set(dut.i_position, applied)
                 ctx.set(dut.i_blank, blank)
             busy = any(clock - k in s.clicks for k in range(LATENCY + 1)) or node is not None
             assert ctx.get(dut.o_idle) == (not busy)

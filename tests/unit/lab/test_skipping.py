@@ -11,10 +11,12 @@ import pytest
 from numpy.typing import NDArray
 
 from twinphase_sim.native import NativeNode, request_packet, write_requests
-from twinphase_spec.configure import frame_config, server_registers
+from twinphase_spec.configure import SERVER_STREAMS, frame_config, server_registers
 from twinphase_spec.frame import FRAME_BITS, LAG_CLOCKS, PULSE_BITS, WINDOW_BITS
-from twinphase_spec.packets import RegisterOp
+from twinphase_spec.packets import HEADER_WORDS, TRACK_DTYPE, TRACK_FLAGS_SHIFT, TRACK_LOCKED, RegisterOp, Stream
 from twinphase_spec.registers import SERVER
+from twinphase_spec.smoothing import CHANNELS, smooth_gains
+from twinphase_spec.tracking_config import channel_config
 from twinphase_spec.units import CLOCK_BITS
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -87,9 +89,69 @@ def _requests(rng: np.random.Generator, first: int, length: int, identifier: int
     return packets
 
 
+def _tracking(epoch_bits: int) -> dict[str, int]:
+    """Everything that the click tracker and the smoother do, on epochs of 2^E clocks; a loss of the phase by silence too."""
+    values = {"TRACK_EPOCH": epoch_bits, "TRACK_HOLD": 200, "TRACK_EVERY": 0, "PSI_SOURCE": 1}
+    values["STREAM_ENABLE"] = sum(
+        1 << stream for stream in Stream if stream in (*SERVER_STREAMS, Stream.TRACK, Stream.PSI_CAUSAL)
+    )
+    words = channel_config(
+        diffusion_rad2_per_s=3000,
+        click_rate_hz=3e6,
+        visibility=0.9,
+        slope_noise_rad2_per_s3=1e10,
+        v_gain=3,
+        detect=True,
+    )
+    gains = smooth_gains(
+        diffusion_rad2_per_s=3000, slope_noise_rad2_per_s3=1e10, fisher_hz=1e6, node_clocks=1 << epoch_bits
+    )
+    for c, channel in enumerate(CHANNELS):
+        suffix = channel.upper()
+        values |= {f"{name.upper()}_{suffix}": value for name, value in vars(words).items()}
+        values |= {f"SMOOTH_{name.upper()}_{suffix}": value & 0xFFFFFFFF for name, value in vars(gains).items()}
+        values |= {f"SMOOTH_STEP_{suffix}": c, f"DARK_{suffix}": 6000 if c else 0, f"W_ALARM_{suffix}": 0}
+    return values
+
+
+def _records(streams: dict[int, list[int]], words: NDArray[np.uint32], ends: NDArray[np.int64]) -> None:
+    """Adds the payload words of each packet to those of its stream."""
+    begin = 0
+    for end in ends.tolist():
+        streams.setdefault(int(words[begin]) & 0xFF, []).extend(words[begin + HEADER_WORDS : end].tolist())
+        begin = end
+
+
 @pytest.mark.parametrize("duty", [None, 0.5, 0.02])
 @pytest.mark.parametrize("wrap", [False, True])
 def test_hostile_inputs_are_the_same_with_every_clock_simulated(wrap: bool, duty: float | None) -> None:
+    """Psi from windows, and the tracker on epochs of 65 us, as it starts."""
+    _play(wrap, duty, {}, LENGTH)
+
+
+@pytest.mark.parametrize(("wrap", "duty", "epoch_bits"), [(False, None, 10), (True, 0.5, 9), (False, 0.05, 11)])
+def test_tracker_and_smoother_are_the_same_with_every_clock_simulated(
+    wrap: bool, duty: float | None, epoch_bits: int
+) -> None:
+    streams = _play(wrap, duty, _tracking(epoch_bits), 2 * LENGTH)
+    track = np.array(streams[Stream.TRACK], "<u4").view(TRACK_DTYPE)
+    assert len(track) > LENGTH >> epoch_bits
+    locked = track["clock_high_channel"] >> TRACK_FLAGS_SHIFT & TRACK_LOCKED
+    channel = track["clock_high_channel"] >> 24 & 1
+    for c in range(2):
+        assert 0 < np.count_nonzero(locked[channel == c]) < np.count_nonzero(channel == c)
+        assert track["clicks"][channel == c].sum() > 100
+    causal, smoothed = (np.array(streams[stream]).reshape(-1, 2) for stream in (Stream.PSI_CAUSAL, Stream.PSI))
+    for psi in (causal, smoothed):
+        flags = psi[:, 1] >> 16
+        assert len(psi) > 100
+        assert 3 in flags
+        assert 0 in flags
+    assert set(smoothed[:, 0]) <= set(causal[:, 0])
+
+
+def _play(wrap: bool, duty: float | None, registers: dict[str, int], length: int) -> dict[int, list[int]]:
+    """Asserts the equality of a skipped run with two that simulate every clock; returns the payload words of each stream."""
     lab = small_lab()
     frame = frame_config(lab, START)
     # The last one is what boards get: one clock for everything.
@@ -97,7 +159,8 @@ def test_hostile_inputs_are_the_same_with_every_clock_simulated(wrap: bool, duty
         NativeNode("server", skip=skip, progress=False, rooms=rooms)
         for skip, rooms in ((True, True), (False, True), (False, False))
     ]
-    setup = write_requests(SERVER, server_registers(lab, START), {"FRAME_TABLE": list(frame.table)})
+    values = server_registers(lab, START) | registers
+    setup = write_requests(SERVER, values, {"FRAME_TABLE": list(frame.table)})
     setup += write_requests(SERVER, {"CONTROL": 1}, first_id=len(setup) + 1)
     first = START + LAG_CLOCKS + 10_000
     for node in nodes:
@@ -106,8 +169,8 @@ def test_hostile_inputs_are_the_same_with_every_clock_simulated(wrap: bool, duty
     if wrap:
         near = replace(
             frame.anchor_at(first),
-            clock=(1 << CLOCK_BITS) - LENGTH // 2,
-            pulse=(1 << PULSE_BITS) - 8 * LENGTH // 3,
+            clock=(1 << CLOCK_BITS) - length // 2,
+            pulse=(1 << PULSE_BITS) - 8 * length // 3,
             frame=(1 << FRAME_BITS) - 300,
             window=(1 << WINDOW_BITS) - 3,
             dwindow=(1 << WINDOW_BITS) - 2,
@@ -118,16 +181,19 @@ def test_hostile_inputs_are_the_same_with_every_clock_simulated(wrap: bool, duty
         first = near.clock
     rng = np.random.default_rng((SEED, int(wrap)))
     ready = None if duty is None else rng.random(997) < duty
-    for run, length in enumerate((LENGTH, 3, 977, LENGTH // 3)):
-        places = _clocks(rng, closes, length)
+    streams: dict[int, list[int]] = {}
+    for run, clocks in enumerate((length, 3, 977, length // 3)):
+        places = _clocks(rng, closes, clocks)
         fine = rng.integers(0, 8192, len(places)).astype(np.uint64)
         ticks = ((np.uint64(first) + (places >> 2).astype(np.uint64)) << np.uint64(13)) + fine
-        rx = _requests(rng, first, length, 1000 + 100 * run) if length > 1000 else []
-        first += length
+        rx = _requests(rng, first, clocks, 1000 + 100 * run) if clocks > 1000 else []
+        first += clocks
         skipped, full, board = (
             node.run(first, ticks, (places & 3).astype(np.uint8), rx, ready, word_clocks=True) for node in nodes
         )
         for name in ("words", "ends", "clocks", "word_clocks"):
             np.testing.assert_array_equal(getattr(skipped, name), getattr(full, name), err_msg=name)
             np.testing.assert_array_equal(getattr(skipped, name), getattr(board, name), err_msg=name)
-    assert nodes[0].cycles_simulated < 0.7 * nodes[1].cycles_simulated
+        _records(streams, skipped.words, skipped.ends)
+    assert nodes[0].cycles_simulated < 0.8 * nodes[1].cycles_simulated
+    return streams

@@ -1,0 +1,103 @@
+"""The phase's way through the server node: marks, feed, click tracker with its nodes, smoother, and the join behind them."""
+
+from dataclasses import dataclass
+
+from amaranth.hdl import Module, Mux, Signal, Value
+from amaranth.lib import data
+
+from twinphase_hdl.core.framer import Framer
+from twinphase_hdl.core.rooms import Rooms
+from twinphase_hdl.core.timebase import Timebase
+from twinphase_hdl.link.registers import RegisterBank
+from twinphase_hdl.phase.bands import BandTracker
+from twinphase_hdl.phase.clickepoch import CHOICE_BITS
+from twinphase_hdl.phase.feed import TrackerFeed
+from twinphase_hdl.phase.marks import PhaseMarks
+from twinphase_hdl.phase.smooth import Smoother
+from twinphase_hdl.sift.smoothjoin import SmoothJoin
+from twinphase_spec import smoothing, tracking
+from twinphase_spec.smoothing import SmoothGains
+
+from .actuation import Actuation, actuation
+
+PARTS = ("marks", "feed", "clicktracker", "smoother", "smoothjoin")
+"""Their rooms."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhaseWay:
+    """The parts, whose outputs the node sends and counts."""
+
+    marks: PhaseMarks
+    feed: TrackerFeed
+    tracker: BandTracker
+    join: SmoothJoin
+    actuation: Actuation | None
+    idle: tuple[Value, ...]
+
+
+def epoch_bits(m: Module, bank: RegisterBank) -> Value:
+    """TRACK_EPOCH, held between the shortest and the longest epoch that there is."""
+    asked, taken = bank.o_track_epoch, Signal(CHOICE_BITS, init=tracking.EPOCH_LEAST)
+    least, most = tracking.EPOCH_LEAST, tracking.EPOCH_BITS
+    m.d.sync += taken.eq(Mux(asked < least, least, Mux(asked > most, most, asked)))
+    return taken
+
+
+def phase_way(
+    m: Module, rooms: Rooms, bank: RegisterBank, timebase: Timebase, framer: Framer, *, actuator_bits: int = 0
+) -> PhaseWay:
+    """Makes the parts submodules of m, each in its room, and connects them with framer, timebase and registers.
+
+    The join's heralds, its records and the HERALD packer's flush are left to the node. Without an actuator (``actuator_bits`` 0) the
+    inputs of marks and records that speak of it stay 0.
+    """
+    marks, feed, tracker, smoother, join = PhaseMarks(), TrackerFeed(), BandTracker(), Smoother(), SmoothJoin()
+    parts = (marks, feed, tracker, smoother, join)
+    for name, part in zip(PARTS, parts, strict=True):
+        rooms.put(m, name, part.o_idle, **{name: part})
+
+    bits = epoch_bits(m, bank)
+    m.d.comb += [part.i_run.eq(bank.o_control) for part in parts]
+    m.d.comb += [part.i_epoch_bits.eq(bits) for part in parts]
+    m.d.comb += [
+        *(marks.i_clock.eq(timebase.o_anchor.clock), marks.i_ratio.eq(bank.o_ratio)),
+        *(marks.i_node.eq(tracker.o_node), marks.i_node_valid.eq(tracker.o_node_valid)),
+        *(feed.i.eq(marks.o), feed.i_valid.eq(marks.o_valid)),
+        *(feed.i_clock.eq(timebase.o_anchor.clock), feed.i_framing.eq(timebase.o_framing)),
+        *(feed.i_start_clock.eq(bank.o_start_clock), feed.i_hold.eq(bank.o_track_hold), feed.i_swap.eq(bank.o_swap)),
+        *(tracker.i.payload.eq(feed.o.payload), tracker.i.valid.eq(feed.o.valid), feed.o.ready.eq(tracker.i.ready)),
+        *(tracker.i_ratio.eq(bank.o_ratio), tracker.i_every.eq(bank.o_track_every)),
+        *(smoother.i_node.eq(tracker.o_node), smoother.i_node_valid.eq(tracker.o_node_valid)),
+        *(join.i_interval.eq(smoother.o_interval), join.i_interval_valid.eq(smoother.o_interval_valid)),
+        *(join.i_cover.eq(smoother.o_cover), join.i_cover_valid.eq(smoother.o_cover_valid)),
+    ]
+    framed = framer.o_valid & framer.o.framed
+    acting = None
+    if actuator_bits:
+        acting = actuation(m, rooms, bank, timebase, tracker, bits=actuator_bits)
+        clicks = acting.clicks
+        m.d.comb += [
+            *(clicks.i.eq(framer.o), clicks.i_valid.eq(framed)),
+            *(marks.i.eq(clicks.o), marks.i_valid.eq(clicks.o_valid)),
+            *(marks.i_position.eq(clicks.o_position), marks.i_blank.eq(clicks.o_changing)),
+            tracker.i_applied.eq(clicks.i_position),
+        ]
+    else:
+        m.d.comb += [marks.i.eq(framer.o), marks.i_valid.eq(framed)]
+    for c, channel in enumerate(smoothing.CHANNELS):
+        words = tracker.i_words[c]
+        for part in (words.early, words.late):
+            m.d.comb += [
+                part[name].eq(getattr(bank, f"o_{name}_{channel}")) for name, _ in data.Layout.cast(part.shape())
+            ]
+        step = getattr(bank, f"o_smooth_step_{channel}")
+        m.d.comb += [
+            *(smoother.i_step[c].eq(step), join.i_step[c].eq(step)),
+            *(
+                smoother.i_gains[c][k].eq(getattr(bank, f"o_smooth_{name}_{channel}"))
+                for k, name in enumerate(SmoothGains.__dataclass_fields__)
+            ),
+        ]
+    idle = (*(part.o_idle for part in parts), *(() if acting is None else (acting.idle,)))
+    return PhaseWay(marks=marks, feed=feed, tracker=tracker, join=join, actuation=acting, idle=idle)
