@@ -17,23 +17,27 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from twinphase.errors import DeviceError, TwinphaseError
-from twinphase_sim.native import Kind, NativeNode, NodeOutput, answer_words, write_requests
+from twinphase_sim.native import ACTUATOR_BITS, Kind, NativeNode, NodeOutput, answer_words, write_requests
+from twinphase_sim.physics.candidates import CandidateStream
+from twinphase_sim.physics.clicks import NO_CANDIDATES, NO_CLICKS, Candidates, Clicks, join_clicks
 from twinphase_sim.physics.expect import expectations
-from twinphase_sim.physics.link import MARGIN_TICKS, Clicks, Link
+from twinphase_sim.physics.link import MARGIN_TICKS, Link
 from twinphase_spec.configure import (
     check_delay,
     client_registers,
     client_table,
     frame_config,
+    server_memories,
     server_registers,
     symbol_config,
 )
-from twinphase_spec.frame import LAG_CLOCKS, FrameConfig
+from twinphase_spec.frame import LAG_CLOCKS
 from twinphase_spec.lab import LIGHT_IN_FIBRE_KM_PER_S, Lab
 from twinphase_spec.packets import Stream
 from twinphase_spec.symbols import KEY_WORDS, SymbolConfig
 from twinphase_spec.units import CLOCK_HZ, FRACTION_BITS, TICKS_PER_CLOCK
 
+from .light import light_path
 from .messages import DelayLine
 from .world import SETUP_CHUNK_CLOCKS
 
@@ -93,7 +97,12 @@ class VirtualLab:
         self.lab = lab
         self.seed = seed
         client: tuple[Kind, dict[str, Any]] = ("client", {"lanes": lab.lanes})
-        nodes = NativeNode.several([("server", {}), client, client], cache=cache, skip=skip, progress=progress)
+        dac_bits = ACTUATOR_BITS if lab.actuator is None else lab.actuator.dac_bits
+        server: tuple[Kind, dict[str, Any]] = (
+            "server",
+            {} if dac_bits == ACTUATOR_BITS else {"actuator_bits": dac_bits},
+        )
+        nodes = NativeNode.several([server, client, client], cache=cache, skip=skip, progress=progress)
         self.nodes: dict[NodeName, NativeNode] = dict(zip(NODES, nodes, strict=True))
         flight = round(lab.fibre.flight_s * CLOCK_HZ)
         self.delay_clocks = max(flight, MIN_DELAY_CLOCKS)
@@ -167,17 +176,20 @@ class VirtualLab:
             inputs[receiver] += line.arriving(stop_clock)
         for packets in inputs.values():
             packets.sort(key=lambda entry: entry[0])
-        clicks = self._clicks_before(stop_clock)
+        light = self._clicks_before(stop_clock)
 
         def run(name: NodeName) -> NodeOutput:
             node = self.nodes[name]
             if name == "server":
-                return node.run(stop_clock, clicks.times_ticks, clicks.channels, inputs[name])
+                columns = light.light if isinstance(light, Candidates) else None
+                return node.run(stop_clock, light.times_ticks, light.channels, inputs[name], light=columns)
             return node.run(stop_clock, rx=inputs[name])
 
         outputs = dict(zip(NODES, self._pool.map(run, NODES), strict=True))
         for (sender, _), line in self._lines.items():
             line.send(outputs[sender])
+        clicked = outputs["server"].clicked
+        clicks = light if clicked is None else light[clicked]
         return LabStep(start, stop_clock, clicks, outputs, inputs)
 
     def close(self) -> None:
@@ -196,12 +208,11 @@ class VirtualLab:
     def _configure(self, run_frames: bool) -> None:
         """Tables first; they fix how early the frame can start. Then the registers, and CONTROL last."""
         lab = self.lab
-        self._clicks: Clicks | None = None
-        frame: FrameConfig = frame_config(lab)
-        table = client_table(lab)
+        self._clicks: Clicks = NO_CLICKS if lab.actuator is None else NO_CANDIDATES
+        table = {"FRAME_TABLE": client_table(lab)}
         identifiers = dict.fromkeys(NODES, 1)
         self._write(
-            identifiers, {name: {} for name in NODES}, {"server": list(frame.table), "alice": table, "bob": table}
+            identifiers, {name: {} for name in NODES}, {"server": server_memories(lab), "alice": table, "bob": table}
         )
         # Room for the register writes, and for the clients, which emit one flight early and start their anchor LAG earlier.
         earliest = self.clock + self.delay_clocks + 2 * LAG_CLOCKS + 8 * SETUP_CHUNK_CLOCKS
@@ -221,6 +232,9 @@ class VirtualLab:
         if run_frames:
             self._write(identifiers, {name: {"CONTROL": 1} for name in NODES})
         self.link = Link(lab, self.seed, self.symbols["alice"], self.symbols["bob"], start_clock=self.start_clock)
+        self._candidates = None if lab.actuator is None else CandidateStream(self.link)
+        if lab.actuator is not None:
+            self.nodes["server"].set_light(light_path(lab))
         self._drawn_pulse = 0
         self._physics_chunk = max(1, round(lab.frame.pulse_rate_hz * PHYSICS_SECONDS))
         self._next: Future[Clicks] = self._draw()
@@ -234,13 +248,13 @@ class VirtualLab:
         self,
         identifiers: dict[NodeName, int],
         registers: dict[NodeName, dict[str, int]],
-        tables: dict[NodeName, list[int]] | None = None,
+        tables: dict[NodeName, dict[str, list[int]]] | None = None,
     ) -> None:
         """Write registers and frame tables of all nodes and wait until every write is answered."""
         waiting: dict[NodeName, set[int]] = {}
         packets: dict[NodeName, list[bytes]] = {}
         for name, node in self.nodes.items():
-            memories = {"FRAME_TABLE": tables[name]} if tables else {}
+            memories = tables[name] if tables else {}
             first = identifiers[name]
             packets[name] = write_requests(node.map, registers[name], memories, first_id=first)
             identifiers[name] += len(packets[name])
@@ -260,12 +274,14 @@ class VirtualLab:
 
     def _draw(self) -> Future[Clicks]:
         first, self._drawn_pulse = self._drawn_pulse, self._drawn_pulse + self._physics_chunk
+        if self._candidates is not None:
+            return self._physics.submit(self._candidates.before, self.link.pulse_ticks(self._drawn_pulse))
         return self._physics.submit(self.link.clicks, first, self._drawn_pulse)
 
     def _clicks_before(self, stop_clock: int) -> Clicks:
-        """The clicks of this chunk; those of the physics' next chunks are drawn meanwhile."""
+        """The clicks of this chunk, or with an actuator its candidates; the physics' next chunks are drawn meanwhile."""
         stop_ticks = stop_clock << FRACTION_BITS
-        parts = [] if self._clicks is None else [self._clicks]
+        parts = [self._clicks]
         while self._drawn_until(behind=True) - MARGIN_TICKS < stop_ticks:
             parts.append(self._next.result())
             self._next = self._draw()
@@ -281,11 +297,5 @@ class VirtualLab:
 
 def _concatenate(parts: list[Clicks], from_ticks: int) -> Clicks:
     """``parts`` one after the other, without what lies before ``from_ticks``."""
-    if not parts:
-        return Clicks(np.empty(0, np.int64), np.empty(0, np.uint8), np.empty(0, np.int64))
-    joined = Clicks(
-        np.concatenate([part.times_ticks for part in parts]),
-        np.concatenate([part.channels for part in parts]),
-        np.concatenate([part.pulses for part in parts]),
-    )
+    joined = join_clicks(parts)
     return joined[int(np.searchsorted(joined.times_ticks, from_ticks)) :]
