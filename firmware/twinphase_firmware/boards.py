@@ -17,6 +17,7 @@ from twinphase_spec.units import CLOCK_HZ
 from .family import ECP5, ICE40, Family
 
 BAUD = 3_000_000
+ACTUATOR_LINES = ("select", "clock", "data", "level")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +34,8 @@ class Board:
     """Pins of the connector, in the order of channels."""
     output_pin: tuple[str, int, str]
     """The time tagger's test pulser: connector and pin."""
+    actuator_pins: tuple[str, int, str] | None = None
+    """The server's phase actuator: connector, and its pins for a serial DAC's select, clock and data and for a sigma-delta level."""
     uart: int = 0
     uart_flow: dict[str, str] = field(default_factory=dict)
     """Further wires of the serial port, requested but unused."""
@@ -40,11 +43,11 @@ class Board:
     """Nodes that are built for this board, and what their front ends are, unless asked otherwise."""
 
     def prepare(self, channels: int = 4) -> Any:
-        """The platform with the resources ``detectors`` (``channels`` pins) and ``pulser`` added.
+        """The platform with the resources ``detectors`` (``channels`` pins), ``pulser`` and, if it has pins for one, ``actuator`` added.
 
         Raises TwinphaseError for more channels than pins.
         """
-        from amaranth.build import Attrs, Pins, Resource
+        from amaranth.build import Attrs, Pins, Resource, Subsignal
 
         pins = self.input_pins.split()
         if channels > len(pins):
@@ -66,6 +69,13 @@ class Board:
                 ),
             ]
         )
+        if self.actuator_pins is not None:
+            connector, number, wires = self.actuator_pins
+            lines = (
+                Subsignal(name, Pins(pin, dir="o", conn=(connector, number)), Attrs(**self.family.output_attributes))
+                for name, pin in zip(ACTUATOR_LINES, wires.split(), strict=True)
+            )
+            platform.add_resources([Resource("actuator", 0, *lines)])
         return platform
 
 
@@ -106,6 +116,7 @@ BOARDS = {
             connector=("pmod", 0),
             input_pins="1 2 3 4 7 8 9 10",
             output_pin=("pmod", 1, "1"),
+            actuator_pins=("pmod", 1, "7 8 9 10"),
             nodes={
                 "server": TaggerOptions(channels=4, frontend="delay line", lanes=1, taps=416),
                 "timetagger": TaggerOptions(frontend="delay line", lanes=2),
@@ -118,6 +129,7 @@ BOARDS = {
             connector=("gpio", 0),
             input_pins="14+ 15+ 16+ 17+ 18+ 19+ 20+ 21+",
             output_pin=("gpio", 0, "22+"),
+            actuator_pins=("gpio", 0, "23+ 24+ 25+ 26+"),
             uart_flow={"rts": "-", "dtr": "-"},
             nodes={
                 "server": TaggerOptions(channels=4, frontend="ddr"),
@@ -141,6 +153,7 @@ BOARDS = {
             connector=("expcon", 2),
             input_pins="4 5 6 7",
             output_pin=("expcon", 2, "8"),
+            actuator_pins=("expcon", 2, "9 10 13 14"),
             nodes={"server": TaggerOptions(channels=4, frontend="ddr")},
         ),
         Board(

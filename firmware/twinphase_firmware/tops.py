@@ -8,13 +8,15 @@ from amaranth.hdl import Cat, Module
 from amaranth.lib import io, wiring
 
 from twinphase.errors import TwinphaseError
+from twinphase_hdl.drive.sigmadelta import SigmaDelta
+from twinphase_hdl.drive.spi import SpiDac
 from twinphase_hdl.link.serial import SerialLink
 from twinphase_hdl.nodes.server import ServerNode
 from twinphase_hdl.nodes.timetagger import TimeTaggerNode
 from twinphase_spec.registers import CHANNELS
 from twinphase_spec.tagger import TaggerOptions
 
-from .boards import BAUD, Board
+from .boards import ACTUATOR_LINES, BAUD, Board
 from .chain_sites import Site
 from .clocking import BoardClock
 from .family import ICE40
@@ -55,8 +57,28 @@ def connect_samples(node: Any, samples: Any) -> list[Any]:
     return [node.i_samples.eq(samples), *levels]
 
 
+DAC_BITS, DAC_HALF_CLOCKS = 16, 2
+"""The serial DAC of the phase actuator: 16 bits, 31.25 MHz (AD5541A, DAC8831 and the like)."""
+
+
+def connect_actuator(m: Module, platform: Any, node: ServerNode) -> None:
+    """The actuator's code to a serial DAC, whose frames the node follows, and to a sigma-delta level on a pin of its own."""
+    pins = platform.request("actuator", dir=dict.fromkeys(ACTUATOR_LINES, "-"))
+    m.submodules.dac = dac = SpiDac(bits=DAC_BITS, half_clocks=DAC_HALF_CLOCKS)
+    m.submodules.level = level = SigmaDelta(order=2, bits=DAC_BITS)
+    m.d.comb += [
+        *(dac.i.payload.eq(node.o_code), dac.i.valid.eq(1), node.i_taken.eq(dac.i.ready)),
+        level.i.eq(node.o_code),
+    ]
+    values = (dac.o_select, dac.o_clock, dac.o_data, level.o)
+    for name, value in zip(ACTUATOR_LINES, values, strict=True):
+        m.submodules[f"{name}_pin"] = pin = io.FFBuffer("o", getattr(pins, name))
+        m.d.comb += pin.o.eq(value)
+
+
 class ServerTop(wiring.Component):
-    """The server node on a board: four detector pins through delay lines at 125 MHz or DDR input registers, packets over the serial port.
+    """The server node on a board: four detector pins through delay lines at 125 MHz or DDR input registers, packets over the serial port,
+    and its phase actuator on a serial DAC and a sigma-delta pin.
 
     What lies between pin and node delays all channels alike by a constant number of clocks (two behind DDR inputs, where one more
     register lets metastable samples settle), an offset of the node's time that no measurement between its channels sees.
@@ -76,7 +98,12 @@ class ServerTop(wiring.Component):
         self._lines = LineInputs(board.part, options) if options.frontend == "delay line" else None
         self.delay_lines: dict[Site, int] = self._lines.delay_lines if self._lines else {}
         self._node = ServerNode(
-            frontend=options.frontend, chains=options.chains, taps=options.taps, build_hash=build_hash
+            frontend=options.frontend,
+            chains=options.chains,
+            taps=options.taps,
+            build_hash=build_hash,
+            actuator_bits=DAC_BITS if board.actuator_pins is not None else 0,
+            actuator_follows=False,
         )
         super().__init__({})
 
@@ -91,6 +118,8 @@ class ServerTop(wiring.Component):
             m.submodules.pins = pins = io.DDRBuffer("i", platform.request("detectors", dir="-"))
             for channel in range(len(CHANNELS)):
                 m.d.sync += node.i_samples[channel].eq(Cat(pins.i[0][channel], pins.i[1][channel]))
+        if self._board.actuator_pins is not None:
+            connect_actuator(m, platform, node)
         connect_serial(m, platform, self._board, node)
         return m
 

@@ -29,8 +29,8 @@ def actuation(
     """Makes actuator and look-up submodules of m, in one room, and connects them with tracker, timebase and registers.
 
     Its target is psi_r after every click and turn of the reference band, while ACT_CONTROL says that it is on. Off it holds, and clicks
-    are taken as if it were not there. Slots are shorter than what a fly-back takes: it may begin in any step. The DAC's driver follows
-    every code.
+    are taken as if it were not there. Slots are shorter than what a fly-back takes: it may begin in any step. What tells that the DAC's
+    driver takes a code is left to the node.
     """
     actuator, clicks = Actuator(bits=bits), AppliedClicks()
     idle = actuator.o_idle & clicks.o_idle
@@ -43,7 +43,7 @@ def actuation(
             actuator.i_valid.eq(tracker.o_valid & (tracker.o.channel == 0) & on),
             actuator.i_clock.eq(timebase.o_anchor.clock),
         ),
-        *(actuator.i_slot.eq(1), actuator.i_taken.eq(1)),
+        actuator.i_slot.eq(1),
         *(settings.coast.eq(coast), settings.dither.eq(dither), settings.bank.eq(bank_of_table)),
         *(settings.ratio.eq(bank.o_act_ratio), settings.lock.eq(bank.o_act_lock), settings.slew.eq(bank.o_act_slew)),
         *(settings.window[name].eq(getattr(bank, f"o_act_{name}")) for name in ("low", "high", "top")),

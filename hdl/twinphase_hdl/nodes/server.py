@@ -44,6 +44,7 @@ class ServerNode(wiring.Component):
     i_valid, i_polarity, i_code : frontend "delay line", at 125 MHz (one lane): see `lines.line_members`.
     i_level, i_runt, o_source, o_invert : frontend "delay line": see `lines.pin_members`.
     o_code, o_acting, o_blank : Out(actuator_bits), Out(17), Out(1), only with ``actuator_bits`` - of `Actuator`.
+    i_taken : In(1), only if not ``actuator_follows`` - strobe: the DAC's driver takes o_code.
     o_awake : Out(19, 20 with an actuator), only with ``rooms`` - which rooms are awake (`Rooms`).
     o_wait : Out(16), only with ``rooms`` - while o_idle is high, it stays so for that many clocks if the time alone goes on.
 
@@ -60,6 +61,7 @@ class ServerNode(wiring.Component):
         clock_hz: int = units.CLOCK_HZ,
         rooms: bool = False,
         actuator_bits: int = 0,
+        actuator_follows: bool = True,
     ):
         channels = len(CHANNELS)
         if frontend == "simulation":
@@ -85,6 +87,7 @@ class ServerNode(wiring.Component):
         self._actuator_bits = actuator_bits
         outputs = {}
         if actuator_bits:
+            inputs |= {} if actuator_follows else {"i_taken": In(1)}
             outputs = {"o_code": Out(actuator_bits), "o_acting": Out(actuator.LIMIT_BITS), "o_blank": Out(1)}
         drive = (DRIVE,) if actuator_bits else ()
         self._rooms = Rooms((*PARTS, *drive, *channel_rooms(channels), *link_rooms(SENT)), separate=rooms)
@@ -190,6 +193,7 @@ class ServerNode(wiring.Component):
 
         if way.actuation is not None:
             part = way.actuation.actuator
+            m.d.comb += part.i_taken.eq(getattr(self, "i_taken", 1))
             m.d.comb += [self.o_code.eq(part.o_code), self.o_acting.eq(part.o_acting), self.o_blank.eq(part.o_blank)]
 
         # Counters.
