@@ -135,7 +135,7 @@ def crowd_entries(rng: random.Random, channels: int, epochs: int, epoch_bits: in
 
 def brink_entries(channels: int, epochs: int, epoch_bits: int, gaps: tuple[int, ...]) -> list[Entry]:
     """Turns that lose every channel for darkness, each just behind a click that speaks against the phase and ``gap`` clocks before
-    another one or two that are still under way: what the first has said must be forgotten. Before the next turn the channel starts anew."""
+    another one or two, still under way: what the first has said must be forgotten. Then the channel starts anew."""
     entries = [Entry(0, turn=True)]
     for epoch, gap in zip(range(epochs), cycle(gaps), strict=False):
         channel = epoch // len(gaps) % channels
