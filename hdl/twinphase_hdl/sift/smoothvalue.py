@@ -121,15 +121,18 @@ class SmoothedPhase(wiring.Component):
         place = shifted.at(at)
         m.d.comb += ring.i_read_address.eq(Cat(place[FRACTION_BITS:], number.at(at)[1]))
         interval = Signal(_Interval, reset_less=True)
-        m.d.sync += interval.eq(Mux(known, ring.o_data.as_value(), 0))
+        known_then = Signal()
+        """For as long as intervals of it are looked at."""
+        m.d.sync += [interval.eq(ring.o_data), known_then.eq(known)]
         at += 2
 
         # 5 to 9: the products, summed; A_q with the last.
         low = ~number.at(at)[0]
-        way = stages.operand("way", at, Mux(low, interval.way[:PIECE], interval.way[PIECE:].as_signed()))
+        piece = Mux(low, interval.way[:PIECE], interval.way[PIECE:].as_signed())
+        way = stages.operand("way", at, Mux(known_then, piece, 0))
         part = stages.given("fraction", SHIFT_BITS, place[:FRACTION_BITS])
         fraction = stages.operand("fraction_operand", at, part.at(at))
-        start = stages.after("start", at, lambda: interval.start)
+        start = stages.after("start", at, lambda: Mux(known_then, interval.start, 0))
         product = stages.after("product", at + 1, lambda way, fraction: way * fraction, way, fraction)
         taken_off = Signal(units.TURN_BITS)
         """-A_q."""
@@ -149,7 +152,7 @@ class SmoothedPhase(wiring.Component):
         slot_read = number.at(at)
         for c in range(CHANNELS):
             with m.If(slot_read == 2 * c):
-                m.d.sync += self.o_flags[c].eq(interval.valid)
+                m.d.sync += self.o_flags[c].eq(interval.valid & known_then)
 
         inside = last
         for stage in range(at + 4):
