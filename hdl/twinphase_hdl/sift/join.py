@@ -138,19 +138,21 @@ class PsiJoin(wiring.Component):
         ]
 
         # 1: the oldest herald moves once its d-window is closed.
-        age = Signal(RING_DWINDOW_BITS)
+        age, newest = Signal(RING_DWINDOW_BITS), Signal(RING_DWINDOW_BITS)
+        """d-windows closed since, with their heralds gone, or at all: rings move on while heralds do not leave."""
         closed = Signal()
         gone = Signal()
         """It has waited so long that its age could wrap."""
         m.d.comb += [
             age.eq(open_dwindow - head.dwindow),
+            newest.eq(next_dwindow - head.dwindow),
             closed.eq(gone | ((age != 0) & ~age[-1])),
             head_moves.eq(head_closed & fetch_ready),
             queue.i_pop.eq(queue.o_valid & (~head_valid | head_moves)),
         ]
         m.d.sync += [
             head_closed.eq(head_valid & closed & ~head_moves),
-            head_kept.eq(~gone & (age <= KEPT_DWINDOWS)),
+            head_kept.eq(~gone & (newest <= KEPT_DWINDOWS)),
         ]
         with m.If(~head_valid | head_moves):
             m.d.sync += [head_valid.eq(queue.o_valid), head.eq(queue.o_head)]
@@ -206,7 +208,7 @@ class PsiJoin(wiring.Component):
             m.d.sync += [
                 v.eq(0)
                 for v in (
-                    *(enters, open_dwindow, flushing),
+                    *(enters, open_dwindow, next_dwindow, flushing),
                     *(head_valid, head_closed, fetched, summed, number),
                 )
             ]

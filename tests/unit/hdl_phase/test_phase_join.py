@@ -191,3 +191,28 @@ def test_no_record_before_its_herald_has_left():
     simulate(dut, run, bench.take)
     assert bench.got == bench.expected
     assert len(bench.got) == 2
+
+
+def test_heralds_that_do_not_leave_do_not_stop_the_rings():
+    """Records held up while later d-windows close, whose heralds do not leave: their phases are gone, not those of later windows."""
+    dut = PsiJoin(pending_heralds=64)
+    bench = Bench(dut, 4, 0.0)
+
+    async def run(ctx):
+        ctx.set(dut.i_run, 1)
+        for _ in range(8):
+            await bench.herald(ctx, 0, 0)
+        await bench.close(ctx, 0, 2)
+        await bench.close(ctx, 1, 2)
+        await ctx.tick().repeat(20)
+        ctx.set(dut.i_flushed, 0)
+        for w in range(2, 12):
+            await bench.close(ctx, w, 2)
+        bench.ready = 1.0
+        await ctx.tick().repeat(40)
+        ctx.set(dut.i_flushed, 1)
+        await bench.idle(ctx)
+
+    simulate(dut, run, bench.take)
+    assert bench.got[:3] == bench.expected[:3]
+    assert bench.got[3:] == [(number, 0, 0) for number in range(3, 8)]
