@@ -72,8 +72,8 @@ class CoveredTimes(wiring.Component):
         """Covers: the last ones; those at which the heralds were asked to leave; those at which they have left."""
         oldest = Signal(times)
         """First times whose intervals are kept."""
-        came, fresh, flushing, late = Signal(CHANNELS), Signal(), Signal(), Signal()
-        """``fresh``: since the heralds were last asked. ``late``: a quarter came while they were leaving."""
+        came, fresh, flushing, late, known = Signal(CHANNELS), Signal(), Signal(), Signal(), Signal()
+        """``fresh``: since the heralds were last asked. ``late``: a quarter came while they were leaving. ``known``: ``left`` is."""
 
         # Both are constant in a run.
         spans, wide = Signal(times), Signal(CHANNELS)
@@ -92,9 +92,9 @@ class CoveredTimes(wiring.Component):
         with m.If(self.o_flush):
             m.d.sync += [asked.eq(latest), fresh.eq(0), flushing.eq(1), late.eq(0)]
         with m.If(flushing & self.i_flushed):
-            m.d.sync += [left.eq(asked), flushing.eq(0), self.o_known.eq(~late)]
+            m.d.sync += [left.eq(asked), flushing.eq(0), known.eq(~late)]
         with m.If(flushing & self.o_quarter):
-            m.d.sync += [late.eq(1), self.o_known.eq(0)]
+            m.d.sync += [late.eq(1), known.eq(0)]
         with m.If(self.i_cover_valid):
             m.d.sync += [
                 *(latest[channel].eq(time), oldest[channel].eq(time - spans[channel])),
@@ -105,12 +105,12 @@ class CoveredTimes(wiring.Component):
         below = [(self.i_time - left[c])[:TIME_BITS][-1] for c in range(CHANNELS)]
         over = [(self.i_time - oldest[c])[:TIME_BITS][-1] for c in range(CHANNELS)]
         signs = Signal(CHANNELS), Signal(CHANNELS)
-        m.d.sync += [signs[0].eq(Cat(below)), signs[1].eq(Cat(over) | wide)]
+        m.d.sync += [signs[0].eq(Cat(below)), signs[1].eq(Cat(over) | wide), self.o_known.eq(known)]
         m.d.comb += [self.o_covered.eq(signs[0].all()), self.o_kept.eq(~signs[1].any())]
 
         settling = Signal(SETTLING)
         m.d.sync += settling.eq(Cat(self.i_cover_valid | (flushing & self.i_flushed), settling))
         m.d.comb += self.o_busy.eq(self.i_cover_valid | self.o_flush | flushing | settling.any())
         with m.If(~self.i_run):
-            m.d.sync += [value.eq(0) for value in (came, fresh, flushing, late, self.o_known)]
+            m.d.sync += [value.eq(0) for value in (came, fresh, flushing, late, known, self.o_known)]
         return m

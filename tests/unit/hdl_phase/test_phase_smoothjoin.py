@@ -132,7 +132,7 @@ def events(rng, *, bits, first, clocks, heralds):
     found = []
     for c in (0, 1):
         size = BLOCK << bits[c]
-        for b in range(first // size - 2, (first + clocks) // size - 1):
+        for b in range(-(-first // size) - 2, (first + clocks) // size - 1):
             found.append(((b + 2) * size + 300 * (c + 1), "block", (c, b)))
     unit = 1 << min(bits)
     for _ in range(heralds):
