@@ -110,11 +110,8 @@ class Way:
         self.tracked.append(bool(good))
         if not good:
             return []
-        if tag.band == "r":
-            reference = tag.step * 2**14 - tag.applied
-        else:
-            reference = tag.step * 2**14 + rq - s.applied_q(tag.applied)
         number = 0 if tag.band == "r" else 1
+        reference = tag.step * 2**14 + (rq - s.applied_q(tag.applied) if number else -tag.applied)
         return [{"entry": Entry(now, tag.t, number, tag.port, reference % 2**16), "number": number}]
 
     def came(self, tracker: Oracle) -> None:
