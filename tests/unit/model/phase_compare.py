@@ -28,10 +28,11 @@ FAST_D = channel_config(**WALK, click_rate_hz=2.5e6, visibility=0.93, detect=Tru
 GAINS = smooth_gains(**WALK, fisher_hz=4e6, node_clocks=EPOCH).words()
 
 
-def registers_of(s: Settings, *, psi_source: int = 1) -> dict[str, int]:
+def registers_of(s: Settings, swap: int) -> dict[str, int]:
     """Values of all registers."""
     given = {
-        "PSI_SOURCE": psi_source,
+        "PSI_SOURCE": 1,
+        "SWAP": swap,
         "TRACK_EPOCH": s.epoch,
         "TRACK_HOLD": s.hold,
         "TRACK_EVERY": s.every,
@@ -46,7 +47,7 @@ def registers_of(s: Settings, *, psi_source: int = 1) -> dict[str, int]:
     return {entry.name: register(given, entry.name) for entry in SERVER.registers}
 
 
-def model(s: Settings, tags: list[Tag], until: int) -> PhasePath:
+def model(s: Settings, tags: list[Tag], until: int, swap: int = 0) -> PhasePath:
     """The model on tags; those without a step are single clicks of SIG slots, with a herald each."""
     t = np.array([tag.t for tag in tags], dtype=np.int64)
     band = np.array([tag.band == "r" for tag in tags], dtype=np.uint8)
@@ -80,7 +81,7 @@ def model(s: Settings, tags: list[Tag], until: int) -> PhasePath:
         blank=blank,
         late=np.array([tag.late for tag in tags], dtype=np.bool_),
     )
-    return phase_path(registers_of(s), clicks, heralds, s.start, until, inputs=inputs)
+    return phase_path(registers_of(s, swap), clicks, heralds, s.start, until, inputs=inputs)
 
 
 def track_tuples(records: np.ndarray) -> list[tuple[int, ...]]:

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from phase_compare import EPOCH, compare, psi_errors, scene, settings_of
+from phase_compare import EPOCH, compare, model, psi_errors, scene, settings_of
 from phase_oracle import Tag
 
 
@@ -138,3 +138,25 @@ def test_no_light() -> None:
     assert not got.psi["flags"].any()
     assert not got.psi_causal["flags"].any()
     assert got.psi.size > 10
+
+
+def test_backlog_of_more_than_an_epoch() -> None:
+    """900 clicks of one clock: the turns after them are late, and clicks that come before a node is there have no phase of r."""
+    tags = scene(np.random.default_rng(8), clocks=30 * EPOCH, rate=0.03)
+    at = 15 * EPOCH - 1
+    tags += [Tag(at, "r", i % 2, at // 16 % 4) for i in range(900)]
+    tags.sort(key=lambda tag: tag.t)
+    got = compare(settings_of(), tags, tags[-1].t)
+    references = [tag for tag in tags if tag.step is not None]
+    lost = [tag.t // EPOCH for tag, taken in zip(references, got.fed.tracked, strict=True) if not taken]
+    assert 16 in lost
+
+
+@pytest.mark.parametrize(("band", "swap"), [("q", 1), ("r", 2)])
+def test_swap_exchanges_the_ports_of_its_band(band: str, swap: int) -> None:
+    tags = scene(np.random.default_rng(9), clocks=40 * EPOCH)
+    turned = [tag._replace(port=1 - tag.port) if tag.band == band else tag for tag in tags]
+    expected, got = model(settings_of(), tags, tags[-1].t), model(settings_of(), turned, tags[-1].t, swap)
+    np.testing.assert_array_equal(expected.fed.nodes.table, got.fed.nodes.table)
+    other = model(settings_of(), turned, tags[-1].t, 3 - swap)
+    assert (other.fed.nodes.table != got.fed.nodes.table).any()
