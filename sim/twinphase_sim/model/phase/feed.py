@@ -2,6 +2,9 @@
 
 The references of the quantum band's clicks need nodes that the reference band's clicks have made: one kernel plays feed, tracker and
 nodes, in the order of the entries.
+
+A compiled kernel kept by numba does not see changes in functions of other files: after one in `clicktracker_kernel`, `nodes` or `marks`,
+this file needs a new date (a fresh clone has one).
 """
 
 from __future__ import annotations
@@ -24,8 +27,8 @@ from .marks import TURN_SHIFT, quantum_applied, reference_phase
 CHANNELS = len(smoothing.CHANNELS)
 STEP_SHIFT = TURN_BITS - 2
 """A reference step is a quarter of a turn."""
-OFFERED, WRITTEN, TURNED = range(3)
-"""Events issued; written; nodes of channel R that there are."""
+OFFERED, WRITTEN = range(2)
+"""Events issued; written."""
 
 
 @dataclass(frozen=True)
@@ -110,17 +113,13 @@ def _settle(
         entry = table[channel, (way[kernel.CLOCK] >> epoch_bits) - first_epoch]
         entry[: node.CLICKS] = out[: node.CLICKS]
         entry[node.CLICKS] = clicks[channel]
-        if channel == node.R:
-            flow[TURNED] += 1
 
 
 @numba.njit(cache=True)
-def _quantum_reference(
-    clock: int, come: int, epoch_bits: int, first_epoch: int, ratio: int, table: NDArray[np.int64]
-) -> int:
-    """rq of a click's mark, or -1 if r is not valid."""
+def _quantum_reference(clock: int, epoch_bits: int, first_epoch: int, ratio: int, table: NDArray[np.int64]) -> int:
+    """rq of a click's mark, or -1 if r is not valid: a node that has not come yet is 0 in ``table``, so not locked."""
     before = (clock >> epoch_bits) - 1 - first_epoch
-    if before < 0 or before >= come or table[node.R, before, node.LOCKED] == 0:
+    if before < 0 or table[node.R, before, node.LOCKED] == 0:
         return -1
     entry = table[node.R, before]
     since = clock - ((first_epoch + before) << epoch_bits)
@@ -140,7 +139,7 @@ def _play(
     """Entries in their order: turns for all of ``table``, and the clicks that are tracked."""
     clocks, bands, ports, references, refused = clicks
     epoch_bits, hold, ratio, first_epoch = settings
-    flow = np.zeros(3, dtype=np.int64)
+    flow = np.zeros(2, dtype=np.int64)
     ways = np.zeros((kernel.RING, kernel.UNDERWAY), dtype=np.int64)
     channels = np.zeros(kernel.RING, dtype=np.int64)
     pipeline = (ways, channels, np.zeros(CHANNELS, dtype=np.int64), np.zeros(kernel.OUTPUTS, dtype=np.int64))
@@ -167,7 +166,7 @@ def _play(
         if taken:
             _settle(clock, flow, rows, words, epoch_bits, first_epoch, pipeline, table)
             if channel == node.D:
-                rq = _quantum_reference(clocks[i], flow[TURNED], epoch_bits, first_epoch, ratio, table)
+                rq = _quantum_reference(clocks[i], epoch_bits, first_epoch, ratio, table)
                 taken = rq >= 0
                 reference += rq
         if taken:

@@ -1,0 +1,109 @@
+"""The smoother of docs/phase.md on four-phase light, bit for bit as gateware has it, against what fixed-lag smoothing can reach.
+
+Theory: the steady filter's covariance P and a block's backward pass over n node steps of h seconds (Rauch, Tung and Striebel 1965)::
+
+    S_0 = P,   S_(n+1) = P + H (S_n - P-) H^T,   P- = F P F^T + N,   H = P F^T P-^-1
+
+averaged over the 17 to 32 steps that a block's nodes have. Without slope noise that is ``(1 + e^(-2 K L))/2`` of P.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from seeds import run_seed
+
+from twinphase_sim.model.phase.feed import FeedSettings, References, feed
+from twinphase_sim.model.phase.nodes import R
+from twinphase_sim.model.phase.smooth import smooth
+from twinphase_sim.tracking.clicks import PhaseWalk
+from twinphase_sim.tracking.scenario import Scenario
+from twinphase_spec import smoothing
+from twinphase_spec.tracking_config import channel_config
+from twinphase_spec.units import CLOCK_HZ
+
+VISIBILITY = 0.98
+FISHER = 1 - math.sqrt(1 - VISIBILITY**2)
+
+
+def theory(diffusion: float, slope_noise: float, fisher_hz: float, node_clocks: int) -> float:
+    """Smoothed over causal mean square error at the nodes."""
+    h = node_clocks / CLOCK_HZ
+    p11, p12, p22 = smoothing.steady_covariance(diffusion, slope_noise, fisher_hz)
+    p = np.array([[p11, p12], [p12, p22]])
+    f = np.array([[1, h], [0, 1]])
+    noise = diffusion * np.diag([h, 0]) + slope_noise * np.array([[h**3 / 3, h**2 / 2], [h**2 / 2, h]])
+    ahead = f @ p @ f.T + noise
+    gain = p @ f.T @ np.linalg.pinv(ahead)
+    smoothed, errors = p, []
+    for _ in range(2 * smoothing.BLOCK):
+        smoothed = p + gain @ (smoothed - ahead) @ gain.T
+        errors.append(smoothed[0, 0])
+    return float(np.mean(errors[smoothing.BLOCK :]) / p11)
+
+
+def measured(scenario: Scenario, constants: float, seed: int) -> tuple[float, float, int]:
+    """Causal and smoothed mean square error in rad^2 at the same nodes, and the node step in clocks."""
+    d, q, rate = scenario.diffusion_rad2_per_s, scenario.slope_noise_rad2_per_s3, scenario.count_rate_hz
+    fisher, gain = FISHER * rate, scenario.gain_per_s()
+    bits = smoothing.node_bits(gain)
+    config = channel_config(
+        diffusion_rad2_per_s=d, slope_noise_rad2_per_s3=q, click_rate_hz=rate, visibility=VISIBILITY
+    )
+    gains = smoothing.smooth_gains(
+        diffusion_rad2_per_s=d, slope_noise_rad2_per_s3=q, fisher_hz=fisher, node_clocks=1 << bits
+    )
+    rng = np.random.default_rng((seed, 1))
+    clocks = int(constants / gain * CLOCK_HZ)
+    clock = np.sort(rng.integers(0, clocks, rng.poisson(rate * clocks / CLOCK_HZ)))
+    grid = np.arange(0, clocks, 1 << bits)
+    both = np.concatenate([clock, grid])
+    order = np.argsort(both, kind="stable")
+    truth = np.empty(both.size)
+    truth[order] = PhaseWalk(scenario, (seed,)).at(both[order])
+    step = clock // scenario.slot_clocks % 4
+    right = rng.uniform(size=clock.size) > (1 + VISIBILITY * np.cos(truth[: clock.size] + step * np.pi / 2)) / 2
+    zero = np.zeros_like(clock)
+    settings = FeedSettings(words=np.array([config.words()] * 2), epoch_bits=bits, hold=96, ratio=0, start_clock=0)
+    fed = feed(References(clock, zero, right.astype(np.int64), step, zero, zero), settings, until_epoch=0)
+    intervals = smooth(fed.nodes, R, step_log=0, gains=gains.words(), from_clock=0)
+    used = np.flatnonzero(intervals.valid)
+    used = used[used > 200]
+    assert used.size > 0.999 * intervals.start.size - 200, "the lock was lost for long"
+    at_nodes = truth[clock.size :][used]
+    causal, smoothed = (
+        np.angle(np.exp(1j * (phase[used] / 2**32 * 2 * np.pi - at_nodes)))
+        for phase in (fed.nodes.phase[R], intervals.start)
+    )
+    return float(np.mean(causal**2)), float(np.mean(smoothed**2)), 1 << bits
+
+
+@pytest.mark.parametrize(
+    ("slope_noise", "constants"), [(0.0, 8000), (1e11, 8000), pytest.param(0.0, 100000, marks=pytest.mark.long)]
+)
+def test_smoothed_over_causal(slope_noise: float, constants: float) -> None:
+    """D 754, R 1e6, V 0.98. Smoothed error within 5 % + 4 sigma of theory, T time constants giving a sigma of ``sqrt(2/T)`` or less.
+
+    The ratio is lower than theory's by what the causal filter of single clicks is from its bound (measured 3 to 7 %), as smoothing
+    makes up for it: 0.51 measured for 0.53 without slope noise, 0.37 for 0.40 with slope noise that doubles the filter's variance growth.
+    """
+    scenario = Scenario(
+        diffusion_rad2_per_s=754.0, count_rate_hz=1e6, visibility=VISIBILITY, slope_noise_rad2_per_s3=slope_noise
+    )
+    causal, smoothed, node_clocks = measured(scenario, constants, run_seed(61))
+    expected = theory(754.0, slope_noise, FISHER * 1e6, node_clocks)
+    bound = smoothing.steady_covariance(754.0, slope_noise, FISHER * 1e6)[0]
+    ratio, sigma = smoothed / causal, math.sqrt(2 / constants)
+    print(
+        f"Q {slope_noise:g}, nodes of {node_clocks} clocks: causal {causal:.5f} rad^2, {bound / causal:.3f} of the bound;",
+        end=" ",
+    )
+    print(
+        f"smoothed {smoothed:.5f}, {expected * bound / smoothed:.3f} of its bound; ratio {ratio:.3f}, theory {expected:.3f}"
+    )
+    assert abs(smoothed / (expected * bound) - 1) < 0.05 + 4 * sigma
+    assert 0.90 - 4 * sigma < ratio / expected < 1 + 4 * sigma
+    if not slope_noise:
+        assert 0.5 - 4 * sigma < ratio < 0.56
