@@ -103,7 +103,7 @@ def test_random_nodes(epoch_bits, g0, g1):
     bench = Bench(dut, rng, epoch_bits=epoch_bits, steps=(g0, g1), gains=[hostile_gains(rng) for _ in range(2)])
     # Past the wrap of 32 bits, and from a place that is on no grid.
     first = (1 << 32) - rng.randrange(40 << max(g0, g1))
-    blocks = 5 if min(g0, g1) < 7 else 3
+    blocks = 4 if min(g0, g1) < 7 else 3
     # A pass of each channel for 16 nodes of it.
     pause = -(-dut.latency * ((1 << g0) + (1 << g1)) // (16 << g0 + g1))
 
@@ -181,7 +181,7 @@ def test_latency_and_both_passes_due_at_once():
     assert covers[5] - covers[4] <= dut.latency
 
 
-STOPS = {1: (0, 1, 2, 3, 600, 1000), 700: (30, 300, 612)}
+STOPS = {1: (0, 2, 3, 600), 700: (30, 612)}
 
 
 @pytest.mark.parametrize("clocks", STOPS)
