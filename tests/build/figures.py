@@ -82,11 +82,13 @@ def units() -> dict[str, Callable[[], wiring.Component]]:
     from twinphase_hdl.nodes.timetagger import counter_steps
     from twinphase_hdl.phase.clicktracker import ClickTracker
     from twinphase_hdl.phase.cordic import Cordic
+    from twinphase_hdl.phase.smooth import Smoother
     from twinphase_hdl.phase.tracker import PhaseTracker
     from twinphase_hdl.sift.block import BlockSifter
     from twinphase_hdl.sift.emitter import Emitter
     from twinphase_hdl.sift.herald import HeraldFinder
     from twinphase_hdl.sift.join import PsiJoin
+    from twinphase_hdl.sift.smoothjoin import SmoothJoin
     from twinphase_hdl.timetag.coincidence import Coincidences
     from twinphase_hdl.timetag.delayline import DelayLineFrontEnd
     from twinphase_hdl.timetag.input import InputChannel
@@ -111,11 +113,13 @@ def units() -> dict[str, Callable[[], wiring.Component]]:
         "link.tag_packer": TagPacker,
         "phase.click_tracker_32": lambda: ClickTracker(channels=32),
         "phase.cordic": Cordic,
+        "phase.smooth": Smoother,
         "phase.tracker": PhaseTracker,
         "sift.block": BlockSifter,
         "sift.emitter": Emitter,
         "sift.herald": HeraldFinder,
         "sift.join": PsiJoin,
+        "sift.smooth_join": SmoothJoin,
         "timetag.coincidences": lambda: Coincidences(channels=8),
         "timetag.pulser": Pulser,
         "timetag.selector": lambda: Selector(channels=8),
