@@ -58,7 +58,9 @@ def phase_way(
         rooms.put(m, name, part.o_idle, **{name: part})
 
     bits = epoch_bits(m, bank)
-    m.d.comb += [part.i_run.eq(bank.o_control) for part in parts]
+    m.d.comb += [part.i_run.eq(bank.o_control) for part in parts[:-1]]
+    # A join that nothing waits in would flush heralds for nobody.
+    m.d.comb += join.i_run.eq(bank.o_control & bank.o_psi_source)
     m.d.comb += [part.i_epoch_bits.eq(bits) for part in parts]
     m.d.comb += [
         *(marks.i_clock.eq(timebase.o_anchor.clock), marks.i_ratio.eq(bank.o_ratio)),
