@@ -7,6 +7,8 @@ from amaranth.lib.wiring import In, Out
 from twinphase_hdl.core.stages import Stages
 from twinphase_spec import tracking
 
+BLUR_BITS = (tracking.BLUR_FACTOR * tracking.Q_MAX >> tracking.BLUR_SHIFT).bit_length()
+
 
 class ClickBlur(wiring.Component):
     """``q = min((p + grow) >> 12, 2^17 - 1)``, ``w = u - ((u ((201 q) >> 12)) >> 16)``, of one multiplier.
@@ -19,6 +21,8 @@ class ClickBlur(wiring.Component):
         Visibility, 2^-16, one clock later.
     o_q : Out(17)
         2^-22 of rad^2/(2 pi), two clocks after p.
+    o_blur : Out(13)
+        ``(201 q) >> 12``: half of the variance, 2^-16, four clocks after p.
     o_w : Out(16)
         2^-16.
 
@@ -30,6 +34,7 @@ class ClickBlur(wiring.Component):
     i_grow: In(tracking.P_BITS)
     i_u: In(tracking.VISIBILITY_BITS)
     o_q: Out(tracking.Q_BITS)
+    o_blur: Out(BLUR_BITS)
     o_w: Out(tracking.VISIBILITY_BITS)
 
     @property
@@ -52,5 +57,5 @@ class ClickBlur(wiring.Component):
         lost = stages.after("lost", 4, lambda u, blur: u * blur, factor, blur)
         bits = tracking.VISIBILITY_BITS
         w = stages.after("w", 5, lambda u, lost: (u - (lost >> bits))[:bits], u, lost)
-        m.d.comb += [self.o_q.eq(q.at(2)), self.o_w.eq(w.at(6))]
+        m.d.comb += [self.o_q.eq(q.at(2)), self.o_blur.eq(blur.at(4)), self.o_w.eq(w.at(6))]
         return m

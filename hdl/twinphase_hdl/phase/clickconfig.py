@@ -15,6 +15,30 @@ class EarlyWords(data.Struct):
     kappa: tracking.KAPPA_BITS
     v_gain: tracking.V_GAIN_BITS
     dark: tracking.QUIET_BITS
+    a_gain: tracking.A_GAIN_BITS
+    k_follows: 1
+
+
+class EventWords(data.Struct):
+    """Those of them that an event takes from the configuration, whatever its channel's gain is."""
+
+    v_gain: tracking.V_GAIN_BITS
+    dark: tracking.QUIET_BITS
+    a_gain: tracking.A_GAIN_BITS
+
+
+class GainWords(data.Struct):
+    """d and kappa of one channel, those of the configuration or of a gain g times as large."""
+
+    d: tracking.D_BITS
+    kappa: tracking.KAPPA_BITS
+
+
+class GainConfig(data.Struct):
+    """Configuration of a channel's gains: growth and slope gain at g = 1, and whether the latter follows."""
+
+    words: GainWords
+    k_follows: 1
 
 
 class LateWords(data.Struct):
@@ -37,7 +61,7 @@ class ChannelWords(data.Struct):
 
 
 class ClickConfig(wiring.Component):
-    """The words of each channel, for two places of the pipeline.
+    """The words of each channel, for two places of the pipeline and for its gain.
 
     Parameters
     ----------
@@ -48,8 +72,9 @@ class ClickConfig(wiring.Component):
     -------
     i, i_valid : In(ChannelWords), In(1)
         A channel's words, written in this clock.
-    i_early, o_early : In(5), Out(EarlyWords)
+    i_early, o_early : In(5), Out(EventWords)
     i_late, o_late : In(5), Out(LateWords)
+    i_gain, o_gain : In(5), Out(GainConfig)
         Channel, and its words. While words are being written these mean nothing.
 
     Latency: `latency` = 2 clocks from channel to words. Throughput: a channel per clock. 0 at power-up.
@@ -64,9 +89,11 @@ class ClickConfig(wiring.Component):
                 "i": In(ChannelWords),
                 "i_valid": In(1),
                 "i_early": In(CHANNEL_BITS),
-                "o_early": Out(EarlyWords),
+                "o_early": Out(EventWords),
                 "i_late": In(CHANNEL_BITS),
                 "o_late": Out(LateWords),
+                "i_gain": In(CHANNEL_BITS),
+                "o_gain": Out(GainConfig),
             }
         )
 
@@ -77,9 +104,16 @@ class ClickConfig(wiring.Component):
 
     def elaborate(self, platform) -> Module:
         m = Module()
+        given = self.i.early
+        event, gain = Signal(EventWords), Signal(GainConfig)
+        m.d.comb += [
+            *(event.v_gain.eq(given.v_gain), event.dark.eq(given.dark), event.a_gain.eq(given.a_gain)),
+            *(gain.words.d.eq(given.d), gain.words.kappa.eq(given.kappa), gain.k_follows.eq(given.k_follows)),
+        ]
         for name, shape, given, channel, shown in (
-            ("early", EarlyWords, self.i.early, self.i_early, self.o_early),
+            ("early", EventWords, event, self.i_early, self.o_early),
             ("late", LateWords, self.i.late, self.i_late, self.o_late),
+            ("gain", GainConfig, gain, self.i_gain, self.o_gain),
         ):
             words = memory.Memory(shape=shape, depth=max(self._channels, 2), init=[], attrs={"ram_style": "block"})
             m.submodules[name] = words

@@ -30,12 +30,16 @@ class ClickTime(wiring.Component):
         E.
     i_valid, i_channel, i_turn, i_reset, i_x : In(1), In(5), In(1), In(1), In(16)
         An event, x in clocks.
-    i_d, i_dark : In(34), In(24)
-        Of its channel, one clock later: growth per clock, 2^-46 of rad^2/(2 pi); clocks without a click that lose the phase, or 0.
+    i_dark : In(24)
+        Clocks without a click that lose its channel's phase, or 0; one clock later.
+    i_d : In(34)
+        Growth per clock, 2^-46 of rad^2/(2 pi), two clocks later: a register for multipliers' operands.
     o, o_silent : Out(32), Out(1)
         grow, 2^-34 of rad^2/(2 pi), and whether the event is a silent turn; of a reset neither means anything.
+    o_passed : Out(17)
+        passed.
 
-    Latency: `latency` = 5 clocks to both. Throughput: an event per clock. Overflow: grow and quiet saturate.
+    Latency: `latency` = 5 clocks to all. Throughput: an event per clock. Overflow: grow and quiet saturate.
     Source: docs/tracking.md, at issue.
     """
 
@@ -54,12 +58,13 @@ class ClickTime(wiring.Component):
                 "i_dark": In(tracking.QUIET_BITS),
                 "o": Out(tracking.P_BITS),
                 "o_silent": Out(1),
+                "o_passed": Out(UNIT_BITS),
             }
         )
 
     @property
     def latency(self) -> int:
-        """Clocks from event to grow and silence."""
+        """Clocks from event to grow, silence and passed."""
         return 5
 
     def elaborate(self, platform) -> Module:
@@ -80,9 +85,8 @@ class ClickTime(wiring.Component):
         now = stages.given("now", 0, Cat(self.i_x, 0) | (length.unit & self.i_turn.replicate(UNIT_BITS)))
         before = stages.after("before", 0, lambda: read.data)
         passed = stages.after("passed", 1, lambda now, before: (now - before)[:UNIT_BITS], now, before)
-        d = stages.given("d", 1, self.i_d)
-        low = stages.after("d_low", 1, lambda d: d[:PIECE], d)
-        high = stages.after("d_high", 1, lambda d: d[PIECE:], d)
+        low = stages.given("d_low", 2, self.i_d[:PIECE])
+        high = stages.given("d_high", 2, self.i_d[PIECE:])
         low = stages.after("low", 2, lambda d, passed: d * passed, low, passed)
         high = stages.after("high", 2, lambda d, passed: d * passed, high, passed)
         shift = tracking.D_SHIFT
@@ -105,5 +109,5 @@ class ClickTime(wiring.Component):
         quiet = stages.after("quiet", 2, lambda: word.i_word)
         silent = stages.after("silent", 3, lambda quiet, dark, on: on & (dark < quiet), quiet, dark, watched)
 
-        m.d.comb += [self.o.eq(grow.at(5)), self.o_silent.eq(silent.at(5))]
+        m.d.comb += [self.o.eq(grow.at(5)), self.o_silent.eq(silent.at(5)), self.o_passed.eq(passed.at(5))]
         return m

@@ -10,18 +10,23 @@ from twinphase_hdl.phase.clickconfig import ChannelWords, ClickConfig
 from twinphase_hdl.phase.clickepoch import CHOICE_BITS, UNIT_BITS, EpochLength
 from twinphase_hdl.phase.clickevidence import ClickEvidence
 from twinphase_hdl.phase.clickextrapolate import Extrapolation
+from twinphase_hdl.phase.clickgain import ClickGain
 from twinphase_hdl.phase.clickqueue import CHANNEL_BITS, ClickEntry, ClickEvent, ClickQueue, check_channels
 from twinphase_hdl.phase.clickscore import ALONG, ClickScore
+from twinphase_hdl.phase.clicksense import BLUR, FAR, PASSED, ClickSense
 from twinphase_hdl.phase.clickstart import KIND_BITS, ColdStart
 from twinphase_hdl.phase.clickstate import SHOWN, SKEW_A, SKEW_B, SKEW_P, WRITE_A, WRITE_B, WRITE_P, ClickState
 from twinphase_hdl.phase.clickstep import ClickStep
 from twinphase_hdl.phase.clicktime import ClickTime
+from twinphase_hdl.phase.clickwords import ClickWords
 from twinphase_spec import tracking, units
 
 FRONT = 6
 """Clocks from the transfer of a click to its issue: the queue's one, and five in which the growth of the variance is multiplied."""
 EVENT = 1 - FRONT
 """Stages are numbered as in the contract: stage 0 is that of the clock T of the issue. In this one an event leaves the queue."""
+NEXT = tracking.WORDS - FRONT
+"""Stage in which a turn lets its channels have their next words."""
 SCORE = 11
 """Stage in which the phase of a click goes into its score."""
 STEP = 20
@@ -58,7 +63,7 @@ class ClickTracker(wiring.Component):
         P += D dt;   psi += P s;   slope += kappa P s;   P -= P^2 c
 
     in the numbers of docs/tracking.md. Clicks that tell of half a turn more move the phase by it; clicks that tell of no fringe, or a
-    silence, give it up. One pipeline of 23 multipliers serves all channels.
+    silence, give it up. D and kappa adapt to what clicks say of them. One pipeline of 28 multipliers serves all channels.
 
     Parameters
     ----------
@@ -123,6 +128,9 @@ class ClickTracker(wiring.Component):
         m.submodules.step = step = ClickStep()
         m.submodules.evidence = evidence = ClickEvidence(channels=self._channels)
         m.submodules.state = state = ClickState(channels=self._channels)
+        m.submodules.words = words_in_use = ClickWords(channels=self._channels)
+        m.submodules.sense = sense = ClickSense(channels=self._channels)
+        m.submodules.gain = gain = ClickGain(channels=self._channels)
         m.submodules.last_extrapolation = last_extrapolation = Extrapolation()
 
         connect(m, flipped(self.i), queue.i)
@@ -133,6 +141,12 @@ class ClickTracker(wiring.Component):
             state.i_epoch_bits.eq(self.i_epoch_bits),
             config.i.eq(self.i_config),
             config.i_valid.eq(self.i_config_valid),
+            words_in_use.i_run.eq(self.i_run),
+            words_in_use.i_config_channel.eq(self.i_config.channel),
+            words_in_use.i_config.d.eq(self.i_config.early.d),
+            words_in_use.i_config.kappa.eq(self.i_config.early.kappa),
+            words_in_use.i_config_valid.eq(self.i_config_valid),
+            gain.i_run.eq(self.i_run),
         ]
         valid = {EVENT: queue.o_valid}
         for stage in range(EVENT + 1, tracking.OUTPUT + 1):
@@ -150,13 +164,20 @@ class ClickTracker(wiring.Component):
             time.i_turn.eq(event["turn"].at(EVENT + 1)),
             time.i_reset.eq(event["reset"].at(EVENT + 1)),
             time.i_x.eq(x.at(EVENT + 1)),
-            time.i_d.eq(config.o_early.d),
+            words_in_use.i_channel.eq(queue.o.channel),
+            time.i_d.eq(words_in_use.o.d),
             time.i_dark.eq(config.o_early.dark),
         ]
-        kappa = stages.given("kappa", EVENT + config.latency, config.o_early.kappa)
+        kappa = stages.given("kappa", EVENT + words_in_use.latency, words_in_use.o.kappa)
+        a_gain = stages.given("a_gain", EVENT + config.latency, config.o_early.a_gain)
         v_gain = stages.given("v_gain", EVENT + config.latency, config.o_early.v_gain)
         grow = stages.given("grow", EVENT + 1 + time.latency, time.o)
         silent = stages.given("silent", EVENT + 1 + time.latency, time.o_silent)
+        passed = stages.given("passed", EVENT + 1 + time.latency, time.o_passed)
+        # The first event that has the next words leaves the queue a clock later.
+        m.d.comb += words_in_use.i_turn.eq(
+            valid[NEXT] & event["turn"].at(NEXT) & ~event["reset"].at(NEXT) & (event["channel"].at(NEXT) == 0)
+        )
 
         # The issue: what an event finds.
         p_seen, b_seen, a_seen = (SHOWN + skew for skew in (SKEW_P, SKEW_B, SKEW_A))
@@ -213,6 +234,7 @@ class ClickTracker(wiring.Component):
             "reset": event["reset"],
             "silent": silent,
             "parity": parity,
+            "a_gain": a_gain,
         }
         near = dict(zip(near, stages.far("near", NEAR, STEP, *near.values()), strict=True))
         (time_of,) = stages.far("time", NEAR, WRITE_B + 1, event["time"])
@@ -250,6 +272,35 @@ class ClickTracker(wiring.Component):
             evidence.i_valid.eq(valid[WRITE_P - 2]),
             evidence.i_channel.eq(near["channel"].at(WRITE_P - 2)),
             evidence.i_lost.eq(state.o_loses),
+        ]
+
+        # The gains.
+        blurred = stages.given("blur", p_seen + 4, blur.o_blur)
+        on = stages.after("on", STEP, lambda a_gain: a_gain.any(), near["a_gain"])
+        handed = WRITE_P + 1
+        m.d.comb += [
+            sense.i_read.eq(event["channel"].at(0)),
+            sense.i_passed.eq(passed.at(PASSED)),
+            sense.i_blur.eq(blurred.at(BLUR)),
+            sense.i_kappa.eq(kappa.at(FAR)),
+            sense.i_score.eq(score.o_score),
+            sense.i_kind.eq(near["kind"].at(words)),
+            sense.i_reset.eq(near["reset"].at(words)),
+            sense.i_on.eq(on.at(words)),
+            sense.i_valid.eq(valid[WRITE_P - 2]),
+            sense.i_channel.eq(near["channel"].at(WRITE_P - 2)),
+            sense.i_step_a.eq(step.o_a),
+            sense.i_lost.eq(state.o_loses),
+            gain.i_channel.eq(near["channel"].at(handed)),
+            gain.i.told.eq(sense.o_told),
+            gain.i.a_gain.eq(near["a_gain"].at(handed)),
+            gain.i_valid.eq(valid[handed] & (near["kind"].at(handed) == tracking.TURN) & ~near["reset"].at(handed)),
+            config.i_gain.eq(gain.o_config),
+            gain.i_config.eq(config.o_gain),
+            words_in_use.i_next_channel.eq(gain.o_channel),
+            words_in_use.i_next.eq(gain.o),
+            words_in_use.i_next_valid.eq(gain.o_valid),
+            words_in_use.i_next_ready.eq(gain.o_ready),
         ]
 
         # The output.

@@ -31,7 +31,7 @@ from twinphase_spec import tracking as t
 from twinphase_spec.tracking_config import variance_word
 
 OUTPUTS = ("channel", "time", "kind", "locked", "broke", "phase", "slope", "p", "v")
-EARLY = ("d", "kappa", "v_gain", "dark")
+EARLY = ("d", "kappa", "v_gain", "dark", "a_gain", "k_follows")
 LATE = ("p_min", "p_start", "p_lost", "v_start", "j_alarm", "w_alarm")
 
 
