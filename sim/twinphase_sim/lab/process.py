@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
@@ -22,12 +23,21 @@ class LabProcess:
     """
 
     def __init__(
-        self, lab: str, *, seed: int = 1, port: int = 0, readers: int = 3, seconds: float | None = None
+        self,
+        lab: str,
+        *,
+        seed: int = 1,
+        port: int = 0,
+        readers: int = 3,
+        seconds: float | None = None,
+        truth: Path | None = None,
     ) -> None:
         command = [sys.executable, "-m", "twinphase_sim.lab.serve", lab, "--json"]
         command += ["--port", str(port), "--seed", str(seed), "--readers", str(readers)]
         if seconds is not None:
             command += ["--seconds", str(seconds)]
+        if truth is not None:
+            command += ["--truth", str(truth)]
         # A session of its own: Ctrl-C stops the parent, which then stops the lab in order.
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
         assert self._process.stdout is not None

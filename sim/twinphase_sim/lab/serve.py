@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 
 DEFAULT_PORT = 9750
 
@@ -29,6 +30,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--readers", type=int, default=1, choices=(1, 2, 3), help="nodes that must be read for the lab to run (1)"
     )
+    parser.add_argument(
+        "--truth",
+        type=Path,
+        metavar="FILE",
+        help="at the end, write a lab's clicks and its actuator's positions (.npz)",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object when the nodes are ready")
 
 
@@ -36,10 +43,13 @@ def run(arguments: argparse.Namespace) -> int:
     import json
 
     from twinphase.arguments import check_positive, check_seed
+    from twinphase.errors import TwinphaseError
     from twinphase.stopping import stop_on_signals
 
     from .device import find_world
     from .server import LabServer, open_ports
+    from .truth import TruthKeeper
+    from .virtual import VirtualLab
 
     check_seed(arguments.seed)
     check_positive("--seconds", arguments.seconds)
@@ -48,7 +58,12 @@ def run(arguments: argparse.Namespace) -> int:
     with stop_on_signals() as stopped:
         ports = open_ports(names, arguments.host, arguments.port)
         virtual = make(arguments.seed)
-        server = LabServer(virtual, ports, readers=min(arguments.readers, len(names)), seconds=arguments.seconds)
+        keeper = None if arguments.truth is None else TruthKeeper()
+        if keeper is not None and not isinstance(virtual, VirtualLab):
+            raise TwinphaseError(f"{virtual.title} is no lab; --truth is of labs only")
+        server = LabServer(
+            virtual, ports, readers=min(arguments.readers, len(names)), seconds=arguments.seconds, keeper=keeper
+        )
         addresses = {port.name: "udp://{}:{}".format(*port.address) for port in ports}
         try:
             if arguments.json:
@@ -67,6 +82,8 @@ def run(arguments: argparse.Namespace) -> int:
             server.serve(stopped.is_set)
         finally:
             server.close()
+            if keeper is not None:
+                keeper.truth().save(arguments.truth)
     if arguments.json:
         print(json.dumps({"lab_seconds": virtual.seconds, "cycles_simulated": virtual.cycles_simulated}), flush=True)
     return 0

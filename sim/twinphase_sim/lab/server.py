@@ -21,6 +21,8 @@ from twinphase_spec.packets import HEADER_WORDS, MAGIC, MAX_PACKET_BYTES, VERSIO
 from twinphase_spec.units import CLOCK_HZ
 
 from .subscriber import Subscriber
+from .truth import TruthKeeper
+from .virtual import LabStep
 from .world import SETUP_CHUNK_CLOCKS, World, WorldStep
 
 POLL_S = 0.02
@@ -129,14 +131,21 @@ class NodePort:
 class LabServer:
     """Serves a virtual lab on the ports of `open_ports`.
 
-    ``seconds`` ends lab time there (the nodes still answer); ``readers``: ports that must have a subscriber for the lab to
-    run.
+    ``seconds`` ends lab time there (the nodes still answer); ``readers``: ports that must have a subscriber for the lab to run;
+    ``keeper`` gets every step of a lab.
     """
 
     def __init__(
-        self, virtual: World, ports: list[NodePort], *, readers: int = 1, seconds: float | None = None
+        self,
+        virtual: World,
+        ports: list[NodePort],
+        *,
+        readers: int = 1,
+        seconds: float | None = None,
+        keeper: TruthKeeper | None = None,
     ) -> None:
         self.virtual = virtual
+        self._keeper = keeper
         self.ports = ports
         self._readers = readers
         self._seconds = seconds
@@ -162,6 +171,8 @@ class LabServer:
         if clocks is None:
             return
         step = self.virtual.step(self.virtual.clock + clocks)
+        if self._keeper is not None and isinstance(step, LabStep):
+            self._keeper.add(step)
         for port in self.ports:
             port.take(step)
             port.send(time.monotonic())

@@ -1,6 +1,7 @@
 """The Verilated click tracker alone: entries in, outputs out, for judging the gateware itself at speed.
 
-Clocks in which nothing is on its way are left out: what an entry finds depends on the events of the last WRITE clocks only.
+Clocks in which nothing is on its way are left out: what an entry finds depends on the events of the last WRITE clocks only, and on the
+turns before it, which are left their distance.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ from twinphase_spec.tracking_config import ChannelConfig
 from .toolchain import PREFIX, Source, library, progress_bars
 
 DRAIN_CLOCKS = 64
-"""From the last entry on, more than its latency; and no entry is offered longer after the one before."""
+"""From the last entry on, more than its latency; and no click is offered longer after the one before."""
+TURN_CLOCKS = 512
+"""No turn is offered longer after the entry before it: it must not come sooner after the last turn than docs/tracking.md allows."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +126,9 @@ class NativeTracker:
         columns: list[NDArray[np.uint32]] = [
             self._config.pack({"channel": np.arange(self.channels), **words}, self.channels),
             self._entry.pack(entries, count),
-            np.ascontiguousarray(np.minimum(idle, DRAIN_CLOCKS), dtype=np.uint32),
+            np.ascontiguousarray(
+                np.minimum(idle, np.where(entries["turn"], TURN_CLOCKS, DRAIN_CLOCKS)), dtype=np.uint32
+            ),
         ]
         taken = np.zeros(count, dtype=np.uint64)
         outputs = np.zeros((events, self._output.words), dtype=np.uint32)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from twinphase_sim.model.phase.path import PathInputs
 from twinphase_sim.model.server import ServerRecords, run_server
 from twinphase_sim.model.sift.pair import SiftedPair, sift_pair
 from twinphase_spec.configure import server_registers, slice_width_turns
@@ -20,6 +21,7 @@ from twinphase_spec.symbols import SymbolConfig
 from twinphase_spec.track_setup import TrackSetup
 from twinphase_spec.units import FRACTION_BITS
 
+from ..truth import Truth
 from .receive import Received
 
 
@@ -43,12 +45,22 @@ def predict(
     lab: Lab,
     frame: FrameConfig,
     symbols: Mapping[str, SymbolConfig],
-    edges_ticks: NDArray[np.int64],
-    channels: NDArray[np.uint8],
+    truth: Truth,
     until_clock: int,
 ) -> Model:
-    """The model's records for the edges of a run that lasted until ``until_clock``."""
-    server = run_server(server_registers(lab, frame.start_clock), frame, edges_ticks, channels, until_clock)
+    """The model's records for the clicks of a run that lasted until ``until_clock``.
+
+    What an actuator did is taken from the gateware, tag by tag: the model says what follows from it.
+    """
+    registers, clicks = server_registers(lab, frame.start_clock), truth.clicks
+
+    def server_of(inputs: PathInputs | None) -> ServerRecords:
+        return run_server(registers, frame, clicks.times_ticks, clicks.channels, until_clock, inputs=inputs)
+
+    server = server_of(None)
+    if truth.clock.size:
+        applied, blank = truth.acted_on(server.tag_times_ticks.astype(np.int64), lab)
+        server = server_of(PathInputs(applied=applied, blank=blank))
     pair = sift_pair(
         server.heralds,
         server.psi,
@@ -85,7 +97,13 @@ def compare(
             *("server", Stream.PSI_CAUSAL, server[Stream.PSI_CAUSAL], tags.psi_causal),
             _before(herald_times, stop_ticks),
         ),
-        ("server", Stream.TRACK, server[Stream.TRACK], tags.track, _before(_track_ticks(tags.track), stop_ticks)),
+        (
+            "server",
+            Stream.TRACK,
+            _without_applied(server[Stream.TRACK]),
+            tags.track,
+            _before(_track_ticks(tags.track), stop_ticks),
+        ),
         ("alice", Stream.SIFTED, received["alice"].records[Stream.SIFTED], model.pair.alice, 0),
         ("bob", Stream.SIFTED, received["bob"].records[Stream.SIFTED], model.pair.bob, 0),
     ]
@@ -109,6 +127,13 @@ def _tag_array(server: ServerRecords) -> NDArray[Any]:
     tags = np.empty(server.tag_times_ticks.size, [("time_ticks", "<i8"), ("channel", "u1")])
     tags["time_ticks"], tags["channel"] = server.tag_times_ticks, server.tag_channels
     return tags
+
+
+def _without_applied(track: NDArray[Any]) -> NDArray[Any]:
+    """The actuator's phase at the clock in which a record is made is not the model's to know."""
+    left = track.copy()
+    left["applied_turns"] = 0
+    return left
 
 
 def _before(times_ticks: NDArray[np.unsignedinteger[Any]], stop_ticks: int) -> int:

@@ -19,7 +19,7 @@ from twinphase.theory.plob import plob_bound
 from twinphase.theory.statistics import clopper_pearson, upper_limit
 from twinphase_sim.model.sift.herald import herald_pulses
 from twinphase_sim.physics.expect import Expectations, expectations
-from twinphase_sim.physics.link import Clicks, Link
+from twinphase_sim.physics.link import Link
 from twinphase_spec import sns
 from twinphase_spec.configure import gate_ticks, slice_width_turns
 from twinphase_spec.frame import FrameConfig
@@ -28,6 +28,7 @@ from twinphase_spec.packets import FLAG_D_VALID, FLAG_R_VALID, Stream
 from twinphase_spec.registers import CHANNELS
 from twinphase_spec.units import FRACTION_BITS, TICKS_PER_SECOND, TURN
 
+from ..truth import Truth
 from .compare import Comparison
 from .estimates import track_figures
 from .judged import JudgedEstimates
@@ -72,18 +73,20 @@ class Run:
         lab: Lab,
         frame: FrameConfig,
         link: Link,
-        clicks: Clicks,
+        truth: Truth,
         received: Mapping[str, Received],
         stop_ticks: int,
     ) -> None:
-        self.lab, self.frame, self.link, self.clicks, self.received = lab, frame, link, clicks, received
+        self.lab, self.frame, self.link, self.clicks, self.received = lab, frame, link, truth.clicks, received
         self.start_ticks = frame.start_clock << FRACTION_BITS
         self.stop_ticks = stop_ticks
         self.expected: Expectations = expectations(lab)
         server = received["server"].records
         pulses, _ = herald_pulses(server[Stream.HERALD])
         self._pulse_ticks = self._middle(pulses.astype(np.int64))
+        # What is left of it behind the actuator is what sifting needs.
         self.truth_turns = self.link.phase_q(self._pulse_ticks) / (2 * np.pi)
+        self.truth_turns -= truth.quantum_turns(self._pulse_ticks, lab)
         self.heralds = self._heralds(server[Stream.PSI])
         self.estimates = JudgedEstimates(
             lab, frame, server, received["alice"].records[Stream.SIFTED], pulses, self.truth_turns

@@ -35,3 +35,24 @@ def applied_positions(
     x = np.where(inside, position[within[:, -1]][place], position[0])
     blanked = np.where(inside, blank[within].any(axis=1)[place], blank[0])
     return np.where(known, x, 0), np.where(known, blanked, True)
+
+
+def applied_from_changes(
+    clock: NDArray[np.int64],
+    position: NDArray[np.int64],
+    blank: NDArray[np.bool_],
+    *,
+    time: NDArray[np.int64],
+    delay: int,
+    group_log: int = 3,
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """The same for clicks that come in time, from the changes of position and blank: ``clock`` (rising) is the first of each.
+
+    Before the first change both count as after it.
+    """
+    g = check_group_log(group_log)
+    first = ((time - delay) >> g) << g
+    begins = np.maximum(np.searchsorted(clock, first, side="right") - 1, 0)
+    ends = np.maximum(np.searchsorted(clock, first + (1 << g) - 1, side="right") - 1, 0)
+    blanks = np.concatenate([[0], np.cumsum(blank)])
+    return position[ends], blanks[ends + 1] > blanks[begins]
