@@ -180,7 +180,7 @@ class ClickSense(wiring.Component):
         m.d.comb += [
             senses.i_valid.eq(valid),
             senses.i_channel.eq(channel.at(write - 2)),
-            senses.i_word.eq(Cat(z & stays.replicate(z_bits), w & stays.replicate(w_bits))),
+            senses.i_word.eq(Cat(z, w) & stays.replicate(z_bits + w_bits)),
         ]
         return m
 
