@@ -19,7 +19,9 @@ MARGIN_S = 0.06
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--lab", default="seed-370km-locked", metavar="NAME|FILE", help="preset or lab file (seed-370km-locked)")
+    parser.add_argument(
+        "--lab", default="seed-370km-locked", metavar="NAME|FILE", help="preset or lab file (seed-370km-locked)"
+    )
     parser.add_argument("--milliseconds", type=float, default=DEFAULT_MILLISECONDS, metavar="M", help="lab time (1000)")
     parser.add_argument("--seed", type=int, default=1, metavar="S", help="seed of everything random (1)")
     parser.add_argument(
