@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from amaranth.hdl import Module, Mux, Value
+from amaranth.hdl import Module, Value
 
 from twinphase_hdl.core.rooms import Rooms
 from twinphase_hdl.core.timebase import Timebase
@@ -20,6 +20,8 @@ class Actuation:
 
     actuator: Actuator
     clicks: AppliedClicks
+    on: Value
+    """Off: what ``clicks`` say does not count."""
     idle: Value
 
 
@@ -51,6 +53,6 @@ def actuation(
         *(actuator.i_write.eq(bank.o_act_table_write), actuator.i_address.eq(bank.o_act_table_address)),
         actuator.i_data.eq(bank.o_act_table_data),
         *(clicks.i_clock.eq(timebase.o_anchor.clock), clicks.i_delay.eq(bank.o_act_delay)),
-        *(clicks.i_position.eq(Mux(on, actuator.o_acting, 0)), clicks.i_blank.eq(actuator.o_blank & on)),
+        *(clicks.i_position.eq(actuator.o_acting), clicks.i_blank.eq(actuator.o_blank)),
     ]
-    return Actuation(actuator=actuator, clicks=clicks, idle=idle)
+    return Actuation(actuator=actuator, clicks=clicks, on=on, idle=idle)

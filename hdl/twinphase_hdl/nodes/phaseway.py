@@ -82,8 +82,11 @@ def phase_way(
         m.d.comb += [
             *(clicks.i.eq(framer.o), clicks.i_valid.eq(framed)),
             *(marks.i.eq(clicks.o), marks.i_valid.eq(clicks.o_valid)),
-            *(marks.i_position.eq(clicks.o_position), marks.i_blank.eq(clicks.o_changing)),
-            tracker.i_applied.eq(clicks.i_position),
+            *(
+                marks.i_position.eq(Mux(acting.on, clicks.o_position, 0)),
+                marks.i_blank.eq(clicks.o_changing & acting.on),
+            ),
+            tracker.i_applied.eq(Mux(acting.on, acting.actuator.o_acting, 0)),
         ]
     else:
         m.d.comb += [marks.i.eq(framer.o), marks.i_valid.eq(framed)]

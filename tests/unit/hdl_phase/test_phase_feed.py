@@ -1,6 +1,7 @@
 """The feed against the page: which clicks and turns reach the tracker, in which clock and as what, and how many clicks do not."""
 
 import random
+from bisect import bisect_right
 from dataclasses import dataclass, field
 
 import pytest
@@ -142,11 +143,11 @@ def expected(s: Stimulus) -> tuple[list[tuple[int, dict[str, int]]], int]:
     return entries, untracked
 
 
-def play(s: Stimulus) -> tuple[list[tuple[int, dict[str, int]]], list[int], list[int]]:
-    """Entries as `expected` tells them, what o_untracked was in each clock, and the clocks in which o_idle was high."""
+def play(s: Stimulus) -> tuple[list[tuple[int, dict[str, int]]], list[int], dict[int, int]]:
+    """Entries as `expected` tells them, what o_untracked was in each clock, and o_wait of the clocks in which o_idle was high."""
     dut = TrackerFeed()
     assert dut.latency == TRANSFER
-    seen, untracked, idle = [], [], []
+    seen, untracked, idle = [], [], {}
     clicks = {c.at: c for c in s.clicks}
     names = ("turn", "time", "channel", "port", "reference")
 
@@ -174,7 +175,7 @@ def play(s: Stimulus) -> tuple[list[tuple[int, dict[str, int]]], list[int], list
                 seen.append((clock, {name: entry[name] for name in (names[:2] if more else names)}))
             untracked.append(ctx.get(dut.o_untracked))
             if ctx.get(dut.o_idle):
-                idle.append(clock)
+                idle[clock] = ctx.get(dut.o_wait)
             await ctx.tick()
 
     simulate(dut, bench)
@@ -190,12 +191,17 @@ def judge(s: Stimulus) -> list[int]:
         assert got == want, (s.epoch_bits, s.hold, s.start)
     assert len(seen) == len(entries)
     assert sum(untracked) == want_untracked
-    # Low from a turn's time to its letting go, and from a click's coming to its leaving.
+    # Low when a click comes and while an entry is let go. It stays high, and nothing leaves, for o_wait clocks in which none comes.
     busy = {c.at for c in s.clicks}
-    for clock, entry in entries:
-        t = clock - (clock - entry["time"]) % CLOCK
-        busy.update(range(t if entry["turn"] else t + s.hold, clock + 1))
+    for clock, _ in entries:
+        busy.update(range(clock - TRANSFER, clock + 1))
     assert not busy.intersection(idle)
+    comes, leaves = sorted(c.at for c in s.clicks), [clock for clock, _ in entries]
+    for clock, wait in ((clock, wait) for clock, wait in idle.items() if clock >= s.first):
+        later = bisect_right(comes, clock)
+        until = min([clock + wait, *comes[later : later + 1]])
+        assert bisect_right(leaves, until) == bisect_right(leaves, clock), (clock, wait)
+        assert until == clock or until - 1 in idle or until > s.first + s.clocks, (clock, wait)
     if s.hold + LET_GO < (1 << s.epoch_bits) - 60:
         assert idle
     return untracked

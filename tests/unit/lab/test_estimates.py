@@ -12,6 +12,7 @@ from twinphase_sim.lab.demo.compare import Comparison, Model, compare, predict
 from twinphase_sim.lab.demo.estimates import CAUSAL, PERFECT, SMOOTHED, WINDOWS
 from twinphase_sim.lab.demo.figures import Run
 from twinphase_sim.lab.demo.receive import Received
+from twinphase_sim.lab.truth import Truth
 from twinphase_sim.physics.link import Link
 from twinphase_spec.configure import frame_config, symbol_config
 from twinphase_spec.frame import FrameConfig
@@ -47,7 +48,7 @@ def play(lab: Lab) -> Played:
     link = Link(lab, 5, symbols["alice"], symbols["bob"], start_clock=START_CLOCK)
     clicks = link.clicks(0, round((SECONDS + TAIL_S) * lab.frame.pulse_rate_hz))
     until = START_CLOCK + round((SECONDS + TAIL_S) * 125e6)
-    model = predict(lab, frame, symbols, clicks.times_ticks, clicks.channels, until)
+    model = predict(lab, frame, symbols, Truth.of_clicks(clicks), until)
     server = model.server
     tags = np.empty(server.tag_times_ticks.size, [("time_ticks", "<i8"), ("channel", "u1")])
     tags["time_ticks"], tags["channel"] = server.tag_times_ticks, server.tag_channels
@@ -67,7 +68,9 @@ def play(lab: Lab) -> Played:
         "bob": Received(records={Stream.SIFTED: model.pair.bob}),
     }
     stop_ticks = START_CLOCK + round(SECONDS * 125e6) << 13
-    return Played(lab, frame, model, received, Run(lab, frame, link, clicks, received, stop_ticks), stop_ticks)
+    return Played(
+        lab, frame, model, received, Run(lab, frame, link, Truth.of_clicks(clicks), received, stop_ticks), stop_ticks
+    )
 
 
 @pytest.fixture(scope="module")
@@ -165,7 +168,8 @@ def test_without_any_record_there_are_no_figures_and_no_error(clicks: Played) ->
     try:
         for stream in (Stream.PSI, Stream.PSI_CAUSAL, Stream.TRACK, Stream.PHASE, Stream.DPHASE):
             clicks.received["server"].records[stream] = kept[stream][:0]
-        empty = Run(clicks.lab, clicks.frame, clicks.run.link, clicks.run.clicks, clicks.received, clicks.stop_ticks)
+        truth = Truth.of_clicks(clicks.run.clicks)
+        empty = Run(clicks.lab, clicks.frame, clicks.run.link, truth, clicks.received, clicks.stop_ticks)
         figures = {entry.name: entry for entry in empty.estimates.figures}
         assert figures[SMOOTHED].valid_fraction == figures[WINDOWS].valid_fraction == 0
         assert math.isnan(figures[CAUSAL].rms_rad)

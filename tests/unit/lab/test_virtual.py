@@ -50,7 +50,9 @@ def test_lab_is_the_same_with_every_clock_simulated(skipped: tuple[VirtualLab, l
     for name in NODES:
         assert _packets(steps, name) == _packets(slow_steps, name)
         assert slow.cycles_simulated[name] > SECONDS * 125e6
-        assert fast.cycles_simulated[name] < 0.5 * slow.cycles_simulated[name]
+        # A small lab's clicks come every 2 us; each is under way for 130 clocks in the server.
+        most = 0.75 if name == "server" else 0.5
+        assert fast.cycles_simulated[name] < most * slow.cycles_simulated[name]
 
 
 def test_clients_agree_and_sift(skipped: tuple[VirtualLab, list[LabStep]]) -> None:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-from phase_oracle import Settings, Tag, Way
+from phase_path_oracle import Settings, Tag, Way
 
 from twinphase_sim.model.core.framer import Clicks
 from twinphase_sim.model.phase.path import NODE_SETTLE, SMOOTH_SETTLE, WORDS, PathInputs, PhasePath, phase_path

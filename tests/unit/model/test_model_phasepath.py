@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from phase_compare import compare, model, settings_of
-from phase_oracle import Tag
+from phase_path_oracle import Tag
 
 from twinphase_sim.model.phase.path import PathInputs
 

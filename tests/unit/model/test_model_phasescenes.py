@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 from phase_compare import EPOCH, compare, model, psi_errors, scene, settings_of
-from phase_oracle import Tag
+from phase_path_oracle import Tag
 
 
 @pytest.mark.parametrize("epoch", [9, 10])

@@ -91,7 +91,7 @@ class Way:
             event = turning.pop(0) if turning else None
             old = tracker.under_way.pop(now - WRITE, None)
             if event:
-                tracker.issue(event)
+                tracker.issue(event, now)
                 tracker.under_way[now] = event
             if old:
                 tracker.write(old, now)
