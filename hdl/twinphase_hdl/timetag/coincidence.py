@@ -75,7 +75,7 @@ class Coincidences(wiring.Component):
         reals = Signal(6)  # it is the first of its tag
         tags = [Signal(Tag, name=f"tag_{k}") for k in range(1, 8)]
         members = [Signal(self._channels, name=f"decoded_{k}") for k in range(1, 6)]
-        chosen = [Signal(COUNT, name=f"chosen_{k}") for k in range(1, 6)]
+        chosen = [Signal(COUNT, name=f"chosen_{k}") for k in range(1, 5)]
 
         # First stage: a tag and the coincidences that are left to examine.
         epochs, left = Signal(Epochs), Signal(COUNT)
@@ -151,7 +151,8 @@ class Coincidences(wiring.Component):
                 window.eq(reduce(or_, (Mux(chosen[2][v], self.i_window[v], 0) for v in range(COUNT)))),
             ]
 
-        # Fourth stage: whether that is within the window. Fifth stage: whether the tag completes the coincidence.
+        # Fourth stage: whether that is within the window, and whether all other channels will be fresh: what is fresh changes with the step in
+        # the fifth stage alone, and if that completes nothing is. Fifth stage: whether the tag completes the coincidence.
         within = Signal()
         with m.If(go):
             within_reach = ~since[len(window) :].any()
@@ -159,14 +160,23 @@ class Coincidences(wiring.Component):
         completes = Signal(COUNT)
         for v in range(COUNT):
             fresh = Signal(self._channels, name=f"fresh_{v}")
-            m.d.comb += completes[v].eq(chosen[4][v] & within & (fresh | members[4] | ~masks[v]).all())
-            with m.If(go & valid[4] & chosen[4][v]):
-                m.d.sync += fresh.eq(Mux(completes[v], 0, fresh | members[4]))
+            examined, others_fresh = Signal(name=f"examined_{v}"), Signal(name=f"others_fresh_{v}")
+            m.d.comb += completes[v].eq(examined & within & others_fresh)
+            joining = members[4] & examined.replicate(self._channels)
+            with m.If(go):
+                m.d.sync += [
+                    examined.eq(valid[3] & chosen[3][v]),
+                    others_fresh.eq(~completes[v] & (fresh | joining | members[3] | ~masks[v]).all()),
+                ]
+            with m.If(go & examined):
+                m.d.sync += fresh.eq(fresh | members[4])
+            with m.If(go & completes[v]):
+                m.d.sync += fresh.eq(0)
 
         # Sixth stage: it is known. Out: the real tag, then the virtual one.
         completed, some = Signal(COUNT), Signal()
         with m.If(go):
-            m.d.sync += [completed.eq(completes), some.eq(valid[4] & completes.any())]
+            m.d.sync += [completed.eq(completes), some.eq(completes.any())]
         real, virtual = Signal(), Signal(COUNT)
         virtual_number = reduce(or_, (Mux(virtual[v], v, 0) for v in range(COUNT)))
         m.d.comb += [

@@ -34,12 +34,14 @@ class DeadTime(wiring.Component):
         Strobes for the slot's edge.
     o_busy : 1
 
+    ``beginning``: time of the first stage before the first slot, see `apart`.
+
     Latency: `latency` = 3 clocks. Throughput: one edge per clock.
     """
 
     latency = 3
 
-    def __init__(self, *, lanes: int, sizes: Sizes):
+    def __init__(self, *, lanes: int, sizes: Sizes, beginning: int = 0):
         bits = sizes.dead_time_bits
         super().__init__(
             {
@@ -60,6 +62,7 @@ class DeadTime(wiring.Component):
             }
         )
         self._bits = bits
+        self._beginning = beginning
         self._near_bits = sizes.near_bits(lanes)
         # State, here so that a proof can speak of it.
         self.last = Signal(sizes.order_bits)
@@ -75,7 +78,7 @@ class DeadTime(wiring.Component):
         limits = {"dead_time": self.i_dead_time, "veto_from": self.i_veto_from, "veto_to": self.i_veto_to}
 
         # First stage.
-        came_time, came_absent = Signal.like(self.i_time), Signal()
+        came_time, came_absent = Signal.like(self.i_time, init=self._beginning), Signal()
         m.d.sync += [self.came.eq(self.i_edge), came_time.eq(self.i_time), came_absent.eq(self.i_absent)]
 
         # Second stage: distances and comparisons.

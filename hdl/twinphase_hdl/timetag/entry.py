@@ -27,14 +27,13 @@ class Entry(wiring.Component):
     o_busy : 1
         An edge is inside, or a number is not 0.
 
-    ``number`` of the channel: before the first clock the slot's is that. So synthesis does not make one register of those of all
-    channels, which would lie far away from most of them.
+    ``beginning``: the slot's clock before the first one, see `apart`.
 
     Latency: `latency` = 1 clock, 2 with a lane queue. Throughput: one edge per clock, for a while `lanes`.
     Overflow: as in `LaneQueue`.
     """
 
-    def __init__(self, *, lanes: int, sizes: Sizes, number: int = 0):
+    def __init__(self, *, lanes: int, sizes: Sizes, beginning: int = 0):
         if lanes not in (1, 2):
             raise ValueError(f"input channel: lanes is {lanes}; allowed: 1 or 2 edges per clock")
         super().__init__(
@@ -48,7 +47,7 @@ class Entry(wiring.Component):
                 "i_pulse_fine": In(sizes.fine_bits),
                 "o_edge": Out(1),
                 "o_fine": Out(sizes.fine_bits),
-                "o_clock": Out(sizes.coarse_bits, init=number),
+                "o_clock": Out(sizes.coarse_bits, init=beginning),
                 "o_absent": Out(1),
                 "o_seen": Out(range(lanes + 1)),
                 "o_generated": Out(1),

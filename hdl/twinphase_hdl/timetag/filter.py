@@ -79,8 +79,9 @@ class Filter(wiring.Component):
         entry_write, entry_read = entry.write_port(), entry.read_port(domain="comb")
         written, taken, level = (Signal(range(ENTRY_DEPTH)) for _ in range(3))
         waiting, take = Signal(), Signal()
+        one_waits = Signal()
         m.d.comb += [
-            waiting.eq(written != taken),
+            one_waits.eq(written == (taken + 1)[: len(taken)]),
             entry_write.addr.eq(written),
             entry_write.data.eq(Cat(self.i.time, self.i.channel[: self._channel_bits], self.i_epochs)),
             entry_write.en.eq(self.i_valid),
@@ -89,6 +90,7 @@ class Filter(wiring.Component):
         m.d.sync += [
             self.o_room.eq(level <= ENTRY_DEPTH - ROOM_MARGIN),
             level.eq(written - taken),
+            waiting.eq(self.i_valid | (waiting & ~(take & one_waits))),  # written != taken
         ]
         with m.If(self.i_valid):
             m.d.sync += written.eq(written + 1)
@@ -97,7 +99,8 @@ class Filter(wiring.Component):
 
         # The next tag; without one the bound takes its place.
         there, quiet = Signal(), Signal()
-        tag, decoded, mask = Signal(width), Signal(self._channels), Signal(self._channels)
+        tag, decoded, masks = Signal(width), Signal(self._channels), Signal(len(self._in_pairs(self.filter_mask.data)))
+        far = Signal()  # it is further from the one before than the comparison reaches
         earliest, latest = Signal(AGE_BITS), Signal(AGE_BITS)  # of tags that are near to it
         leaves, loads, entry_channel = Signal(), Signal(), self._channel(entry_read.data)
         head_channel = self._channel(queue.o_head)
@@ -112,18 +115,18 @@ class Filter(wiring.Component):
                 quiet.eq(~waiting & ~self.i_valid & self.i_none_before),
                 tag.eq(entry_read.data),
                 decoded.eq(self._decoded(entry_channel)),
-                mask.eq(entry_mask & ~self._decoded(entry_channel)),
+                masks.eq(self._in_pairs(entry_mask & ~self._decoded(entry_channel))),
+                far.eq(waiting & self._epochs(entry_read.data).more),
                 earliest.eq(time - self.i_window),
                 latest.eq(entry_read.data[:AGE_BITS] + self.i_window),
             ]
 
         # The oldest tag of the lookahead. It is examined in the first clock in which it is there.
         examined, head_filtered = Signal(), Signal()
-        near_others = Signal(self._channels)  # channels of its mask with a tag near to it
-        near, beyond, full, empty = Signal(self._channels), Signal(), Signal(), Signal()
-        far = Signal()  # the next tag is further than the comparison reaches
+        near_others = Signal.like(masks)  # pairs of channels, one of its mask with a tag near to it
+        near, beyond, full, empty = Signal(self._channels), Signal(), Signal(), Signal(init=1)
         passes, pop, push, straight, free = (Signal() for _ in range(5))
-        compared_tag, compared_bound, late = Signal(), Signal(), Signal()
+        may_join, over = Signal(), Signal()
         head_time = queue.o_head[:AGE_BITS]
         recent = Recent(m, self._epochs(tag), leaves, decoded, "filter")
         # Limits are set a clock late, since it is late in the clock that a tag is known to leave. It is near to all that wait.
@@ -137,33 +140,32 @@ class Filter(wiring.Component):
         own = self._decoded(head_channel)
         in_mask = Signal(self._channels)
         others = head_mask & ~own
-        # The next tag, or the bound, has a clock to be compared with the oldest; what came out holds until one of them leaves.
+        # The next tag, or the bound, has a clock to be compared with the oldest; what came out holds until one of them leaves. Of a head
+        # that is examined.
         stays = queue.o_valid & ~pop
+        m.d.comb += beyond.eq(_below(head_time, earliest))
         m.d.sync += [
-            beyond.eq(_below(head_time, earliest)),
-            compared_tag.eq(stays & there & ~leaves),
-            compared_bound.eq(stays & ~there & quiet),
+            may_join.eq(stays & there & ~leaves & ~beyond),
+            over.eq(stays & Mux(there, ~leaves, quiet) & beyond),
             examined.eq(stays),
             # Nothing is pushed behind a head before it has been examined.
             near_others.eq(
                 Mux(
                     examined,
-                    near_others | (decoded & in_mask & push.replicate(self._channels)),
-                    ((near & recent.held) | entered) & others,
+                    near_others | (self._in_pairs(decoded & in_mask) & push.replicate(len(near_others))),
+                    self._in_pairs(((near & recent.held) | entered) & others),
                 )
             ),
+            empty.eq(~push & (empty | (pop & (queue.o_level == 1)))),
         ]
         with m.If(~examined):
             m.d.sync += [in_mask.eq(others), head_filtered.eq(others.any())]
         m.d.comb += [
             passes.eq(~head_filtered | near_others.any()),
             full.eq(queue.o_full),
-            empty.eq(queue.o_level == 0),
-            far.eq(there & self._epochs(tag).more),
-            late.eq(far | (compared_tag & beyond)),
-            pop.eq(examined & Mux(passes, free, full | late | (compared_bound & beyond))),
-            straight.eq(there & empty & ~mask.any() & free),
-            push.eq(there & Mux(empty, mask.any(), examined & compared_tag & ~full & ~late)),
+            pop.eq(examined & Mux(passes, free, full | far | over)),
+            straight.eq(there & empty & ~masks.any() & free),
+            push.eq(there & Mux(empty, masks.any(), may_join & ~full & ~far)),
             leaves.eq(straight | push),
             loads.eq(~there | leaves),
             queue.i_push.eq(push),
@@ -195,6 +197,10 @@ class Filter(wiring.Component):
 
     def _decoded(self, channel: Value) -> Value:
         return (1 << channel)[: self._channels]
+
+    def _in_pairs(self, channels: Value) -> Value:
+        """For every two channels whether one of them is set: where only a whole mask is asked for, half of the registers and less to join."""
+        return Cat(channels[k : k + 2].any() for k in range(0, self._channels, 2))
 
     def _channel(self, entry: Value) -> Value:
         return entry[units.TIME_BITS : units.TIME_BITS + self._channel_bits]

@@ -7,6 +7,7 @@ from amaranth.lib.wiring import In, Out
 from twinphase_hdl.core.queue import FRONT_DEPTH
 from twinphase_spec import tagger
 
+from .apart import apart
 from .deadtime import DeadTime
 from .divider import Divider
 from .entry import Entry
@@ -70,7 +71,7 @@ class InputChannel(wiring.Component):
     front_depth : int
         As of `Queue`.
     number : int
-        Of the channel, see `Entry`.
+        Of the channel, see `apart`.
 
     Members
     -------
@@ -113,8 +114,9 @@ class InputChannel(wiring.Component):
             tagger.check_depth(depth)
         self._sizes = sizes
         # Here so that a proof can speak of them.
-        self.entry = Entry(lanes=lanes, sizes=sizes, number=number)
-        self.dead_time = DeadTime(lanes=lanes, sizes=sizes)
+        first, second = apart(number, sizes)
+        self.entry = Entry(lanes=lanes, sizes=sizes, beginning=first)
+        self.dead_time = DeadTime(lanes=lanes, sizes=sizes, beginning=second << sizes.fine_bits)
         self.divider = Divider(sizes=sizes)
         self.walk = WalkTable(sizes=sizes)
         self.queue = TagQueue(lanes=lanes, depth=depth, sizes=sizes, front_depth=front_depth)
