@@ -215,7 +215,7 @@ class CounterBank(wiring.Component):
 
         # Stage 2: the counter's word at the memory's output. Stage 3: the lowest bits as they are, and the old word.
         state, other = Signal(self._strobe_bits), Signal(self._bits)
-        now, old, kind_2, kind_3 = Signal(self._bits), Signal(self._word_bits), Signal(Kind), Signal(Kind)
+        now, kind_2, kind_3 = Signal(self._bits), Signal(Kind), Signal(Kind)
         clock_word = Signal(self._word_bits)
         for flag, names in (
             (kind_2.is_strobe, strobes),
@@ -234,10 +234,11 @@ class CounterBank(wiring.Component):
             state.eq(reduce(or_, groups_of["strobes"], Const(0))),
             other.eq(reduce(or_, groups_of["others"], Const(0))),
             now.eq(self._strobes(m, state) | other),
-            old.eq(Mux(kind_2.is_clock | fresh, 0, old_read.data)),
             kind_3.eq(kind_2),
             clock_word.eq(Mux(kind_2.is_high, clock[self._word_bits :], clock[: self._word_bits])),
         ]
+
+        old = self._old_word(m, old_read.data, kind_2.is_clock | fresh)
 
         # Stage 4: what to add. The higher word gets the carry, and the sign that the lower one had. Stage 5: the sum.
         added_now, kept_bits = Signal(self._bits), Signal(self._bits)
@@ -315,6 +316,12 @@ class CounterBank(wiring.Component):
     def _strobes(self, m: Module, state: Value) -> Value:
         """Number of strobes in such an accumulator."""
         return count_of(m, state, "strobes")
+
+    def _old_word(self, m: Module, word: Value, clears: Value) -> Value:
+        """``word`` of the memory a clock later, or zero: a register without reset may be the memory's own."""
+        old, cleared = Signal(self._word_bits, reset_less=True), Signal()
+        m.d.sync += [old.eq(word), cleared.eq(clears)]
+        return old & ~cleared.replicate(self._word_bits)
 
     def _is_one_of(self, names: list[str], number: Value) -> Value:
         """Whether the counter of this number is one of those."""

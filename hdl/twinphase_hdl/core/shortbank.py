@@ -33,6 +33,11 @@ class EarlyBalanceBank(CounterBank):
     def _strobes(self, m: Module, state: Value) -> Value:
         return state
 
+    def _old_word(self, m: Module, word: Value, clears: Value) -> Value:
+        old = Signal(self._word_bits)
+        m.d.sync += old.eq(Mux(clears, 0, word))
+        return old
+
     def _count_snapshot(self, m: Module, done: Value, snapshot: Value) -> None:
         # Snapshots are far apart: by the next one it has long been known whether it fills the lower half.
         count, half, full = self.o_snapshot_count, len(self.o_snapshot_count) // 2, Signal()

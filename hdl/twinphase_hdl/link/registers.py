@@ -174,9 +174,9 @@ class RegisterBank(wiring.Component):
         ]
         known_here = []
         for number in sorted({a // GROUP_WORDS for a in kept}):
-            flag = Signal(name=f"known_{number}")
             places = range(number * GROUP_WORDS, (number + 1) * GROUP_WORDS)
-            m.d.sync += flag.eq(Array(known.get(a, Const(0)) for a in places)[address[:GROUP_BITS]])
+            words = [known.get(a, Const(0)) for a in places]
+            flag = self._known_in_group(m, number, words, address, self.i_address, here[number])
             known_here.append(flag & later_here[number])
             for a in {*places} & {a for a, word in kept.items() if word.is_written and word.value}:
                 with m.If(later_here[number] & (later_address[:GROUP_BITS] == a % GROUP_WORDS) & ~flag):
@@ -215,6 +215,17 @@ class RegisterBank(wiring.Component):
                 read[name] = Mux(chosen, word, 0)
         m.d.sync += self.o_read_data.eq(reduce(or_, read.values()))
         return m
+
+    def _known_in_group(
+        self, m: Module, number: int, words: list[Value], address: Value, before: Value, here: Value
+    ) -> Value:
+        """Which of the 16 ``words`` of group ``number`` is at ``address``, a clock later; anything when that is not ``here``, in the group.
+
+        ``before``: ``address`` in the next clock.
+        """
+        flag = Signal(name=f"known_{number}")
+        m.d.sync += flag.eq(Array(words)[address[:GROUP_BITS]])
+        return flag
 
     def _in_table(self, m: Module, table: int, address: Value, before: Value) -> Value:
         """Bit ``address`` of ``table``. ``before``: ``address`` in the next clock."""

@@ -12,9 +12,9 @@ from twinphase_hdl.core.shortbank import ShortBank
 from twinphase_hdl.core.splittimebase import SplitTimebase
 from twinphase_hdl.core.steps import Balance
 from twinphase_hdl.core.timebase import Timebase
+from twinphase_hdl.link.earlyknown import EarlyKnownBank
 from twinphase_hdl.link.earlytables import EarlyTableBank
 from twinphase_hdl.link.link import NodeLink
-from twinphase_hdl.link.registers import RegisterBank
 from twinphase_hdl.timetag.countdown import CountdownPulser
 from twinphase_hdl.timetag.delayline import DelayLineFrontEnd
 from twinphase_hdl.timetag.frontend import SimulationFrontEnd
@@ -119,7 +119,7 @@ class TimeTaggerNode(wiring.Component):
                 f"TimeTaggerNode: frontend is {wanted.frontend!r}; allowed: 'simulation', 'oversampling' or 'delay line'"
             )
         self._inputs = tuple(inputs)
-        self._bank = (EarlyTableBank if wanted.small else RegisterBank)(
+        self._bank = (EarlyTableBank if wanted.small else EarlyKnownBank)(
             map_of(wanted),
             build_hash=build_hash,
             clock_hz=clock_hz,

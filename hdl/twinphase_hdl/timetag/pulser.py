@@ -59,7 +59,11 @@ class Pulser(wiring.Component):
         """An edge is due; not in the clock of ``o_pulse``."""
         count = Signal(PERIOD_BITS, init=1)  # clocks since the last edge, its own included
         ends = Signal()
-        m.d.comb += ends.eq((count >= self.i_period) & ~self.o_pulse & self.i_enable)
+        # A period may change in any clock and acts at once: a comparison in halves, beside each other.
+        half = PERIOD_BITS // 2
+        high, period_high = count[half:], self.i_period[half:]
+        over = (high > period_high) | ((high == period_high) & (count[:half] >= self.i_period[:half]))
+        m.d.comb += ends.eq(over & ~self.o_pulse & self.i_enable)
         m.d.sync += count.eq(count + 1)
         with m.If(ends | ~self.i_enable):
             m.d.sync += count.eq(1)
