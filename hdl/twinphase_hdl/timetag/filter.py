@@ -126,7 +126,7 @@ class Filter(wiring.Component):
         near_others = Signal.like(masks)  # pairs of channels, one of its mask with a tag near to it
         near, beyond, full, empty = Signal(self._channels), Signal(), Signal(), Signal(init=1)
         passes, pop, push, straight, free = (Signal() for _ in range(5))
-        may_join, over = Signal(), Signal()
+        may_join, joins, over = Signal(), Signal(), Signal()
         head_time = queue.o_head[:AGE_BITS]
         recent = Recent(m, self._epochs(tag), leaves, decoded, "filter")
         # Limits are set a clock late, since it is late in the clock that a tag is known to leave. It is near to all that wait.
@@ -140,13 +140,13 @@ class Filter(wiring.Component):
         own = self._decoded(head_channel)
         in_mask = Signal(self._channels)
         others = head_mask & ~own
-        # The next tag, or the bound, has a clock to be compared with the oldest; what came out holds until one of them leaves. Of a head
-        # that is examined.
+        # The next tag, or the bound, has a clock to be compared with the oldest; what came out holds until one of them leaves, and is looked
+        # at while the head is examined.
         stays = queue.o_valid & ~pop
         m.d.comb += beyond.eq(_below(head_time, earliest))
         m.d.sync += [
-            may_join.eq(stays & there & ~leaves & ~beyond),
-            over.eq(stays & Mux(there, ~leaves, quiet) & beyond),
+            may_join.eq(there & ~joins & ~beyond),
+            over.eq(Mux(there, ~joins, quiet) & beyond),
             examined.eq(stays),
             # Nothing is pushed behind a head before it has been examined.
             near_others.eq(
@@ -165,7 +165,8 @@ class Filter(wiring.Component):
             full.eq(queue.o_full),
             pop.eq(examined & Mux(passes, free, full | far | over)),
             straight.eq(there & empty & ~masks.any() & free),
-            push.eq(there & Mux(empty, masks.any(), may_join & ~full & ~far)),
+            joins.eq(examined & may_join & ~full & ~far),
+            push.eq(Mux(empty, there & masks.any(), joins)),
             leaves.eq(straight | push),
             loads.eq(~there | leaves),
             queue.i_push.eq(push),

@@ -66,7 +66,7 @@ class Passes(wiring.Component):
         From ``i_start`` on: a table; a dump. With neither, bins are only written again.
     i_shared : 1
     i_last : 5
-        At most 25.
+        At most 25. Acts after a clock.
     i_total, i_sum : 28
         The accumulator, and what it will be in the next clock.
     o_clear_total : 1
@@ -211,8 +211,11 @@ class Passes(wiring.Component):
             m.d.sync += divisor.eq(self.i_total)
         with m.If(at["divide"] & at_end & done):
             m.d.sync += divisor.eq(1 << self._q_bits)
+        # The bit of the next tick, known a clock before: LAST comes from far away.
+        next_bit, is_set = Mux(at["full"], ~tick - 1, 31 - FIRST_TICK), Signal()
+        m.d.sync += is_set.eq(next_bit[: len(tick)] == self.i_last)
         with m.If(at["full"]):
-            m.d.sync += full.eq(full & (quotient.o_bit == (~tick == self.i_last)))
+            m.d.sync += full.eq(full & (quotient.o_bit == is_set))
         with m.If(at["drain"]):
             m.d.sync += full.eq(1)
         with m.If(at["judged"]):
