@@ -148,17 +148,21 @@ class Scale(wiring.Component):
 
         m.d.comb += last.eq(at_one_place(TURNS - 1))
 
-        # The error turns until it is where it began; from there on its last bit is its sign. ``mark`` turns beside it.
-        mark = Signal(ERROR_BITS, init=1)
+        # The error turns until it is where it began; from there on its last bit is its sign. ``turned`` is back at 1 with it.
+        turned, in_place = Signal(width_for(ERROR_BITS), init=1), Signal(init=1)
         turn_error, begun, ended = Signal(), Signal(), Signal()
-        whole = mark[0] & begun
+        whole = in_place & begun
         error_bit, error_before = Signal(), Signal()
         m.d.comb += error_bit.eq(Mux(whole, error_before, error[0]))
         m.d.sync += [error_before.eq(error_bit), begun.eq(begun | turn_error), ended.eq(ends)]
         with m.If(ends | (turn_error & ~whole)):
-            m.d.sync += [error.eq(Mux(ends, ~next_phis, Cat(error[1:], error[0]))), mark.eq(Cat(mark[1:], mark[0]))]
+            m.d.sync += [
+                error.eq(Mux(ends, ~next_phis, Cat(error[1:], error[0]))),
+                turned.eq(next_state(turned)),
+                in_place.eq(turned == state_after(ERROR_BITS - 1, len(turned))),
+            ]
         with m.If(ends):
-            m.d.sync += mark.eq(mark.init)
+            m.d.sync += [turned.eq(turned.init), in_place.eq(1)]
         with m.If(next_phase):
             m.d.sync += begun.eq(0)
 
