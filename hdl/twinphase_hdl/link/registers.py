@@ -219,7 +219,7 @@ class RegisterBank(wiring.Component):
     def _known_in_group(
         self, m: Module, number: int, words: list[Value], address: Value, before: Value, here: Value
     ) -> Value:
-        """Which of the 16 ``words`` of group ``number`` is at ``address``, a clock later; anything when that is not ``here``, in the group.
+        """Which of the 16 ``words`` of group ``number`` is at ``address``, a clock later; anything when that is not ``here``.
 
         ``before``: ``address`` in the next clock.
         """

@@ -78,22 +78,31 @@ class Coincidences(wiring.Component):
         chosen = [Signal(COUNT, name=f"chosen_{k}") for k in range(1, 5)]
 
         # First stage: a tag and the coincidences that are left to examine.
-        epochs, left = Signal(Epochs), Signal(COUNT)
+        epochs, left, more = Signal(Epochs), Signal(COUNT), Signal()  # ``more``: than one is left
         # The first stage takes what comes: a register, so that it may move all that is before it.
         next_tag = Signal(init=1)
         next_valid, next_left = Signal(), Signal(COUNT)
         lowest = Cat(left[v] & ~left[:v].any() for v in range(COUNT))
         decoded = (1 << self.i.payload.channel[:bits])[: self._channels]
         next_both = Signal()
+        in_several, several = (
+            Signal(self._channels),
+            Signal(),
+        )  # channels of more than one mask; next_left are more than one
+        m.d.sync += in_several.eq(Cat(_several(Cat(mask[c] for mask in masks)) for c in channels))
         m.d.comb += [
             chosen[0].eq(lowest),
             go.eq(~both),
             self.i.ready.eq(next_tag),
             next_valid.eq(Mux(next_tag, self.i.valid, valid[0])),
             next_left.eq(left),
+            several.eq(more),
         ]
         with m.If(next_tag):
-            m.d.comb += next_left.eq(Cat((mask & decoded).any() for mask in masks))
+            m.d.comb += [
+                next_left.eq(Cat((mask & decoded).any() for mask in masks)),
+                several.eq((in_several & decoded).any()),
+            ]
             m.d.sync += [
                 reals[0].eq(1),
                 tags[0].eq(self.i.payload),
@@ -101,14 +110,13 @@ class Coincidences(wiring.Component):
                 epochs.eq(self.i_epochs),
             ]
         with m.Elif(go):
-            m.d.comb += next_left.eq(left & ~lowest)
+            m.d.comb += [next_left.eq(left & ~lowest), several.eq(_several(left & ~lowest))]
             m.d.sync += reals[0].eq(0)
-        more = Signal()  # more than one is left
         m.d.sync += [
             valid[0].eq(next_valid),
             left.eq(next_left),
-            more.eq(_several(next_left)),
-            next_tag.eq(~next_valid | ~(next_both | _several(next_left))),
+            more.eq(several),
+            next_tag.eq(~next_valid | ~(next_both | several)),
         ]
         others, epochs_2, enters = Signal(self._channels), Signal(Epochs), Signal()
         mask = reduce(or_, (masks[v] & lowest[v].replicate(self._channels) for v in range(COUNT)))
@@ -151,8 +159,8 @@ class Coincidences(wiring.Component):
                 window.eq(reduce(or_, (Mux(chosen[2][v], self.i_window[v], 0) for v in range(COUNT)))),
             ]
 
-        # Fourth stage: whether that is within the window, and whether all other channels will be fresh: what is fresh changes with the step in
-        # the fifth stage alone, and if that completes nothing is. Fifth stage: whether the tag completes the coincidence.
+        # Fourth stage: whether that is within the window, and whether all other channels will be fresh. (What is fresh changes with the
+        # step in the fifth stage alone, and if that completes, nothing is.) Fifth stage: whether the tag completes the coincidence.
         within = Signal()
         with m.If(go):
             within_reach = ~since[len(window) :].any()

@@ -140,8 +140,8 @@ class Filter(wiring.Component):
         own = self._decoded(head_channel)
         in_mask = Signal(self._channels)
         others = head_mask & ~own
-        # The next tag, or the bound, has a clock to be compared with the oldest; what came out holds until one of them leaves, and is looked
-        # at while the head is examined.
+        # The next tag, or the bound, has a clock to be compared with the oldest; what came out holds until one of them leaves, and is
+        # looked at while the head is examined.
         stays = queue.o_valid & ~pop
         m.d.comb += beyond.eq(_below(head_time, earliest))
         m.d.sync += [
@@ -200,7 +200,7 @@ class Filter(wiring.Component):
         return (1 << channel)[: self._channels]
 
     def _in_pairs(self, channels: Value) -> Value:
-        """For every two channels whether one of them is set: where only a whole mask is asked for, half of the registers and less to join."""
+        """For every two channels whether one of them is set: less registers, and less to join, where only a whole mask is asked for."""
         return Cat(channels[k : k + 2].any() for k in range(0, self._channels, 2))
 
     def _channel(self, entry: Value) -> Value:

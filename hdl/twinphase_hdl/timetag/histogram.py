@@ -72,20 +72,22 @@ class Histogram(wiring.Component):
             m.d.comb += same[k].eq(waits[WINDOW] & waits[k] & equal)
             m.d.sync += [waits[k + 1].eq(waits[k] & ~same[k]), places[k + 1].eq(places[k])]
 
+        # A scan's bin takes the foremost place: no hit waits then.
+        scan, rewrite, halve, clear = Signal(), Signal(), Signal(), Signal()
+        with m.If(self.i_scan):
+            m.d.sync += places[WINDOW].eq(self.i_scan_bin)
+
         # Read, register, add, write.
         hits = Signal(range(WINDOW + 2))
-        scan, rewrite, halve, clear = Signal(), Signal(), Signal(), Signal()
-        scan_bin = Signal(self._bin_bits)
         m.d.sync += [
             scan.eq(self.i_scan),
-            scan_bin.eq(self.i_scan_bin),
             rewrite.eq(self.i_rewrite),
             halve.eq(self.i_halve),
             clear.eq(self.i_clear),
         ]
         m.d.comb += [
             hits.eq(waits[WINDOW] + sum(same)),
-            read.addr.eq(Mux(scan, scan_bin, places[WINDOW])),
+            read.addr.eq(places[WINDOW]),
         ]
         added, scanned, writes, place = hits, scan, waits[WINDOW] | (scan & rewrite), read.addr
         busy = waits[0]

@@ -215,11 +215,14 @@ class Scale(wiring.Component):
         ]
 
         at = {name: Signal(name=f"at_{name}", init=name == "idle") for name in PHASES}
+        enters: dict[str, list[Value]] = {name: [] for name in PHASES}
+        leaves: dict[str, list[Value]] = {name: [] for name in PHASES}
 
         def go(source: str, target: str, when: Value | int = 1) -> None:
             with m.If(at[source] & when):
                 m.d.comb += next_phase.eq(1)
-                m.d.sync += [at[source].eq(0), at[target].eq(1)]
+            leaves[source].append(Value.cast(when))
+            enters[target].append(at[source] & when)
 
         def in_gear(bits: dict[str, Value]) -> Value:
             return Mux(quick, Mux(large, bits["fastest"], bits["fast"]), bits["slow"])
@@ -300,6 +303,10 @@ class Scale(wiring.Component):
         go("act", "idle", ~moved)
         go("act", "follow", moved)
         go("follow", "idle", last)
+        # Without reset or enable of their own, which would take each of these flip-flops to where a slice is left for it.
+        for name, phase in at.items():
+            following = Cat(*enters[name]).any() | (phase & ~Cat(*leaves[name]).any())
+            m.d.sync += phase.eq((following | self.i_reset) if name == "idle" else (following & ~self.i_reset))
         for places, flag in known.items():
             before = sum(1 << p - 1 for p in places if p)
             following = C(before, 64).bit_select(place, 1) if len(places) > 1 else place == places.start - 1
@@ -307,6 +314,5 @@ class Scale(wiring.Component):
         with m.If(clear | self.i_reset):
             m.d.sync += [signal.eq(0) for signal in (extended, start, seen, self.o_sigma, self.o_limit)]
         with m.If(self.i_reset):
-            m.d.sync += [phase.eq(name == "idle") for name, phase in at.items()]
             m.d.sync += [added.eq(0), ended.eq(0), rate.eq(0), mean.eq(0), windows.eq(0)]
         return m
