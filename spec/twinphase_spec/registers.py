@@ -132,7 +132,7 @@ SERVER = RegisterMap(
         ),
         (
             "unsent",
-            "PHASE and DPHASE records that met one which the packer had not taken yet (a packer takes at once: 0)",
+            "PHASE, DPHASE, TRACK and PSI_CAUSAL records that met one which the packer had not taken yet (a packer takes at once: 0)",
         ),
     ),
 )
