@@ -1,5 +1,7 @@
 """The gains of the click tracker's channels, one after the other, by one multiplier."""
 
+from itertools import pairwise
+
 from amaranth.hdl import Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import In, Out
@@ -11,7 +13,7 @@ from twinphase_hdl.phase.clicktime import PIECE
 from twinphase_spec import tracking
 
 SLOT = 8
-"""Clocks per channel: it has seven products, and is under way for 20 clocks."""
+"""Clocks per channel: it has seven products, and is under way for 30 clocks."""
 ROUND_SHIFT = tracking.A_GAIN_OFFSET - 1
 D_SQUARE_SHIFT = 2 * tracking.G_FRACTION - tracking.SQUARE_DROP
 
@@ -30,9 +32,10 @@ class ClickGain(wiring.Component):
         d     = min((d ((g g) >> 12)) >> 16, 2^34 - 1)
         kappa = min((kappa g) >> 14, 2^17 - 1) with k_follows, kappa without
 
-    A turn's channels come one per clock, and are worked on in slots of eight clocks, each begun while the one before it goes on. In
-    clocks from a slot's begin: 3 g aa, 9 g g, 10 kappa g, 12 to 15 the four products of d in pieces of 17 bits. What is told while a
-    turn is being worked on begins nothing.
+    A turn's channels come one per clock, and are worked on in slots of eight clocks, each begun while those before it go on. In clocks
+    from a slot's begin the products are chosen so: 3 g aa, 12 g g, 18 kappa g, 21 to 24 the four of d in pieces of 17 bits. Each is known
+    four clocks later, with two registers on either side of the multiplier, which may lie far from here. What is told while a turn is
+    being worked on begins nothing.
 
     Parameters
     ----------
@@ -52,7 +55,7 @@ class ClickGain(wiring.Component):
     o_ready : Out(1)
         With the last channel's words.
 
-    Latency: `latency` clocks from channel 0's i_valid to o_ready. Throughput: a turn per `latency` + 5 clocks. Overflow: g and the
+    Latency: `latency` clocks from channel 0's i_valid to o_ready. Throughput: a turn per `latency` + 2 clocks. Overflow: g and the
     words saturate.
     Source: docs/tracking.md, gains that adapt.
     """
@@ -78,27 +81,24 @@ class ClickGain(wiring.Component):
     @property
     def latency(self) -> int:
         """Clocks from channel 0's part of a turn to the last channel's words."""
-        return SLOT * self._channels + 12
+        return SLOT * self._channels + 23
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        # Channels of this slot, of the one before it, and of the one before that; and whether there is one.
-        channel, previous, oldest = (Signal(CHANNEL_BITS, name=f"channel_{k}", reset_less=True) for k in range(3))
-        has, had, had_before = (Signal(name=f"valid_{k}") for k in range(3))
+        # Channels of this slot and of the three before it; and whether there is one.
+        slots = [Signal(CHANNEL_BITS, name=f"channel_{k}", reset_less=True) for k in range(4)]
+        valids = [Signal(name=f"valid_{k}") for k in range(len(slots))]
         phase = Signal(range(SLOT), reset_less=True)
         last = self._channels - 1
-        works = has | had | had_before
         with m.If(~self.i_run):
-            m.d.sync += [has.eq(0), had.eq(0), had_before.eq(0)]
-        with m.Elif(works):
+            m.d.sync += [valid.eq(0) for valid in valids]
+        with m.Elif(Cat(valids).any()):
             m.d.sync += phase.eq(phase + 1)
             with m.If(phase == SLOT - 1):
-                m.d.sync += [
-                    *(channel.eq(channel + 1), previous.eq(channel), oldest.eq(previous)),
-                    *(has.eq(has & (channel != last)), had.eq(has), had_before.eq(had)),
-                ]
+                m.d.sync += [slots[0].eq(slots[0] + 1), valids[0].eq(valids[0] & (slots[0] != last))]
+                m.d.sync += [after.eq(before) for part in (slots, valids) for before, after in pairwise(part)]
         with m.Else():
-            m.d.sync += [phase.eq(0), channel.eq(0), has.eq(self.i_valid & (self.i_channel == 0))]
+            m.d.sync += [phase.eq(0), slots[0].eq(0), valids[0].eq(self.i_valid & (self.i_channel == 0))]
 
         def stored(name: str, shape) -> tuple[memory.WritePort, Signal]:
             """Write port of a word per channel, and the slot's word, known two clocks after the slot's begin."""
@@ -106,44 +106,46 @@ class ClickGain(wiring.Component):
                 shape=shape, depth=max(self._channels, 2), init=[], attrs={"ram_style": "block"}
             )
             read, register = words.read_port(), Signal(shape, name=f"{name}_word", reset_less=True)
-            m.d.comb += read.addr.eq(channel)
+            m.d.comb += read.addr.eq(slots[0])
             m.d.sync += register.eq(read.data)
             return words.write_port(), register
 
         write_told, told = stored("told", Told)
-        write_g, old = stored("gains", tracking.G_BITS)
+        write_g, stored_g = stored("gains", tracking.G_BITS)
         # No g has been written since i_run rose.
         fresh = Signal(init=1)
-        g = Signal(tracking.G_BITS, reset_less=True)
+        old, g = Signal(tracking.G_BITS, reset_less=True), Signal(tracking.G_BITS, reset_less=True)
         config = self.i_config
         m.d.comb += [
-            self.o_config.eq(previous),
+            self.o_config.eq(slots[2]),
             write_told.addr.eq(self.i_channel),
             write_told.data.eq(self.i),
             write_told.en.eq(self.i_valid),
-            write_g.addr.eq(previous),
+            write_g.addr.eq(slots[1]),
             write_g.data.eq(g),
-            write_g.en.eq(had & (phase == 1)),
+            write_g.en.eq(valids[1] & (phase == 3)),
         ]
 
-        # One multiplier: operands that are chosen in a clock have their product two clocks later.
+        # One multiplier: operands that are chosen in a clock have their product four clocks later.
         square = Signal(2 * tracking.G_BITS - tracking.SQUARE_DROP, reset_less=True)
         x, y = Signal(PIECE, reset_less=True), Signal(signed(PIECE + 1), reset_less=True)
-        product = Signal(signed(2 * PIECE + 1), reset_less=True)
-        m.d.sync += product.eq(x * y)
+        left, right = Signal.like(x, name="left"), Signal.like(y, name="right")
+        whole = Signal(signed(2 * PIECE + 1), reset_less=True)
+        product = Signal.like(whole, name="product")
+        m.d.sync += [left.eq(x), right.eq(y), whole.eq(left * right), product.eq(whole)]
         d_low, d_high = config.words.d[:PIECE], config.words.d[PIECE:]
         with m.Switch(phase):
-            for number, (left, right) in {
-                1: (g, g),
+            for number, (one, other) in {
+                3: (old, told.told),
+                4: (g, g),
                 2: (config.words.kappa, g),
-                3: (g, told.told),
-                4: (d_low, square[:PIECE]),
-                5: (d_high, square[:PIECE]),
-                6: (d_low, square[PIECE:]),
-                7: (d_high, square[PIECE:]),
+                5: (d_low, square[:PIECE]),
+                6: (d_high, square[:PIECE]),
+                7: (d_low, square[PIECE:]),
+                0: (d_high, square[PIECE:]),
             }.items():
                 with m.Case(number):
-                    m.d.sync += [x.eq(left), y.eq(right)]
+                    m.d.sync += [x.eq(one), y.eq(other)]
 
         # g: (P + 2^(k - 1)) >> k is ((P >> (k - 1)) + 1) >> 1.
         near, far = (
@@ -153,23 +155,21 @@ class ClickGain(wiring.Component):
         m.d.sync += [
             near.eq((product >> ROUND_SHIFT) >> told.a_gain[:2]),
             far.eq(near >> (told.a_gain[2:] << 2)),
-            moved.eq((far + Cat(1, g)) >> 1),
+            moved.eq((far + Cat(1, old)) >> 1),
         ]
         bits, low_bits = tracking.G_BITS, tracking.G_LEAST.bit_length() - 1
         low = (moved < 0) | ~moved[low_bits:].any()
         high = ~moved[-1] & moved[bits:].any()
         limited = Mux(low, tracking.G_LEAST, Mux(high, tracking.G_MOST, moved[:bits]))
         with m.If(phase == 2):
-            m.d.sync += g.eq(Mux(fresh, 1 << tracking.G_FRACTION, old))
-        with m.Elif(phase == 0):
-            m.d.sync += g.eq(limited)
-        with m.If(phase == 3):
+            m.d.sync += [old.eq(Mux(fresh, 1 << tracking.G_FRACTION, stored_g)), g.eq(limited)]
+        with m.If(phase == 0):
             m.d.sync += square.eq(product[tracking.SQUARE_DROP :])
 
         # kappa.
         kappa = Signal(tracking.KAPPA_BITS, reset_less=True)
         scaled = product[tracking.G_FRACTION : 2 * PIECE]
-        with m.If(phase == 4):
+        with m.If(phase == 6):
             m.d.sync += kappa.eq(
                 Mux(
                     config.k_follows,
@@ -181,19 +181,19 @@ class ClickGain(wiring.Component):
         # d: the sum of its products from the lowest on, whose low bits are laid aside.
         total = Signal(2 * PIECE + 1, reset_less=True)
         lowest, middle = Signal(PIECE - D_SQUARE_SHIFT, reset_less=True), Signal(PIECE, reset_less=True)
-        m.d.sync += total.eq(Mux(phase == 6, 0, Mux(phase[0], total >> PIECE, total)) + product[: 2 * PIECE])
-        with m.If(phase == 7):
+        m.d.sync += total.eq(Mux(phase == 1, 0, Mux(phase[0], total, total >> PIECE)) + product[: 2 * PIECE])
+        with m.If(phase == 2):
             m.d.sync += lowest.eq(total[D_SQUARE_SHIFT:PIECE])
-        with m.If(phase == 1):
+        with m.If(phase == 4):
             m.d.sync += middle.eq(total[:PIECE])
         d = Cat(lowest, middle, total)
         over = d[tracking.D_BITS :].any()
 
-        done = (phase == 2) & had_before & self.i_run
+        done = (phase == 5) & valids[-1] & self.i_run
         m.d.sync += [
             self.o_valid.eq(done),
-            self.o_ready.eq(done & (oldest == last)),
-            self.o_channel.eq(oldest),
+            self.o_ready.eq(done & (slots[-1] == last)),
+            self.o_channel.eq(slots[-1]),
             self.o.d.eq(d[: tracking.D_BITS] | over.replicate(tracking.D_BITS)),
             self.o.kappa.eq(kappa),
             fresh.eq(~self.i_run | (fresh & ~self.o_ready)),

@@ -14,15 +14,15 @@ from twinphase_hdl.phase.clickstep import STEP_A_BITS
 from twinphase_hdl.phase.clickword import ChannelWord
 from twinphase_spec import tracking
 
-SKEW = 3
+SKEW = 4
 """Clocks by which z and w are read and written later than p: their steps follow from that of A."""
 PASSED = SHOWN + SKEW
-"""Stage in which w is seen, and multiplied with the clocks that have passed."""
-BLUR = PASSED + 3
+"""Stage in which z and w are seen; the multipliers lie far from them, so that there is a register more before and behind each."""
+BLUR = PASSED + 5
 """Stage in which z at the click is known, and multiplied with the blur."""
-FAR = BLUR + 1
+FAR = BLUR + 2
 SCORE = WRITE_P - 5
-"""Stages that the ring joins: it leaves out those in which nothing is done."""
+"""Stage in which the score is known. The ring leaves out those from FAR on, in which nothing is done."""
 TOLD_BITS = tracking.TOLD_BITS - tracking.TOLD_DROP
 
 
@@ -57,13 +57,13 @@ class ClickSense(wiring.Component):
     i_read : In(5)
         Channel of the event issued in clock T.
     i_passed : In(17)
-        Clocks since its channel's last event, in T + 5.
+        Clocks since its channel's last event, in T + 6.
     i_blur : In(13)
-        P/2 in 2^-16, in T + 8.
+        P/2 in 2^-16, in T + 11.
     i_kappa : In(17)
-        2^-28 per clock, in T + 9.
+        2^-28 per clock, in T + 13.
     i_score : In(signed(18))
-        s, 2^-14 1/rad, in T + 27: a register for a multiplier's operand.
+        s, 2^-14 1/rad, in T + 27.
     i_kind, i_reset, i_on : In(3), In(1), In(1)
         Kind, reset, and whether the channel's gains adapt, in T + 29.
     i_valid, i_channel : In(1), In(5)
@@ -75,7 +75,7 @@ class ClickSense(wiring.Component):
     o_told : Out(signed(18))
         ``a >> 8`` before the event, in T + 33.
 
-    Latency: `latency` = 36 clocks from reading to z and w as they are left. Throughput: an event per clock. Overflow: z, w, a saturate.
+    Latency: `latency` = 37 clocks from reading to z and w as they are left. Throughput: an event per clock. Overflow: z, w, a saturate.
     Source: docs/tracking.md, gains that adapt; Ljung and Soederstroem, Theory and Practice of Recursive Identification, 1983, ch. 3.
     """
 
@@ -119,11 +119,11 @@ class ClickSense(wiring.Component):
         z = stages.given("z", PASSED, senses.o_read[:z_bits].as_signed())
         w = stages.given("w", PASSED, senses.o_read[z_bits:].as_signed())
         passed = stages.given("passed", PASSED, self.i_passed)
-        shift = tracking.ADVANCE_SHIFT
-        advanced = stages.after("advanced", PASSED, lambda w, passed: w * passed, w, passed)
-        advance = stages.given("advance", PASSED + 1, advanced.at(PASSED + 1) >> shift)
-        ahead = stages.after("ahead", PASSED + 1, lambda z, advance: z + advance, z, advance)
-        here = stages.after("here", PASSED + 2, lambda ahead: saturated(ahead, z_bits), ahead)
+        advanced = stages.after("advanced", PASSED + 1, lambda w, passed: w * passed, w, passed)
+        come = PASSED + 3
+        advance = stages.given("advance", come, advanced.at(come) >> tracking.ADVANCE_SHIFT)
+        ahead = stages.after("ahead", come, lambda z, advance: z + advance, z, advance)
+        here = stages.after("here", come + 1, lambda ahead: saturated(ahead, z_bits), ahead)
         blur = stages.given("blur", BLUR, self.i_blur)
         blurred = stages.after("blurred", BLUR, lambda here, blur: here * blur, here, blur)
         fall = stages.given("fall", FAR, blurred.at(FAR) >> tracking.Z_FALL_SHIFT)
@@ -137,9 +137,9 @@ class ClickSense(wiring.Component):
         tracks = stages.after("tracks", WRITE_P - 3, lambda kind: kind == tracking.TRACKING, kind)
         turns = stages.after("turns", WRITE_P - 3, lambda kind: kind == tracking.TURN, kind)
         score = stages.given("score", SCORE, self.i_score)
-        tells = stages.after("tells", SCORE, lambda score, here: score * here, score, here)
+        tells = stages.after("tells", SCORE + 1, lambda score, here: score * here, score, here)
         tells = stages.after(
-            "tells_limited", SCORE + 1, lambda tells: saturated(tells >> tracking.TELL_SHIFT, tracking.TELL_BITS), tells
+            "tells_limited", SCORE + 2, lambda tells: saturated(tells >> tracking.TELL_SHIFT, tracking.TELL_BITS), tells
         )
         tells = stages.after("tells_tracking", WRITE_P - 2, lambda tells, on: Mux(on, tells, 0), tells, tracks)
         channel = stages.given("channel", WRITE_P - 2, self.i_channel)
@@ -153,7 +153,8 @@ class ClickSense(wiring.Component):
                 total[drop:] & ~turns.at(WRITE_P).replicate(TOLD_BITS),
             )
         )
-        self._shown(stages, told.o_word[drop:], m)
+        left = stages.after("told", WRITE_P, lambda: told.o_word[drop:])
+        m.d.comb += self.o_told.eq(left.at(WRITE_P + 1))
 
         # Its steps of z and w.
         step_a = stages.given("step_a", WRITE_P - 1, self.i_step_a)
@@ -184,11 +185,7 @@ class ClickSense(wiring.Component):
         ]
         return m
 
-    def _shown(self, stages: Stages, told: Value, m: Module) -> None:
-        """What turns take."""
-        m.d.comb += self.o_told.eq(stages.after("told", WRITE_P, lambda: told).at(WRITE_P + 1))
-
     @staticmethod
     def _limited(stages: Stages, name: str, value: Staged, shift: int) -> Staged:
-        """``value >> shift`` of stage WRITE_P + 2, limited to what takes any 18 bits to a limit."""
-        return stages.after(name, WRITE_P + 2, lambda value: saturated(value >> shift, tracking.Z_BITS + 1), value)
+        """``value >> shift`` of stage WRITE_P + 3, limited to what takes any 18 bits to a limit."""
+        return stages.after(name, WRITE_P + 3, lambda value: saturated(value >> shift, tracking.Z_BITS + 1), value)

@@ -30,10 +30,8 @@ class ClickTime(wiring.Component):
         E.
     i_valid, i_channel, i_turn, i_reset, i_x : In(1), In(5), In(1), In(1), In(16)
         An event, x in clocks.
-    i_dark : In(24)
-        Clocks without a click that lose its channel's phase, or 0; one clock later.
-    i_d : In(34)
-        Growth per clock, 2^-46 of rad^2/(2 pi), two clocks later: a register for multipliers' operands.
+    i_d, i_dark : In(34), In(24)
+        Of its channel, one clock later: growth per clock, 2^-46 of rad^2/(2 pi); clocks without a click that lose the phase, or 0.
     o, o_silent : Out(32), Out(1)
         grow, 2^-34 of rad^2/(2 pi), and whether the event is a silent turn; of a reset neither means anything.
     o_passed : Out(17)
@@ -85,8 +83,9 @@ class ClickTime(wiring.Component):
         now = stages.given("now", 0, Cat(self.i_x, 0) | (length.unit & self.i_turn.replicate(UNIT_BITS)))
         before = stages.after("before", 0, lambda: read.data)
         passed = stages.after("passed", 1, lambda now, before: (now - before)[:UNIT_BITS], now, before)
-        low = stages.given("d_low", 2, self.i_d[:PIECE])
-        high = stages.given("d_high", 2, self.i_d[PIECE:])
+        d = stages.given("d", 1, self.i_d)
+        low = stages.after("d_low", 1, lambda d: d[:PIECE], d)
+        high = stages.after("d_high", 1, lambda d: d[PIECE:], d)
         low = stages.after("low", 2, lambda d, passed: d * passed, low, passed)
         high = stages.after("high", 2, lambda d, passed: d * passed, high, passed)
         shift = tracking.D_SHIFT

@@ -5,20 +5,19 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from twinphase_hdl.core.stages import Stages
+from twinphase_hdl.phase.clickadapt import ClickAdapt
 from twinphase_hdl.phase.clickblur import ClickBlur
 from twinphase_hdl.phase.clickconfig import ChannelWords, ClickConfig
 from twinphase_hdl.phase.clickepoch import CHOICE_BITS, UNIT_BITS, EpochLength
 from twinphase_hdl.phase.clickevidence import ClickEvidence
 from twinphase_hdl.phase.clickextrapolate import Extrapolation
-from twinphase_hdl.phase.clickgain import ClickGain
 from twinphase_hdl.phase.clickqueue import CHANNEL_BITS, ClickEntry, ClickEvent, ClickQueue, check_channels
 from twinphase_hdl.phase.clickscore import ALONG, ClickScore
-from twinphase_hdl.phase.clicksense import BLUR, FAR, PASSED, ClickSense
+from twinphase_hdl.phase.clicksense import BLUR, FAR, PASSED
 from twinphase_hdl.phase.clickstart import KIND_BITS, ColdStart
 from twinphase_hdl.phase.clickstate import SHOWN, SKEW_A, SKEW_B, SKEW_P, WRITE_A, WRITE_B, WRITE_P, ClickState
 from twinphase_hdl.phase.clickstep import ClickStep
 from twinphase_hdl.phase.clicktime import ClickTime
-from twinphase_hdl.phase.clickwords import ClickWords
 from twinphase_spec import tracking, units
 
 FRONT = 6
@@ -128,25 +127,17 @@ class ClickTracker(wiring.Component):
         m.submodules.step = step = ClickStep()
         m.submodules.evidence = evidence = ClickEvidence(channels=self._channels)
         m.submodules.state = state = ClickState(channels=self._channels)
-        m.submodules.words = words_in_use = ClickWords(channels=self._channels)
-        m.submodules.sense = sense = ClickSense(channels=self._channels)
-        m.submodules.gain = gain = ClickGain(channels=self._channels)
+        m.submodules.adapt = adapt = ClickAdapt(channels=self._channels)
         m.submodules.last_extrapolation = last_extrapolation = Extrapolation()
 
         connect(m, flipped(self.i), queue.i)
         length = EpochLength(m, self.i_epoch_bits)
         m.d.comb += [
-            queue.i_run.eq(self.i_run),
-            time.i_epoch_bits.eq(self.i_epoch_bits),
-            state.i_epoch_bits.eq(self.i_epoch_bits),
-            config.i.eq(self.i_config),
-            config.i_valid.eq(self.i_config_valid),
-            words_in_use.i_run.eq(self.i_run),
-            words_in_use.i_config_channel.eq(self.i_config.channel),
-            words_in_use.i_config.d.eq(self.i_config.early.d),
-            words_in_use.i_config.kappa.eq(self.i_config.early.kappa),
-            words_in_use.i_config_valid.eq(self.i_config_valid),
-            gain.i_run.eq(self.i_run),
+            *(queue.i_run.eq(self.i_run), adapt.i_run.eq(self.i_run)),
+            *(time.i_epoch_bits.eq(self.i_epoch_bits), state.i_epoch_bits.eq(self.i_epoch_bits)),
+            *(config.i.eq(self.i_config), config.i_valid.eq(self.i_config_valid)),
+            *(adapt.i_config.eq(self.i_config), adapt.i_config_valid.eq(self.i_config_valid)),
+            *(config.i_gain.eq(adapt.o_gain), adapt.i_gain.eq(config.o_gain)),
         ]
         valid = {EVENT: queue.o_valid}
         for stage in range(EVENT + 1, tracking.OUTPUT + 1):
@@ -164,18 +155,18 @@ class ClickTracker(wiring.Component):
             time.i_turn.eq(event["turn"].at(EVENT + 1)),
             time.i_reset.eq(event["reset"].at(EVENT + 1)),
             time.i_x.eq(x.at(EVENT + 1)),
-            words_in_use.i_channel.eq(queue.o.channel),
-            time.i_d.eq(words_in_use.o.d),
+            adapt.i_event.eq(queue.o.channel),
+            time.i_d.eq(adapt.o.d),
             time.i_dark.eq(config.o_early.dark),
         ]
-        kappa = stages.given("kappa", EVENT + words_in_use.latency, words_in_use.o.kappa)
+        kappa = stages.given("kappa", EVENT + adapt.words_latency, adapt.o.kappa)
         a_gain = stages.given("a_gain", EVENT + config.latency, config.o_early.a_gain)
         v_gain = stages.given("v_gain", EVENT + config.latency, config.o_early.v_gain)
         grow = stages.given("grow", EVENT + 1 + time.latency, time.o)
         silent = stages.given("silent", EVENT + 1 + time.latency, time.o_silent)
         passed = stages.given("passed", EVENT + 1 + time.latency, time.o_passed)
         # The first event that has the next words leaves the queue a clock later.
-        m.d.comb += words_in_use.i_turn.eq(
+        m.d.comb += adapt.i_turn.eq(
             valid[NEXT] & event["turn"].at(NEXT) & ~event["reset"].at(NEXT) & (event["channel"].at(NEXT) == 0)
         )
 
@@ -250,57 +241,32 @@ class ClickTracker(wiring.Component):
         # The write.
         words = WRITE_P - 3
         along = stages.given("along", SCORE + ALONG, score.o_along)
+        blurred = stages.given("blurred", p_seen + 4, blur.o_blur)
+        for part in (state, evidence, adapt):
+            m.d.comb += [
+                part.i_kind.eq(near["kind"].at(words)),
+                part.i_reset.eq(near["reset"].at(words)),
+                part.i_valid.eq(valid[WRITE_P - 2]),
+                part.i_channel.eq(near["channel"].at(WRITE_P - 2)),
+            ]
         m.d.comb += [
             config.i_late.eq(near["channel"].at(words - config.latency)),
             state.i_words.eq(config.o_late),
-            state.i_kind.eq(near["kind"].at(words)),
-            state.i_reset.eq(near["reset"].at(words)),
             state.i_silent.eq(near["silent"].at(words)),
             state.i_parity.eq(near["parity"].at(words)),
-            state.i_valid.eq(valid[WRITE_P - 2]),
-            state.i_channel.eq(near["channel"].at(WRITE_P - 2)),
-            state.i_step_a.eq(step.o_a),
-            state.i_step_b.eq(step.o_b),
-            state.i_step_p.eq(step.o_p),
-            state.i_step_v.eq(step.o_v),
-            state.i_jump.eq(evidence.o_jump),
-            state.i_lose.eq(evidence.o_lose),
+            *(getattr(state, f"i_step_{name}").eq(getattr(step, f"o_{name}")) for name in "abpv"),
+            *(state.i_jump.eq(evidence.o_jump), state.i_lose.eq(evidence.o_lose)),
             evidence.i_index.eq(along.at(words)),
-            evidence.i_kind.eq(near["kind"].at(words)),
-            evidence.i_reset.eq(near["reset"].at(words)),
             evidence.i_words.eq(config.o_late),
-            evidence.i_valid.eq(valid[WRITE_P - 2]),
-            evidence.i_channel.eq(near["channel"].at(WRITE_P - 2)),
             evidence.i_lost.eq(state.o_loses),
-        ]
-
-        # The gains.
-        blurred = stages.given("blur", p_seen + 4, blur.o_blur)
-        on = stages.after("on", STEP, lambda a_gain: a_gain.any(), near["a_gain"])
-        handed = WRITE_P + 1
-        m.d.comb += [
-            sense.i_read.eq(event["channel"].at(0)),
-            sense.i_passed.eq(passed.at(PASSED)),
-            sense.i_blur.eq(blurred.at(BLUR)),
-            sense.i_kappa.eq(kappa.at(FAR)),
-            sense.i_score.eq(score.o_score),
-            sense.i_kind.eq(near["kind"].at(words)),
-            sense.i_reset.eq(near["reset"].at(words)),
-            sense.i_on.eq(on.at(words)),
-            sense.i_valid.eq(valid[WRITE_P - 2]),
-            sense.i_channel.eq(near["channel"].at(WRITE_P - 2)),
-            sense.i_step_a.eq(step.o_a),
-            sense.i_lost.eq(state.o_loses),
-            gain.i_channel.eq(near["channel"].at(handed)),
-            gain.i.told.eq(sense.o_told),
-            gain.i.a_gain.eq(near["a_gain"].at(handed)),
-            gain.i_valid.eq(valid[handed] & (near["kind"].at(handed) == tracking.TURN) & ~near["reset"].at(handed)),
-            config.i_gain.eq(gain.o_config),
-            gain.i_config.eq(config.o_gain),
-            words_in_use.i_next_channel.eq(gain.o_channel),
-            words_in_use.i_next.eq(gain.o),
-            words_in_use.i_next_valid.eq(gain.o_valid),
-            words_in_use.i_next_ready.eq(gain.o_ready),
+            adapt.i_read.eq(event["channel"].at(0)),
+            adapt.i_passed.eq(passed.at(PASSED)),
+            adapt.i_blur.eq(blurred.at(BLUR)),
+            adapt.i_kappa.eq(kappa.at(FAR)),
+            adapt.i_score.eq(score.o_score),
+            adapt.i_a_gain.eq(near["a_gain"].at(words)),
+            adapt.i_step_a.eq(step.o_a),
+            adapt.i_lost.eq(state.o_loses),
         ]
 
         # The output.

@@ -32,7 +32,7 @@ class ClickWords(wiring.Component):
     i_channel, o : In(5), Out(GainWords)
         A channel, and its words.
 
-    Latency: `latency` = 3 clocks from channel to words. Throughput: a channel per clock. Overflow: none.
+    Latency: `latency` = 2 clocks from channel to words. Throughput: a channel per clock. Overflow: none.
     Source: docs/tracking.md, gains that adapt.
     """
 
@@ -58,7 +58,7 @@ class ClickWords(wiring.Component):
     @property
     def latency(self) -> int:
         """Clocks from channel to words."""
-        return 3
+        return 2
 
     def elaborate(self, platform) -> Module:
         m = Module()
@@ -81,17 +81,12 @@ class ClickWords(wiring.Component):
             with m.If(self.i_next_ready):
                 m.d.sync += ready.eq(1)
 
-        channel = Signal(CHANNEL_BITS, reset_less=True)
-        which = Signal(2, reset_less=True)
+        which = Mux(self.i_channel < gone, newest, Mux(from_config, 2, ~newest))
+        # Block RAM is slow: what its register feeds must be registers.
         shown = Signal(GainWords, reset_less=True)
-        has_gone = self.i_channel < gone
-        m.d.sync += [
-            channel.eq(self.i_channel),
-            which.eq(Mux(has_gone, newest, Mux(from_config, 2, ~newest))),
-            shown.eq(read.data),
-        ]
+        m.d.sync += shown.eq(read.data)
         m.d.comb += [
-            read.addr.eq(Cat(channel, which)),
+            read.addr.eq(Cat(self.i_channel, which)),
             self.o.eq(shown),
             write.en.eq(self.i_config_valid | self.i_next_valid),
             write.addr.eq(

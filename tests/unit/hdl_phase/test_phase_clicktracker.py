@@ -4,123 +4,39 @@ import random
 
 import numpy as np
 import pytest
-from clicktracker_stimuli import (
+from clicktracker_bench import (
     NAT,
     Entry,
     Run,
+    apart,
     brink_entries,
     burst_entries,
+    column,
     config,
-    crowd,
+    crowd_entries,
     fringe_entries,
+    judge,
+    of,
+    play,
     random_entries,
+    thrust_entries,
     wild_config,
 )
-from phase_oracle import simulate
 
+from twinphase_hdl.phase.clickadapt import ClickAdapt
 from twinphase_hdl.phase.clickconfig import ClickConfig
 from twinphase_hdl.phase.clickevidence import ClickEvidence
+from twinphase_hdl.phase.clickgain import ClickGain
 from twinphase_hdl.phase.clickqueue import ClickQueue
+from twinphase_hdl.phase.clicksense import ClickSense
 from twinphase_hdl.phase.clickstart import ColdStart
 from twinphase_hdl.phase.clickstate import ClickState
 from twinphase_hdl.phase.clicktime import ClickTime
-from twinphase_hdl.phase.clicktracker import FRONT, ClickTracker
+from twinphase_hdl.phase.clicktracker import ClickTracker
 from twinphase_hdl.phase.clickword import ChannelWord
-from twinphase_sim.model.phase.clicktracker import Events, track
+from twinphase_hdl.phase.clickwords import ClickWords
 from twinphase_spec import tracking as t
 from twinphase_spec.tracking_config import variance_word
-
-OUTPUTS = ("channel", "time", "kind", "locked", "broke", "phase", "slope", "p", "v")
-EARLY = ("d", "kappa", "v_gain", "dark", "a_gain", "k_follows")
-LATE = ("p_min", "p_start", "p_lost", "v_start", "j_alarm", "w_alarm")
-
-
-def play(channels: int, runs: list[Run]) -> None:
-    """Drives all runs through one tracker, filling in what was seen."""
-    dut = ClickTracker(channels=channels)
-    clock = 0
-    current = runs[0]
-
-    async def bench(ctx):
-        nonlocal clock, current
-
-        async def pass_clocks(count: int = 1) -> None:
-            nonlocal clock
-            if count:
-                await ctx.tick().repeat(count)
-            clock += count
-
-        for run in runs:
-            ctx.set(dut.i_run, 0)
-            ctx.set(dut.i_epoch_bits, run.epoch_bits)
-            ctx.set(dut.i_config_valid, 1)
-            for channel, words in enumerate(run.configs):
-                early = {name: getattr(words, name) for name in EARLY}
-                late = {name: getattr(words, name) for name in LATE}
-                ctx.set(dut.i_config, {"channel": channel, "early": early, "late": late})
-                await pass_clocks()
-            ctx.set(dut.i_config_valid, 0)
-            current = run
-            ctx.set(dut.i_run, 1)
-            ran = clock
-            while not ctx.get(dut.i.ready):
-                await pass_clocks()
-            assert clock - ran == dut.start_up
-            for entry in run.entries:
-                await pass_clocks(entry.idle)
-                fields = {"turn": entry.turn, "time": entry.clock, "port": entry.port, "reference": entry.reference}
-                ctx.set(dut.i.payload, {"channel": entry.channel, **fields})
-                ctx.set(dut.i.valid, 1)
-                run.offered.append(clock)
-                while not ctx.get(dut.i.ready):
-                    await pass_clocks()
-                run.taken.append(clock)
-                await pass_clocks()
-                ctx.set(dut.i.valid, 0)
-            if not run.cut:
-                await pass_clocks(dut.latency + channels)
-
-    async def watch(ctx):
-        now = 0
-        async for *_, valid, output in ctx.tick().sample(dut.o_valid, dut.o):
-            if valid:
-                current.outputs.append((now, *(int(output[name]) for name in OUTPUTS)))
-            now += 1
-
-    simulate(dut, bench, watch)
-
-
-def judge(run: Run, channels: int) -> np.ndarray:
-    """Asserts when entries were taken, and every output and its clock; returns the outputs, a column per name in OUTPUTS."""
-    rows, free = [], 0
-    for entry, offered, taken in zip(run.entries, run.offered, run.taken, strict=True):
-        assert taken == max(offered, free)
-        of = range(channels) if entry.turn else [entry.channel]
-        free = taken + len(of)
-        for place, channel in enumerate(of):
-            rows.append((taken + FRONT + place, entry.clock, channel, entry.turn, entry.port, entry.reference))
-    events = Events(*np.array(rows, dtype=np.int64).T)
-    said = track(events, run.configs, epoch_bits=run.epoch_bits)
-    columns = {"channel": events.channel, "time": events.clock, **vars(said)}
-    expected = np.stack([events.issue + t.OUTPUT, *(columns[name] for name in OUTPUTS)], axis=1)
-    seen = np.array(run.outputs, dtype=np.int64).reshape(-1, expected.shape[1])
-    if run.cut:
-        assert 0 < len(seen) < len(expected)
-        expected = expected[: len(seen)]
-    assert seen.shape == expected.shape
-    different = np.flatnonzero((seen != expected).any(axis=1))
-    assert different.size == 0, (
-        f"output {different[0]} of {len(seen)}: {seen[different[0]]}, not {expected[different[0]]}"
-    )
-    return seen[:, 1:]
-
-
-def column(outputs: np.ndarray, name: str) -> np.ndarray:
-    return outputs[:, OUTPUTS.index(name)]
-
-
-def of(outputs: np.ndarray, channel: int) -> np.ndarray:
-    return outputs[column(outputs, "channel") == channel]
 
 
 @pytest.mark.parametrize(("channels", "runs", "epochs", "per_epoch"), [(1, 2, 8, 60), (3, 5, 8, 50), (32, 1, 4, 90)])
@@ -130,7 +46,10 @@ def test_equals_model(channels, runs, epochs, per_epoch):
     for number in range(runs):
         bits = (t.EPOCH_BITS, t.EPOCH_LEAST, 11, 14, 12)[number]
         entries = random_entries(rng, channels, epochs, per_epoch, bits)
-        played.append(Run([wild_config(rng) for _ in range(channels)], entries, epoch_bits=bits))
+        adapts = channels == 32 or number % 2 == 1
+        if adapts:
+            entries = apart(entries, channels)
+        played.append(Run([wild_config(rng, adapts=adapts) for _ in range(channels)], entries, epoch_bits=bits))
     for run in played[:-1:2]:
         run.cut = True
     play(channels, played)
@@ -141,14 +60,35 @@ def test_equals_model(channels, runs, epochs, per_epoch):
         assert {t.V_LEAST, t.V_MOST} <= set(column(outputs, "v"))
 
 
+def crowd(rng: random.Random, channels: int, epoch_bits: int, *, adapts: bool) -> Run:
+    """Clicks that crowd, and thresholds that a few of them reach."""
+    configs = [
+        config(
+            p_min=1 << 24,
+            p_start=1 << 28,
+            p_lost=rng.choice([1 << 29, t.P_MAX]),
+            d=rng.choice([0, 1 << 28]),
+            v_gain=rng.choice([0, 1]),
+            a_gain=int(adapts),
+            k_follows=rng.randrange(2),
+            j_alarm=j_alarm,
+            w_alarm=w_alarm,
+            dark=rng.choice([0, 1 << epoch_bits - 1, 1 << epoch_bits, (3 << epoch_bits) - 1]),
+        )
+        for j_alarm, w_alarm in rng.sample([(0, 1), (1, 0), (NAT, 2 * NAT), (3 * NAT, NAT), (1, 1)], channels)
+    ]
+    entries = crowd_entries(rng, channels, epochs=8, epoch_bits=epoch_bits)
+    return Run(configs, apart(entries, channels) if adapts else entries, epoch_bits=epoch_bits)
+
+
 @pytest.mark.parametrize(
     ("channels", "seed", "bits"),
-    [(1, 7, (9, 11)), (2, 3, (16, 9)), pytest.param(2, 8, (9, 10, 11, 12, 13, 14, 15, 16) * 8, marks=pytest.mark.long)],
+    [(1, 7, (9, 11)), (2, 5, (16, 9)), pytest.param(2, 8, (9, 10, 11, 12, 13, 14, 15, 16) * 8, marks=pytest.mark.long)],
 )
 def test_equals_model_where_alarms_crowd(channels, seed, bits):
     """Thresholds that a few clicks reach: jumps and losses pending while clicks, starts and turns of the same channel are under way."""
     rng = random.Random(seed)
-    played = [crowd(rng, channels, epoch_bits) for epoch_bits in bits]
+    played = [crowd(rng, channels, epoch_bits, adapts=number % 2 == 1) for number, epoch_bits in enumerate(bits)]
     play(channels, played)
     outputs = [judge(run, channels) for run in played]
     kinds, broken, losses, halves = set(), 0, 0, 0
@@ -164,6 +104,65 @@ def test_equals_model_where_alarms_crowd(channels, seed, bits):
     assert broken > 20
     assert losses > 2
     assert halves > 3
+
+
+def growths(outputs: np.ndarray, channel: int, epoch_bits: int) -> set[int]:
+    """What p has grown by in epochs of a channel without a click."""
+    mine = of(outputs, channel)
+    turns = column(mine, "kind") == t.TURN
+    alone = turns[1:] & turns[:-1]
+    assert (np.diff(column(mine, "time"))[alone] == 1 << epoch_bits).all()
+    return set(np.diff(column(mine, "p"))[alone])
+
+
+@pytest.mark.parametrize(
+    ("channels", "seed", "bits", "epochs"),
+    [
+        (1, 1, (9,), 40),
+        (2, 2, (10, 16), 25),
+        (32, 3, (12,), 14),
+        pytest.param(1, 4, (9, 10, 11, 12, 13, 14, 15, 16), 40, marks=pytest.mark.long),
+        pytest.param(2, 8, (16, 15, 14, 13, 12, 11, 10, 9), 40, marks=pytest.mark.long),
+        pytest.param(32, 12, (9, 12, 16), 20, marks=pytest.mark.long),
+    ],
+)
+def test_equals_model_where_gains_adapt(channels, seed, bits, epochs):
+    """Turns at their least distance, clicks in every clock around that in which words change, gains thrown from limit to limit."""
+    rng = random.Random(seed)
+    played = []
+    for number, epoch_bits in enumerate(bits):
+        configs = [
+            config(
+                d=(1 << 33 - epoch_bits) + rng.getrandbits(33 - epoch_bits),
+                kappa=rng.getrandbits(t.KAPPA_BITS),
+                v_start=t.V_MOST >> t.VISIBILITY_BITS,
+                p_min=1 << 24,
+                p_start=1 << 28,
+                p_lost=t.P_MAX,
+                a_gain=rng.choice([1, 1, 1, 2]) if channels < 32 else rng.choice([0, 1, 2, 15]),
+                k_follows=(number + channel) % 2,
+            )
+            for channel in range(channels)
+        ]
+        entries = thrust_entries(rng, channels, epochs, epoch_bits)
+        played.append(Run(configs, apart(entries, channels), epoch_bits=epoch_bits))
+    play(channels, played)
+    moved, least, most = 0, 0, 0
+    for run in played:
+        outputs = judge(run, channels)
+        for channel, words in enumerate(run.configs):
+            seen = growths(outputs, channel, run.epoch_bits)
+
+            def grown(g: int, d: int = words.d, run: Run = run) -> int:
+                return (d * (g * g >> 12) >> 16) << run.epoch_bits >> t.D_SHIFT
+
+            moved += bool(seen - {grown(1 << t.G_FRACTION), 0})
+            least += grown(t.G_LEAST) in seen
+            most += grown(t.G_MOST) in seen
+    assert moved > 0
+    if channels == 2:
+        assert least > 0
+        assert most > 0
 
 
 @pytest.mark.parametrize(("channels", "bits"), [(1, 9), (2, 12)])
@@ -246,7 +245,11 @@ def test_finds_a_jump_and_a_fringe_that_is_gone(bits):
 
 
 @pytest.mark.parametrize(
-    "part", [ClickTracker, ClickQueue, ClickConfig, ClickTime, ColdStart, ClickState, ClickEvidence]
+    "part",
+    [
+        *(ClickTracker, ClickQueue, ClickConfig, ClickTime, ColdStart, ClickState, ClickEvidence),
+        *(ClickAdapt, ClickSense, ClickGain, ClickWords),
+    ],
 )
 @pytest.mark.parametrize("channels", [0, 33])
 def test_refuses_channels(part, channels):
@@ -254,8 +257,7 @@ def test_refuses_channels(part, channels):
         part(channels=channels)
 
 
-@pytest.mark.parametrize("bits", [-1, 9])
-@pytest.mark.parametrize("which", ["read_bits", "clear_bits"])
-def test_refuses_widths(which, bits):
+@pytest.mark.parametrize("read_bits", [-1, 9])
+def test_refuses_widths(read_bits):
     with pytest.raises(ValueError, match="0 to 8"):
-        ChannelWord(channels=2, bits=8, **{which: bits})
+        ChannelWord(channels=2, bits=8, read_bits=read_bits)

@@ -1,14 +1,20 @@
-"""Entries for the click tracker's benches: random, in bursts, in crowds, on the brink of a loss, and of a fringe."""
+"""What tests of the click tracker share: entries that are played through it, and every output asked of its model, in its clock."""
 
 import random
 from dataclasses import dataclass, field, replace
 from itertools import cycle
 
 import numpy as np
+from phase_oracle import simulate
 
+from twinphase_hdl.phase.clicktracker import FRONT, ClickTracker
+from twinphase_sim.model.phase.clicktracker import Events, track
 from twinphase_spec import tracking as t
 from twinphase_spec.tracking_config import ChannelConfig, channel_config
 
+OUTPUTS = ("channel", "time", "kind", "locked", "broke", "phase", "slope", "p", "v")
+EARLY = ("d", "kappa", "v_gain", "dark", "a_gain", "k_follows")
+LATE = ("p_min", "p_start", "p_lost", "v_start", "j_alarm", "w_alarm")
 NAT = 1 << t.EVIDENCE_FRACTION
 
 
@@ -44,8 +50,8 @@ def config(**words: int) -> ChannelConfig:
     return ChannelConfig(**{**usual.__dict__, **words})
 
 
-def wild_config(rng: random.Random) -> ChannelConfig:
-    """Words of any size, the extremes among them."""
+def wild_config(rng: random.Random, *, adapts: bool = False) -> ChannelConfig:
+    """Words of any size, the extremes among them; gains that adapt only if they may."""
     words = {name: min(rng.getrandbits(bits), rng.getrandbits(bits)) for name, bits in (("p_min", 30), ("p_start", 32))}
     return ChannelConfig(
         d=rng.choice([0, 1 << 20, rng.getrandbits(t.D_BITS), (1 << t.D_BITS) - 1]),
@@ -56,8 +62,26 @@ def wild_config(rng: random.Random) -> ChannelConfig:
         j_alarm=rng.choice([0, 1, NAT, rng.randrange(12 * NAT), (1 << t.EVIDENCE_BITS) - 1]),
         w_alarm=rng.choice([0, 1, NAT, rng.randrange(12 * NAT), (1 << t.EVIDENCE_BITS) - 1]),
         dark=rng.choice([0, 0, rng.randrange(1 << 18), 1 << t.EPOCH_BITS, (1 << t.QUIET_BITS) - 1]),
+        a_gain=rng.choice([0, 1, 1, 2, 15]) if adapts else 0,
+        k_follows=rng.randrange(2),
         **words,
     )
+
+
+def apart(entries: list[Entry], channels: int) -> list[Entry]:
+    """The entries with turns as far apart as gains that adapt need it, and no farther where they came closer."""
+    least = 8 * channels + 128
+    result, now, free, turned = [], 0, 0, -least
+    for entry in entries:
+        wait = max(now, free)
+        idle = max(entry.idle, turned + least - now) if entry.turn else entry.idle
+        taken = max(now + idle, wait)
+        free = taken + (channels if entry.turn else 1)
+        if entry.turn:
+            turned = taken
+        now = taken + 1
+        result.append(replace(entry, idle=idle))
+    return result
 
 
 def random_entries(rng: random.Random, channels: int, epochs: int, per_epoch: int, epoch_bits: int) -> list[Entry]:
@@ -144,6 +168,28 @@ def brink_entries(channels: int, epochs: int, epoch_bits: int, gaps: tuple[int, 
     return entries
 
 
+def thrust_entries(rng: random.Random, channels: int, epochs: int, epoch_bits: int, reach: int = 3) -> list[Entry]:
+    """Up to three thrusts of equal clicks per epoch, of ``reach`` channels: all of a thrust find the same sensitivity, whose sign says
+    where the gain goes. The first begins around the clock in which the turn's words come, another one ends at the turn."""
+    length = 1 << epoch_bits
+    few = rng.sample(range(channels), min(reach, channels))
+    entries = []
+    for epoch in range(epochs):
+        entries.append(Entry(epoch * length, turn=True))
+        near = epoch * length
+        clocks = sorted(epoch * length + rng.randrange(1, length) for _ in range(rng.choice([0, 1, 2, 3])))
+        for place, clock in enumerate(clocks):
+            channel, port, reference = rng.choice(few), rng.randrange(2), rng.getrandbits(16)
+            idle = rng.choice([0, 0, 3, 8]) if place == 0 else rng.choice([8, t.WRITE + 1])
+            for k in range(rng.choice([10, 20, 36])):
+                near = max(near, min(clock + k // 2, (epoch + 1) * length - 1))
+                entries.append(Entry(near, channel=channel, port=port, reference=reference, idle=idle))
+                idle = 0
+                if rng.random() < 0.1:
+                    channel = rng.choice(few)
+    return entries
+
+
 def fringe_entries(
     rng: random.Random,
     channels: int,
@@ -173,19 +219,89 @@ def fringe_entries(
     return entries
 
 
-def crowd(rng: random.Random, channels: int, epoch_bits: int) -> Run:
-    """Clicks that crowd, and thresholds that a few of them reach."""
-    configs = [
-        config(
-            p_min=1 << 24,
-            p_start=1 << 28,
-            p_lost=rng.choice([1 << 29, t.P_MAX]),
-            d=rng.choice([0, 1 << 28]),
-            v_gain=rng.choice([0, 1]),
-            j_alarm=j_alarm,
-            w_alarm=w_alarm,
-            dark=rng.choice([0, 1 << epoch_bits - 1, 1 << epoch_bits, (3 << epoch_bits) - 1]),
-        )
-        for j_alarm, w_alarm in rng.sample([(0, 1), (1, 0), (NAT, 2 * NAT), (3 * NAT, NAT), (1, 1)], channels)
-    ]
-    return Run(configs, crowd_entries(rng, channels, epochs=8, epoch_bits=epoch_bits), epoch_bits=epoch_bits)
+def play(channels: int, runs: list[Run]) -> None:
+    """Drives all runs through one tracker, filling in what was seen."""
+    dut = ClickTracker(channels=channels)
+    clock = 0
+    current = runs[0]
+
+    async def bench(ctx):
+        nonlocal clock, current
+
+        async def pass_clocks(count: int = 1) -> None:
+            nonlocal clock
+            if count:
+                await ctx.tick().repeat(count)
+            clock += count
+
+        for run in runs:
+            ctx.set(dut.i_run, 0)
+            ctx.set(dut.i_epoch_bits, run.epoch_bits)
+            ctx.set(dut.i_config_valid, 1)
+            for channel, words in enumerate(run.configs):
+                early = {name: getattr(words, name) for name in EARLY}
+                late = {name: getattr(words, name) for name in LATE}
+                ctx.set(dut.i_config, {"channel": channel, "early": early, "late": late})
+                await pass_clocks()
+            ctx.set(dut.i_config_valid, 0)
+            current = run
+            ctx.set(dut.i_run, 1)
+            ran = clock
+            while not ctx.get(dut.i.ready):
+                await pass_clocks()
+            assert clock - ran == dut.start_up
+            for entry in run.entries:
+                await pass_clocks(entry.idle)
+                fields = {"turn": entry.turn, "time": entry.clock, "port": entry.port, "reference": entry.reference}
+                ctx.set(dut.i.payload, {"channel": entry.channel, **fields})
+                ctx.set(dut.i.valid, 1)
+                run.offered.append(clock)
+                while not ctx.get(dut.i.ready):
+                    await pass_clocks()
+                run.taken.append(clock)
+                await pass_clocks()
+                ctx.set(dut.i.valid, 0)
+            if not run.cut:
+                await pass_clocks(dut.latency + channels)
+
+    async def watch(ctx):
+        now = 0
+        async for *_, valid, output in ctx.tick().sample(dut.o_valid, dut.o):
+            if valid:
+                current.outputs.append((now, *(int(output[name]) for name in OUTPUTS)))
+            now += 1
+
+    simulate(dut, bench, watch)
+
+
+def judge(run: Run, channels: int) -> np.ndarray:
+    """Asserts when entries were taken, and every output and its clock; returns the outputs, a column per name in OUTPUTS."""
+    rows, free = [], 0
+    for entry, offered, taken in zip(run.entries, run.offered, run.taken, strict=True):
+        assert taken == max(offered, free)
+        of = range(channels) if entry.turn else [entry.channel]
+        free = taken + len(of)
+        for place, channel in enumerate(of):
+            rows.append((taken + FRONT + place, entry.clock, channel, entry.turn, entry.port, entry.reference))
+    events = Events(*np.array(rows, dtype=np.int64).T)
+    said = track(events, run.configs, epoch_bits=run.epoch_bits)
+    columns = {"channel": events.channel, "time": events.clock, **vars(said)}
+    expected = np.stack([events.issue + t.OUTPUT, *(columns[name] for name in OUTPUTS)], axis=1)
+    seen = np.array(run.outputs, dtype=np.int64).reshape(-1, expected.shape[1])
+    if run.cut:
+        assert 0 < len(seen) < len(expected)
+        expected = expected[: len(seen)]
+    assert seen.shape == expected.shape
+    different = np.flatnonzero((seen != expected).any(axis=1))
+    assert different.size == 0, (
+        f"output {different[0]} of {len(seen)}: {seen[different[0]]}, not {expected[different[0]]}"
+    )
+    return seen[:, 1:]
+
+
+def column(outputs: np.ndarray, name: str) -> np.ndarray:
+    return outputs[:, OUTPUTS.index(name)]
+
+
+def of(outputs: np.ndarray, channel: int) -> np.ndarray:
+    return outputs[column(outputs, "channel") == channel]
