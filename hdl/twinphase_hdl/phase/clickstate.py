@@ -161,17 +161,22 @@ class ClickState(wiring.Component):
         if_above = stages.after("if_above", WRITE_P - 3, lambda reset: turns & ~reset & ~words.p_lost.all(), reset)
         step_p = stages.given("step_p", WRITE_P - 1, self.i_step_p)
         margin = stages.after("margin", WRITE_P - 1, lambda step, limit: step - limit, step_p, limit)
+        excess = stages.after("excess", WRITE_P - 1, lambda step: step - (tracking.P_MAX + 1), step_p)
         p = word("p", tracking.P_BITS, SKEW_P, tracking.P_BITS)
-        sum_p = p.o_word + step_p.at(WRITE_P)
+        sum_p = (p.o_word + step_p.at(WRITE_P))[: tracking.P_BITS]
         below = (p.o_word + margin.at(WRITE_P))[-1]
         ended = ends.at(WRITE_P) | self.i_lose
         gives_up = Mux(below, ended, ended | if_above.at(WRITE_P))
         replaced = always.at(WRITE_P) | self.i_lose
-        takes_other = Mux(below, replaced | if_below.at(WRITE_P), replaced | if_above.at(WRITE_P))
         substitute = other.at(WRITE_P) & ~self.i_lose.replicate(tracking.P_BITS)
-        beyond = sum_p[tracking.P_BITS :].any()
+        # A sum below 0 is below every limit that a click or a turn has: it is not looked at.
+        limited = sum_p | (~(p.o_word + excess.at(WRITE_P))[-1]).replicate(tracking.P_BITS)
         m.d.comb += p.i_word.eq(
-            Mux(takes_other, substitute, sum_p[: tracking.P_BITS] | beyond.replicate(tracking.P_BITS))
+            Mux(
+                below,
+                Mux(replaced | if_below.at(WRITE_P), substitute, limited),
+                Mux(replaced | if_above.at(WRITE_P), substitute, limited),
+            )
         )
         lost = stages.after("lost", WRITE_P, lambda: gives_up)
 
