@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from . import herald_code
 from .frame import LAG_CLOCKS, SLOT_RECIPROCAL_SHIFT, FrameConfig, slot_byte
 from .herald_wait import FREE, exchange_s, held_heralds
 from .lab import Client, Lab, LabError
@@ -100,6 +101,7 @@ def server_registers(lab: Lab, start_clock: int) -> dict[str, int]:
         "STREAM_ENABLE": sum(1 << stream for stream in SERVER_STREAMS),
         **{f"DELAY_{name}": delay & 0xFFFFFFFF for name, delay in zip(CHANNELS, delay_ticks(lab), strict=True)},
         **{f"DEAD_TIME_{name}": ps_to_ticks(lab.server.dead_time_ns * 1000) for name in CHANNELS},
+        "HERALD_DIVISOR": herald_code.FIRST.byte,
         **track_setup(lab).registers(),
         **actuator_registers(lab),
     }

@@ -84,3 +84,7 @@ def expected_bits(probability: float, m: int) -> float:
     b = (m - 1).bit_length()
     short = below((1 << b) - m) / below(m)
     return 1 / below(m) + b - short + 1
+
+
+FIRST = divisor_of_probability(1e-4)
+"""Of the first heralds after a start, before their rate is known (reset value of HERALD_DIVISOR)."""

@@ -53,6 +53,8 @@ class Stream(IntEnum):
     SIFTED = 8
     PEER = 9
     PSI_CAUSAL = 10
+    HERALD_CODE = 11
+    """HERALD in few bits (docs/heralds.md): the records of a packet are as many heralds as its flags say."""
     REGISTER_REQUEST = 64
     REGISTER_RESPONSE = 65
     SUBSCRIBE = 80
@@ -72,8 +74,9 @@ RECORD_WORDS = {
     Stream.PEER: 3,
     Stream.TRACK: 8,
     Stream.PSI_CAUSAL: 2,
+    Stream.HERALD_CODE: 1,
 }
-"""32-bit words per record (a STATUS record is 2 words per entry of its node's counter list)."""
+"""32-bit words per record (a STATUS record is 2 words per entry of its node's counter list; HERALD_CODE is words of code)."""
 
 FLUSH_BITS = {
     Stream.TAG: 17,
@@ -85,6 +88,7 @@ FLUSH_BITS = {
     Stream.PEER: 13,
     Stream.TRACK: 17,
     Stream.PSI_CAUSAL: 13,
+    Stream.HERALD_CODE: 13,
 }
 """A stream's open packet is closed when the clock count is a multiple of 2^FLUSH_BITS (65 us or 1.05 ms). STATUS has none: see
 STATUS_BITS."""
@@ -182,6 +186,7 @@ RECORD_DTYPES = {
     Stream.PEER: PEER_DTYPE,
     Stream.TRACK: TRACK_DTYPE,
     Stream.PSI_CAUSAL: PSI_DTYPE,
+    Stream.HERALD_CODE: HERALD_DTYPE,  # decoded
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .actuator import TABLE_ENTRIES, WORD_BITS
+from .herald_code import FIRST
 from .register_groups import ID_MAGIC, actuator, calibration, common, frame, register, tracking
 from .register_map import INTERFACE_VERSION, Access, Memory, NodeType, Register, RegisterMap
 from .tagger import (
@@ -79,6 +80,13 @@ SERVER = RegisterMap(
             for c, name in enumerate(CHANNELS)
         ),
         *calibration(len(CHANNELS)),
+        register(
+            0x3E,
+            "HERALD_DIVISOR",
+            8,
+            "divisor of the herald code until 272 heralds are out: E << 3 | f",
+            reset=FIRST.byte,
+        ),
         *tracking(),
         *actuator(),
     ),
