@@ -20,6 +20,8 @@ from twinphase_spec.registers import RegisterMap
 from twinphase_spec.units import TICKS_PER_CLOCK, TICKS_PER_SECOND
 
 from .batch import TAG_DTYPE, Batch, Gap, record_dtype
+from .herald_code import MOST_HERALDS, HeraldCodeError
+from .herald_code import decode as decode_heralds
 from .stream_state import SILENCE_TICKS, StreamOrder, StreamState
 
 LEAP_TICKS = 10 * TICKS_PER_SECOND
@@ -97,7 +99,8 @@ class Decoder:
         starts = np.cumsum(lengths) - lengths
         header = words[starts[:, None] + np.arange(HEADER_WORDS)].view(HEADER_DTYPE)[:, 0]
         tags = _TagWords(words)
-        good = self._check(header, lengths, starts, tags)
+        heralds: dict[int, NDArray[Any]] = {}
+        good = self._check(header, lengths, starts, tags, heralds)
         base = header["base_ticks"].view(np.int64)
         good[good] = self._check_time(base[good])
         for number in np.unique(header["stream"][good]).tolist():
@@ -107,7 +110,7 @@ class Decoder:
             accepted, skipped, held = order.order(header["sequence"][chosen], now_s, final)
             self._held += [sound[i] for i in chosen[held]]
             if len(accepted):
-                self._take(batch, stream, order, header, starts, chosen[accepted], skipped, words, tags)
+                self._take(batch, stream, order, header, starts, chosen[accepted], skipped, words, tags, heralds)
         batch.time_ticks = self.time_ticks
         return batch
 
@@ -115,12 +118,20 @@ class Decoder:
         if stream not in self._orders:
             self.streams[stream] = StreamState()
             most = wire.MAX_PAYLOAD_WORDS // self._record_words[stream]
+            if stream is Stream.HERALD_CODE:
+                most = MOST_HERALDS
             self._orders[stream] = StreamOrder(self.streams[stream], most)
         return self._orders[stream]
 
     def _check(
-        self, header: NDArray[Any], lengths: NDArray[np.int64], starts: NDArray[np.int64], tags: _TagWords
+        self,
+        header: NDArray[Any],
+        lengths: NDArray[np.int64],
+        starts: NDArray[np.int64],
+        tags: _TagWords,
+        heralds: dict[int, NDArray[Any]],
     ) -> NDArray[np.bool_]:
+        """Which packets are sound. ``heralds`` gets those of each HERALD_CODE packet, by the place of its payload."""
         record_words = self._words_of_stream[header["stream"]]
         payload = lengths - HEADER_WORDS
         good = (header["magic"] == wire.MAGIC) & (header["version"] == wire.VERSION) & (record_words > 0)
@@ -133,6 +144,14 @@ class Decoder:
         sane = header["base_ticks"] % unit == 0
         if is_tag.any():
             sane &= ~(is_tag & (tags.unknown_in(starts + HEADER_WORDS, starts + lengths) > 0))
+        for i in np.flatnonzero(good & sane & (header["stream"] == Stream.HERALD_CODE)).tolist():
+            begin, stop = int(starts[i]) + HEADER_WORDS, int(starts[i] + lengths[i])
+            try:
+                heralds[begin] = decode_heralds(
+                    tags.words[begin:stop], int(header["first_record"][i]), int(header["flags"][i])
+                )
+            except HeraldCodeError:
+                sane[i] = False
         self.damage["content"] += int(np.count_nonzero(good & ~sane))
         return good & sane
 
@@ -167,12 +186,17 @@ class Decoder:
         skipped: NDArray[np.int64],
         words: NDArray[np.uint32],
         tags: _TagWords,
+        heralds: dict[int, NDArray[Any]],
     ) -> None:
         """Number the accepted packets ``chosen`` of one stream and put their records into the batch."""
         header, begin = header[chosen], starts[chosen] + HEADER_WORDS
         length = header["words"].astype(np.int64)
-        record_words = self._record_words[stream]
-        count = tags.tags_in(begin, begin + length) if stream is Stream.TAG else length // record_words
+        if stream is Stream.TAG:
+            count = tags.tags_in(begin, begin + length)
+        elif stream is Stream.HERALD_CODE:
+            count = header["flags"].astype(np.int64)
+        else:
+            count = length // self._record_words[stream]
         good, missing, lost = order.number(header, count, skipped)
         self.damage["numbering"] += int(np.count_nonzero(~good))
         if not good.any():
@@ -198,9 +222,12 @@ class Decoder:
         at = _ragged(begin, length)
         if stream is Stream.TAG:
             batch.records[stream] = tags.decode(at, begin, length, base)
+            return
+        if stream is Stream.HERALD_CODE:
+            batch.records[stream] = np.concatenate([heralds[place] for place in begin.tolist()])
         else:
             batch.records[stream] = words[at].view(record_dtype(stream, self.map))
-            batch.packet_ticks[stream] = np.repeat(base, count)
+        batch.packet_ticks[stream] = np.repeat(base, count)
 
     @staticmethod
     def _note_silence(state: StreamState, base: NDArray[np.int64], skipped: NDArray[np.int64]) -> None:
