@@ -8,7 +8,11 @@ from fake_node import SERVER, heralds, phases, random_tags, record_packets, t2_p
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from twinphase.herald_code import HeraldCodeError, decode
 from twinphase.packets import Decoder, pack
+from twinphase_sim.model.sift.herald import herald_pulses
+from twinphase_sim.model.sift.heraldcode import payloads
+from twinphase_spec.herald_code import FIRST
 from twinphase_spec.packets import MAGIC, PEER_DTYPE, PSI_DTYPE, RECORD_WORDS, VERSION, Stream
 
 
@@ -157,6 +161,17 @@ def test_a_wild_number_costs_only_its_packet():
         assert decoder.streams[Stream.TAG].lost_records == 100
 
 
+def coded_heralds(packets, per_packet):
+    """Packets of HERALD_CODE."""
+    count = packets * per_packet
+    pulses, detectors = herald_pulses(heralds(count))
+    words = payloads(np.unique(pulses), detectors, np.arange(0, count, per_packet), FIRST)
+    return [
+        pack(Stream.HERALD_CODE, i, one.tobytes(), base_ticks=i << 26, first_record=per_packet * i, flags=per_packet)
+        for i, one in enumerate(words)
+    ]
+
+
 def is_damaged(packet):
     """Oracle, packet by packet: whether it breaks the format of `twinphase_spec.packets`."""
     if not 32 <= len(packet) <= 1056 or len(packet) % 4:
@@ -171,6 +186,11 @@ def is_damaged(packet):
     base = words[3] | words[4] << 32
     if stream == Stream.TAG:
         return base % (1 << 25) != 0 or any(64 <= word >> 25 < 127 for word in payload)
+    if stream == Stream.HERALD_CODE:
+        try:
+            decode(np.array(payload, np.uint32), words[7], words[2] >> 16)
+        except HeraldCodeError:
+            return True
     return base % 8192 != 0
 
 
@@ -181,6 +201,7 @@ def test_fuzz(seed):
     clean = tag_packets(random_tags(20_000, seed), 20)
     clean += record_packets(Stream.HERALD, heralds(4000), 8, 200_000, 8192)
     clean += record_packets(Stream.PHASE, phases(1000), 4, 200_000, 8192)
+    clean += coded_heralds(500, 10)
     decoder, fed, broken = Decoder(SERVER), 0, 0
     count = 50_000
     kinds = rng.integers(0, 6, count)
