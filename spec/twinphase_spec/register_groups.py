@@ -137,3 +137,21 @@ def actuator() -> tuple[Register, ...]:
         register(0xA8, "ACT_RATIO", 32, "nu of the light for which the table is / nu_r - 1 in 2^-32", signed=True),
         register(0xA9, "ACT_BITS", 8, "bits of the actuator's DAC; 0: this build has no actuator", access=Access.RO),
     )
+
+
+def rules() -> tuple[Register, ...]:
+    """The protocol of a client's block sifter (docs/rules.md); to be written while CONTROL run = 0."""
+    code_pairs = "by announced codes, bit (x << 2 | level) << 3 | peer's (x << 2 | level)"
+    return (
+        register(0x2D, "RULE_REVEAL", 4, "bit (own x << 1 | peer x): the own intensity is revealed"),
+        register(0x2E, "SLICE_MASK", 4, "bits of a slice that are revealed"),
+        register(0x2F, "RULE_ERROR", 1, "1: errors of X records are known"),
+        register(0x30, "RULE_KEY", 8, "bit (x << 2 | intensity): bit of a Z record"),
+        register(0x31, "PAIR_SPAN", 32, "largest distance in pulses of the two heralds of a pair; 0: no pairs"),
+        register(0x32, "RULE_SLICE", 64, f"slices are revealed, {code_pairs}"),
+        register(0x34, "RULE_X", 64, f"X record, {code_pairs}"),
+        register(0x36, "RULE_Z", 64, f"Z record, {code_pairs}"),
+        register(
+            0x38, "RULE_PAIR", 64, "nibble (first intensity << 2 | second): bit 0 x, bits 1-2 intensity, bit 3 key"
+        ),
+    )

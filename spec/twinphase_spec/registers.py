@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .actuator import TABLE_ENTRIES, WORD_BITS
 from .herald_code import FIRST
-from .register_groups import ID_MAGIC, actuator, calibration, common, frame, register, tracking
+from .register_groups import ID_MAGIC, actuator, calibration, common, frame, register, rules, tracking
 from .register_map import INTERFACE_VERSION, Access, Memory, NodeType, Register, RegisterMap
 from .tagger import (
     CHANNEL_COUNTERS,
@@ -166,6 +166,7 @@ CLIENT = RegisterMap(
         register(0x2A, "MU1_THRESHOLD", 16, "p(vacuum or mu_1 | X) * 65536"),
         register(0x2B, "BLOCK_HERALDS", 12, "heralds per block, multiple of 32 from 32 to 2048", reset=1024),
         register(0x2C, "SLICE_WIDTH", 16, "Ds in 2^-16 turn, at most half a turn", reset=8192),
+        *rules(),
     ),
     memories=(
         Memory(
@@ -196,6 +197,7 @@ CLIENT = RegisterMap(
         ("refused", "peer records that came out of order, out of range or to a full queue"),
         ("blocks_agreed", "blocks whose digests were equal"),
         ("blocks_discarded", "blocks whose digests differed"),
+        ("unpaired", "heralds that are not the second of a pair, while PAIR_SPAN asks for pairs"),
         ("sifted_z", "SIFTED records of Z windows"),
         ("sifted_x", "SIFTED records of X windows"),
         ("kept_x", "of these, kept by the slice test"),
