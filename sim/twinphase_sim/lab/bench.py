@@ -110,6 +110,9 @@ class VirtualBench:
     def names(self) -> tuple[str, ...]:
         return (NODE,)
 
+    waker = None
+    """It waits for nobody."""
+
     @property
     def chunk_clocks(self) -> int:
         return CHUNK_CLOCKS

@@ -1,12 +1,15 @@
 """Serve virtual nodes on UDP: a lab's server on port P, alice on P + 1, bob on P + 2; or a time tagger on its bench on port P.
 
-They run while someone reads their streams, as fast as the readers follow. Ctrl-C stops them.
+They run while someone reads their streams, as fast as the readers follow. Ctrl-C stops them. With --node only one of a lab's nodes
+runs here; the others run in processes of their own, started alike, and all exchange their messages over TCP, on ports of the same
+numbers.
 
 example:
   twinphase serve seed-370km --port 9750
   twinphase record udp://localhost:9750 --out run1
   twinphase serve bench:pairs
   twinphase measure udp://localhost:9750 coincidences
+  twinphase serve seed-370km --node server & twinphase serve seed-370km --node alice & twinphase serve seed-370km --node bob
 """
 
 from __future__ import annotations
@@ -14,6 +17,11 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .server import NodePort
+    from .virtual import VirtualLab
 
 DEFAULT_PORT = 9750
 
@@ -28,7 +36,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=1, metavar="S", help="seed of everything random (1)")
     parser.add_argument("--seconds", type=float, metavar="S", help="lab time after which the streams fall silent")
     parser.add_argument(
-        "--readers", type=int, default=1, choices=(1, 2, 3), help="nodes that must be read for the lab to run (1)"
+        "--readers",
+        type=int,
+        choices=(0, 1, 2, 3),
+        help="nodes that must be read for the lab to run (1; with --node alice or bob 0)",
+    )
+    parser.add_argument(
+        "--node", choices=("server", "alice", "bob"), help="run only this node of the lab, on its own port of the three"
     )
     parser.add_argument(
         "--truth",
@@ -53,16 +67,20 @@ def run(arguments: argparse.Namespace) -> int:
 
     check_seed(arguments.seed)
     check_positive("--seconds", arguments.seconds)
+    check_node(arguments)
     names, make = find_world(arguments.lab)
     # The signals are taken over before the ports, so that a stop while compiling frees them as well.
     with stop_on_signals() as stopped:
-        ports = open_ports(names, arguments.host, arguments.port)
-        virtual = make(arguments.seed)
+        if arguments.node is None:
+            ports = open_ports(names, arguments.host, arguments.port)
+            virtual = make(arguments.seed)
+        else:
+            ports, virtual = one_node(arguments)
         keeper = None if arguments.truth is None else TruthKeeper()
         if keeper is not None and not isinstance(virtual, VirtualLab):
             raise TwinphaseError(f"{virtual.title} is no lab; --truth is of labs only")
         server = LabServer(
-            virtual, ports, readers=min(arguments.readers, len(names)), seconds=arguments.seconds, keeper=keeper
+            virtual, ports, readers=_readers(arguments, len(ports)), seconds=arguments.seconds, keeper=keeper
         )
         addresses = {port.name: "udp://{}:{}".format(*port.address) for port in ports}
         try:
@@ -87,6 +105,55 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps({"lab_seconds": virtual.seconds, "cycles_simulated": virtual.cycles_simulated}), flush=True)
     return 0
+
+
+def check_node(arguments: argparse.Namespace) -> None:
+    """TwinphaseError for options that do not go with ``--node``."""
+    from twinphase.errors import TwinphaseError
+
+    from .device import BENCH
+
+    if arguments.node is None:
+        return
+    if arguments.lab.startswith(BENCH):
+        raise TwinphaseError(f"{arguments.lab} is a bench of one node; --node is of labs only")
+    if not 1 <= arguments.port <= 65533:
+        raise TwinphaseError(
+            f"--port is {arguments.port}; allowed with --node: 1 to 65533, the same for all three nodes"
+        )
+    if arguments.truth is not None and arguments.node != "server":
+        raise TwinphaseError(f"--truth is given with --node {arguments.node}; the server node alone sees the light")
+
+
+def one_node(arguments: argparse.Namespace) -> tuple[list[NodePort], VirtualLab]:
+    """The port and the lab of one node, connected to the others. Raises MeshError."""
+    from twinphase_spec.lab import load_lab
+    from twinphase_spec.registers import MAPS
+
+    from .mesh import Mesh
+    from .server import open_ports
+    from .virtual import NODES, VirtualLab
+
+    lab = load_lab(arguments.lab)
+    ports = open_ports((arguments.node,), arguments.host, arguments.port + NODES.index(arguments.node))
+    common = {
+        "lab": lab.model_dump(mode="json"),
+        "seed": arguments.seed,
+        "register maps": [node_map.hash for node_map in MAPS.values()],
+    }
+    addresses = {name: (arguments.host, arguments.port + i) for i, name in enumerate(NODES)}
+    try:
+        mesh = Mesh(arguments.node, addresses, common)
+    except BaseException:
+        ports[0].socket.close()
+        raise
+    return ports, VirtualLab(lab, arguments.seed, mesh=mesh)
+
+
+def _readers(arguments: argparse.Namespace, ports: int) -> int:
+    if arguments.readers is None:
+        return 0 if arguments.node in ("alice", "bob") else 1
+    return min(arguments.readers, ports)
 
 
 def main() -> int:

@@ -7,12 +7,14 @@ readers' receipts allow; a reader without receipts gets at most real time.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import selectors
 import socket
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -152,6 +154,8 @@ class LabServer:
         self._selector = selectors.DefaultSelector()
         for node_port in self.ports:
             self._selector.register(node_port.socket, selectors.EVENT_READ, node_port)
+        if (waker := virtual.waker) is not None:
+            self._selector.register(waker, selectors.EVENT_READ, None)
         self._answer_clocks = 0
 
     def serve(self, stopped: Callable[[], bool]) -> None:
@@ -163,7 +167,10 @@ class LabServer:
         """Take what has come, run the lab by at most one chunk, send what is due."""
         busy = self._due() is not None
         for key, _ in self._selector.select(0 if busy else POLL_S):
-            key.data.receive(self.virtual, time.monotonic())
+            if key.data is None:
+                self._drain(key.fileobj)
+            else:
+                key.data.receive(self.virtual, time.monotonic())
         now_s = time.monotonic()
         for port in self.ports:
             port.send(now_s)
@@ -199,8 +206,14 @@ class LabServer:
             for port in self.ports:
                 port.holding = False
         if readers >= self._readers and not ended and not any(port.unsent for port in self.ports):
-            return self.virtual.chunk_clocks
-        return min(SETUP_CHUNK_CLOCKS, self.virtual.chunk_clocks) if asked else None
+            return self.virtual.chunk_clocks or None
+        return min(SETUP_CHUNK_CLOCKS, self.virtual.chunk_clocks) or None if asked else None
+
+    @staticmethod
+    def _drain(waker: Any) -> None:
+        with contextlib.suppress(BlockingIOError):
+            while waker.recv(4096):
+                pass
 
     def _real_time(self, clocks: int, began_s: float) -> None:
         ahead = clocks / CLOCK_HZ - (time.monotonic() - began_s)

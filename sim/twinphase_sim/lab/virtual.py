@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from socket import socket
+from typing import Any, Literal
 
 import numpy as np
 
 from twinphase.errors import DeviceError, TwinphaseError
 from twinphase_sim.native import ACTUATOR_BITS, Kind, NativeNode, NodeOutput, answer_words, write_requests
-from twinphase_sim.physics.candidates import CandidateStream
-from twinphase_sim.physics.clicks import NO_CANDIDATES, NO_CLICKS, Candidates, Clicks, join_clicks
+from twinphase_sim.physics.clicks import NO_CLICKS, Candidates, Clicks
 from twinphase_sim.physics.expect import expectations
-from twinphase_sim.physics.link import MARGIN_TICKS, Link
+from twinphase_sim.physics.link import Link
 from twinphase_spec.configure import (
     check_delay,
     client_registers,
@@ -35,20 +35,18 @@ from twinphase_spec.frame import LAG_CLOCKS
 from twinphase_spec.lab import LIGHT_IN_FIBRE_KM_PER_S, Lab
 from twinphase_spec.packets import Stream
 from twinphase_spec.symbols import KEY_WORDS, SymbolConfig
-from twinphase_spec.units import CLOCK_HZ, FRACTION_BITS, TICKS_PER_CLOCK
+from twinphase_spec.units import CLOCK_HZ
 
 from .light import light_path
-from .messages import DelayLine
+from .lines import NODES, Lines, NodeName
+from .mesh import Mesh
+from .photons import Photons
 from .world import SETUP_CHUNK_CLOCKS
 
-NodeName: TypeAlias = str
-NODES: tuple[NodeName, ...] = ("server", "alice", "bob")
 MIN_DELAY_CLOCKS = 4096
 """Messages take at least this long (33 us) also over the shortest fibre: switches and sockets are not instant."""
 MAX_CHUNK_CLOCKS = 1 << 17
 START_ROUNDING_BITS = 16
-PHYSICS_SECONDS = 2.0**-6
-"""Clicks are drawn this far ahead, beside the nodes."""
 
 
 class LabStateError(TwinphaseError):
@@ -80,7 +78,8 @@ class VirtualLab:
 
     The constructor compiles the nodes (once), configures them through register requests and starts their frames. Pulse 0
     reaches the server at clock ``start_clock``. ``skip=False`` simulates every clock; ``run_frames=False`` leaves CONTROL to
-    the caller. Raises LabError for a lab that cannot run, ToolchainError when the nodes cannot be compiled.
+    the caller. With a ``mesh`` only its node runs here, the others elsewhere (`connect` comes after the compilation). Raises LabError
+    for a lab that cannot run, ToolchainError when the nodes cannot be compiled, MeshError for nodes elsewhere.
     """
 
     def __init__(
@@ -92,32 +91,28 @@ class VirtualLab:
         skip: bool = True,
         progress: bool = True,
         run_frames: bool = True,
+        mesh: Mesh | None = None,
     ) -> None:
         check_delay(lab, expectations(lab).heralds_per_second)
         self.lab = lab
         self.seed = seed
-        client: tuple[Kind, dict[str, Any]] = ("client", {"lanes": lab.lanes})
-        dac_bits = ACTUATOR_BITS if lab.actuator is None else lab.actuator.dac_bits
-        server: tuple[Kind, dict[str, Any]] = (
-            "server",
-            {} if dac_bits == ACTUATOR_BITS else {"actuator_bits": dac_bits},
+        self.names: tuple[NodeName, ...] = NODES if mesh is None else (mesh.node,)
+        nodes = NativeNode.several(
+            [_gateware(lab, name) for name in self.names], cache=cache, skip=skip, progress=progress
         )
-        nodes = NativeNode.several([server, client, client], cache=cache, skip=skip, progress=progress)
-        self.nodes: dict[NodeName, NativeNode] = dict(zip(NODES, nodes, strict=True))
+        self.nodes: dict[NodeName, NativeNode] = dict(zip(self.names, nodes, strict=True))
         flight = round(lab.fibre.flight_s * CLOCK_HZ)
         self.delay_clocks = max(flight, MIN_DELAY_CLOCKS)
-        self.chunk_clocks = min(self.delay_clocks, MAX_CHUNK_CLOCKS)
-        self._lines: dict[tuple[NodeName, NodeName], DelayLine] = {
-            ("server", "alice"): DelayLine((Stream.HERALD, Stream.PSI), self.delay_clocks),
-            ("server", "bob"): DelayLine((Stream.HERALD, Stream.PSI), self.delay_clocks),
-            ("alice", "bob"): DelayLine((Stream.PEER,), 2 * self.delay_clocks),
-            ("bob", "alice"): DelayLine((Stream.PEER,), 2 * self.delay_clocks),
-        }
-        self._submitted: dict[NodeName, list[bytes]] = {name: [] for name in NODES}
+        self._chunk_clocks = min(self.delay_clocks, MAX_CHUNK_CLOCKS)
+        self.mesh = mesh
+        self._lines = Lines(self.names, self.delay_clocks, mesh)
+        self._submitted: dict[NodeName, list[bytes]] = {name: [] for name in self.names}
         self._lock = threading.Lock()
         self._pool = ThreadPoolExecutor(len(NODES), thread_name_prefix="node")
-        self._physics = ThreadPoolExecutor(1, thread_name_prefix="physics")
+        self._photons: Photons | None = None
         self._configure(run_frames)
+        if mesh is not None:
+            mesh.tell(self.clock)
 
     @property
     def title(self) -> str:
@@ -125,13 +120,20 @@ class VirtualLab:
         return f"lab:{self.lab.name}"
 
     @property
-    def names(self) -> tuple[str, ...]:
-        return NODES
+    def chunk_clocks(self) -> int:
+        """The longest step now; 0 while nodes elsewhere are behind. Raises MeshError when one has gone."""
+        limit = None if self.mesh is None else self.mesh.limit()
+        return self._chunk_clocks if limit is None else max(0, min(self._chunk_clocks, limit - self.clock))
+
+    @property
+    def waker(self) -> socket | None:
+        """Readable when `chunk_clocks` may have grown."""
+        return None if self.mesh is None else self.mesh.waker
 
     @property
     def clock(self) -> int:
         """The clock count of all nodes now."""
-        return self.nodes["server"].clock
+        return self.nodes[self.names[0]].clock
 
     @property
     def seconds(self) -> float:
@@ -165,18 +167,18 @@ class VirtualLab:
     def step(self, stop_clock: int) -> LabStep:
         """One chunk; ``stop_clock`` is at most ``chunk_clocks`` ahead."""
         start = self.clock
-        if not start < stop_clock <= start + self.chunk_clocks:
-            raise LabStateError(f"a step from clock {start} to {stop_clock}; allowed: 1 to {self.chunk_clocks} clocks")
+        if not start < stop_clock <= start + self._chunk_clocks:
+            raise LabStateError(f"a step from clock {start} to {stop_clock}; allowed: 1 to {self._chunk_clocks} clocks")
         inputs: dict[NodeName, list[tuple[int, bytes]]] = {}
         with self._lock:
-            for name in NODES:
+            for name in self.names:
                 inputs[name] = [(start, packet) for packet in self._submitted[name]]
                 self._submitted[name].clear()
-        for (_, receiver), line in self._lines.items():
-            inputs[receiver] += line.arriving(stop_clock)
-        for packets in inputs.values():
+        for name, packets in inputs.items():
+            for line in self._lines.arriving[name]:
+                packets += line.arriving(stop_clock)
             packets.sort(key=lambda entry: entry[0])
-        light = self._clicks_before(stop_clock)
+        light = NO_CLICKS if self._photons is None else self._photons.between(start, stop_clock)
 
         def run(name: NodeName) -> NodeOutput:
             node = self.nodes[name]
@@ -185,17 +187,23 @@ class VirtualLab:
                 return node.run(stop_clock, light.times_ticks, light.channels, inputs[name], light=columns)
             return node.run(stop_clock, rx=inputs[name])
 
-        outputs = dict(zip(NODES, self._pool.map(run, NODES), strict=True))
-        for (sender, _), line in self._lines.items():
-            line.send(outputs[sender])
-        clicked = outputs["server"].clicked
+        outputs = dict(zip(self.names, self._pool.map(run, self.names), strict=True))
+        for name, output in outputs.items():
+            for line in self._lines.leaving[name]:
+                line.send(output)
+        if self.mesh is not None:
+            self.mesh.tell(stop_clock)
+        clicked = outputs["server"].clicked if "server" in outputs else None
         clicks = light if clicked is None else light[clicked]
         return LabStep(start, stop_clock, clicks, outputs, inputs)
 
     def close(self) -> None:
         """Stop the worker threads; harmless when repeated."""
         self._pool.shutdown(cancel_futures=True)
-        self._physics.shutdown(cancel_futures=True)
+        if self._photons is not None:
+            self._photons.close()
+        if self.mesh is not None:
+            self.mesh.close()
 
     def __enter__(self) -> VirtualLab:
         return self
@@ -208,7 +216,6 @@ class VirtualLab:
     def _configure(self, run_frames: bool) -> None:
         """Tables first; they fix how early the frame can start. Then the registers, and CONTROL last."""
         lab = self.lab
-        self._clicks: Clicks = NO_CLICKS if lab.actuator is None else NO_CANDIDATES
         table = {"FRAME_TABLE": client_table(lab)}
         identifiers = dict.fromkeys(NODES, 1)
         self._write(
@@ -217,6 +224,8 @@ class VirtualLab:
         # Room for the register writes, and for the clients, which emit one flight early and start their anchor LAG earlier.
         earliest = self.clock + self.delay_clocks + 2 * LAG_CLOCKS + 8 * SETUP_CHUNK_CLOCKS
         self.start_clock = -(-earliest >> START_ROUNDING_BITS) << START_ROUNDING_BITS
+        if self.mesh is not None:
+            self.start_clock = self.mesh.agree_on_start(self.start_clock)
         keys = {role: client_key(self.seed, role) for role in ("alice", "bob")}  # type: ignore[arg-type]
         self.symbols: dict[str, SymbolConfig] = {
             "alice": symbol_config(lab.clients.alice, keys["alice"]),
@@ -231,14 +240,12 @@ class VirtualLab:
         self._write(identifiers, self.registers)
         if run_frames:
             self._write(identifiers, {name: {"CONTROL": 1} for name in NODES})
+        if "server" not in self.names:
+            return
         self.link = Link(lab, self.seed, self.symbols["alice"], self.symbols["bob"], start_clock=self.start_clock)
-        self._candidates = None if lab.actuator is None else CandidateStream(self.link)
         if lab.actuator is not None:
             self.nodes["server"].set_light(light_path(lab))
-        self._drawn_pulse = 0
-        self._physics_chunk = max(1, round(lab.frame.pulse_rate_hz * PHYSICS_SECONDS))
-        self._next: Future[Clicks] = self._draw()
-        self._next.result()  # compiles kernels the first time: that belongs to the start, not to the first chunk
+        self._photons = Photons(lab, self.link)
 
     def _flight_clocks(self, arm: Literal["a", "b"]) -> int:
         length_km = self.lab.fibre.length_a_km if arm == "a" else self.lab.fibre.length_b_km
@@ -267,35 +274,13 @@ class VirtualLab:
                 output = node.run(stop, rx=[(node.clock, packet) for packet in packets.pop(name, [])])
                 for index in np.flatnonzero(output.streams == Stream.REGISTER_RESPONSE).tolist():
                     waiting[name].discard(answer_words(output.packet(index), f"lab:{self.lab.name} {name}")[0])
-        silent = ", ".join(name for name in NODES if waiting[name])
+        silent = ", ".join(name for name in self.names if waiting[name])
         raise DeviceError(f"lab:{self.lab.name}: the {silent} node does not answer register requests")
 
-    # Physics
 
-    def _draw(self) -> Future[Clicks]:
-        first, self._drawn_pulse = self._drawn_pulse, self._drawn_pulse + self._physics_chunk
-        if self._candidates is not None:
-            return self._physics.submit(self._candidates.before, self.link.pulse_ticks(self._drawn_pulse))
-        return self._physics.submit(self.link.clicks, first, self._drawn_pulse)
-
-    def _clicks_before(self, stop_clock: int) -> Clicks:
-        """The clicks of this chunk, or with an actuator its candidates; the physics' next chunks are drawn meanwhile."""
-        stop_ticks = stop_clock << FRACTION_BITS
-        parts = [self._clicks]
-        while self._drawn_until(behind=True) - MARGIN_TICKS < stop_ticks:
-            parts.append(self._next.result())
-            self._next = self._draw()
-        held = _concatenate(parts, self.clock * TICKS_PER_CLOCK)
-        ready = int(np.searchsorted(held.times_ticks, stop_ticks))
-        self._clicks = held[ready:]
-        return held[:ready]
-
-    def _drawn_until(self, behind: bool) -> int:
-        """Tick up to which clicks have been taken (``behind``) or asked for."""
-        return self.link.pulse_ticks(self._drawn_pulse - behind * self._physics_chunk)
-
-
-def _concatenate(parts: list[Clicks], from_ticks: int) -> Clicks:
-    """``parts`` one after the other, without what lies before ``from_ticks``."""
-    joined = join_clicks(parts)
-    return joined[int(np.searchsorted(joined.times_ticks, from_ticks)) :]
+def _gateware(lab: Lab, name: NodeName) -> tuple[Kind, dict[str, Any]]:
+    """Kind and options of a node's gateware."""
+    if name != "server":
+        return "client", {"lanes": lab.lanes}
+    dac_bits = ACTUATOR_BITS if lab.actuator is None else lab.actuator.dac_bits
+    return "server", {} if dac_bits == ACTUATOR_BITS else {"actuator_bits": dac_bits}

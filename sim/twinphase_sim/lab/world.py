@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from socket import socket
 from typing import Protocol
 
 from twinphase_sim.native import NodeOutput
@@ -32,7 +33,11 @@ class World(Protocol):
 
     @property
     def chunk_clocks(self) -> int:
-        """The longest step."""
+        """The longest step now; 0: it has to wait for others."""
+
+    @property
+    def waker(self) -> socket | None:
+        """Readable when `chunk_clocks` may have grown; None if it never waits."""
 
     @property
     def clock(self) -> int:

@@ -86,6 +86,7 @@ class _CountingLab:
     """Each node sends ten numbered packets per chunk and answers requests."""
 
     chunk_clocks = 10_000
+    waker = None
 
     def __init__(self) -> None:
         self.clock = 0
