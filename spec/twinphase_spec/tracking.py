@@ -13,7 +13,7 @@ from .units import CLOCK_BITS, TURN_BITS
 
 CHANNELS = 32
 """Most channels of one tracker: a channel is one band of one pair."""
-READ, WRITE, OUTPUT, INTERVAL = 0, 32, 38, 1
+READ, WRITE, OUTPUT, INTERVAL = 0, 23, 31, 1
 """Clocks from an event's issue to the reading of its channel's state, to the write, to the output; and to the next event's issue."""
 
 EPOCH_BITS = 16

@@ -10,14 +10,14 @@ from twinphase_hdl.phase.clickconfig import ChannelWords, GainConfig, GainWords
 from twinphase_hdl.phase.clickextrapolate import CLOCKS_BITS
 from twinphase_hdl.phase.clickgain import ClickGain
 from twinphase_hdl.phase.clickqueue import CHANNEL_BITS, check_channels
-from twinphase_hdl.phase.clicksense import ClickSense
+from twinphase_hdl.phase.clicksense import WRITE_TOLD, ClickSense
 from twinphase_hdl.phase.clickstart import KIND_BITS
 from twinphase_hdl.phase.clickstate import WRITE_P
 from twinphase_hdl.phase.clickstep import STEP_A_BITS
 from twinphase_hdl.phase.clickwords import ClickWords
 from twinphase_spec import tracking
 
-TOLD = WRITE_P + 1
+TOLD = WRITE_TOLD + 1
 """Stage in which a turn hands over what clicks have said."""
 
 
@@ -39,13 +39,13 @@ class ClickAdapt(wiring.Component):
     o_gain, i_gain : Out(5), In(GainConfig)
         A channel, and two clocks later its configuration.
     i_turn : In(1)
-        In the clock T + WORDS - 6, T that of the issue of a turn's channel 0.
+        In the clock T + WORDS - 1, T that of the issue of a turn's channel 0.
     i_event, o : In(5), Out(GainWords)
-        Channel of the event that is issued five clocks later, and its words, `words_latency` clocks later.
+        Channel of the event that is issued in this clock, and its words, `words_latency` clocks later.
     i_read, i_passed, i_blur, i_kappa, i_score, i_kind, i_reset, i_valid, i_channel, i_step_a, i_lost
         As of `ClickSense`.
     i_a_gain : In(4)
-        In T + 29, with the kind.
+        In T + 22, with the kind.
 
     Latency: `latency` clocks from the issue of a turn's channel 0 until all channels' next words are ready. Throughput: an event per
     clock; a turn per ``8 channels + 128`` clocks, and one that comes sooner than the words are ready goes on with those in use.

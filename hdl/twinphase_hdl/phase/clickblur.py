@@ -18,7 +18,7 @@ class ClickBlur(wiring.Component):
     i_p, i_grow : In(32), In(32)
         Variance and its growth, 2^-34 of rad^2/(2 pi).
     i_u : In(16)
-        Visibility, 2^-16, one clock later.
+        Visibility, 2^-16, three clocks later.
     o_q : Out(17)
         2^-22 of rad^2/(2 pi), two clocks after p.
     o_blur : Out(13)
@@ -46,7 +46,7 @@ class ClickBlur(wiring.Component):
         m = Module()
         stages = Stages(m)
         p, grow = stages.given("p", 0, self.i_p), stages.given("grow", 0, self.i_grow)
-        u = stages.given("u", 1, self.i_u)
+        u = stages.given("u", 3, self.i_u)
         grown = stages.after("grown", 0, lambda p, grow: (p + grow) >> tracking.Q_SHIFT, p, grow)
         q = stages.after("q", 1, lambda p: Mux(p[tracking.Q_BITS :].any(), tracking.Q_MAX, p[: tracking.Q_BITS]), grown)
         # 201 = 9 + 3 * 64: two sums and one of them, instead of a multiplier.

@@ -8,10 +8,11 @@ from twinphase_hdl.core.stages import Staged, Stages
 from twinphase_hdl.phase.clickconfig import LateWords
 from twinphase_hdl.phase.clickqueue import CHANNEL_BITS, check_channels
 from twinphase_hdl.phase.clickstart import KIND_BITS
+from twinphase_hdl.phase.clickstate import WRITE_P
 from twinphase_hdl.phase.clickword import ChannelWord
 from twinphase_spec import tracking
 
-WRITE = tracking.READ + tracking.WRITE
+WRITE = WRITE_P
 """J, W and what they found are written in the clock of p: the next event of the channel finds it done, and so does p itself."""
 BITS = tracking.EVIDENCE_BITS
 
@@ -44,13 +45,13 @@ class ClickEvidence(wiring.Component):
     Members
     -------
     i_index, i_kind, i_reset, i_words : In(10), In(3), In(1), In(LateWords)
-        a, kind, reset and configuration of the event of T + 29.
+        a, kind, reset and configuration of the event of T + 22.
     i_valid, i_channel : In(1), In(5)
-        The event of T + 30.
+        The event of T + 23.
     i_lost : In(1)
-        The event of T + 33 has given its channel up.
+        The event of T + 26 has given its channel up.
     o_jump, o_lose : Out(1), Out(1)
-        What was pending when the event of T + 32 came.
+        What was pending when the event of T + 25 came.
 
     Latency: `latency` = 3 clocks from index to write. Throughput: an event per clock. Overflow: the upper limit of J and W
     never shows: above their alarm they become 0, and without an alarm nothing follows from them, so that they may wrap.

@@ -1,6 +1,6 @@
 """Score, information and visibility gradient of a click."""
 
-from amaranth.hdl import Cat, Module, Mux, Value, signed
+from amaranth.hdl import C, Cat, Module, Mux, Value, signed
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -11,7 +11,7 @@ UNIT_BITS = tracking.UNIT_FRACTION + 1
 LEAST_SHIFTS = (11, 5, 17)
 """Right shifts of score, information and gradient at h = 9; a lower h shifts by 9 - h (information: twice that) more."""
 MOST_H = 9
-ALONG = 5
+ALONG = 4
 """Clocks from the index to ``v cos``."""
 
 
@@ -20,24 +20,13 @@ def sixteenths(value: Value) -> Value:
     return (value >> tracking.VISIBILITY_BITS)[:UNIT_BITS].as_signed()
 
 
-def beyond(value: Value) -> Value:
-    """Whether a signed value needs more than 18 bits."""
-    return value[UNIT_BITS - 1 :].any() & ~value[UNIT_BITS - 1 :].all()
-
-
-def limited(value: Value, over: Value) -> Value:
-    """18 bits of a signed value, the nearest of them if it is ``over``."""
-    sign = value[-1]
-    return Mux(over, Cat((~sign).replicate(UNIT_BITS - 1), sign), value[:UNIT_BITS]).as_signed()
-
-
 class ClickScore(wiring.Component):
-    """A click at the phase theta under the visibility w (`v = w` for L, -w for R)::
+    """A click at the phase theta under the visibility w (`v = w` for L, -1 - w for R)::
 
-        along  = (v cos) >> 16,  across = (v sin) >> 16,  g = 2^17 + along,  h = 17 - floor(log2 g),  m = ((g << h) >> 9) - 2^8
-        score  = sat_18(-((across RECIPROCAL[m]) >> (20 - h)))
+        along  = (v cos) >> 16,  across = ((-1 - v) sin) >> 16,  g = 2^17 + along,  h = 17 - floor(log2 g),  m = ((g << h) >> 9) - 2^8
+        score  = sat_18((across RECIPROCAL[m]) >> (20 - h))
         inform = sat_18((((along + ((w w) >> 15)) >> 1) SQUARE[m]) >> (23 - 2 h))
-        gradient = (+-cos RECIPROCAL[m]) >> (26 - h)                         fits into 18 bits always
+        gradient = ((cos for L, -1 - cos for R) RECIPROCAL[m]) >> (26 - h)   fits into 18 bits always
 
     of six multipliers and two tables. Where no tracking click is, the outputs mean nothing.
 
@@ -52,9 +41,9 @@ class ClickScore(wiring.Component):
     o_gradient : Out(signed(18))
         2^-8.
     o_along : Out(10)
-        ``(along + 2^17) >> 8``, ALONG = 5 clocks after the index.
+        ``(along + 2^17) >> 8``, ALONG = 4 clocks after the index.
 
-    Latency: `latency` = 16 clocks from the index to all other outputs. Throughput: a click per clock. Overflow: score and information
+    Latency: `latency` = 12 clocks from the index to all other outputs. Throughput: a click per clock. Overflow: score and information
     saturate.
     Source: docs/tracking.md, a tracking click.
     """
@@ -70,7 +59,7 @@ class ClickScore(wiring.Component):
     @property
     def latency(self) -> int:
         """Clocks from index to score, information and gradient."""
-        return 16
+        return 12
 
     def elaborate(self, platform) -> Module:
         m = Module()
@@ -79,31 +68,36 @@ class ClickScore(wiring.Component):
             shape=signed(UNIT_BITS), depth=len(tracking.SINE), init=tracking.SINE, attrs={"ram_style": "block"}
         )
         index = stages.given("index", 0, self.i_index)
-        here = stages.after("here", 0, lambda index: index, index)
         # A quarter turn further: only the two highest bits change.
         low = tracking.SINE_BITS - 2
-        ahead = stages.after("ahead", 0, lambda index: Cat(index[:low], (index[low:] + 1)[:2]), index)
-        sine = stages.table("sine", 1, sines, here)
-        cosine = stages.table("cosine", 1, sines, ahead)
+        ahead = stages.given("ahead", 0, Cat(self.i_index[:low], (self.i_index[low:] + 1)[:2]))
+        sine = stages.table("sine", 0, sines, index)
+        cosine = stages.table("cosine", 0, sines, ahead)
 
         w = stages.given("w", 2, self.i_w)
         port = stages.given("port", 2, self.i_port)
-        v = stages.after("v", 3, lambda w, port: Mux(port, -w, w)[: tracking.VISIBILITY_BITS + 1].as_signed(), w, port)
-        w_factor = stages.operand("w_factor", 3, w.at(3))
-        sine_factor = stages.operand("sine_factor", 3, sine.at(3))
-        cosine_factor = stages.operand("cosine_factor", 3, cosine.at(3))
-        v_cosine = stages.after("v_cosine", 4, lambda v, unit: v * unit, v, cosine_factor)
-        v_sine = stages.after("v_sine", 4, lambda v, unit: v * unit, v, sine_factor)
-        square = stages.after("square", 4, lambda w: w * w, w_factor)
+
+        def turned(value: Value, port: Value) -> Value:
+            """``value``, or ``-1 - value``."""
+            return (Value.cast(value).as_unsigned() ^ port.replicate(len(value))).as_signed()
+
+        v = stages.after("v", 2, lambda w, port: turned(Cat(w, C(0, 1)), port), w, port)
+        opposite = stages.after("opposite", 2, lambda w, port: turned(Cat(w, C(0, 1)), ~port), w, port)
+        w_factor = stages.operand("w_factor", 2, w.at(2))
+        sine_factor = stages.operand("sine_factor", 2, sine.at(2))
+        cosine_factor = stages.operand("cosine_factor", 2, cosine.at(2))
+        v_cosine = stages.after("v_cosine", 3, lambda v, unit: v * unit, v, cosine_factor)
+        v_sine = stages.after("v_sine", 3, lambda v, unit: v * unit, opposite, sine_factor)
+        square = stages.after("square", 3, lambda w: w * w, w_factor)
         along = stages.given("along", ALONG, sixteenths(v_cosine.at(ALONG)))
         top = UNIT_BITS - 1
         m.d.comb += self.o_along.eq(
             Cat(along.at(ALONG)[UNIT_BITS - tracking.EVIDENCE_INDEX_BITS : top], ~along.at(ALONG)[top])
         )
-        across = stages.given("across", 5, sixteenths(v_sine.at(5)))
+        across = stages.given("across", ALONG, sixteenths(v_sine.at(ALONG)))
         bend = stages.after(
             "bend",
-            5,
+            ALONG,
             lambda along, square: ((along + (square >> 15)) >> 1)[:UNIT_BITS].as_signed(),
             along,
             square,
@@ -119,70 +113,68 @@ class ClickScore(wiring.Component):
             ],
             attrs={"ram_style": "block"},
         )
-        both = stages.table("both", 8, reciprocals, mantissa)
-        rho = stages.after("rho", 10, lambda both: both[: tracking.UNIT_FRACTION], both)
-        sigma = stages.after("sigma", 10, lambda both: both[tracking.UNIT_FRACTION :], both)
-        across = stages.operand("across_factor", 10, across.at(10))
-        bend = stages.operand("bend_factor", 10, bend.at(10))
-        z = stages.after("z", 10, lambda port, cosine: Mux(port, -cosine, cosine)[:UNIT_BITS].as_signed(), port, cosine)
+        both = stages.table("both", 6, reciprocals, mantissa)
+        rho = stages.after("rho", 8, lambda both: both[: tracking.UNIT_FRACTION], both)
+        sigma = stages.after("sigma", 8, lambda both: both[tracking.UNIT_FRACTION :], both)
+        across = stages.operand("across_factor", 8, across.at(8))
+        bend = stages.operand("bend_factor", 8, bend.at(8))
+        z = stages.after("z", 8, lambda port, cosine: turned(cosine, port), port, cosine)
 
         products = [
-            stages.after(name, 11, lambda a, b: a * b, a, b)
+            stages.after(name, 9, lambda a, b: a * b, a, b)
             for name, a, b in (("score", across, rho), ("inform", bend, sigma), ("gradient", z, rho))
         ]
         score, inform, gradient = (
-            self._shifted(stages, product, least, each, more)
-            for product, least, each in zip(products, LEAST_SHIFTS, (1, 2, 1), strict=True)
+            self._shifted(stages, product, least, each, more, saturates)
+            for product, least, each, saturates in zip(
+                products, LEAST_SHIFTS, (1, 2, 1), (True, True, False), strict=True
+            )
         )
-        opposite = stages.after("opposite", 14, lambda score: -score, score)
-        score = stages.after("opposite_limited", 15, lambda value: limited(value, beyond(value)), opposite)
-        inform_over = stages.after("inform_far_over", 14, beyond, inform)
-        inform = stages.after("inform_far_limited", 15, limited, inform, inform_over)
         m.d.comb += [
-            self.o_score.eq(score.at(16)),
-            self.o_inform.eq(inform.at(16)),
-            self.o_gradient.eq(gradient.at(16)[: tracking.GRADIENT_BITS]),
+            self.o_score.eq(score.at(12)),
+            self.o_inform.eq(inform.at(12)),
+            self.o_gradient.eq(gradient.at(12)),
         ]
         return m
 
     @staticmethod
     def _normalised(stages: Stages, along: Staged) -> tuple[Staged, Staged]:
-        """m and 9 - h of 2^17 + along, two of h's bits per stage at most."""
+        """m and 9 - h of 2^17 + along, in steps of four places and of one."""
         top = UNIT_BITS - 1
-        g = stages.given("g", 5, Cat(along.at(5)[:top], ~along.at(5)[top]))
-        steps = []
-        for stage, places in ((5, 8), (6, 4)):
-            small = stages.after(f"small_{places}", stage, lambda g, n=places: ~g[UNIT_BITS - n :].any(), g)
-            g = stages.after(
-                f"g_{places}", stage, lambda g, n=places: Mux(g[UNIT_BITS - n :].any(), g, g << n)[:UNIT_BITS], g
-            )
-            steps.append(small)
-        ones = stages.after(
-            "ones", 7, lambda g: Cat(Mux(g[top - 1 :].any(), ~g[top], ~g[top - 2]), ~g[top - 1 :].any()), g
+        g = Cat(along.at(ALONG)[:top], ~along.at(ALONG)[top])
+        large, middle = g[top - 3 :].any(), g[top - 7 : top - 3].any()
+        # Of 262 or more nothing above the lowest six bits is lost by eight places.
+        near = stages.after(
+            "near", ALONG, lambda: Mux(large, g[6:], Mux(middle, g[2 : top - 3], Cat(C(0, 2), g[: top - 7])))
         )
+        small = stages.after("small", ALONG, lambda: Cat(~large & middle, ~large & ~middle))
+        first, second, third = near.at(ALONG + 1)[-1], near.at(ALONG + 1)[-2], near.at(ALONG + 1)[-3]
+        ones = stages.after("ones", ALONG + 1, lambda: Cat(Mux(first | second, ~first, ~third), ~first & ~second))
         mantissa = stages.after(
             "mantissa",
-            7,
-            lambda g: Mux(g[top], g[9:17], Mux(g[top - 1], g[8:16], Mux(g[top - 2], g[7:15], g[6:14]))),
-            g,
+            ALONG + 1,
+            lambda near: Mux(first, near[3:11], Mux(second, near[2:10], Mux(third, near[1:9], near[:8]))),
+            near,
         )
-        more = stages.after(
-            "more",
-            8,
-            lambda eight, four, ones: (MOST_H - Cat(ones, four, eight))[:4],
-            *steps,
-            ones,
-        )
+        more = stages.after("more", ALONG + 2, lambda small, ones: (MOST_H - Cat(ones, small))[:4], small, ones)
         return mantissa, more
 
     @staticmethod
-    def _shifted(stages: Stages, product: Staged, least: int, each: int, more: Staged) -> Staged:
-        """``product >> (least + each more)``."""
+    def _shifted(stages: Stages, product: Staged, least: int, each: int, more: Staged, saturates: bool) -> Staged:
+        """``product >> (least + each more)``, 18 bits: it is beyond them, if at all, only where more is below 4."""
         near = stages.after(
             f"{product.name}_near",
-            12,
+            10,
             lambda product, more: (product >> least) >> (more[:2] << each - 1),
             product,
             more,
         )
-        return stages.after(f"{product.name}_far", 13, lambda near, more: near >> (more[2:] << each + 1), near, more)
+
+        def far(near: Value, more: Value) -> Value:
+            rest, sign = near[UNIT_BITS - 1 :], near[-1]
+            over = ~more[2:].any() & rest.any() & ~rest.all()
+            moved = (near >> (more[2:] << each + 1))[:UNIT_BITS]
+            limit = Cat((~sign).replicate(UNIT_BITS - 1), sign)
+            return (Mux(over, limit, moved) if saturates else moved).as_signed()
+
+        return stages.after(f"{product.name}_far", 11, far, near, more)

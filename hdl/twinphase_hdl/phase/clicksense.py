@@ -9,19 +9,21 @@ from twinphase_hdl.phase.clickblur import BLUR_BITS
 from twinphase_hdl.phase.clickextrapolate import CLOCKS_BITS
 from twinphase_hdl.phase.clickqueue import CHANNEL_BITS, check_channels
 from twinphase_hdl.phase.clickstart import KIND_BITS
-from twinphase_hdl.phase.clickstate import SHOWN, WRITE_P
+from twinphase_hdl.phase.clickstate import SHOWN, SKEW_P, WRITE_P
 from twinphase_hdl.phase.clickstep import STEP_A_BITS
 from twinphase_hdl.phase.clickword import ChannelWord
 from twinphase_spec import tracking
 
-SKEW = 4
-"""Clocks by which z and w are read and written later than p: their steps follow from that of A."""
+SKEW = SKEW_P + 4
+"""Clocks by which z and w are read and written later than the contract has it, four more than p: their steps follow from that of A."""
+WRITE_TOLD = WRITE_P + 1
+"""Stage in which a is written."""
 PASSED = SHOWN + SKEW
 """Stage in which z and w are seen; the multipliers lie far from them, so that there is a register more before and behind each."""
 BLUR = PASSED + 5
 """Stage in which z at the click is known, and multiplied with the blur."""
 FAR = BLUR + 2
-SCORE = WRITE_P - 5
+SCORE = WRITE_P - 3
 """Stage in which the score is known. The ring leaves out those from FAR on, in which nothing is done."""
 TOLD_BITS = tracking.TOLD_BITS - tracking.TOLD_DROP
 
@@ -57,25 +59,25 @@ class ClickSense(wiring.Component):
     i_read : In(5)
         Channel of the event issued in clock T.
     i_passed : In(17)
-        Clocks since its channel's last event, in T + 6.
+        Clocks since its channel's last event, in T + 8.
     i_blur : In(13)
-        P/2 in 2^-16, in T + 11.
+        P/2 in 2^-16, in T + 13.
     i_kappa : In(17)
-        2^-28 per clock, in T + 13.
+        2^-28 per clock, in T + 15.
     i_score : In(signed(18))
-        s, 2^-14 1/rad, in T + 27.
+        s, 2^-14 1/rad, in T + 22.
     i_kind, i_reset, i_on : In(3), In(1), In(1)
-        Kind, reset, and whether the channel's gains adapt, in T + 29.
+        Kind, reset, and whether the channel's gains adapt, in T + 22.
     i_valid, i_channel : In(1), In(5)
-        In T + 30.
+        In T + 23.
     i_step_a : In(signed(37))
-        dA, 2^-32 turn, in T + 31.
+        dA, 2^-32 turn, in T + 24.
     i_lost : In(1)
-        The event has given its channel up, in T + 33.
+        The event has given its channel up, in T + 26.
     o_told : Out(signed(18))
-        ``a >> 8`` before the event, in T + 33.
+        ``a >> 8`` before the event, in T + 27.
 
-    Latency: `latency` = 37 clocks from reading to z and w as they are left. Throughput: an event per clock. Overflow: z, w, a saturate.
+    Latency: `latency` = 30 clocks from reading to z and w as they are left. Throughput: an event per clock. Overflow: z, w, a saturate.
     Source: docs/tracking.md, gains that adapt; Ljung and Soederstroem, Theory and Practice of Recursive Identification, 1983, ch. 3.
     """
 
@@ -103,7 +105,7 @@ class ClickSense(wiring.Component):
     @property
     def latency(self) -> int:
         """Clocks from reading to z and w as they are left."""
-        return WRITE_P + SKEW + 1
+        return tracking.WRITE + SKEW + 1
 
     def elaborate(self, platform) -> Module:
         m = Module()
@@ -115,7 +117,7 @@ class ClickSense(wiring.Component):
         m.submodules.told = told = ChannelWord(channels=self._channels, bits=tracking.TOLD_BITS)
 
         # What the event finds.
-        m.d.comb += senses.i_read.eq(stages.given("read", 0, self.i_read).at(SKEW + 1))
+        m.d.comb += senses.i_read.eq(stages.given("read", 0, self.i_read).at(SKEW))
         z = stages.given("z", PASSED, senses.o_read[:z_bits].as_signed())
         w = stages.given("w", PASSED, senses.o_read[z_bits:].as_signed())
         passed = stages.given("passed", PASSED, self.i_passed)
@@ -131,6 +133,11 @@ class ClickSense(wiring.Component):
         here, fall, advance, kappa = stages.far("sense", FAR, SCORE, here, fall, advance, kappa)
 
         # What it says of the gain.
+        write = tracking.WRITE + SKEW
+        valids = {WRITE_P - 2: self.i_valid}
+        for stage in range(WRITE_P - 1, write - 1):
+            valids[stage] = Signal(name=f"valid_{stage}")
+            m.d.sync += valids[stage].eq(valids[stage - 1])
         kind = stages.given("kind", WRITE_P - 3, self.i_kind)
         reset = stages.given("reset", WRITE_P - 3, self.i_reset)
         on = stages.given("on", WRITE_P - 3, self.i_on)
@@ -141,20 +148,20 @@ class ClickSense(wiring.Component):
         tells = stages.after(
             "tells_limited", SCORE + 2, lambda tells: saturated(tells >> tracking.TELL_SHIFT, tracking.TELL_BITS), tells
         )
-        tells = stages.after("tells_tracking", WRITE_P - 2, lambda tells, on: Mux(on, tells, 0), tells, tracks)
+        tells = stages.after("tells_tracking", WRITE_P, lambda tells, on: Mux(on, tells, 0), tells, tracks)
         channel = stages.given("channel", WRITE_P - 2, self.i_channel)
-        m.d.comb += [told.i_valid.eq(self.i_valid), told.i_channel.eq(channel.at(WRITE_P - 2))]
-        total = saturated(told.o_word.as_signed() + tells.at(WRITE_P), tracking.TOLD_BITS)
+        m.d.comb += [told.i_valid.eq(valids[WRITE_TOLD - 2]), told.i_channel.eq(channel.at(WRITE_TOLD - 2))]
+        total = saturated(told.o_word.as_signed() + tells.at(WRITE_TOLD), tracking.TOLD_BITS)
         drop = tracking.TOLD_DROP
         # A turn tells nothing: of its sum the low bits are what is left, and of a reset none.
         m.d.comb += told.i_word.eq(
             Cat(
-                total[:drop] & ~reset.at(WRITE_P).replicate(drop),
-                total[drop:] & ~turns.at(WRITE_P).replicate(TOLD_BITS),
+                total[:drop] & ~reset.at(WRITE_TOLD).replicate(drop),
+                total[drop:] & ~turns.at(WRITE_TOLD).replicate(TOLD_BITS),
             )
         )
-        left = stages.after("told", WRITE_P, lambda: told.o_word[drop:])
-        m.d.comb += self.o_told.eq(left.at(WRITE_P + 1))
+        left = stages.after("told", WRITE_TOLD, lambda: told.o_word[drop:])
+        m.d.comb += self.o_told.eq(left.at(WRITE_TOLD + 1))
 
         # Its steps of z and w.
         step_a = stages.given("step_a", WRITE_P - 1, self.i_step_a)
@@ -168,18 +175,12 @@ class ClickSense(wiring.Component):
         step_z = self._limited(stages, "step_z", both, 0)
         step_w = self._limited(stages, "step_w", turned, tracking.W_STEP_SHIFT)
 
-        write = WRITE_P + SKEW
-        valid = self.i_valid
-        for stage in range(WRITE_P - 1, write - 1):
-            later = Signal(name=f"valid_{stage}")
-            m.d.sync += later.eq(valid)
-            valid = later
         lost = stages.given("lost", WRITE_P + 1, self.i_lost)
         stays = stages.after("stays", write - 1, lambda lost, reset: ~lost & ~reset, lost, reset).at(write)
         z = saturated(senses.o_word[:z_bits].as_signed() + step_z.at(write), z_bits)
         w = saturated(senses.o_word[z_bits:].as_signed() + step_w.at(write), w_bits)
         m.d.comb += [
-            senses.i_valid.eq(valid),
+            senses.i_valid.eq(valids[write - 2]),
             senses.i_channel.eq(channel.at(write - 2)),
             senses.i_word.eq(Cat(z, w) & stays.replicate(z_bits + w_bits)),
         ]

@@ -9,18 +9,21 @@ from twinphase_hdl.phase.clickconfig import LateWords
 from twinphase_hdl.phase.clickepoch import CHOICE_BITS, EpochLength
 from twinphase_hdl.phase.clickqueue import CHANNEL_BITS, check_channels
 from twinphase_hdl.phase.clickstart import KIND_BITS
-from twinphase_hdl.phase.clickstep import STEP_A_BITS, STEP_B_BITS, STEP_P_BITS, STEP_V_BITS
+from twinphase_hdl.phase.clickstep import FALL_BITS, STEP_A_BITS, STEP_B_BITS, STEP_V_BITS
 from twinphase_hdl.phase.clickword import ChannelWord
 from twinphase_spec import tracking
 
-SKEW_P, SKEW_B, SKEW_A = 0, 1, 3
-"""Clocks by which p; B, V, locked, broke and e0; and A are read and written later than the rest: the loss that p tells clears B, and the
-turn moves A by B, which is shifted first. A state that is read as much later as it is written shows an event what the contract says."""
+SKEW_P, SKEW_B, SKEW_A = 2, 3, 5
+"""Clocks by which p; B, V, locked, broke and e0; and A are read and written later than the contract has it: the loss that p tells clears
+B, and the turn moves A by B, which is shifted first. A state that is read as much later as it is written shows an event what the contract
+says."""
 WRITE_P, WRITE_B, WRITE_A = (tracking.READ + tracking.WRITE + skew for skew in (SKEW_P, SKEW_B, SKEW_A))
 SHOWN = 2
 """Clocks from the reading of a state to where it is seen."""
-LOST = WRITE_B + SHOWN
-"""Stage in which a loss clears the sums of the cold start: as far behind the write as those are behind the issue."""
+SUMS = SHOWN + SKEW_B + 1
+"""Stage in which the sums of the cold start change: a clock after locked is seen."""
+LOST = tracking.WRITE + SUMS
+"""Stage in which a loss clears them: as far behind the write as those are behind the issue."""
 
 
 class ClickState(wiring.Component):
@@ -48,26 +51,26 @@ class ClickState(wiring.Component):
         E.
     i_read : In(5)
         Channel of the event issued in clock T.
-    o_p, o_b, o_v, o_locked, o_epoch, o_a : Out(32), Out(signed(42)), Out(32), Out(1), Out(1), Out(32)
-        Its state: p in T + 2; B, V, locked, e0 in T + 3; the fraction of A in T + 5.
+    o_p, o_b, o_v, o_locked, o_epoch, o_a : Out(32), Out(signed(34)), Out(16), Out(1), Out(1), Out(32)
+        Its state: p in T + 4; B >> 8, V >> 16, locked, e0 in T + 5; the fraction of A in T + 7.
     i_kind, i_reset, i_silent, i_parity, i_words : In(3), In(1), In(1), In(1), In(LateWords)
-        Kind, reset, silence, e mod 2 and configuration of the event of T + 29.
-    i_valid, i_channel : In(1), In(5)
-        The event of T + 30.
-    i_step_a, i_step_b, i_step_p, i_step_v : In(signed(37)), In(signed(40)), In(signed(36)), In(signed(33))
-        Steps of the event of T + 31.
-    i_jump, i_lose : In(1), In(1)
-        What was pending for the event of T + 32.
+        Kind, reset, silence, e mod 2 and configuration of the event of T + 22.
+    i_valid, i_channel, i_grow : In(1), In(5), In(32)
+        The event of T + 23, and the growth of its variance; 0 of one that is neither a turn nor tracking.
+    i_fall, i_step_b, i_step_v : In(signed(35)), In(signed(40)), In(signed(33))
+        Steps of the event of T + 24, of p downwards.
+    i_jump, i_lose, i_step_a : In(1), In(1), In(signed(37))
+        What was pending for the event of T + 25, and its step of A.
     o_left_p, o_left_b, o_left_v, o_left_locked, o_left_broke : Out(32), Out(signed(42)), Out(32), Out(1), Out(1)
-        What an event leaves: p in T + 33; B, V, locked, broke in T + 34.
+        What an event leaves: p in T + 26; B, V, locked, broke in T + 27.
     o_left_a : Out(signed(64))
-        A, in T + 36.
+        A, in T + 29.
     o_loses : Out(1)
-        T + 33: the event, if it is one, has given its channel up.
+        T + 26: the event, if it is one, has given its channel up.
     o_lost, o_lost_channel : Out(1), Out(5)
-        T + 35: an event has given this channel up.
+        T + 29: an event has given this channel up.
 
-    Latency: `latency` = 36 clocks from reading to A as it is left. Throughput: an event per clock. Overflow: A wraps, the others
+    Latency: `latency` = 29 clocks from reading to A as it is left. Throughput: an event per clock. Overflow: A wraps, the others
     saturate.
     Source: docs/tracking.md, at write.
     """
@@ -80,8 +83,8 @@ class ClickState(wiring.Component):
                 "i_epoch_bits": In(CHOICE_BITS),
                 "i_read": In(CHANNEL_BITS),
                 "o_p": Out(tracking.P_BITS),
-                "o_b": Out(signed(tracking.B_BITS)),
-                "o_v": Out(tracking.V_BITS),
+                "o_b": Out(signed(tracking.B_BITS - tracking.B_DROP)),
+                "o_v": Out(tracking.VISIBILITY_BITS),
                 "o_locked": Out(1),
                 "o_epoch": Out(1),
                 "o_a": Out(tracking.A_FRACTION),
@@ -92,9 +95,10 @@ class ClickState(wiring.Component):
                 "i_words": In(LateWords),
                 "i_valid": In(1),
                 "i_channel": In(CHANNEL_BITS),
+                "i_grow": In(tracking.P_BITS),
+                "i_fall": In(signed(FALL_BITS)),
                 "i_step_a": In(signed(STEP_A_BITS)),
                 "i_step_b": In(signed(STEP_B_BITS)),
-                "i_step_p": In(signed(STEP_P_BITS)),
                 "i_step_v": In(signed(STEP_V_BITS)),
                 "i_jump": In(1),
                 "i_lose": In(1),
@@ -122,7 +126,7 @@ class ClickState(wiring.Component):
         read = stages.given("read", 0, self.i_read)
         channel = stages.given("channel", WRITE_P - 2, self.i_channel)
         valids = [self.i_valid]
-        for stage in range(WRITE_P - 1, WRITE_A + 1):
+        for stage in range(WRITE_P - 1, LOST + 1):
             valid = Signal(name=f"valid_{stage}")
             m.d.sync += valid.eq(valids[-1])
             valids.append(valid)
@@ -135,12 +139,14 @@ class ClickState(wiring.Component):
         turn = stages.after("turn", WRITE_P - 3, lambda kind: kind == tracking.TURN, kind)
         starting = stages.after("starting", WRITE_P - 3, lambda kind: kind == tracking.STARTING, kind)
 
-        def word(name: str, bits: int, skew: int, read_bits: int) -> ChannelWord:
-            place = WRITE_P - 2 + skew
-            m.submodules[name] = word = ChannelWord(channels=self._channels, bits=bits, read_bits=read_bits)
+        def word(name: str, bits: int, skew: int, read_bits: int, read_low: int = 0) -> ChannelWord:
+            place = tracking.WRITE + skew - 2
+            m.submodules[name] = word = ChannelWord(
+                channels=self._channels, bits=bits, read_bits=read_bits, read_low=read_low
+            )
             m.d.comb += [
-                word.i_read.eq(read.at(skew + 1)),
-                word.i_valid.eq(valids[skew]),
+                word.i_read.eq(read.at(skew)),
+                word.i_valid.eq(valids[skew - SKEW_P]),
                 word.i_channel.eq(channel.at(place)),
             ]
             return word
@@ -159,9 +165,14 @@ class ClickState(wiring.Component):
         if_below = stages.after("if_below", WRITE_P - 3, lambda: tracks)
         # Above the highest p_lost there is no p.
         if_above = stages.after("if_above", WRITE_P - 3, lambda reset: turns & ~reset & ~words.p_lost.all(), reset)
-        step_p = stages.given("step_p", WRITE_P - 1, self.i_step_p)
-        margin = stages.after("margin", WRITE_P - 1, lambda step, limit: step - limit, step_p, limit)
-        excess = stages.after("excess", WRITE_P - 1, lambda step: step - (tracking.P_MAX + 1), step_p)
+        grow = stages.given("grow", WRITE_P - 2, self.i_grow)
+        spare = stages.after("spare", WRITE_P - 2, lambda grow, limit: grow - limit, grow, limit)
+        too_much = stages.after("too_much", WRITE_P - 2, lambda grow: grow - (tracking.P_MAX + 1), grow)
+        fall = stages.given("fall", WRITE_P - 1, self.i_fall)
+        step_p, margin, excess = (
+            stages.after(name, WRITE_P - 1, lambda up, down: up - down, up, fall)
+            for name, up in (("step_p", grow), ("margin", spare), ("excess", too_much))
+        )
         p = word("p", tracking.P_BITS, SKEW_P, tracking.P_BITS)
         sum_p = (p.o_word + step_p.at(WRITE_P))[: tracking.P_BITS]
         below = (p.o_word + margin.at(WRITE_P))[-1]
@@ -185,7 +196,7 @@ class ClickState(wiring.Component):
         step_b = stages.given("step_b", WRITE_P - 1, self.i_step_b)
         above_least = stages.after("above_least", WRITE_P - 1, lambda step: step + tracking.B_MAX, step_b)
         above_most = stages.after("above_most", WRITE_P - 1, lambda step: step - (tracking.B_MAX + 1), step_b)
-        b = word("b", tracking.B_BITS, SKEW_B, tracking.B_BITS)
+        b = word("b", tracking.B_BITS, SKEW_B, tracking.B_BITS - tracking.B_DROP, read_low=tracking.B_DROP)
         slope = b.o_word.as_signed()
         sum_b = slope + step_b.at(WRITE_B)
         low = (slope + above_least.at(WRITE_B))[-1]
@@ -208,7 +219,8 @@ class ClickState(wiring.Component):
         step_v = stages.given("step_v", WRITE_P - 1, self.i_step_v)
         over_least = stages.after("over_least", WRITE_P - 1, lambda step: step - tracking.V_LEAST, step_v)
         over_most = stages.after("over_most", WRITE_P - 1, lambda step: step - (tracking.V_MOST + 1), step_v)
-        v = word("v", tracking.V_BITS, SKEW_B, tracking.V_BITS)
+        whole = tracking.V_BITS - tracking.VISIBILITY_BITS
+        v = word("v", tracking.V_BITS, SKEW_B, tracking.VISIBILITY_BITS, read_low=whole)
         sum_v = v.o_word + step_v.at(WRITE_B)
         v_low = (v.o_word + over_least.at(WRITE_B))[-1]
         v_high = ~(v.o_word + over_most.at(WRITE_B))[-1]
@@ -233,7 +245,7 @@ class ClickState(wiring.Component):
         )
 
         # A: a turn moves it by the slope over an epoch, in two steps of a shift by E - 12.
-        step_a = stages.given("step_a", WRITE_P - 1, self.i_step_a)
+        step_a = stages.given("step_a", WRITE_P, self.i_step_a)
         near = stages.after("near", WRITE_B, lambda: (slope >> tracking.B_DROP) << length.beyond[:2])
         right = tracking.B_SHIFT - tracking.EPOCH_LEAST
 

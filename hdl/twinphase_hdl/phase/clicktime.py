@@ -31,13 +31,14 @@ class ClickTime(wiring.Component):
     i_valid, i_channel, i_turn, i_reset, i_x : In(1), In(5), In(1), In(1), In(16)
         An event, x in clocks.
     i_d, i_dark : In(34), In(24)
-        Of its channel, one clock later: growth per clock, 2^-46 of rad^2/(2 pi); clocks without a click that lose the phase, or 0.
+        Of its channel, two clocks later: growth per clock, 2^-46 of rad^2/(2 pi); clocks without a click that lose the phase, or 0.
     o, o_silent : Out(32), Out(1)
         grow, 2^-34 of rad^2/(2 pi), and whether the event is a silent turn; of a reset neither means anything.
     o_passed : Out(17)
         passed.
 
-    Latency: `latency` = 5 clocks to all. Throughput: an event per clock. Overflow: grow and quiet saturate.
+    Latency: `latency` = 6 clocks to grow, `silent_latency` = 4 to silence, `passed_latency` = 2 to passed. Throughput: an event per
+    clock. Overflow: grow and quiet saturate.
     Source: docs/tracking.md, at issue.
     """
 
@@ -62,8 +63,18 @@ class ClickTime(wiring.Component):
 
     @property
     def latency(self) -> int:
-        """Clocks from event to grow, silence and passed."""
-        return 5
+        """Clocks from event to grow."""
+        return 6
+
+    @property
+    def silent_latency(self) -> int:
+        """Clocks from event to silence."""
+        return 4
+
+    @property
+    def passed_latency(self) -> int:
+        """Clocks from event to passed."""
+        return 2
 
     def elaborate(self, platform) -> Module:
         m = Module()
@@ -83,16 +94,16 @@ class ClickTime(wiring.Component):
         now = stages.given("now", 0, Cat(self.i_x, 0) | (length.unit & self.i_turn.replicate(UNIT_BITS)))
         before = stages.after("before", 0, lambda: read.data)
         passed = stages.after("passed", 1, lambda now, before: (now - before)[:UNIT_BITS], now, before)
-        d = stages.given("d", 1, self.i_d)
-        low = stages.after("d_low", 1, lambda d: d[:PIECE], d)
-        high = stages.after("d_high", 1, lambda d: d[PIECE:], d)
-        low = stages.after("low", 2, lambda d, passed: d * passed, low, passed)
-        high = stages.after("high", 2, lambda d, passed: d * passed, high, passed)
+        d = stages.given("d", 2, self.i_d)
+        low = stages.after("d_low", 2, lambda d: d[:PIECE], d)
+        high = stages.after("d_high", 2, lambda d: d[PIECE:], d)
+        low = stages.after("low", 3, lambda d, passed: d * passed, low, passed)
+        high = stages.after("high", 3, lambda d, passed: d * passed, high, passed)
         shift = tracking.D_SHIFT
-        whole = stages.after("whole", 3, lambda low, high: (low >> shift) + (high << PIECE - shift), low, high)
+        whole = stages.after("whole", 4, lambda low, high: (low >> shift) + (high << PIECE - shift), low, high)
         grow = stages.after(
             "grow",
-            4,
+            5,
             lambda whole: Mux(whole[tracking.P_BITS :].any(), tracking.P_MAX, whole[: tracking.P_BITS]),
             whole,
         )
@@ -101,12 +112,12 @@ class ClickTime(wiring.Component):
         m.submodules.quiet = word = ChannelWord(channels=self._channels, bits=bits)
         m.d.comb += [word.i_valid.eq(self.i_valid), word.i_channel.eq(self.i_channel)]
         goes_on = stages.given("goes_on", 0, self.i_turn & ~self.i_reset)
-        dark = stages.given("dark", 1, self.i_dark)
+        dark = stages.given("dark", 2, self.i_dark)
         watched = stages.after("watched", 2, lambda dark: dark.any(), dark)
         longer = word.o_word + passed.at(2)
         m.d.comb += word.i_word.eq((longer[:bits] | longer[bits].replicate(bits)) & goes_on.at(2).replicate(bits))
         quiet = stages.after("quiet", 2, lambda: word.i_word)
         silent = stages.after("silent", 3, lambda quiet, dark, on: on & (dark < quiet), quiet, dark, watched)
 
-        m.d.comb += [self.o.eq(grow.at(5)), self.o_silent.eq(silent.at(5)), self.o_passed.eq(passed.at(5))]
+        m.d.comb += [self.o.eq(grow.at(6)), self.o_silent.eq(silent.at(4)), self.o_passed.eq(passed.at(2))]
         return m

@@ -1,6 +1,6 @@
 """Phase and slope of up to 32 channels from single clicks, in fixed point."""
 
-from amaranth.hdl import C, Cat, Module, Signal, signed
+from amaranth.hdl import C, Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
@@ -15,24 +15,28 @@ from twinphase_hdl.phase.clickqueue import CHANNEL_BITS, ClickEntry, ClickEvent,
 from twinphase_hdl.phase.clickscore import ALONG, ClickScore
 from twinphase_hdl.phase.clicksense import BLUR, FAR, PASSED
 from twinphase_hdl.phase.clickstart import KIND_BITS, ColdStart
-from twinphase_hdl.phase.clickstate import SHOWN, SKEW_A, SKEW_B, SKEW_P, WRITE_A, WRITE_B, WRITE_P, ClickState
+from twinphase_hdl.phase.clickstate import SHOWN, SKEW_A, SKEW_B, SKEW_P, SUMS, WRITE_A, WRITE_B, WRITE_P, ClickState
 from twinphase_hdl.phase.clickstep import ClickStep
 from twinphase_hdl.phase.clicktime import ClickTime
 from twinphase_spec import tracking, units
 
-FRONT = 6
-"""Clocks from the transfer of a click to its issue: the queue's one, and five in which the growth of the variance is multiplied."""
-EVENT = 1 - FRONT
-"""Stages are numbered as in the contract: stage 0 is that of the clock T of the issue. In this one an event leaves the queue."""
-NEXT = tracking.WORDS - FRONT
-"""Stage in which a turn lets its channels have their next words."""
-SCORE = 11
+FRONT = 1
+"""Clocks from the transfer of a click to its issue: the queue's one. Stages are numbered as in the contract: stage 0 is that of the clock
+T of the issue, in which an event leaves the queue."""
+NEXT = tracking.WORDS - 1
+"""Stage in which a turn lets its channels have their next words: the first event that has them leaves the queue a clock later."""
+WORDS = 2
+"""Stage in which an event's words are known."""
+SEEN = 6
+"""Stage from which on all that an event has found is there but A."""
+GAINS = 8
+"""Stage in which its q is known."""
+SCORE = 10
 """Stage in which the phase of a click goes into its score."""
-STEP = 20
-"""Stage in which its gains come together; they were in a ring since stage NEAR."""
-NEAR = 4
-GAINS = ("kind", "q", "kappa", "x", "grow", "v_gain")
-"""What `ClickStep` takes in stage STEP."""
+STEP = 15
+"""Stage in which its gains come together; they were in rings since stages WORDS and GAINS."""
+STEPPED = 24
+"""Stage in which its steps are known."""
 
 
 class ClickPhase(data.Struct):
@@ -82,7 +86,7 @@ class ClickTracker(wiring.Component):
     o, o_valid : Out(ClickPhase), Out(1)
         One per click and one per channel of a turn, in the order of entries and channels.
 
-    Latency: `latency` = FRONT + OUTPUT = 44 clocks from the transfer of a click, or of a turn for its first channel, to o_valid;
+    Latency: `latency` = FRONT + OUTPUT = 32 clocks from the transfer of a click, or of a turn for its first channel, to o_valid;
     `start_up` clocks from i_run to i.ready. Throughput: an event per clock; a turn is ``channels`` events. Overflow: phases wrap, the
     rest saturates; entries wait outside.
     Source: docs/tracking.md.
@@ -139,50 +143,47 @@ class ClickTracker(wiring.Component):
             *(adapt.i_config.eq(self.i_config), adapt.i_config_valid.eq(self.i_config_valid)),
             *(config.i_gain.eq(adapt.o_gain), adapt.i_gain.eq(config.o_gain)),
         ]
-        valid = {EVENT: queue.o_valid}
-        for stage in range(EVENT + 1, tracking.OUTPUT + 1):
-            valid[stage] = Signal(name=f"valid_{stage}".replace("-", "m"))
+        valid = [queue.o_valid]
+        for stage in range(1, tracking.OUTPUT + 1):
+            valid.append(Signal(name=f"valid_{stage}"))
             m.d.sync += valid[stage].eq(valid[stage - 1] & self.i_run)
 
-        # Up to the issue.
-        event = {name: stages.given(name, EVENT, queue.o[name]) for name, _ in data.Layout.cast(ClickEvent)}
-        x = stages.given("x", EVENT, length.clocks(queue.o.time))
-        parity = stages.given("parity", EVENT, length.parity(queue.o.time))
+        # The issue: the words of an event, and how much the variance has grown.
+        event = {name: stages.given(name, 0, queue.o[name]) for name, _ in data.Layout.cast(ClickEvent)}
+        x = stages.given("x", 0, length.clocks(queue.o.time))
+        parity = stages.given("parity", 0, length.parity(queue.o.time))
         m.d.comb += [
-            config.i_early.eq(queue.o.channel),
-            time.i_valid.eq(valid[EVENT + 1]),
-            time.i_channel.eq(event["channel"].at(EVENT + 1)),
-            time.i_turn.eq(event["turn"].at(EVENT + 1)),
-            time.i_reset.eq(event["reset"].at(EVENT + 1)),
-            time.i_x.eq(x.at(EVENT + 1)),
-            adapt.i_event.eq(queue.o.channel),
-            time.i_d.eq(adapt.o.d),
-            time.i_dark.eq(config.o_early.dark),
+            *(config.i_early.eq(queue.o.channel), adapt.i_event.eq(queue.o.channel)),
+            *(time.i_valid.eq(queue.o_valid), time.i_channel.eq(queue.o.channel)),
+            *(time.i_turn.eq(queue.o.turn), time.i_reset.eq(queue.o.reset)),
+            *(time.i_x.eq(x.at(0)), time.i_d.eq(adapt.o.d), time.i_dark.eq(config.o_early.dark)),
+            adapt.i_turn.eq(
+                valid[NEXT] & event["turn"].at(NEXT) & ~event["reset"].at(NEXT) & (event["channel"].at(NEXT) == 0)
+            ),
         ]
-        kappa = stages.given("kappa", EVENT + adapt.words_latency, adapt.o.kappa)
-        a_gain = stages.given("a_gain", EVENT + config.latency, config.o_early.a_gain)
-        v_gain = stages.given("v_gain", EVENT + config.latency, config.o_early.v_gain)
-        grow = stages.given("grow", EVENT + 1 + time.latency, time.o)
-        silent = stages.given("silent", EVENT + 1 + time.latency, time.o_silent)
-        passed = stages.given("passed", EVENT + 1 + time.latency, time.o_passed)
-        # The first event that has the next words leaves the queue a clock later.
-        m.d.comb += adapt.i_turn.eq(
-            valid[NEXT] & event["turn"].at(NEXT) & ~event["reset"].at(NEXT) & (event["channel"].at(NEXT) == 0)
-        )
+        kappa = stages.given("kappa", adapt.words_latency, adapt.o.kappa)
+        a_gain = stages.given("a_gain", config.latency, config.o_early.a_gain)
+        v_gain = stages.given("v_gain", config.latency, config.o_early.v_gain)
+        passed = stages.given("passed", time.passed_latency, time.o_passed)
+        silent = stages.given("silent", time.silent_latency, time.o_silent)
+        grow = stages.given("grow", time.latency, time.o)
 
-        # The issue: what an event finds.
+        # What it finds.
         p_seen, b_seen, a_seen = (SHOWN + skew for skew in (SKEW_P, SKEW_B, SKEW_A))
-        first = b_seen - 2
+        first = SUMS - 2
+        p = stages.given("p", p_seen, state.o_p)
+        u = stages.given("u", b_seen, state.o_v)
+        locked = stages.given("locked", b_seen, state.o_locked)
         m.d.comb += [state.i_read.eq(event["channel"].at(0)), start.i_valid.eq(valid[first])]
         m.d.comb += [start.i[name].eq(part.at(first)) for name, part in event.items()]
         m.d.comb += [
-            start.i_locked.eq(state.o_locked),
+            start.i_locked.eq(locked.at(SUMS)),
             start.i_lost.eq(state.o_lost),
             start.i_lost_channel.eq(state.o_lost_channel),
-            blur.i_p.eq(state.o_p),
-            blur.i_grow.eq(grow.at(p_seen)),
-            blur.i_u.eq(state.o_v[tracking.V_BITS - tracking.VISIBILITY_BITS :]),
-            extrapolation.i_slope.eq(state.o_b[tracking.B_DROP :]),
+            blur.i_p.eq(p.at(SEEN)),
+            blur.i_grow.eq(grow.at(SEEN)),
+            blur.i_u.eq(u.at(SEEN + 3)),
+            extrapolation.i_slope.eq(state.o_b),
             extrapolation.i_clocks.eq(
                 Cat(x.at(b_seen), 0) | (length.unit & (parity.at(b_seen) ^ state.o_epoch).replicate(UNIT_BITS))
             ),
@@ -198,63 +199,61 @@ class ClickTracker(wiring.Component):
             psi,
             event["reference"],
         )
+        kind = stages.given("kind", first + 3, start.o_kind)
+        tracks = stages.after("tracks", kind.stage, lambda kind: kind == tracking.TRACKING, kind)
         angle = stages.given("angle", first + start.latency, start.o_angle)
         start_step = stages.after(
             "start_step",
             angle.stage,
-            lambda angle, psi: (Cat(C(0, high), angle[: units.TURN_BITS]) - psi)[: tracking.A_FRACTION].as_signed(),
+            lambda angle, psi, kind: Mux(
+                kind == tracking.STARTING, (Cat(C(0, high), angle[: units.TURN_BITS]) - psi)[: tracking.A_FRACTION], 0
+            ),
             angle,
             psi,
+            kind,
         )
 
-        # The click's correction.
-        w = stages.given("w", p_seen + blur.latency, blur.o_w)
+        # The click's correction. What is no tracking click has no gain.
+        q = stages.given("q", SEEN + 2, blur.o_q)
+        w = stages.given("w", SEEN + blur.latency, blur.o_w)
+        q = stages.given("q_tracking", GAINS, q.at(GAINS) & tracks.at(GAINS).replicate(tracking.Q_BITS))
+        grows = tracks.at(GAINS) | event["turn"].at(GAINS)
+        grow = stages.given("grow_taken", GAINS, grow.at(GAINS) & grows.replicate(tracking.P_BITS))
+        early = kappa, v_gain, a_gain, x, event["channel"], event["reset"], parity
+        kappa, v_gain, a_gain, x, channel, reset, parity = stages.far("near", WORDS, STEP, *early)
+        q, grow, kind, tracks, silent = stages.far("gains", GAINS, STEP, q, grow, kind, tracks, silent)
+        (time_of,) = stages.far("time", 0, WRITE_B + 1, event["time"])
+        (start_step,) = stages.far("start", start_step.stage, STEPPED, start_step)
         m.d.comb += [
             score.i_index.eq(theta.at(SCORE)),
             score.i_w.eq(w.at(SCORE + 2)),
             score.i_port.eq(event["port"].at(SCORE + 2)),
+            *(step.i_q.eq(q.at(STEP)), step.i_kappa.eq(kappa.at(STEP)), step.i_x.eq(x.at(STEP))),
+            step.i_v_gain.eq(v_gain.at(STEP) & tracks.at(STEP).replicate(tracking.V_GAIN_BITS)),
+            *(getattr(step, f"i_{name}").eq(getattr(score, f"o_{name}")) for name in ("score", "inform", "gradient")),
         ]
-        near = {
-            "kind": stages.given("kind", first + 3, start.o_kind),
-            "q": stages.given("q", p_seen + 2, blur.o_q),
-            "kappa": kappa,
-            "v_gain": v_gain,
-            "grow": grow,
-            "x": x,
-            "channel": event["channel"],
-            "reset": event["reset"],
-            "silent": silent,
-            "parity": parity,
-            "a_gain": a_gain,
-        }
-        near = dict(zip(near, stages.far("near", NEAR, STEP, *near.values()), strict=True))
-        (time_of,) = stages.far("time", NEAR, WRITE_B + 1, event["time"])
-        (start_step,) = stages.far("start", start_step.stage, STEP + 9, start_step)
-        m.d.comb += [getattr(step, f"i_{name}").eq(near[name].at(STEP)) for name in GAINS]
-        m.d.comb += [
-            step.i_score.eq(score.o_score),
-            step.i_inform.eq(score.o_inform),
-            step.i_gradient.eq(score.o_gradient),
-            step.i_start.eq(start_step.at(STEP + 9)),
-        ]
+        step_a = stages.given("step_a", STEPPED, step.o_a)
+        moved = stages.after("moved", STEPPED, lambda step, start: step | start.as_signed(), step_a, start_step)
 
         # The write.
         words = WRITE_P - 3
         along = stages.given("along", SCORE + ALONG, score.o_along)
-        blurred = stages.given("blurred", p_seen + 4, blur.o_blur)
+        blurred = stages.given("blurred", SEEN + 4, blur.o_blur)
         for part in (state, evidence, adapt):
             m.d.comb += [
-                part.i_kind.eq(near["kind"].at(words)),
-                part.i_reset.eq(near["reset"].at(words)),
+                part.i_kind.eq(kind.at(words)),
+                part.i_reset.eq(reset.at(words)),
                 part.i_valid.eq(valid[WRITE_P - 2]),
-                part.i_channel.eq(near["channel"].at(WRITE_P - 2)),
+                part.i_channel.eq(channel.at(WRITE_P - 2)),
             ]
         m.d.comb += [
-            config.i_late.eq(near["channel"].at(words - config.latency)),
+            config.i_late.eq(channel.at(words - config.latency)),
             state.i_words.eq(config.o_late),
-            state.i_silent.eq(near["silent"].at(words)),
-            state.i_parity.eq(near["parity"].at(words)),
-            *(getattr(state, f"i_step_{name}").eq(getattr(step, f"o_{name}")) for name in "abpv"),
+            state.i_silent.eq(silent.at(words)),
+            state.i_parity.eq(parity.at(words)),
+            state.i_grow.eq(grow.at(WRITE_P - 2)),
+            *(state.i_fall.eq(step.o_fall), state.i_step_b.eq(step.o_b), state.i_step_v.eq(step.o_v)),
+            state.i_step_a.eq(moved.at(WRITE_P)),
             *(state.i_jump.eq(evidence.o_jump), state.i_lose.eq(evidence.o_lose)),
             evidence.i_index.eq(along.at(words)),
             evidence.i_words.eq(config.o_late),
@@ -264,7 +263,7 @@ class ClickTracker(wiring.Component):
             adapt.i_blur.eq(blurred.at(BLUR)),
             adapt.i_kappa.eq(kappa.at(FAR)),
             adapt.i_score.eq(score.o_score),
-            adapt.i_a_gain.eq(near["a_gain"].at(words)),
+            adapt.i_a_gain.eq(a_gain.at(words)),
             adapt.i_step_a.eq(step.o_a),
             adapt.i_lost.eq(state.o_loses),
         ]
@@ -284,10 +283,10 @@ class ClickTracker(wiring.Component):
         way = stages.given("left_way", last - 1, last_extrapolation.o)
         phase = stages.after("phase", last - 1, lambda a, way: (a + way)[: tracking.A_BITS], a, way)
         m.d.comb += [
-            self.o_valid.eq(valid[last] & ~near["reset"].at(last)),
-            self.o.channel.eq(near["channel"].at(last)),
+            self.o_valid.eq(valid[last] & ~reset.at(last)),
+            self.o.channel.eq(channel.at(last)),
             self.o.time.eq(time_of.at(last)),
-            self.o.kind.eq(near["kind"].at(last)),
+            self.o.kind.eq(kind.at(last)),
             self.o.locked.eq(locked.at(last)),
             self.o.broke.eq(broke.at(last)),
             self.o.phase.eq(phase.at(last)),

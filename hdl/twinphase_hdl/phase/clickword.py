@@ -12,7 +12,8 @@ class ChannelWord(wiring.Component):
     ``o_word`` by a carry chain: an event finds what the event one clock before it has left, of the same channel or of another.
 
     The words are in LUT RAM, written from a register, a clock after the change. The one to be changed is read into a register in the
-    clock before; what the two events then ahead leave for the same channel goes there instead.
+    clock before; what the two events then ahead leave for the same channel goes there instead. What others read is a copy in block RAM;
+    of a word that is being written, what is written is taken instead.
 
     Parameters
     ----------
@@ -20,8 +21,8 @@ class ChannelWord(wiring.Component):
         1 to 32.
     bits : int
         Width of the word, at least 1.
-    read_bits : int
-        How many of its low bits `o_read` shows; 0 to `bits`.
+    read_low, read_bits : int
+        Which bits `o_read` shows: `read_bits` from bit `read_low` on; all of them below `bits`.
     clear_bits : int
         How many of its low bits `i_clear` takes back; 0 to `bits`.
 
@@ -42,21 +43,23 @@ class ChannelWord(wiring.Component):
     i_read : In(5)
         Another channel.
     o_read : Out(read_bits)
-        Its word, a clock later, without the changes of the clock before `i_read` and later ones.
+        Its word, two clocks later, with the changes of the clock before `i_read` and earlier ones.
 
     Latency: `latency` = 2 clocks from i_channel to o_word. Throughput: an event per clock. Overflow: none. All words are 0 at
     power-up and stay through a reset.
     Source: docs/tracking.md, read and write of the state.
     """
 
-    def __init__(self, *, channels: int, bits: int, read_bits: int = 0, clear_bits: int = 0) -> None:
+    def __init__(self, *, channels: int, bits: int, read_low: int = 0, read_bits: int = 0, clear_bits: int = 0) -> None:
         check_channels("ChannelWord", channels)
-        if bits < 1 or not 0 <= read_bits <= bits or not 0 <= clear_bits <= bits:
+        reads = min(read_low, read_bits) >= 0 and read_low + read_bits <= bits
+        if bits < 1 or not reads or not 0 <= clear_bits <= bits:
             raise ValueError(
-                f"ChannelWord: bits is {bits}, read_bits {read_bits}, clear_bits {clear_bits}; allowed: 1 or more bits, 0 to {bits} of"
-                " them read or cleared"
+                f"ChannelWord: bits is {bits}, read_low {read_low}, read_bits {read_bits}, clear_bits {clear_bits}; allowed: 1 or more"
+                f" bits, 0 to {bits} of them read or cleared"
             )
-        self._channels, self._bits, self._read_bits, self._clear_bits = channels, bits, read_bits, clear_bits
+        self._channels, self._bits, self._clear_bits = channels, bits, clear_bits
+        self._read = slice(read_low, read_low + read_bits)
         super().__init__(
             {
                 "i_valid": In(1),
@@ -114,9 +117,24 @@ class ChannelWord(wiring.Component):
             write.data.eq(cleared),
             write.en.eq(late_valid),
         ]
-        if self._read_bits:
-            read = words.read_port(domain="comb")
-            shown = Signal(self._read_bits, reset_less=True)
-            m.d.comb += [read.addr.eq(self.i_read), self.o_read.eq(shown)]
-            m.d.sync += shown.eq(read.data)
+        if len(self.o_read):
+            m.submodules.copies = copies = memory.Memory(
+                shape=len(self.o_read), depth=depth, init=[], attrs={"ram_style": "block"}
+            )
+            write, read = copies.write_port(), copies.read_port()
+            shown = Signal.like(self.o_read, name="shown", reset_less=True)
+            news = [Signal.like(shown, name=f"news_{k}", reset_less=True) for k in range(2)]
+            isnew = [Signal(name=f"is_new_{k}", reset_less=True) for k in range(2)]
+            m.d.comb += [
+                write.addr.eq(late_channel),
+                write.data.eq(cleared[self._read]),
+                write.en.eq(late_valid),
+                read.addr.eq(self.i_read),
+                self.o_read.eq(Mux(isnew[1], news[1], shown)),
+            ]
+            m.d.sync += [
+                shown.eq(read.data),
+                Cat(isnew).eq(Cat(late_valid & (self.i_read == late_channel), isnew[0])),
+                Cat(news).eq(Cat(cleared[self._read], news[0])),
+            ]
         return m

@@ -117,7 +117,7 @@ def burst_entries(rng: random.Random, channels: int, epochs: int, per_epoch: int
         for burst in range(per_epoch):
             channel, port, reference = rng.randrange(channels), rng.randrange(2), rng.getrandbits(16)
             first = epoch * length + rng.randrange(length // per_epoch - t.WRITE) + burst * (length // per_epoch)
-            for k in range(t.WRITE + 8):
+            for k in range(t.WRITE + 17):
                 idle = 0 if k else t.WRITE
                 entries.append(Entry(first + k // 2, channel=channel, port=port, reference=reference, idle=idle))
     return entries

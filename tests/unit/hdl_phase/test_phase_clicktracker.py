@@ -119,7 +119,7 @@ def growths(outputs: np.ndarray, channel: int, epoch_bits: int) -> set[int]:
     ("channels", "seed", "bits", "epochs"),
     [
         (1, 1, (9,), 40),
-        (2, 2, (10, 16), 25),
+        (2, 14, (10, 16), 25),
         (32, 3, (12,), 14),
         pytest.param(1, 4, (9, 10, 11, 12, 13, 14, 15, 16), 40, marks=pytest.mark.long),
         pytest.param(2, 8, (16, 15, 14, 13, 12, 11, 10, 9), 40, marks=pytest.mark.long),
@@ -244,6 +244,19 @@ def test_finds_a_jump_and_a_fringe_that_is_gone(bits):
     assert broke[turns & gone].any()
 
 
+@pytest.mark.parametrize("channels", [1, 2, 32])
+def test_latency_is_32_clocks_for_any_number_of_channels(channels):
+    """From the transfer of an entry to its first output; `judge` holds every output of the other tests to its clock."""
+    assert ClickTracker(channels=channels).latency == 32
+    entries = [Entry(0, turn=True), *(Entry(9, channel=k, idle=k % 3) for k in range(min(channels, 4)))]
+    run = Run([config()] * channels, entries)
+    play(channels, [run])
+    judge(run, channels)
+    clocks = [output[0] for output in run.outputs]
+    assert clocks[0] == run.taken[0] + 32
+    assert clocks[channels:] == [taken + 32 for taken in run.taken[1:]]
+
+
 @pytest.mark.parametrize(
     "part",
     [
@@ -257,7 +270,7 @@ def test_refuses_channels(part, channels):
         part(channels=channels)
 
 
-@pytest.mark.parametrize("read_bits", [-1, 9])
-def test_refuses_widths(read_bits):
+@pytest.mark.parametrize(("read_low", "read_bits"), [(0, -1), (0, 9), (-1, 3), (6, 3)])
+def test_refuses_widths(read_low, read_bits):
     with pytest.raises(ValueError, match="0 to 8"):
-        ChannelWord(channels=2, bits=8, read_bits=read_bits)
+        ChannelWord(channels=2, bits=8, read_low=read_low, read_bits=read_bits)

@@ -185,7 +185,7 @@ class Oracle:
         u = unsigned(16, ch.v >> 16)
         blur = unsigned(13, (201 * q) >> 12)
         w = unsigned(16, u - ((u * blur) >> 16))
-        v = fits(17, -w if entry.port else w)
+        v = fits(17, -1 - w if entry.port else w)
         along = fits(18, (v * cos) >> 16)
         g = unsigned(18, 2**17 + along)
         assert g >= 262
@@ -193,13 +193,13 @@ class Oracle:
         assert 0 <= h <= 9
         m = unsigned(8, ((g << h) >> 9) - 2**8)
         rho, sigma = unsigned(17, RECIPROCAL[m]), unsigned(17, SQUARE[m])
-        across = fits(18, (v * sin) >> 16)
-        s = sat(18, -((across * rho) >> (20 - h)))
+        across = fits(18, ((-1 - v) * sin) >> 16)
+        s = sat(18, (across * rho) >> (20 - h))
         bend = fits(18, (along + ((w * w) >> 15)) >> 1)
         c = sat(18, (bend * sigma) >> (23 - 2 * h))
         kq = unsigned(34, ch.kappa_now * q)
         gain = fits(35, (q << 12) - ((kq * x) >> 16))
-        z = fits(18, -cos if entry.port else cos)
+        z = fits(18, -1 - cos if entry.port else cos)
         gr = sat(18, (z * rho) >> (26 - h))
         event["dA"] = (gain * s) >> 16
         event["dB"] = (kq * s) >> 12

@@ -75,7 +75,7 @@ def correct(
     q = min((row[P] + grow) >> t.Q_SHIFT, t.Q_MAX)
     u = row[V] >> t.VISIBILITY_BITS
     w = u - (u * ((t.BLUR_FACTOR * q) >> t.BLUR_SHIFT) >> t.VISIBILITY_BITS)
-    v = -w if port else w
+    v = -1 - w if port else w
 
     along = (v * cosine) >> t.VISIBILITY_BITS
     below = UNIT + along
@@ -85,8 +85,8 @@ def correct(
     m = ((below << h) >> (t.UNIT_FRACTION - t.MANTISSA_BITS)) - (1 << t.MANTISSA_BITS)
     rho, sigma = RECIPROCAL[m], SQUARE[m]
 
-    across = (v * sine) >> t.VISIBILITY_BITS
-    score = saturate(-((across * rho) >> (t.SCORE_SHIFT - h)), t.SCORE_BITS)
+    across = ((-1 - v) * sine) >> t.VISIBILITY_BITS
+    score = saturate((across * rho) >> (t.SCORE_SHIFT - h), t.SCORE_BITS)
     bend = (along + (w * w >> (2 * t.VISIBILITY_BITS - t.UNIT_FRACTION))) >> 1
     information = saturate((bend * sigma) >> (t.INFORMATION_SHIFT - 2 * h), t.INFORMATION_BITS)
     sloped = row[KAPPA_NOW] * q
@@ -96,7 +96,7 @@ def correct(
     way[DB] = (sloped * score) >> t.STEP_B_SHIFT
     way[DP] = grow - ((q * q * information) >> t.FALL_SHIFT)
     if config[V_GAIN]:
-        gradient = saturate(((-cosine if port else cosine) * rho) >> (t.GRADIENT_SHIFT - h), t.GRADIENT_BITS)
+        gradient = saturate(((-1 - cosine if port else cosine) * rho) >> (t.GRADIENT_SHIFT - h), t.GRADIENT_BITS)
         way[DV] = gradient << (t.V_GAIN_SHIFT - config[V_GAIN])
     if config[A_GAIN]:
         told = saturate(row[Z] + way[ADV], t.Z_BITS)
