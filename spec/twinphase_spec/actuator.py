@@ -27,6 +27,8 @@ SLEW_BITS = PHASE_BITS - 1
 SETTLE_BITS = 16
 STEP_CLOCKS = 4
 """The position moves once in so many clocks."""
+SEEK_BITS = 22
+"""How fast the aim goes round while no phase is known, in 2^-32 turn per clock: up to 122 000 turns/s."""
 MIN_SLOPE_LOG, MAX_SLOPE_LOG, DEFAULT_SLOPE_LOG = 4, 20, 14
 """log2 of the clocks over which the slope for coasting is taken; by default 131 us."""
 

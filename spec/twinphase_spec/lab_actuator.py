@@ -8,13 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from .actuator import MAX_DAC_BITS, MIN_DAC_BITS, DriveTimes
+from .actuator import MAX_DAC_BITS, MIN_DAC_BITS, PHASE_BITS, SEEK_BITS, DriveTimes
 from .modulator import Dac, Drive, Modulator, drive
 from .units import CLOCK_HZ, TURN
 
 if TYPE_CHECKING:
     from .lab import Lab
 
+SEEK_UNIT = CLOCK_HZ / (1 << PHASE_BITS)
+"""Turns/s of one unit of ACT_SEEK."""
 CODE_CLOCKS = 1
 """Clocks from a code on the node's output to its position in ``o_acting``: an actuator whose driver always follows."""
 
@@ -44,11 +46,25 @@ class Actuator(BaseModel):
     """From a code to the clicks on which it has acted: driver, amplifier, modulator, fibre, detector, cable."""
     coast: bool = False
     """Without a phase, go on with the last slope."""
+    seek_turns_per_s: float = Field(default=0.0, ge=0)
+    """Without a phase, go round at this speed, coast or not; 0: do not. Light whose reference steps are not equally long needs it: while
+    the actuator goes round, a cold start sees all phases of a turn alike."""
 
     @model_validator(mode="after")
     def _range(self) -> Self:
         self.drive(1.0)
+        most = min(self.slew_turns_per_s, ((1 << SEEK_BITS) - 1) * SEEK_UNIT)
+        if self.seek_turns_per_s > most or 0 < self.seek_turns_per_s < SEEK_UNIT:
+            raise ValueError(
+                f"actuator: seek_turns_per_s is {self.seek_turns_per_s:g}; allowed: 0, or {SEEK_UNIT:.3g} to {most:g}, no faster than "
+                "the slew"
+            )
         return self
+
+    @property
+    def seek_word(self) -> int:
+        """Register ACT_SEEK: 2^-32 turn per clock, rounded down."""
+        return int(self.seek_turns_per_s / SEEK_UNIT)
 
     def times(self) -> DriveTimes:
         """Slots are short: a fly-back may begin in any step."""
@@ -93,7 +109,10 @@ def actuator_registers(lab: Lab) -> dict[str, int]:
         "ACT_SETTLE": times.settle_word,
         "ACT_DELAY": light_delay_clocks(lab),
         "ACT_RATIO": 0,
-        "ACT_CONTROL": int(lab.actuator.on) | int(lab.actuator.coast) << 1,
+        "ACT_SEEK": lab.actuator.seek_word,
+        "ACT_CONTROL": int(lab.actuator.on)
+        | int(lab.actuator.coast) << 1
+        | int(lab.actuator.seek_turns_per_s > 0) << 4,
     }
 
 

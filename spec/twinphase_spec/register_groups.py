@@ -126,7 +126,9 @@ def tracking() -> tuple[Register, ...]:
 def actuator() -> tuple[Register, ...]:
     """Registers of the phase actuator (docs/actuator.md), at 0xA0 to 0xAF."""
     return (
-        register(0xA0, "ACT_CONTROL", 4, "bit 0 on, 1 coast in hold, 2 dither, 3 bank of the table that acts"),
+        register(
+            0xA0, "ACT_CONTROL", 5, "bit 0 on, 1 coast in hold, 2 dither, 3 bank of the table that acts, 4 seek in hold"
+        ),
         register(0xA1, "ACT_LOCK", TURN_BITS, "residual phase of the reference band to hold, 2^-16 turn"),
         register(0xA2, "ACT_SLEW", drive.SLEW_BITS, "largest step, 2^-32 turn per 4 clocks"),
         register(0xA3, "ACT_LOW", drive.LIMIT_BITS, "position below which it flies up by a turn, 2^-16 turn"),
@@ -136,6 +138,7 @@ def actuator() -> tuple[Register, ...]:
         register(0xA7, "ACT_DELAY", drive.DELAY_BITS, "clocks from a code to the clicks on which it has acted"),
         register(0xA8, "ACT_RATIO", 32, "nu of the light for which the table is / nu_r - 1 in 2^-32", signed=True),
         register(0xA9, "ACT_BITS", 8, "bits of the actuator's DAC; 0: this build has no actuator", access=Access.RO),
+        register(0xAA, "ACT_SEEK", drive.SEEK_BITS, "how fast it goes round while it seeks, 2^-32 turn per clock"),
     )
 
 

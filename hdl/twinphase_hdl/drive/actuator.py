@@ -95,7 +95,8 @@ class Actuator(wiring.Component):
         m.d.comb += [
             *(scale.i.eq(self.i), scale.i_valid.eq(self.i_valid), scale.i_ratio.eq(settings.ratio)),
             *(hold.i_phase.eq(scale.o_phase), hold.i_locked.eq(scale.o_locked), hold.i_valid.eq(scale.o_valid)),
-            *(hold.i_coast.eq(settings.coast), endless.i_phase.eq(hold.o_phase), endless.i_lock.eq(settings.lock)),
+            *(hold.i_coast.eq(settings.coast), hold.i_seek.eq(settings.seek), hold.i_speed.eq(settings.speed)),
+            *(endless.i_phase.eq(hold.o_phase), endless.i_lock.eq(settings.lock)),
             *(endless.i_slew.eq(settings.slew), endless.i_window.eq(settings.window)),
             *(endless.i_settle.eq(settings.settle), endless.i_slot.eq(self.i_slot)),
             *(endless.i_clock.eq(self.i_clock), hold.i_clock.eq(self.i_clock)),

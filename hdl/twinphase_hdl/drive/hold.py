@@ -1,6 +1,6 @@
-"""The target phase between words and without them: kept, or going on with the last slope."""
+"""The target phase between words and without them: kept, going on with the last slope, or going round."""
 
-from amaranth.hdl import Cat, Module, Signal, signed
+from amaranth.hdl import Cat, Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -16,6 +16,9 @@ class TargetHold(wiring.Component):
     Once per interval of 2^s clocks that was locked throughout: ``slope = phase now - phase an interval ago``, the shorter way, so that
     coasting by 2^-s of it per clock needs no division.
 
+    Seeking, it goes round at a steady speed instead: all phases of light that a cold start needs pass by, whatever the reference's own
+    steps are.
+
     Parameters
     ----------
     slope_log : int
@@ -27,6 +30,8 @@ class TargetHold(wiring.Component):
         2^-32 turn. A word that is not locked begins the hold, a locked one ends it.
     i_coast : In(1)
         0: in hold the phase stays where it is.
+    i_seek, i_speed : In(1), In(22)
+        In hold go round by i_speed, 2^-32 turn per clock, whatever i_coast says.
     i_clock : In(s)
         Clock count modulo 2^s.
     o_phase : Out(32)
@@ -34,7 +39,7 @@ class TargetHold(wiring.Component):
     o_held : Out(1)
         The last word was not locked, or there was none.
     o_idle : Out(1)
-        Nothing coasts, no interval ends and no word has just come.
+        Nothing coasts or seeks, no interval ends and no word has just come.
 
     Latency: `latency` clocks from i_valid to o_phase. Throughput: one word per clock.
     Overflow: phases wrap; a slope of half a turn or more per interval (3815 turns/s for s = 14) is taken for one of less.
@@ -48,6 +53,8 @@ class TargetHold(wiring.Component):
                 "i_locked": In(1),
                 "i_valid": In(1),
                 "i_coast": In(1),
+                "i_seek": In(1),
+                "i_speed": In(actuator.SEEK_BITS),
                 "i_clock": In(self._slope_log),
                 "o_phase": Out(actuator.PHASE_BITS),
                 "o_held": Out(1, init=1),
@@ -72,10 +79,11 @@ class TargetHold(wiring.Component):
         came = Signal(self.latency)
         m.d.sync += came.eq(Cat(self.i_valid, came))
         ends = self.i_clock[_LOOK_AHEAD.bit_length() - 1 :].all()
-        m.d.comb += self.o_idle.eq(~(self.i_valid | came.any() | ends | last | (self.o_held & self.i_coast)))
+        goes = self.o_held & (self.i_coast | self.i_seek)
+        m.d.comb += self.o_idle.eq(~(self.i_valid | came.any() | ends | last | goes))
         m.d.sync += self.o_phase.eq(phase + coasted[self._slope_log :])
-        with m.If(self.o_held & self.i_coast):
-            m.d.sync += coasted.eq(coasted + slope)
+        with m.If(goes):
+            m.d.sync += coasted.eq(coasted + Mux(self.i_seek, self.i_speed << self._slope_log, slope))
         with m.If(self.i_valid):
             m.d.sync += self.o_held.eq(~self.i_locked)
             with m.If(self.i_locked):

@@ -37,6 +37,10 @@ class ActuatorSettings(data.Struct):
     """Steps in blank, less one."""
     coast: 1
     """In hold: go on with the last slope."""
+    seek: 1
+    """In hold: go round at `speed`, coast or not."""
+    speed: actuator.SEEK_BITS
+    """2^-32 turn per clock."""
     dither: 1
     bank: 1
     """The table that acts; the other one may be written."""

@@ -30,14 +30,14 @@ def actuation(
 ) -> Actuation:
     """Makes actuator and look-up submodules of m, in one room, and connects them with tracker, timebase and registers.
 
-    Its target is psi_r after every click and turn of the reference band, while ACT_CONTROL says that it is on. Off it holds, and clicks
-    are taken as if it were not there. Slots are shorter than what a fly-back takes: it may begin in any step. What tells that the DAC's
-    driver takes a code is left to the node.
+    Its target is psi_r after every click and turn of the reference band, while ACT_CONTROL says that it is on; it seeks only then. Off
+    it holds, and clicks are taken as if it were not there. Slots are shorter than what a fly-back takes: it may begin in any step. What
+    tells that the DAC's driver takes a code is left to the node.
     """
     actuator, clicks = Actuator(bits=bits), AppliedClicks()
     idle = actuator.o_idle & clicks.o_idle
     rooms.put(m, ROOM, idle, actuator=actuator, applied_clicks=clicks)
-    on, coast, dither, bank_of_table = (bank.o_act_control[k] for k in range(4))
+    on, coast, dither, bank_of_table, seek = (bank.o_act_control[k] for k in range(5))
     settings = actuator.i_settings
     m.d.comb += [
         *(actuator.i.phase.eq(tracker.o.phase), actuator.i.locked.eq(tracker.o.locked)),
@@ -46,6 +46,7 @@ def actuation(
             actuator.i_clock.eq(timebase.o_anchor.clock),
         ),
         actuator.i_slot.eq(1),
+        *(settings.seek.eq(seek & on), settings.speed.eq(bank.o_act_seek)),
         *(settings.coast.eq(coast), settings.dither.eq(dither), settings.bank.eq(bank_of_table)),
         *(settings.ratio.eq(bank.o_act_ratio), settings.lock.eq(bank.o_act_lock), settings.slew.eq(bank.o_act_slew)),
         *(settings.window[name].eq(getattr(bank, f"o_act_{name}")) for name in ("low", "high", "top")),

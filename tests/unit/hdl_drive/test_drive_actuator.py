@@ -15,7 +15,7 @@ from twinphase_sim.model.drive.target import TargetWords
 from twinphase_spec.actuator import MAX_DAC_BITS, MIN_DAC_BITS, STEP_CLOCKS, TABLE_ENTRIES, WORD_BITS
 
 EDGE_POSITIONS = [0, 1, (1 << 23) - 1, 1 << 23, (1023 << 23) - 1, 1023 << 23, (1 << 33) - 1, 1 << 32]
-SETTING_BITS = ("ratio", "lock", "slew", "settle", "coast", "dither", "bank")
+SETTING_BITS = ("ratio", "lock", "slew", "settle", "coast", "seek", "speed", "dither", "bank")
 
 
 def random_tables(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -85,6 +85,8 @@ def by_clock(rng: np.random.Generator, clocks: int, hostile: bool, settle: int) 
     return window_settings(rng, clocks, hostile=hostile, settle=settle) | {
         "ratio": held_values(rng, clocks, lambda n: rng.integers(-(1 << 31), 1 << 31, n), 500),
         "coast": held_values(rng, clocks, lambda n: rng.integers(0, 2, n)),
+        "seek": held_values(rng, clocks, lambda n: rng.integers(0, 2, n)),
+        "speed": held_values(rng, clocks, lambda n: rng.integers(0, 1 << 22, n)),
         "dither": held_values(rng, clocks, lambda n: rng.integers(0, 2, n)),
         "bank": held_values(rng, clocks, lambda n: rng.integers(0, 2, n)),
     }

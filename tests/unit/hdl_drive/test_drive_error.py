@@ -178,7 +178,7 @@ def test_residual_and_applied_phase_make_the_total(off_clocks: int) -> None:
     words = TargetWords(valid=offered, phase=(own * TURN).astype(np.int64), locked=np.ones(clocks, dtype=bool))
     window = loaded.window
     values = dict(ratio=0, lock=9000, slew=TIMES.slew_word, low=window.low, high=window.high, top=window.top)
-    values |= dict(settle=TIMES.settle_word, coast=0, dither=0, bank=0)
+    values |= dict(settle=TIMES.settle_word, coast=0, seek=0, speed=0, dither=0, bank=0)
     table = np.array(loaded.words)
     taken = now % 103 == 5
     by_clock = {name: np.full(clocks, value) for name, value in values.items()}

@@ -69,9 +69,12 @@ def test_hold_equals_model(seed: int, slope_log: int, loss: float) -> None:
         locked=held_values(rng, clocks, lambda n: rng.random(n) > loss, 60).astype(bool),
     )
     coast = held_values(rng, clocks, lambda n: rng.integers(0, 2, n), 150)
+    seek = held_values(rng, clocks, lambda n: rng.integers(0, 2, n), 150)
+    speed = held_values(rng, clocks, lambda n: rng.choice([0, 1, 687_194, (1 << 22) - 1], n), 150)
     drive = {"i_phase": phase, "i_valid": words.valid, "i_locked": words.locked, "i_coast": coast}
+    drive |= {"i_seek": seek, "i_speed": speed}
     seen = play(TargetHold(slope_log=slope_log), drive, ["o_phase", "o_held"], clocks)
-    expected_phase, expected_held = hold(words, coast.astype(bool), slope_log=slope_log)
+    expected_phase, expected_held = hold(words, coast.astype(bool), seek.astype(bool), speed, slope_log=slope_log)
     np.testing.assert_array_equal(seen["o_phase"], expected_phase)
     np.testing.assert_array_equal(seen["o_held"], expected_held)
 
@@ -90,6 +93,22 @@ def test_hold_keeps_or_goes_on_straight(coast: int) -> None:
     # Coasting begins in the clock behind the word that says so.
     exact = phase[lost - 1] + coast * rate * (after - lost - dut.latency)
     assert (np.abs((seen[after] - exact + TURN // 2) % TURN - TURN // 2) <= coast * 1).all()
+
+
+def test_seeking_goes_round_from_where_it_was_until_a_phase_is_known() -> None:
+    """Every clock ``speed`` further, from reset and after a loss alike, and never at rest; a locked word ends it."""
+    clocks, speed, known = 600, 3_000_001, slice(200, 300)
+    locked = np.zeros(clocks, dtype=bool)
+    locked[known] = True
+    dut = TargetHold(slope_log=5)
+    drive = {"i_phase": 5, "i_valid": 1, "i_locked": locked, "i_coast": 1, "i_seek": 1, "i_speed": speed}
+    seen = play(dut, drive, ["o_phase", "o_idle"], clocks)
+    late, at = dut.latency, np.arange(clocks)
+    assert not seen["o_idle"].any()
+    np.testing.assert_array_equal(seen["o_phase"][1:200], speed * (at[1:200] - 1) & MASK)
+    assert (seen["o_phase"][200 + late : 300 + late] == 5).all()
+    after = at[300 + late :]
+    np.testing.assert_array_equal(seen["o_phase"][after], 5 + speed * (after - 300 - late) & MASK)
 
 
 def test_configuration() -> None:

@@ -30,6 +30,7 @@ def test_registers_and_memory() -> None:
     assert registers["ACT_LOCK"] == 1 << 13  # 45 degrees
     assert registers["ACT_DELAY"] == light_delay_clocks(lab) == 250
     assert registers["ACT_SLEW"] == int(2e4 * 4 / 125e6 * 2**32)
+    assert (registers["ACT_SEEK"], registers["ACT_CONTROL"]) == (0, 1)
     assert registers["ACT_LOW"] + 65536 < registers["ACT_HIGH"] <= registers["ACT_TOP"]
     table = server_memories(lab)["ACT_TABLE"]
     assert len(table) == TABLE_ENTRIES
@@ -62,6 +63,11 @@ def test_light_sees_the_position(sign: int) -> None:
         ("v_high = 7.0", "the modulator has"),
         ("nonlinearity = [-0.06]", "turns back at"),
         ("colour = 1", "actuator.colour"),
+        (
+            "seek_turns_per_s = 2.1e4",
+            r"seek_turns_per_s is 21000; allowed: 0, or 0\.0291 to 20000, no faster than the slew",
+        ),
+        ("seek_turns_per_s = 0.01", "seek_turns_per_s is 0.01; allowed: 0"),
     ],
 )
 def test_faults_are_named(text: str, words: str) -> None:

@@ -58,8 +58,10 @@ def actuate(
     bits: int,
     slope_log: int = DEFAULT_SLOPE_LOG,
 ) -> Driven:
-    """``settings`` by clock: ratio, lock, slew, low, high, top, settle, coast, dither, bank; each bank's table as it is when it acts."""
-    phase, held = hold(scale_targets(words, settings["ratio"]), settings["coast"].astype(np.bool_), slope_log=slope_log)
+    """``settings`` by clock: ratio, lock, slew, low, high, top, settle, coast, seek, speed, dither, bank; each bank's table as it is
+    when it acts."""
+    coast, seek = (settings[name].astype(np.bool_) for name in ("coast", "seek"))
+    phase, held = hold(scale_targets(words, settings["ratio"]), coast, seek, settings["speed"], slope_log=slope_log)
     positions = endless(phase, slot, settings)
     word = table_words(positions, settings["bank"].astype(np.bool_), banks)
     code = codes(word, settings["dither"].astype(np.bool_), taken, bits=bits)

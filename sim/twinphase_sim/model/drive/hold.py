@@ -18,6 +18,8 @@ def _hold(
     word: NDArray[np.int64],
     locked: NDArray[np.bool_],
     coast: NDArray[np.bool_],
+    seek: NDArray[np.bool_],
+    speed: NDArray[np.int64],
     slope_log: int,
     turn: int,
     phase_out: NDArray[np.int64],
@@ -31,7 +33,9 @@ def _hold(
             phase_out[c + 1] = (phase + (coasted >> slope_log)) % turn
         ends = (c + 1) % (1 << slope_log) == 0
         was_held, before = held, phase
-        if held and coast[c]:
+        if held and seek[c]:
+            coasted = (coasted + (speed[c] << slope_log)) % (turn << slope_log)
+        elif held and coast[c]:
             coasted = (coasted + slope) % (turn << slope_log)
         if valid[c]:
             held = not locked[c]
@@ -47,10 +51,15 @@ def _hold(
 
 
 def hold(
-    words: ScaledWords, coast: NDArray[np.bool_], *, slope_log: int = DEFAULT_SLOPE_LOG
+    words: ScaledWords,
+    coast: NDArray[np.bool_],
+    seek: NDArray[np.bool_],
+    speed: NDArray[np.int64],
+    *,
+    slope_log: int = DEFAULT_SLOPE_LOG,
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Target phase (2^-32 turn) and "held" by clock, from reset."""
+    """Target phase (2^-32 turn) and "held" by clock, from reset; ``coast``, ``seek``, ``speed`` (2^-32 turn per clock) by clock."""
     phase = np.zeros(words.valid.size, dtype=np.int64)
     held = np.zeros(words.valid.size, dtype=np.bool_)
-    _hold(words.valid, words.phase, words.locked, coast, check_slope_log(slope_log), TURN, phase, held)
+    _hold(words.valid, words.phase, words.locked, coast, seek, speed, check_slope_log(slope_log), TURN, phase, held)
     return phase, held
