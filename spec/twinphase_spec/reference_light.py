@@ -1,26 +1,24 @@
 """Clicks that a lab's light gives at the server: those that inform the click tracker, and heralds.
 
 Per port and pulse ``P = 1 - exp(-eff ((a + b)/2 +- V sqrt(a b) cos(theta)))``, a and b the photons that arrive from the arms
-(docs/physics.md), averaged over theta.
+(docs/physics.md), averaged over the phases theta that the reference has (`fringe_phases`).
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .frame import SlotClass
+from .fringe_phases import Band, FringePhases, fringe_phases, step_parts
 from .lab import Client, Detector, Lab, LabError
 
-Band = Literal["q", "r"]
 MOST_VISIBILITY = 0.998
 """What the tracker's V is limited to."""
-PHASES = (np.arange(256) + 0.5) * (2 * np.pi / 256)
 EVEN_STEPS, ODD_STEPS = (SlotClass.REF0, SlotClass.REF2), (SlotClass.REF1, SlotClass.REF3)
 
 
@@ -32,11 +30,12 @@ class ReferenceLight:
     """All of them, background among them, per second of lab time."""
     visibility: float
     """Of their fringe: lasers, unequal arms and powers, saturation and background together."""
+    phases: FringePhases
 
     @property
     def information(self) -> float:
-        """Fisher information per click in rad^-2, four-phase mean: ``1 - sqrt(1 - V^2)``."""
-        return 1 - math.sqrt(max(0.0, 1 - self.visibility**2))
+        """Fisher information per click in rad^-2 at the phases that it has."""
+        return self.phases.information(self.visibility)
 
     @property
     def fisher_hz(self) -> float:
@@ -45,9 +44,7 @@ class ReferenceLight:
 
     def blurred(self, variance_rad2: float) -> ReferenceLight:
         """The same seen with a reference that is itself unsure: ``V exp(-sigma^2/2)``."""
-        return ReferenceLight(
-            click_rate_hz=self.click_rate_hz, visibility=self.visibility * math.exp(-variance_rad2 / 2)
-        )
+        return replace(self, visibility=self.visibility * math.exp(-variance_rad2 / 2))
 
 
 def detectors_of(lab: Lab, band: Band) -> tuple[Detector, Detector]:
@@ -69,8 +66,24 @@ def check_references(lab: Lab, band: Band) -> None:
             )
 
 
-def reference_light(lab: Lab, band: Band) -> ReferenceLight:
-    """Rate and visibility of a band's REF(k) clicks.
+def check_steps_alike(lab: Lab) -> None:
+    """Refuse a table from which windows cannot tell a phase. LabError.
+
+    ``atan2(D3 - D1, D0 - D2)`` takes all four steps for equally long (docs/physics.md).
+    """
+    bands: tuple[Band, Band] = ("q", "r")
+    for band in bands:
+        parts = step_parts(lab, band)
+        if len(set(parts)) > 1 or not parts[0]:
+            shown = ", ".join(f"{part:.3g}" for part in parts)
+            raise LabError(
+                f"lab {lab.name}: frame.slots has REF0 to REF3 of the {band} band in the parts {shown}; allowed: equal parts, where psi "
+                "comes from windows"
+            )
+
+
+def reference_light(lab: Lab, band: Band, error_rad: float = 0.0) -> ReferenceLight:
+    """Rate and visibility of a band's REF(k) clicks; ``error_rad``: RMS of psi around the lock point, where it is steered.
 
     Covered: transmittances and their fluctuation (the mean fringe), intensities, saturation of a pulse, the gate, dark counts, a
     detector's dead time after its own reference clicks. Not covered: recovery, and what signal clicks shadow (below 1e-7 s times
@@ -85,30 +98,34 @@ def reference_light(lab: Lab, band: Band) -> ReferenceLight:
     gate_ps = lab.frame.gate_q_ps if band == "q" else lab.frame.gate_r_ps
     fringe = math.exp(-sum(power.log_sigma**2 for power in lab.scene.power) / 8)
     amplitude = lab.lasers.visibility * fringe * math.sqrt(light_a * light_b)
+    phases = fringe_phases(lab, band, error_rad)
+    theta, weights = phases.points
     rates = []
     for sign, detector in zip((1, -1), detectors_of(lab, band), strict=True):
         mean = detector.efficiency * (light_a + light_b) / 2
-        click = -np.expm1(-np.maximum(mean + sign * detector.efficiency * amplitude * np.cos(PHASES), 0.0))
+        click = -np.expm1(-np.maximum(mean + sign * detector.efficiency * amplitude * np.cos(theta), 0.0))
         raw_hz = click * lab.frame.pulse_rate_hz
         shadow_s = _shadow_s(lab, classes, max(detector.dead_time_ns, lab.server.dead_time_ns) * 1e-9)
         gated = raw_hz / (1 + raw_hz * shadow_s) * gate_fraction(gate_ps, detector.jitter_ps) * fraction
         dark = detector.dark_hz * gate_ps * 1e-12 * lab.frame.pulse_rate_hz * fraction
         rates.append(gated + dark)
-    clicks = float(np.mean(rates[0] + rates[1]))
-    return ReferenceLight(click_rate_hz=clicks, visibility=likely_visibility(rates[0], rates[1]) if clicks else 0.0)
+    clicks = float(weights @ (rates[0] + rates[1]))
+    visibility = likely_visibility(phases, rates[0], rates[1]) if clicks else 0.0
+    return ReferenceLight(click_rate_hz=clicks, visibility=visibility, phases=phases)
 
 
-def likely_visibility(left: NDArray[np.float64], right: NDArray[np.float64]) -> float:
-    """The V of the likelihood ``1 +- V cos(theta)`` that describes the ports' clicks best, at their rates at PHASES.
+def likely_visibility(phases: FringePhases, left: NDArray[np.float64], right: NDArray[np.float64]) -> float:
+    """The V of the likelihood ``1 +- V cos(theta)`` that describes the ports' clicks best, at their rates at the points of ``phases``.
 
     Where the mean gradient ``cos/(1 + V cos)`` of L less ``cos/(1 - V cos)`` of R is zero: what the tracker's own V settles at. Dead
     time flattens the fringe's flanks more than its extremes, so this is not the fringe's first harmonic.
     """
-    cosine = np.cos(PHASES)
+    theta, weights = phases.points
+    cosine = np.cos(theta)
     low, high = 0.0, MOST_VISIBILITY
     for _ in range(40):
         v = (low + high) / 2
-        gradient = float(np.mean((left / (1 + v * cosine) - right / (1 - v * cosine)) * cosine))
+        gradient = float(weights @ ((left / (1 + v * cosine) - right / (1 - v * cosine)) * cosine))
         low, high = (v, high) if gradient > 0 else (low, v)
     return low
 

@@ -14,11 +14,10 @@ from functools import lru_cache
 from . import smoothing, tracking
 from .herald_wait import FREE, most_psi_s
 from .lab import Lab, LabError
-from .lab_tracking import MOST_RESIDUAL_RAD
-from .phase_noise_design import PhaseNoise, design, differential_noise, reference_noise, smoothed_mse
-from .reference_light import Band, ReferenceLight, check_references, most_heralds_hz, reference_light
-from .smoothing import SmoothGains, node_bits, smooth_gains, steady_covariance
-from .tracking_config import LEAST_GAIN, ChannelConfig, channel_config
+from .reference_light import check_steps_alike, most_heralds_hz
+from .smoothing import SmoothGains, node_bits
+from .track_channel import ChannelSetup, differential_channel, gains_of, most_epoch_bits, reference_channel
+from .tracking_config import ChannelConfig
 from .units import CLOCK_HZ, TICKS_PER_CLOCK, ps_to_ticks
 
 FRONTEND_CLOCKS = 7
@@ -36,14 +35,6 @@ LEAST_HOLD, MOST_HOLD = 16, (1 << smoothing.HOLD_BITS) - 1
 NODE_STEPS_APART_BITS = 4
 """psi_d's node step is at most 2^4 times that of psi_r: it lags 32 steps, 512 of psi_r's, and INTERVALS keep 1024."""
 MOST_GROUP_BITS = (1 << smoothing.SMOOTH_STEP_BITS) - 1
-V_GAIN = 8
-"""The visibility follows with the time constant of some 25 000 clicks and a noise of 0.002."""
-A_GAIN = 1
-"""Adapting gains settle within some hundred time constants, 10 ms of psi_r; costs 0.3 % of the error where D and Q were right."""
-GAIN_UNIT_RAD2 = 2 * math.pi * 2.0**-tracking.Q_FRACTION
-LEAST_RAD2, MOST_RAD2 = 1.01 * LEAST_GAIN * GAIN_UNIT_RAD2, 0.99 * tracking.Q_MAX * GAIN_UNIT_RAD2
-UNKNOWN_RAD = math.pi / math.sqrt(3)
-"""Error of a guess."""
 OFF = ChannelConfig(
     d=(1 << tracking.D_BITS) - 1,
     kappa=0,
@@ -54,45 +45,6 @@ OFF = ChannelConfig(
 )
 """A channel that is not tracked: every turn gives up what a cold start has found."""
 NO_GAINS = SmoothGains(h11=0, h12=0, h21=0, h22=0)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ChannelSetup:
-    """One tracker channel and its smoother."""
-
-    noise: PhaseNoise
-    light: ReferenceLight
-    diffusion_rad2_per_s: float
-    slope_noise_rad2_per_s3: float
-    mse_rad2: float
-    """Least causal error of this kind of filter on the lab's phase, no delay."""
-    config: ChannelConfig
-
-    @property
-    def covariance(self) -> tuple[float, float, float]:
-        """(P11, P12, P22) that the filter is made for."""
-        return steady_covariance(self.diffusion_rad2_per_s, self.slope_noise_rad2_per_s3, self.light.fisher_hz)
-
-    @property
-    def gain_hz(self) -> float:
-        """K = P11 J, 1/s."""
-        return self.covariance[0] * self.light.fisher_hz
-
-    @property
-    def smoothed_mse_rad2(self) -> float:
-        """Error of the smoothed phase on the lab's own, lines among them, trucks not."""
-        return smoothed_mse(
-            self.noise,
-            diffusion_rad2_per_s=self.diffusion_rad2_per_s,
-            slope_noise_rad2_per_s3=self.slope_noise_rad2_per_s3,
-            fisher_hz=self.light.fisher_hz,
-        )
-
-    def after(self, delay_s: float) -> float:
-        """Error in rad^2 of the estimate carried on by ``delay_s``."""
-        p11, p12, p22 = self.covariance
-        walk = self.diffusion_rad2_per_s * delay_s + self.slope_noise_rad2_per_s3 * delay_s**3 / 3
-        return p11 + 2 * delay_s * p12 + delay_s**2 * p22 + walk
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,8 +96,8 @@ def track_setup(lab: Lab) -> TrackSetup:
     asked, reason = lab.tracking.source, None
     r = d = None
     try:
-        r = _reference_channel(lab)
-        d = _differential_channel(lab, r)
+        r = reference_channel(lab)
+        d = differential_channel(lab, r)
     except LabError as error:
         if asked == "clicks":
             raise
@@ -154,6 +106,8 @@ def track_setup(lab: Lab) -> TrackSetup:
     epoch = _epoch_bits(lab, r, nodes)
     nodes = tuple(min(max(bits, epoch), epoch + MOST_GROUP_BITS) for bits in nodes)  # type: ignore[assignment]
     source = "windows" if asked == "windows" or d is None else "clicks"
+    if source == "windows":
+        check_steps_alike(lab)
     return TrackSetup(
         source=source,
         reason=reason,
@@ -191,83 +145,6 @@ def hold_clocks(lab: Lab, epoch_bits: int) -> int:
     return asked
 
 
-def gains_of(channel: ChannelSetup, bits: int) -> SmoothGains:
-    """The smoother's gains for node steps of ``2^bits`` clocks."""
-    return smooth_gains(
-        diffusion_rad2_per_s=channel.diffusion_rad2_per_s,
-        slope_noise_rad2_per_s3=channel.slope_noise_rad2_per_s3,
-        fisher_hz=channel.light.fisher_hz,
-        node_clocks=1 << bits,
-    )
-
-
-def _reference_channel(lab: Lab) -> ChannelSetup:
-    settings = lab.tracking
-    noise = settings.diffusion_r_rad2_per_s, settings.slope_noise_r_rad2_per_s3
-    return _channel(lab, "psi_r", "r", reference_noise(lab), noise, blur_rad2=0.0)
-
-
-def _differential_channel(lab: Lab, r: ChannelSetup) -> ChannelSetup:
-    """psi_d is measured against the causal psi_r, whose error blurs its fringe."""
-    settings = lab.tracking
-    noise = settings.diffusion_d_rad2_per_s, settings.slope_noise_d_rad2_per_s3
-    bits = settings.epoch_bits or min(node_bits(r.gain_hz), _most_epoch_bits(lab))
-    blur = r.after(1.5 * (1 << bits) / CLOCK_HZ)
-    return _channel(lab, "psi_d", "q", differential_noise(lab), noise, blur_rad2=blur)
-
-
-def _channel(
-    lab: Lab,
-    phase: str,
-    band: Band,
-    noise: PhaseNoise,
-    asked: tuple[float | None, float | None],
-    *,
-    blur_rad2: float,
-) -> ChannelSetup:
-    """LabError where the light does not tell the phase."""
-    check_references(lab, band)
-    light = reference_light(lab, band).blurred(blur_rad2)
-    residual = lab.tracking.residual_rad or MOST_RESIDUAL_RAD
-    where = f"lab {lab.name}: phase tracking of {phase} by clicks"
-    try:
-        found = design(noise, light.fisher_hz, least_rad2=LEAST_RAD2, most_rad2=MOST_RAD2)
-        if found.mse_rad2 > residual**2:
-            least = min(math.sqrt(found.mse_rad2), UNKNOWN_RAD)
-            raise ValueError(
-                f"{light.click_rate_hz:.3g} reference clicks per second of visibility {light.visibility:.3f} allow no residual below"
-                f" {least:.3g} rad on this fibre (D = {noise.diffusion_rad2_per_s:.3g} rad^2/s, drift {noise.slope_rms_rad_per_s:.3g}"
-                f" rad/s rms); allowed: {residual:.3g} rad: give more photons"
-            )
-        diffusion, slope_noise = (
-            own if own is not None else value
-            for own, value in zip(asked, (found.diffusion_rad2_per_s, found.slope_noise_rad2_per_s3), strict=True)
-        )
-        config = channel_config(
-            diffusion_rad2_per_s=diffusion,
-            slope_noise_rad2_per_s3=slope_noise,
-            click_rate_hz=light.click_rate_hz,
-            visibility=light.visibility,
-            slope_rms_rad_per_s=noise.slope_rms_rad_per_s,
-            information=light.information,
-            v_gain=V_GAIN,
-            detect=True,
-            a_gain=A_GAIN if band == "r" and lab.tracking.adapt else 0,
-        )
-        channel = ChannelSetup(
-            noise=noise,
-            light=light,
-            diffusion_rad2_per_s=diffusion,
-            slope_noise_rad2_per_s3=slope_noise,
-            mse_rad2=found.mse_rad2,
-            config=config,
-        )
-        gains_of(channel, smoothing.BLOCK.bit_length() + tracking.EPOCH_LEAST)
-    except (ValueError, OverflowError, ZeroDivisionError) as error:
-        raise LabError(f"{where}: {error}") from error
-    return channel
-
-
 def _node_bits(lab: Lab, r: ChannelSetup | None, d: ChannelSetup | None) -> tuple[int, int]:
     """log2 of both node steps: by their gains, at most NODE_STEPS_APART_BITS apart, and short enough for the heralds that wait.
 
@@ -284,14 +161,9 @@ def _node_bits(lab: Lab, r: ChannelSetup | None, d: ChannelSetup | None) -> tupl
     return max(of_r, of_d - NODE_STEPS_APART_BITS), max(of_d, of_r - NODE_STEPS_APART_BITS)
 
 
-def _most_epoch_bits(lab: Lab) -> int:
-    """The longest epoch that still gives the records that are asked for."""
-    return min(tracking.EPOCH_BITS, math.floor(math.log2(CLOCK_HZ / lab.tracking.record_rate_hz)))
-
-
 def _epoch_bits(lab: Lab, r: ChannelSetup | None, nodes: tuple[int, int]) -> int:
     """E: at most 1/(8 K) of psi_r, as the causal psi is an epoch and a half old, a node step and a record's interval."""
-    asked, most = lab.tracking.epoch_bits, _most_epoch_bits(lab)
+    asked, most = lab.tracking.epoch_bits, most_epoch_bits(lab)
     if asked is None:
         return max(tracking.EPOCH_LEAST, min(*nodes, most, node_bits(r.gain_hz) if r else most))
     if asked > most:

@@ -120,12 +120,14 @@ def channel_config(
     v_gain: int = 0,
     detect: bool = False,
     a_gain: int = 0,
+    start_rad2: float | None = None,
 ) -> ChannelConfig:
     """Words for a walk D, a slope walk Q, all clicks R of both ports per second and the visibility V among them.
 
     With ``J = F R`` and the steady covariance (Kalman and Bucy 1961) ``P12 = sqrt(Q/J)``, ``P11 = sqrt((D + 2 P12)/J)``:
     ``d = D + 2 P12``, ``kappa = P12/P11``, ``p_min = P11/4``, and after the cold start of N clicks in the time N/R
-    ``p_start = 2/(N V^2) + d N/(3 R) + (S N/R)^2/4``, S the rms slope before any click. ``information``: F in rad^-2 per click, by
+    ``p_start = 2/(N V^2) + d N/(3 R) + (S N/R)^2/4``, S the rms slope before any click; ``start_rad2`` in the place of the first term
+    for a reference other than four equal steps (`cold_start`). ``information``: F in rad^-2 per click, by
     default the four-phase mean ``1 - sqrt(1 - V^2)``. ``detect`` sets the alarms to one false one a day: `alarm_nats` for jump and
     fringe, as many expected clicks for darkness (P(no click) = e^-n). ``a_gain`` 1 lets the gains adapt: they settle within some hundred
     time constants and cost 1 %. ValueError where a gain cannot be represented.
@@ -146,7 +148,8 @@ def channel_config(
             f" give {LEAST_GAIN * gain_unit:.3g} to {t.Q_MAX * gain_unit:.3g} rad^2"
         )
     span = t.START_CLICKS / click_rate_hz
-    start = 2 / (t.START_CLICKS * visibility**2) + growth * span / 3 + (slope_rms_rad_per_s * span) ** 2 / 4
+    start = 2 / (t.START_CLICKS * visibility**2) if start_rad2 is None else start_rad2
+    start += growth * span / 3 + (slope_rms_rad_per_s * span) ** 2 / 4
     if start >= MOST_START_RAD2:
         raise ValueError(
             f"click tracker: {t.START_CLICKS} clicks at {click_rate_hz:.4g} per second tell the phase to {start:.3g} rad^2 only, no"

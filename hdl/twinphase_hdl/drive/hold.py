@@ -72,6 +72,7 @@ class TargetHold(wiring.Component):
         phase, mark = Signal(actuator.PHASE_BITS), Signal(actuator.PHASE_BITS)
         slope = Signal(signed(actuator.PHASE_BITS))
         coasted = Signal(actuator.PHASE_BITS + self._slope_log)
+        step = Signal(signed(coasted.shape().width))
         last = Signal()
         clean = Signal()  # locked since the mark
 
@@ -82,8 +83,9 @@ class TargetHold(wiring.Component):
         goes = self.o_held & (self.i_coast | self.i_seek)
         m.d.comb += self.o_idle.eq(~(self.i_valid | came.any() | ends | last | goes))
         m.d.sync += self.o_phase.eq(phase + coasted[self._slope_log :])
+        m.d.sync += step.eq(Mux(self.i_seek, self.i_speed << self._slope_log, slope))
         with m.If(goes):
-            m.d.sync += coasted.eq(coasted + Mux(self.i_seek, self.i_speed << self._slope_log, slope))
+            m.d.sync += coasted.eq(coasted + step)
         with m.If(self.i_valid):
             m.d.sync += self.o_held.eq(~self.i_locked)
             with m.If(self.i_locked):

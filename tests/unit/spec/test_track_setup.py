@@ -20,10 +20,11 @@ from twinphase_sim.physics.rates import all_click_rates
 from twinphase_spec import smoothing, track_setup, tracking
 from twinphase_spec.configure import check_delay, server_registers
 from twinphase_spec.fixed import wrap_signed
+from twinphase_spec.fringe_phases import FringePhases
 from twinphase_spec.lab import Lab, LabError, load_lab, parse_lab, preset_names
 from twinphase_spec.lab_tracking import MOST_RESIDUAL_RAD
 from twinphase_spec.packets import Stream
-from twinphase_spec.reference_light import PHASES, likely_visibility, most_heralds_hz, reference_light
+from twinphase_spec.reference_light import likely_visibility, most_heralds_hz, reference_light
 
 TEXT = (resources.files("twinphase_spec") / "labs" / "metro-50km.toml").read_text(encoding="utf-8")
 
@@ -36,6 +37,8 @@ def lab_with(tracking_table: str = "", *changes: tuple[str, str]) -> Lab:
     return parse_lab(f"{text}\n[tracking]\n{tracking_table}", "my.toml")
 
 
+FOUR = (0.25, 0.25, 0.25, 0.25)
+MID = (7 / 15, 1 / 30, 7 / 15, 1 / 30)
 DARK = ("reference_r = 0.05", "reference_r = 0.00002")
 
 
@@ -90,11 +93,12 @@ def test_the_light_is_that_of_the_physics(name: str) -> None:
 
 
 def test_the_visibility_is_the_likelihoods() -> None:
-    fringe = 0.9 * np.cos(PHASES)
-    assert likely_visibility(1 + fringe, 1 - fringe) == pytest.approx(0.9, abs=1e-6)
-    # background of both ports: V R / (R + B); a wrong port: no fringe
-    assert likely_visibility(1 + fringe + 0.25, 1 - fringe + 0.25) == pytest.approx(0.9 / 1.25, abs=1e-6)
-    assert likely_visibility(1 - fringe, 1 + fringe) < 1e-6
+    for phases in (FringePhases(parts=FOUR), FringePhases(parts=MID, lock_rad=math.pi / 2, error_rad=0.1)):
+        fringe = 0.9 * np.cos(phases.points[0])
+        assert likely_visibility(phases, 1 + fringe, 1 - fringe) == pytest.approx(0.9, abs=1e-6)
+        # background of both ports: V R / (R + B); a wrong port: no fringe
+        assert likely_visibility(phases, 1 + fringe + 0.25, 1 - fringe + 0.25) == pytest.approx(0.9 / 1.25, abs=1e-6)
+        assert likely_visibility(phases, 1 - fringe, 1 + fringe) < 1e-6
 
 
 def test_the_hold_covers_the_way_of_a_click() -> None:
@@ -128,11 +132,6 @@ def test_the_hold_covers_the_way_of_a_click() -> None:
         ((("reference_q = 0.15", "reference_q = 0.0000001"),), "phase tracking of psi_d by clicks: "),
         ((("reference_r = 0.05", "reference_r = 0.0"),), "phase tracking of psi_r by clicks: an information rate of 0 /s"),
         ((("visibility = 0.98", "visibility = 0.1"),), "phase tracking of psi_r by clicks: "),
-        (
-            (('r = "REF1"', 'r = "REF0"'), ('r = "REF3"', 'r = "REF2"')),
-            "frame.slots has neither REF1 nor REF3 in the r band; allowed for tracking by clicks: slots of REF0 or REF2 and",
-        ),
-        ((('q = "REF0"', 'q = "SIG"'), ('q = "REF2"', 'q = "SIG"')), "frame.slots has neither REF0 nor REF2 in the q band"),
     ],
 )  # fmt: skip
 def test_without_light_psi_comes_from_windows_unless_clicks_are_asked_for(
@@ -152,6 +151,28 @@ def test_without_light_psi_comes_from_windows_unless_clicks_are_asked_for(
         server_registers(asks, 0)
     assert str(refusal.value).startswith("lab metro-50km: ")
     assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        (
+            (('r = "REF1"', 'r = "REF0"'), ('r = "REF3"', 'r = "REF2"')),
+            "frame.slots has neither REF1 nor REF3 in the r band; allowed for tracking by clicks: slots of REF0 or REF2 and",
+        ),
+        ((('q = "REF0"', 'q = "SIG"'), ('q = "REF2"', 'q = "SIG"')), "frame.slots has neither REF0 nor REF2 in the q band"),
+    ],
+)  # fmt: skip
+def test_a_table_without_the_needed_steps_is_refused_whatever_psi_comes_from(
+    changes: tuple[tuple[str, str], ...], says: str
+) -> None:
+    with pytest.raises(LabError, match=re.escape(f"lab metro-50km: {says}")):
+        server_registers(lab_with('source = "clicks"', *changes), 0)
+    for table in ("", 'source = "windows"'):
+        with pytest.raises(
+            LabError, match=r"has REF0 to REF3 of the [rq] band in the parts .*allowed: equal parts, where psi"
+        ):
+            server_registers(lab_with(table, *changes), 0)
 
 
 def test_windows_can_be_asked_for_and_the_tracker_still_runs() -> None:

@@ -7,7 +7,7 @@ and get wrong. `perfect` is the truth itself in the place of an estimate: what i
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from twinphase.theory.two_bands import Motion, two_band_causal_mse, two_band_smo
 from twinphase_spec import sns
 from twinphase_spec.configure import ratio_register, slice_width_turns
 from twinphase_spec.frame import FrameConfig
+from twinphase_spec.fringe_phases import FringePhases
 from twinphase_spec.lab import Lab
 from twinphase_spec.packets import FLAG_D_VALID, FLAG_R_VALID, Stream
 from twinphase_spec.phase_noise_design import PhaseNoise, differential_noise, reference_noise
@@ -97,10 +98,18 @@ def residual_rad(estimate: PsiEstimate, truth_turns: NDArray[np.float64]) -> NDA
     return ((error + 0.5) % 1 - 0.5) * 2 * np.pi
 
 
-def bounds_rad(lab: Lab, setup: TrackSetup) -> dict[str, float]:
-    """Least RMS error of psi_q by estimate. Scenes are left out: what lines, trucks and knocks add comes on top."""
+def bounds_rad(lab: Lab, setup: TrackSetup, *, four_phase: bool = False) -> dict[str, float]:
+    """Least RMS error of psi_q by estimate. Scenes are left out: what lines, trucks and knocks add comes on top.
+
+    For the phases of the fringe at which the lab's light is held, or with ``four_phase`` for as many clicks under four equal steps that
+    nothing holds.
+    """
     r, d = (_motion(noise(lab)) for noise in (reference_noise, differential_noise))
-    rates = reference_light(lab, "r").fisher_hz, reference_light(lab, "q").fisher_hz
+    steered = setup.channels[0]
+    light_r = reference_light(lab, "r") if steered is None else steered.light
+    if four_phase:
+        light_r = replace(light_r, phases=FringePhases(parts=(0.25, 0.25, 0.25, 0.25)))
+    rates = light_r.fisher_hz, reference_light(lab, "q").fisher_hz
     if min(rates) <= 0:
         return {**dict.fromkeys((SMOOTHED, CAUSAL, WINDOWS), math.inf), PERFECT: 0.0}
     age_s = 1.5 * (1 << setup.epoch_bits) / CLOCK_HZ

@@ -151,6 +151,7 @@ class Run:
                 "words": comparison.words,
                 "counters": {node: result.counters for node, result in self.received.items()},
                 "pairing": pairing,
+                "reference": self.estimates.reference,
                 "track": track_figures(self.received["server"].records[Stream.TRACK], self.estimates.setup),
             },
         )

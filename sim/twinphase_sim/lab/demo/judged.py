@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from twinphase.report import tracking_plots
 from twinphase_spec.frame import FrameConfig
+from twinphase_spec.fringe_phases import step_parts
 from twinphase_spec.lab import Lab
 from twinphase_spec.packets import Stream
 from twinphase_spec.track_setup import track_setup
@@ -46,10 +47,18 @@ class JudgedEstimates:
         causal = from_records(server[Stream.PSI_CAUSAL], pulses.size)
         windows = from_windows(server[Stream.PHASE], server[Stream.DPHASE], pulses, lab, frame)
         if self.setup.source == "clicks":
-            self.estimates = {SMOOTHED: of_source, CAUSAL: causal, WINDOWS: windows}
+            self.estimates = {SMOOTHED: of_source, CAUSAL: causal}
+            if len(set(step_parts(lab, "r") + step_parts(lab, "q"))) == 1:  # windows take the steps for equally long
+                self.estimates[WINDOWS] = windows
         else:
             self.estimates = {CAUSAL: causal, WINDOWS: of_source}
-        bounds = bounds_rad(lab, self.setup)
+        bounds, four_phase = bounds_rad(lab, self.setup), bounds_rad(lab, self.setup, four_phase=True)
+        self.reference = {
+            "information_per_click": self.setup.channels[0].light.information if self.setup.channels[0] else None,
+            "bounds_rad": {name: bounds[name] for name in (SMOOTHED, CAUSAL)},
+            "four_phase_bounds_rad": {name: four_phase[name] for name in (SMOOTHED, CAUSAL)},
+        }
+        """What the reference of psi_r gives as it is held, and what four equal steps would."""
         self.figures = [
             figures_of(name, estimate, truth_turns, sifted, lab, bounds[name])
             for name, estimate in (*self.estimates.items(), (PERFECT, perfect(truth_turns)))
@@ -63,8 +72,9 @@ class JudgedEstimates:
         return {
             "estimates": (
                 tracking_plots.residuals(self._errors, {figures.name: figures.bound_rad for figures in judged}),
-                "Errors of estimates of the same psi_q: clicks smoothed, clicks so far (what is known at the herald), and angles of "
-                f"whole windows; sifting uses {self.setup.source}. Dashed: the least error that the clicks allow, smoothed or causal.",
+                "Errors of estimates of the same psi_q: clicks smoothed, clicks so far (what is known at the herald), and, of four equal "
+                f"steps, angles of whole windows; sifting uses {self.setup.source}. "
+                "Dashed: the least error that the clicks allow, smoothed or causal.",
             ),
             "estimates_qber": (
                 tracking_plots.error_rates(

@@ -25,7 +25,7 @@ def _hold(
     phase_out: NDArray[np.int64],
     held_out: NDArray[np.bool_],
 ) -> None:
-    phase, coasted, slope, mark = 0, 0, 0, 0
+    phase, coasted, step, slope, mark = 0, 0, 0, 0, 0
     held, clean = True, False
     for c in range(valid.size):
         held_out[c] = held
@@ -33,10 +33,9 @@ def _hold(
             phase_out[c + 1] = (phase + (coasted >> slope_log)) % turn
         ends = (c + 1) % (1 << slope_log) == 0
         was_held, before = held, phase
-        if held and seek[c]:
-            coasted = (coasted + (speed[c] << slope_log)) % (turn << slope_log)
-        elif held and coast[c]:
-            coasted = (coasted + slope) % (turn << slope_log)
+        if held and (seek[c] or coast[c]):
+            coasted = (coasted + step) % (turn << slope_log)
+        step = speed[c] << slope_log if seek[c] else slope
         if valid[c]:
             held = not locked[c]
             if locked[c]:
