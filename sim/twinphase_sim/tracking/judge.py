@@ -48,10 +48,12 @@ def advance(
     last: NDArray[np.int64],
     steered: bool,
     delay_clocks: int,
-    dead_clocks: int,
+    dead_clocks: NDArray[np.int64],
+    offsets: NDArray[np.float64],
 ) -> tuple[NDArray[np.float64], int]:
     """Plays events to an estimator: its estimates at the evaluations in rad (not a number before it has one), and the clicks.
 
+    ``dead_clocks`` by port; ``offsets`` in rad by step: what the reference that is told has more than the light's.
     ``ports`` holds ``W_L, V_L, W_R, V_R`` with W per candidate; ``last`` the last click of each port, kept between calls.
     """
     clocks, kinds, slots, steps, uniforms, phases = events
@@ -76,25 +78,28 @@ def advance(
             port = 1
         else:
             continue
-        if clocks[i] - last[port] < dead_clocks:
+        if clocks[i] - last[port] < dead_clocks[port]:
             continue
         last[port] = clocks[i]
         clicks += 1
-        update(state, constants, clocks[i], reference, port)
+        update(state, constants, clocks[i], reference + offsets[steps[i]], port)
     return estimates, clicks
 
 
 class Run:
     """An estimator in its scenario: state and detectors go on from chunk to chunk."""
 
-    def __init__(self, scenario: Scenario, estimator: Estimator) -> None:
+    def __init__(
+        self, scenario: Scenario, estimator: Estimator, *, offsets_rad: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0)
+    ) -> None:
         self.state = estimator.state.copy()
         self._scenario, self._estimator = scenario, estimator
         (left, right), (v_left, v_right) = scenario.port_rates_hz, scenario.port_visibilities
         self._ports = np.array([left, v_left, right, v_right])
         self._ports[[0, 2]] /= scenario.candidate_hz
-        self._dead_clocks = round(scenario.dead_time_s * CLOCK_HZ)
-        self._last = np.full(2, -self._dead_clocks, dtype=np.int64)
+        self._offsets = np.array(offsets_rad)
+        self._dead_clocks = np.array([round(dead_s * CLOCK_HZ) for dead_s in scenario.dead_times_s], dtype=np.int64)
+        self._last = -self._dead_clocks
         self.clicks = 0
 
     def play(self, stimulus: Stimulus) -> NDArray[np.float64]:
@@ -111,6 +116,7 @@ class Run:
             self._scenario.scheme == STEERED,
             self._scenario.delay_clocks,
             self._dead_clocks,
+            self._offsets,
         )
         self.clicks += int(clicks)
         return np.asarray(estimates)
@@ -189,8 +195,11 @@ def judge(
     time_constants: float = 4000,
     batches: int = 40,
     gain_per_s: float | None = None,
+    offsets_rad: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0),
 ) -> Verdict:
     """Judge an estimator over a run of so many time constants 1/K, K = ``gain_per_s`` (default: the optimal loop's).
+
+    ``offsets_rad``: what the estimator is told of the reference of step k = 0 ... 3 more than it is.
 
     The first BURN_IN_CONSTANTS and BURN_IN_CLICKS are left out. ValueError where batches would be too few or too short, or where
     the estimator has no estimate after the burn-in.
@@ -202,7 +211,7 @@ def judge(
         )
     gain = scenario.gain_per_s() if gain_per_s is None else gain_per_s
     burn_in_s = _burn_in_s(scenario, gain)
-    run = Run(scenario, estimator)
+    run = Run(scenario, estimator, offsets_rad=offsets_rad)
     parts: list[tuple[NDArray[Any], ...]] = []
     for stimulus in stimuli(scenario, seed=seed, time_constants=time_constants, gain_per_s=gain):
         asked = stimulus.kinds == EVALUATION

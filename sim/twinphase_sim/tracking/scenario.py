@@ -26,8 +26,9 @@ class Scenario:
     ``((1 + delta) R (1 + V cos theta) + B) / 2`` while the reference is on, those of R with both minus.
 
     four-phase: ``theta = psi + k pi/2``, slots k = 0, 1, 2, 3. steered: a shifter at the server adds minus the estimate, so that
-    ``theta = psi - estimate + k pi/2``: mid-fringe slots k = 1, 3 in turns, and every ``1/orthogonal_fraction``-th slot at an extreme,
-    k = 0, 2 in turns. Until the estimator has a phase the shifter makes the steered slots four-phase ones.
+    ``theta = psi - estimate + k pi/2``: mid-fringe slots k = 1, 3 in turns or, with ``mid_steps`` 1, of k = 1 alone, and every
+    ``1/orthogonal_fraction``-th slot at an extreme, k = 0, 2 as often. Until the estimator has a phase the shifter makes the steered
+    slots four-phase ones.
     """
 
     diffusion_rad2_per_s: float
@@ -48,8 +49,11 @@ class Scenario:
     """tau: an estimate from clicks up to t is used at t + tau."""
     dead_time_s: float = 0.0
     """After a click its own detector is blind for so long."""
+    dead_time_skew_s: float = 0.0
+    """That of L less that of R; ``dead_time_s`` is their mean."""
     scheme: Scheme = FOUR_PHASE
     orthogonal_fraction: float = tracking.ORTHOGONAL_FRACTION
+    mid_steps: Literal[1, 2] = 2
     slot_clocks: int = 32
     start_phase_rad: float = 1.0
 
@@ -76,6 +80,12 @@ class Scenario:
             raise ValueError(f"scenario: visibility is {self.visibility}; give a number between 0 and 1")
         if not -1 < self.port_imbalance < 1:
             raise ValueError(f"scenario: port_imbalance is {self.port_imbalance}; give a number between -1 and 1")
+        if abs(self.dead_time_skew_s) > 2 * self.dead_time_s:
+            raise ValueError(
+                f"scenario: dead_time_skew_s is {self.dead_time_skew_s} of a mean of {self.dead_time_s}; give at most twice the mean"
+            )
+        if self.mid_steps not in (1, 2):
+            raise ValueError(f"scenario: mid_steps is {self.mid_steps}; allowed: 1, 2")
         if not 0 < self.duty <= 1:
             raise ValueError(f"scenario: duty is {self.duty}; give a number above 0, at most 1")
         if self.scheme not in (FOUR_PHASE, STEERED):
@@ -116,6 +126,11 @@ class Scenario:
         return ((1 + delta) * r + b) / 2, ((1 - delta) * r + b) / 2
 
     @property
+    def dead_times_s(self) -> tuple[float, float]:
+        """Of L and R."""
+        return self.dead_time_s + self.dead_time_skew_s / 2, self.dead_time_s - self.dead_time_skew_s / 2
+
+    @property
     def port_visibilities(self) -> tuple[float, float]:
         """``(1 +- delta) R V / (2 W)``: visibility of each port among its background."""
         (left, right), half = self.port_rates_hz, self.count_rate_hz * self.visibility / 2
@@ -137,23 +152,32 @@ class Scenario:
         return self.count_rate_hz * (1 + abs(self.port_imbalance) * self.visibility) + self.background_hz
 
     def slot_steps(self) -> NDArray[np.uint8]:
-        """Reference step k of each slot of a period."""
+        """Reference step k of each slot of a period.
+
+        Steered: as many slots of k = 1 as of k = 3, and each of 0 and 2 followed by both, so that neither unequal ports nor what a dead
+        time shadows favour a side.
+        """
         if self.scheme == FOUR_PHASE:
             return np.arange(4, dtype=np.uint8)
         period = round(1 / self.orthogonal_fraction)
-        steps = np.tile(np.array([1, 3], dtype=np.uint8), period)
-        steps[period - 1], steps[2 * period - 1] = 0, 2
-        return steps
+        blocks = []
+        for first, orthogonal in ((1, 0), (3, 2), (1, 2), (3, 0)):
+            mid = (
+                np.where(np.arange(period - 1) % 2 == 0, first, 4 - first)
+                if self.mid_steps == 2
+                else np.ones(period - 1)
+            )
+            blocks += [mid, [orthogonal]]
+        return np.concatenate(blocks).astype(np.uint8)
 
     def information_rate(self, theta_rad: NDArray[np.float64]) -> NDArray[np.float64]:
         """``sum over ports of lambda'^2 / lambda / (1 + lambda t_d)`` times duty in rad^-2/s: with imbalance also the time of a click
         informs; 1/(1 + lambda t_d) is the live part of a detector."""
         rate = np.zeros(np.shape(theta_rad))
-        for weight, visibility in zip(
-            self.port_rates_hz, (self.port_visibilities[0], -self.port_visibilities[1]), strict=True
-        ):
+        fringes = self.port_visibilities[0], -self.port_visibilities[1]
+        for weight, visibility, dead_s in zip(self.port_rates_hz, fringes, self.dead_times_s, strict=True):
             clicks = weight * (1 + visibility * np.cos(theta_rad))
-            rate += (weight * visibility * np.sin(theta_rad)) ** 2 / clicks / (1 + clicks * self.dead_time_s)
+            rate += (weight * visibility * np.sin(theta_rad)) ** 2 / clicks / (1 + clicks * dead_s)
         return rate * self.open_fraction
 
     def four_phase_rate(self, psi_rad: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -165,7 +189,7 @@ class Scenario:
         """Mean of `information_rate` over the steered slots and a Gaussian error of the steering, rad^-2/s."""
         error = error_rms_rad * tracking.NORMAL_NODES
         means = [tracking.NORMAL_WEIGHTS @ self.information_rate(error + k * math.pi / 2) for k in range(4)]
-        orthogonal, mid = (means[0] + means[2]) / 2, (means[1] + means[3]) / 2
+        orthogonal, mid = (means[0] + means[2]) / 2, (means[1] + means[3]) / 2 if self.mid_steps == 2 else means[1]
         f = self.orthogonal_fraction
         return float((1 - f) * mid + f * orthogonal)
 

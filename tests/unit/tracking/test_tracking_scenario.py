@@ -54,9 +54,16 @@ def test_imbalance_and_dead_time_in_the_information() -> None:
 def test_slots() -> None:
     assert Scenario(**PLAIN, scheme=FOUR_PHASE).slot_steps().tolist() == [0, 1, 2, 3]
     steps = Scenario(**PLAIN, scheme=STEERED).slot_steps()
-    assert [int((steps == k).sum()) for k in range(4)] == [1, 16, 1, 14]
-    assert steps[15] == 0
-    assert steps[31] == 2
+    assert [int((steps == k).sum()) for k in range(4)] == [2, 30, 2, 30]
+    assert steps[15::16].tolist() == [0, 2, 2, 0]
+    # what follows an extreme: each of both after each of both
+    assert [*steps[16::16].tolist(), int(steps[0])] == [3, 1, 3, 1]
+    one = Scenario(**PLAIN, scheme=STEERED, mid_steps=1).slot_steps()
+    assert [int((one == k).sum()) for k in range(4)] == [2, 60, 2, 0]
+    with pytest.raises(ValueError, match="mid_steps is 3; allowed: 1, 2"):
+        Scenario(**PLAIN, mid_steps=3)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"dead_time_skew_s is 1e-07 of a mean of 4e-08; give at most twice the mean"):
+        Scenario(**PLAIN, dead_time_s=4e-8, dead_time_skew_s=1e-7)
 
 
 def test_steered_bound_is_that_of_its_own_error() -> None:
