@@ -14,6 +14,7 @@ from .herald_wait import FREE, exchange_s, held_heralds
 from .lab import Client, Lab, LabError
 from .lab_actuator import actuator_memories, actuator_registers
 from .packets import Stream
+from .port_balance import step_angles
 from .registers import CHANNELS, CLIENT_TABLE_ENTRIES
 from .sns import RING_HERALDS
 from .symbols import SymbolConfig
@@ -103,6 +104,7 @@ def server_registers(lab: Lab, start_clock: int) -> dict[str, int]:
         **{f"DEAD_TIME_{name}": ps_to_ticks(lab.server.dead_time_ns * 1000) for name in CHANNELS},
         "HERALD_DIVISOR": herald_code.FIRST.byte,
         **track_setup(lab).registers(),
+        **{f"STEP_R_{k}": angle for k, angle in enumerate(step_angles(lab))},
         **actuator_registers(lab),
     }
 

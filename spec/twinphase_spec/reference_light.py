@@ -48,8 +48,10 @@ class ReferenceLight:
 
 
 def detectors_of(lab: Lab, band: Band) -> tuple[Detector, Detector]:
-    """Both detectors of a band."""
-    return (lab.detectors.qL, lab.detectors.qR) if band == "q" else (lab.detectors.rL, lab.detectors.rR)
+    """Those of a band's L and R, as they are after SWAP."""
+    left, right = (lab.detectors.qL, lab.detectors.qR) if band == "q" else (lab.detectors.rL, lab.detectors.rR)
+    swapped = lab.server.swap_q if band == "q" else lab.server.swap_r
+    return (right, left) if swapped else (left, right)
 
 
 def check_references(lab: Lab, band: Band) -> None:
@@ -83,7 +85,17 @@ def check_steps_alike(lab: Lab) -> None:
 
 
 def reference_light(lab: Lab, band: Band, error_rad: float = 0.0) -> ReferenceLight:
-    """Rate and visibility of a band's REF(k) clicks; ``error_rad``: RMS of psi around the lock point, where it is steered.
+    """Rate and visibility of a band's REF(k) clicks; ``error_rad``: RMS of psi around the lock point, where it is steered."""
+    phases = fringe_phases(lab, band, error_rad)
+    theta, weights = phases.points
+    left, right = port_rates(lab, band, theta)
+    clicks = float(weights @ (left + right))
+    visibility = likely_visibility(phases, left, right) if clicks else 0.0
+    return ReferenceLight(click_rate_hz=clicks, visibility=visibility, phases=phases)
+
+
+def port_rates(lab: Lab, band: Band, theta_rad: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Gated clicks of L and of R per second of lab time, if all REF(k) slots of the band were at ``theta_rad``.
 
     Covered: transmittances and their fluctuation (the mean fringe), intensities, saturation of a pulse, the gate, dark counts, a
     detector's dead time after its own reference clicks. Not covered: recovery, and what signal clicks shadow (below 1e-7 s times
@@ -98,20 +110,16 @@ def reference_light(lab: Lab, band: Band, error_rad: float = 0.0) -> ReferenceLi
     gate_ps = lab.frame.gate_q_ps if band == "q" else lab.frame.gate_r_ps
     fringe = math.exp(-sum(power.log_sigma**2 for power in lab.scene.power) / 8)
     amplitude = lab.lasers.visibility * fringe * math.sqrt(light_a * light_b)
-    phases = fringe_phases(lab, band, error_rad)
-    theta, weights = phases.points
     rates = []
     for sign, detector in zip((1, -1), detectors_of(lab, band), strict=True):
         mean = detector.efficiency * (light_a + light_b) / 2
-        click = -np.expm1(-np.maximum(mean + sign * detector.efficiency * amplitude * np.cos(theta), 0.0))
+        click = -np.expm1(-np.maximum(mean + sign * detector.efficiency * amplitude * np.cos(theta_rad), 0.0))
         raw_hz = click * lab.frame.pulse_rate_hz
         shadow_s = _shadow_s(lab, classes, max(detector.dead_time_ns, lab.server.dead_time_ns) * 1e-9)
         gated = raw_hz / (1 + raw_hz * shadow_s) * gate_fraction(gate_ps, detector.jitter_ps) * fraction
         dark = detector.dark_hz * gate_ps * 1e-12 * lab.frame.pulse_rate_hz * fraction
         rates.append(gated + dark)
-    clicks = float(weights @ (rates[0] + rates[1]))
-    visibility = likely_visibility(phases, rates[0], rates[1]) if clicks else 0.0
-    return ReferenceLight(click_rate_hz=clicks, visibility=visibility, phases=phases)
+    return rates[0], rates[1]
 
 
 def likely_visibility(phases: FringePhases, left: NDArray[np.float64], right: NDArray[np.float64]) -> float:

@@ -105,6 +105,16 @@ def tracking() -> tuple[Register, ...]:
         register(0x62, "TRACK_HOLD", smoothing.HOLD_BITS, "clocks from a click to its way into the tracker", reset=96),
         register(0x63, "TRACK_EVERY", smoothing.EVERY_BITS, "a TRACK record per channel every 2^n turns"),
         *(
+            register(
+                0x64 + k,
+                f"STEP_R_{k}",
+                TURN_BITS,
+                f"what REF({k}) of the reference band adds to psi_r, 2^-16 turn",
+                reset=k << TURN_BITS - 2,
+            )
+            for k in range(4)
+        ),
+        *(
             register(0x70 + 0x10 * c + at, f"{name}_{channel.upper()}", width, f"tracker channel {channel}: {doc}")
             for c, channel in enumerate(smoothing.CHANNELS)
             for at, name, width, doc in words

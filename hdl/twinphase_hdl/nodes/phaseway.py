@@ -68,6 +68,7 @@ def phase_way(
         *(feed.i.eq(marks.o), feed.i_valid.eq(marks.o_valid)),
         *(feed.i_clock.eq(timebase.o_anchor.clock), feed.i_framing.eq(timebase.o_framing)),
         *(feed.i_start_clock.eq(bank.o_start_clock), feed.i_hold.eq(bank.o_track_hold), feed.i_swap.eq(bank.o_swap)),
+        *(feed.i_steps[k].eq(getattr(bank, f"o_step_r_{k}")) for k in range(4)),
         *(tracker.i.payload.eq(feed.o.payload), tracker.i.valid.eq(feed.o.valid), feed.o.ready.eq(tracker.i.ready)),
         *(tracker.i_ratio.eq(bank.o_ratio), tracker.i_every.eq(bank.o_track_every)),
         *(smoother.i_node.eq(tracker.o_node), smoother.i_node_valid.eq(tracker.o_node_valid)),

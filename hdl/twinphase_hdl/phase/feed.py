@@ -39,7 +39,7 @@ class TrackerFeed(wiring.Component):
     """Gated clicks of REF(k) slots and the turns to epochs, in the order of their times, as entries of a `ClickTracker`::
 
         channel    0 for band r, 1 for band q           port   L or R, exchanged by SWAP
-        reference  k 2^14 - A for band r,  k 2^14 + rq - A_q for band q
+        reference  STEP_k - A for band r,  k 2^14 + rq - A_q for band q
         T_i        max(T_(i-1) + cost_(i-1), t_i + HOLD),  cost 1 for a click, 2 for a turn: clock in which entry i is let go
 
     A click is not tracked, and counted, if its mark is blank, if it is of band q and its r is not valid, if it would be in the queue
@@ -57,6 +57,8 @@ class TrackerFeed(wiring.Component):
         E and HOLD. They and START_CLOCK stand still while i_run is 1.
     i_swap : In(2)
         Bit 0 exchanges L and R of the q band, bit 1 of the r band.
+    i_steps : In(ArrayLayout(16, 4))
+        STEP_k, what REF(k) of the r band adds, in 2^-16 turn. Stand still like i_hold.
     o : Out(stream of ClickEntry)
     o_untracked : Out(2)
         Clicks that were found not to be tracked: 0 to 2, as one may be late while another one is older than the first turn.
@@ -77,6 +79,7 @@ class TrackerFeed(wiring.Component):
     i_epoch_bits: In(CHOICE_BITS)
     i_hold: In(smoothing.HOLD_BITS)
     i_swap: In(2)
+    i_steps: In(data.ArrayLayout(units.TURN_BITS, 4))
     o: Out(stream.Signature(ClickEntry))
     o_untracked: Out(2)
     o_idle: Out(1)
@@ -173,7 +176,8 @@ class TrackerFeed(wiring.Component):
         wanted, good, limit = Signal(), Signal(reset_less=True), Signal(LOW_BITS, reset_less=True)
         lead = Signal(LOW_BITS, reset_less=True)
         from_turn, less = Signal(units.TURN_BITS, reset_less=True), Signal(units.TURN_BITS, reset_less=True)
-        of_band = Mux(band_r, 0, mark.rq)
+        k = click.slot_class[:2]
+        of_q = Cat(mark.rq[:_STEP_BITS], (mark.rq[_STEP_BITS:] + k)[:2])
         # REF0 .. REF3 are 4 .. 7.
         is_reference = click.slot_class[2:] == SlotClass.REF0 >> 2
         m.d.sync += [
@@ -185,7 +189,7 @@ class TrackerFeed(wiring.Component):
             waiting.parity.eq(length.parity(self.i.time)),
             waiting.channel.eq(~band_r),
             waiting.port.eq(click.channel[0] ^ Mux(band_r, self.i_swap[1], self.i_swap[0])),
-            from_turn.eq(Cat(of_band[:_STEP_BITS], of_band[_STEP_BITS:] + click.slot_class[:2])),
+            from_turn.eq(Mux(band_r, self.i_steps[k], of_q)),
             less.eq(Mux(band_r, mark.applied, mark.applied_q)),
         ]
         entering = Signal(_Waiting, reset_less=True)

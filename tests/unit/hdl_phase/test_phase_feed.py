@@ -43,6 +43,7 @@ class Stimulus:
     clocks: int
     start: int
     swap: int
+    steps: tuple[int, int, int, int] = (0, 1 << 14, 2 << 14, 3 << 14)
     clicks: list[Given] = field(default_factory=list)
 
 
@@ -74,6 +75,8 @@ def random_stimulus(seed: int) -> Stimulus:
     if rng.random() < 0.5:
         start = (start >> epoch_bits) * length + rng.choice([-1, 0, 1]) + length
     s = Stimulus(epoch_bits, hold, first, clocks, start, rng.randrange(4))
+    if rng.random() < 0.7:
+        s.steps = tuple(rng.getrandbits(16) for _ in range(4))
     t, at = start, first
     lead = rng.choice([-200, 40, 60, 60])
     while True:
@@ -135,7 +138,7 @@ def expected(s: Stimulus) -> tuple[list[tuple[int, dict[str, int]]], int]:
             untracked += 1
             continue
         step = (c.slot_class - SlotClass.REF0) << 14
-        reference = step - c.applied if band_r else step + c.rq - c.applied_q
+        reference = s.steps[step >> 14] - c.applied if band_r else step + c.rq - c.applied_q
         port = c.channel & 1 ^ (s.swap >> band_r & 1)
         fields = {"channel": 1 - band_r, "port": port, "reference": reference % (1 << 16)}
         entries.append((due + TRANSFER, {"turn": 0, "time": c.t % CLOCK, **fields}))
@@ -154,6 +157,7 @@ def play(s: Stimulus) -> tuple[list[tuple[int, dict[str, int]]], list[int], dict
     async def bench(ctx):
         for name in ("epoch_bits", "hold", "swap"):
             ctx.set(getattr(dut, f"i_{name}"), getattr(s, name))
+        ctx.set(dut.i_steps, list(s.steps))
         ctx.set(dut.i_start_clock, s.start % CLOCK)
         ctx.set(dut.i_framing, 1)
         more = False

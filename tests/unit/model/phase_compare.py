@@ -37,6 +37,7 @@ def registers_of(s: Settings, swap: int) -> dict[str, int]:
         "TRACK_HOLD": s.hold,
         "TRACK_EVERY": s.every,
         "RATIO": s.c,
+        **{f"STEP_R_{k}": angle for k, angle in enumerate(s.angles)},
     }
     for c, name in enumerate("RD"):
         given |= {f"{word.upper()}_{name}": value for word, value in zip(WORDS, s.configs[c].words(), strict=True)}

@@ -42,6 +42,8 @@ class Settings:
     every: int
     steps: tuple[int, int]
     gains: tuple[tuple[int, int, int, int], tuple[int, int, int, int]]
+    angles: tuple[int, int, int, int] = (0, 16384, 32768, 49152)
+    """STEP_R."""
 
     def applied_q(self, applied: int) -> int:
         return (applied + ((applied * self.c) >> 32)) % 2**16
@@ -111,7 +113,8 @@ class Way:
         if not good:
             return []
         number = 0 if tag.band == "r" else 1
-        reference = tag.step * 2**14 + (rq - s.applied_q(tag.applied) if number else -tag.applied)
+        added = tag.step * 2**14 + rq if number else s.angles[tag.step]
+        reference = added - (s.applied_q(tag.applied) if number else tag.applied)
         return [{"entry": Entry(now, tag.t, number, tag.port, reference % 2**16), "number": number}]
 
     def came(self, tracker: Oracle) -> None:

@@ -43,6 +43,8 @@ class FeedSettings:
     ratio: int
     """RATIO, signed."""
     start_clock: int
+    steps: tuple[int, ...] = tuple(k << STEP_SHIFT for k in range(4))
+    """STEP_R_k."""
 
     def __post_init__(self) -> None:
         check_epoch_bits(self.epoch_bits)
@@ -202,7 +204,8 @@ def feed(clicks: References, settings: FeedSettings, *, until_epoch: int) -> Fed
     table = np.zeros((CHANNELS, count, node.MEMBERS), dtype=np.int64)
     released, tracked = np.zeros(count, dtype=np.int64), np.zeros(clicks.clock.size, dtype=np.bool_)
     applied = np.where(clicks.channel == node.R, clicks.applied, quantum_applied(clicks.applied, s.ratio))
-    references = (clicks.step << STEP_SHIFT) - applied
+    steps = np.where(clicks.channel == node.R, np.array(s.steps)[clicks.step], clicks.step << STEP_SHIFT)
+    references = steps - applied
     _play(
         (clicks.clock, clicks.channel, clicks.port, references, clicks.refused),
         rows,

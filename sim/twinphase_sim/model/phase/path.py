@@ -93,6 +93,7 @@ def phase_path(
         hold=registers["TRACK_HOLD"],
         ratio=registers["RATIO"],
         start_clock=start_clock,
+        steps=tuple(registers[f"STEP_R_{k}"] for k in range(4)),
     )
     chosen = np.flatnonzero(clicks.reference)
     channel = 1 - clicks.band[chosen].astype(np.int64)
