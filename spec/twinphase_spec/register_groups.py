@@ -104,6 +104,9 @@ def tracking() -> tuple[Register, ...]:
         register(0x61, "TRACK_EPOCH", 5, "E: an epoch has 2^E clocks, 9 to 16", reset=13),
         register(0x62, "TRACK_HOLD", smoothing.HOLD_BITS, "clocks from a click to its way into the tracker", reset=96),
         register(0x63, "TRACK_EVERY", smoothing.EVERY_BITS, "a TRACK record per channel every 2^n turns"),
+        register(
+            0x64, "TRACK_LOCKED", len(smoothing.CHANNELS), "bit c: tracker channel c (r, d) has a phase", access=Access.RO
+        ),
         *(
             register(
                 0x64 + k,
@@ -131,6 +134,24 @@ def tracking() -> tuple[Register, ...]:
             for k, gain in enumerate(("h11", "h12", "h21", "h22"))
         ),
     )
+
+
+TRACK_STATES = tuple(
+    (f"locked_{channel}", f"1 while tracker channel {channel} has a phase, else 0") for channel in smoothing.CHANNELS
+)
+"""Counters that show a state of the click tracker."""
+TRACK_EVENTS = tuple(
+    (f"{name}_{channel}", doc.format(channel))
+    for channel in smoothing.CHANNELS
+    for name, doc in (
+        ("starts", "cold starts of tracker channel {} that found a phase"),
+        ("lost", "phases of tracker channel {} given up at a turn: darkness, or a variance above P_LOST"),
+        ("faded", "phases of tracker channel {} given up at a click: evidence of no fringe"),
+        ("jumps", "half turns that evidence has added to the phase of tracker channel {}"),
+        ("unlocked", "turns, one per 2^TRACK_EPOCH clocks, at which tracker channel {} had no phase"),
+    )
+)
+"""Counters of rare events of the click tracker (docs/phase.md, Events): the last of the server's map."""
 
 
 def actuator() -> tuple[Register, ...]:

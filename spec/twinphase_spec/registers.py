@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from .actuator import TABLE_ENTRIES, WORD_BITS
 from .herald_code import FIRST
-from .register_groups import ID_MAGIC, actuator, calibration, common, frame, register, rules, tracking
+from .register_groups import (
+    ID_MAGIC,
+    TRACK_EVENTS,
+    TRACK_STATES,
+    actuator,
+    calibration,
+    common,
+    frame,
+    register,
+    rules,
+    tracking,
+)
 from .register_map import INTERFACE_VERSION, Access, Memory, NodeType, Register, RegisterMap
 from .tagger import (
     CHANNEL_COUNTERS,
@@ -142,6 +153,8 @@ SERVER = RegisterMap(
             "unsent",
             "PHASE, DPHASE, TRACK and PSI_CAUSAL records that met one which the packer had not taken yet (a packer takes at once: 0)",
         ),
+        *TRACK_STATES,
+        *TRACK_EVENTS,
     ),
 )
 

@@ -3,7 +3,7 @@
 from functools import reduce
 from operator import or_
 
-from amaranth.hdl import Cat, Module, Signal
+from amaranth.hdl import Cat, Const, Module, Signal
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -12,6 +12,7 @@ from twinphase_spec import packets, units
 
 MEMORY_WORDS = 128
 GROUP_WORDS = 8
+RARE_BITS = 5
 CHOICE_CLOCKS = 3
 """From a word's turn to the word, the turn's own register counted."""
 
@@ -23,6 +24,13 @@ class Snapshot(wiring.Component):
     also to be sent as a STATUS record. Both at once share one snapshot. One that becomes due during a copy or while a record waits
     to be sent is taken after it.
 
+    Parameters
+    ----------
+    counters : int
+        What comes as 64 bits, the clock count among them.
+    rare : int
+        Counters behind them that a `RareCounts` keeps, which it holds from the latch to the end of the copy.
+
     Members
     -------
     i_clock : In(51) - clock count; ticks come from it.
@@ -32,16 +40,21 @@ class Snapshot(wiring.Component):
     i_address : In(7); o_data : Out(32) - read port of COUNTERS, one clock latency; words beyond the counters are 0.
     o_snapshot_count : Out(32) - complete snapshots.
     status : Out(KeptRecord) - the memory, for the STATUS stream.
+    o_hold : Out(1), i_settled : In(1), o_word : Out(5), i_word : In(32), only with ``rare`` - hold, settled, address and data of it;
+        a word of number k in the memory is asked for with k modulo 32.
     o_idle : Out(1) - no snapshot is due, being copied or waiting.
 
-    Latency: the latched values are those of three clocks after the tick, two after ``i_snapshot``; a copy takes `copy_clocks`.
+    Latency: the latched values are those of three clocks after the tick, two after ``i_snapshot``, later where rare counters have not
+    settled; a copy takes `copy_clocks`.
     Throughput: one copy at a time. Overflow: two equal requests during one copy become one.
     """
 
-    def __init__(self, *, counters: int):
-        if not 1 <= counters <= MEMORY_WORDS // 2:
-            raise ValueError(f"snapshot: counters is {counters}; allowed: 1 to {MEMORY_WORDS // 2}")
-        self._counters = counters
+    def __init__(self, *, counters: int, rare: int = 0):
+        if not 1 <= counters <= MEMORY_WORDS // 2 - rare:
+            raise ValueError(
+                f"snapshot: counters is {counters} with {rare} rare ones; allowed: 1 to {MEMORY_WORDS // 2} in all"
+            )
+        self._counters, self._rare = counters, rare
         super().__init__(
             {
                 "i_clock": In(units.CLOCK_BITS),
@@ -53,13 +66,16 @@ class Snapshot(wiring.Component):
                 "o_snapshot_count": Out(32),
                 "status": Out(KeptRecord(address_bits=(MEMORY_WORDS - 1).bit_length())),
                 "o_idle": Out(1),
+                **(
+                    {"o_hold": Out(1), "i_settled": In(1), "o_word": Out(RARE_BITS), "i_word": In(32)} if rare else {}
+                ),
             }
         )
 
     @property
     def copy_clocks(self) -> int:
         """Clocks from the latch to the last word: two words per counter."""
-        return CHOICE_CLOCKS * 2 * self._counters + 1
+        return CHOICE_CLOCKS * 2 * (self._counters + self._rare) + 1
 
     def elaborate(self, platform):
         m = Module()
@@ -97,6 +113,17 @@ class Snapshot(wiring.Component):
             members = zip(words[first : first + GROUP_WORDS], turn[first : first + GROUP_WORDS], strict=True)
             m.d.sync += group.eq(reduce(or_, (word & its_turn.replicate(32) for word, its_turn in members)))
             groups.append(group)
+        rare, last, settled = Signal(), turn[-1], Const(1)
+        if self._rare:
+            # The words of the others come from their own memory, by the address of the copy.
+            others, end = Signal(32), Signal()
+            m.d.sync += [
+                others.eq(self.i_word & rare.replicate(32)),
+                end.eq(index == 2 * (self._counters + self._rare) - 1),
+            ]
+            m.d.comb += self.o_word.eq(index)
+            groups.append(others)
+            last, settled = end, self.i_settled
         word = Signal(32)
         m.d.sync += word.eq(reduce(or_, groups))
 
@@ -110,7 +137,7 @@ class Snapshot(wiring.Component):
         step = Signal()
         asked = Signal()
         m.d.comb += [
-            start.eq(~latch & ~copying & ~self.status.waits & (status_due | snapshot_due)),
+            start.eq(~latch & ~copying & ~self.status.waits & (status_due | snapshot_due) & settled),
             step.eq(chosen[-1]),
             write.en.eq(step),
             write.addr.eq(index),
@@ -126,14 +153,16 @@ class Snapshot(wiring.Component):
         with m.If(start):
             m.d.sync += sending.eq(status_due)
         with m.If(latch):
-            m.d.sync += [copying.eq(1), turn.eq(1), index.eq(0)]
+            m.d.sync += [copying.eq(1), turn.eq(1), index.eq(0), rare.eq(0)]
         with m.If(step):
-            m.d.sync += [turn.eq(turn << 1), index.eq(index + 1)]
-            with m.If(turn[-1]):
+            m.d.sync += [turn.eq(turn << 1), index.eq(index + 1), rare.eq(rare | turn[-1])]
+            with m.If(last):
                 m.d.sync += [copying.eq(0), self.o_snapshot_count.eq(self.o_snapshot_count + 1)]
                 m.d.sync += self.status.waits.eq(sending)
         with m.If(self.status.sent):
             m.d.sync += self.status.waits.eq(0)
         with m.If(~chosen[-1] | step):
-            m.d.sync += chosen.eq(Cat(latch | (step & ~turn[-1]), chosen))
+            m.d.sync += chosen.eq(Cat(latch | (step & ~last), chosen))
+        if self._rare:
+            m.d.comb += self.o_hold.eq(start | latch | copying)
         return m

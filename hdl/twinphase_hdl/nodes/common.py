@@ -51,9 +51,12 @@ def connect_core(
 ) -> None:
     """Connects what the nodes of a link have: `connect_bus`, the frame's registers, and counters that are latched.
 
-    ``counters``: value of each counter of the map but CORE_COUNTERS, by name. Raises ValueError if one is missing.
+    ``counters``: value of each latched counter of the map but CORE_COUNTERS, by name; those that the snapshot does not latch, the last of
+    the map, are left to the node. Raises ValueError if one is missing.
     """
-    missing = set(register_map.counter_names) ^ {*dict(CORE_COUNTERS), *counters}
+    latched = link.snapshot.i_counters
+    names = register_map.counter_names[: len(latched)]
+    missing = set(names) ^ {*dict(CORE_COUNTERS), *counters}
     if missing:
         raise ValueError(f"node: counters {sorted(missing)} are either not in the register map or not connected")
     connect_bus(m, node, bank, link, timebase)
@@ -61,9 +64,8 @@ def connect_core(
     with m.If(link.o_dropped):
         m.d.sync += malformed.eq(malformed + 1)
     values = {"clock": timebase.o_anchor.clock, "malformed": malformed, **counters}
-    latched = link.snapshot.i_counters
     m.d.comb += [
-        *(latched[k].eq(values[name]) for k, name in enumerate(register_map.counter_names)),
+        *(latched[k].eq(values[name]) for k, name in enumerate(names)),
         *(timebase.i_config[name].eq(getattr(bank, f"o_{name}")) for name in GridConfig.as_shape().members),
         timebase.i_run.eq(bank.o_control),
         bank.i_framing.eq(timebase.o_running),

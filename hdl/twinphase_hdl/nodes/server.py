@@ -7,10 +7,12 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from twinphase_hdl.core.framer import Framer
+from twinphase_hdl.core.rarecounts import RareCounts
 from twinphase_hdl.core.rooms import CONTROL, Rooms
 from twinphase_hdl.core.timebase import Timebase
 from twinphase_hdl.link.link import NodeLink, link_rooms
 from twinphase_hdl.link.registers import RegisterBank
+from twinphase_hdl.link.snapshot import Snapshot
 from twinphase_hdl.phase.record import RecordRegister
 from twinphase_hdl.phase.tracker import PhaseTracker
 from twinphase_hdl.sift.herald import HeraldFinder, causal_record, herald_record
@@ -20,6 +22,7 @@ from twinphase_hdl.timetag.frontend import DdrFrontEnd, SimulationFrontEnd
 from twinphase_hdl.timetag.tagger import Tagger, channel_rooms
 from twinphase_spec import actuator, tracking, units
 from twinphase_spec.packets import Stream
+from twinphase_spec.register_groups import TRACK_EVENTS, TRACK_STATES
 from twinphase_spec.registers import CHANNELS, SERVER
 
 from .actuation import ROOM as DRIVE
@@ -118,7 +121,12 @@ class ServerNode(wiring.Component):
         self._rooms.put(m, "join", join.o_idle, join=join)
         way = phase_way(m, self._rooms, bank, timebase, framer, actuator_bits=self._actuator_bits)
         m.submodules.causal = causal = RecordRegister(record=Stream.PSI_CAUSAL)
-        m.submodules.link = link = NodeLink(register_map=SERVER, send=SENT, rooms=self._rooms)
+        latched = len(SERVER.counters) - len(TRACK_EVENTS)
+        snapshot = Snapshot(counters=latched, rare=len(TRACK_EVENTS))
+        m.submodules.link = link = NodeLink(register_map=SERVER, send=SENT, rooms=self._rooms, snapshot=snapshot)
+        m.submodules.rare = rare = RareCounts(
+            counters=len(TRACK_EVENTS), levels=len(TRACK_STATES), first_word=2 * latched
+        )
         wiring.connect(m, wiring.flipped(self.rx), link.rx)
         wiring.connect(m, link.tx, wiring.flipped(self.tx))
 
@@ -222,15 +230,23 @@ class ServerNode(wiring.Component):
             counters[name] = Signal(64, name=name)
             with m.If(strobe.any()):
                 m.d.sync += counters[name].eq(counters[name] + strobe)
+        counters |= {name: rare.o_levels[c] for c, (name, _) in enumerate(TRACK_STATES)}
         connect_core(m, self, SERVER, bank, link, timebase, counters)
+        m.d.comb += [
+            *(rare.i_steps.eq(way.tracker.o_events), rare.i_levels.eq(way.tracker.o_locked)),
+            *(rare.i_hold.eq(snapshot.o_hold), snapshot.i_settled.eq(rare.o_settled)),
+            *(rare.i_address.eq(snapshot.o_word), snapshot.i_word.eq(rare.o_data)),
+            bank.i_track_locked.eq(way.tracker.o_locked),
+        ]
 
+        own_idle = rare.o_settled & self._lines_idle
         if hasattr(self, "o_awake"):
-            m.d.comb += [self.o_awake.eq(self._rooms.awake), self.o_idle.eq(~self.o_awake.any() & self._lines_idle)]
+            m.d.comb += [self.o_awake.eq(self._rooms.awake), self.o_idle.eq(~self.o_awake.any() & own_idle)]
             m.d.comb += self.o_wait.eq(way.feed.o_wait)
         else:
             own = (tagger.o_idle, ~framer.o_busy, tracker.o_idle, finder.o_idle, join.o_idle, link.o_idle)
             quiet = Cat(*own, *way.idle)
-            m.d.comb += self.o_idle.eq(quiet.all() & self._lines_idle)
+            m.d.comb += self.o_idle.eq(quiet.all() & own_idle)
         return m
 
     @property

@@ -1,4 +1,4 @@
-"""The click tracker of a pair's two bands, with its configuration, its nodes and its records."""
+"""The click tracker of a pair's two bands, with its configuration, its nodes, its records and its events."""
 
 from amaranth.hdl import Module, Signal, signed
 from amaranth.lib import data, stream, wiring
@@ -9,6 +9,7 @@ from twinphase_hdl.phase.clickepoch import CHOICE_BITS
 from twinphase_hdl.phase.clickqueue import ClickEntry
 from twinphase_hdl.phase.clicktracker import ClickPhase, ClickTracker
 from twinphase_hdl.phase.nodes import PhaseNodes
+from twinphase_hdl.phase.trackevents import EVENTS, TrackEvents
 from twinphase_hdl.types import PhaseNode, record_words
 from twinphase_spec import fixed, smoothing, units
 from twinphase_spec.packets import Stream
@@ -17,7 +18,7 @@ CHANNELS = len(smoothing.CHANNELS)
 
 
 class BandTracker(wiring.Component):
-    """`ClickTracker` of two channels, and `PhaseNodes`. While i_run is 0, the channels' words are written in turn, one per clock.
+    """`ClickTracker` of two channels, `PhaseNodes` and `TrackEvents`. While i_run is 0, the channels' words are written in turn, one per clock.
 
     Members
     -------
@@ -31,6 +32,8 @@ class BandTracker(wiring.Component):
         State after each click and turn.
     o_node, o_node_valid : Out(PhaseNode), Out(1)
     o_record, o_lost : Out(stream of TRACK record words), Out(1)
+    o_events, o_locked : Out(10), Out(2)
+        See `TrackEvents`.
     o_idle : Out(1)
         Nothing is under way.
 
@@ -52,6 +55,8 @@ class BandTracker(wiring.Component):
     o_node_valid: Out(1)
     o_record: Out(stream.Signature(record_words(Stream.TRACK)))
     o_lost: Out(1)
+    o_events: Out(len(EVENTS) * CHANNELS)
+    o_locked: Out(CHANNELS)
     o_idle: Out(1)
 
     def __init__(self) -> None:
@@ -78,6 +83,7 @@ class BandTracker(wiring.Component):
         m = Module()
         m.submodules.tracker = tracker = self._tracker
         m.submodules.nodes = nodes = self._nodes
+        m.submodules.events = events = TrackEvents()
         connect(m, flipped(self.i), tracker.i)
         connect(m, nodes.o_record, flipped(self.o_record))
 
@@ -95,6 +101,8 @@ class BandTracker(wiring.Component):
             tracker.i_config_valid.eq(writes),
             *(nodes.i.eq(tracker.o), nodes.i_valid.eq(tracker.o_valid)),
             *(self.o.eq(tracker.o), self.o_valid.eq(tracker.o_valid)),
+            *(events.i.eq(tracker.o), events.i_valid.eq(tracker.o_valid), events.i_run.eq(self.i_run)),
+            *(self.o_events.eq(events.o_events), self.o_locked.eq(events.o_locked)),
             *(getattr(nodes, f"i_{name}").eq(getattr(self, f"i_{name}")) for name in ("run", "ratio", "epoch_bits")),
             *(nodes.i_every.eq(self.i_every), nodes.i_applied.eq(self.i_applied)),
             *(self.o_node.eq(nodes.o), self.o_node_valid.eq(nodes.o_valid), self.o_lost.eq(nodes.o_lost)),
@@ -110,5 +118,5 @@ class BandTracker(wiring.Component):
             m.d.sync += left.eq(entry)
         with m.Elif(left != 0):
             m.d.sync += left.eq(left - 1)
-        m.d.comb += self.o_idle.eq(nodes.o_idle & ~self.i.valid & ~(self.i_run & (left != 0)))
+        m.d.comb += self.o_idle.eq(nodes.o_idle & events.o_idle & ~self.i.valid & ~(self.i_run & (left != 0)))
         return m

@@ -107,6 +107,7 @@ def run_server(
     counters |= clicks.counters()
     counters |= {"clock": until_clock, "heralds": heralds.records.size}
     counters |= {"multiple": heralds.multiple, "unjoined": heralds.unjoined, "untracked": path.untracked}
+    counters |= path.fed.events.counters()
     return ServerRecords(
         tag_times_ticks=tag_times,
         tag_channels=tag_channels,

@@ -96,12 +96,13 @@ def track_tuples(records: np.ndarray) -> list[tuple[int, ...]]:
 def compare(s: Settings, tags: list[Tag], until: int) -> PhasePath:
     """Model against oracle: tracked clicks, nodes, records, intervals, causal and smoothed psi."""
     got = model(s, tags, until)
-    way = Way(s)
+    way = Way(s, told_until=until - NODE_SETTLE)
     last = max(until, tags[-1].t if tags else 0) >> s.epoch
     references = [tag for tag in tags if tag.step is not None]
     way.run(references, last)
     assert got.fed.tracked.tolist() == way.tracked
     assert got.untracked == way.tracked.count(False)
+    assert got.fed.events.counters() == way.events
     nodes = got.fed.nodes
     assert nodes.released.tolist() == way.released
     expected = [[way.nodes[c, e] for e in nodes.epochs.tolist()] for c in range(2)]

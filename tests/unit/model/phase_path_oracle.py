@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from clicktracker_oracle import TURN, Channel, Entry, Oracle, sat, signed
+from clicktracker_oracle import STARTING, TURN, Channel, Entry, Oracle, sat, signed
 
 from twinphase_spec.tracking import WRITE
 
@@ -58,6 +58,9 @@ class Way:
     records: list[tuple[int, ...]] = field(default_factory=list)
     released: list[int] = field(default_factory=list)
     tracked: list[bool] = field(default_factory=list)
+    told_until: int = 1 << 62
+    """Events of turns let go later are not told."""
+    events: dict[str, int] = field(default_factory=dict)
 
     def mark(self, t: int, applied: int) -> tuple[int, int, int]:
         """psi, rq, flags."""
@@ -72,6 +75,9 @@ class Way:
         s = self.s
         tracker = Oracle([Channel(config) for config in s.configs], s.epoch)
         self.clicks, self.broken = [0, 0], [0, 0]
+        self.last_told = [(0, 0), (0, 0)]
+        names = ("locked", "starts", "lost", "faded", "jumps", "unlocked")
+        self.events = {f"{name}_{c}": 0 for name in names for c in "rd"}
         epoch = -(-s.start // 2**s.epoch)
         now, busy = 0, 0
         queue = list(tags)
@@ -121,6 +127,8 @@ class Way:
         """The last output: a node and now and then a record, or a click that counts."""
         out, s = tracker.outputs[-1], self.s
         c = out.channel
+        if out.kind != TURN or self.released[(out.t >> s.epoch) + (-s.start >> s.epoch)] <= self.told_until:
+            self.tell("rd"[c], c, out)
         self.broken[c] |= out.broke
         if out.kind != TURN:
             self.clicks[c] += 1
@@ -132,6 +140,21 @@ class Way:
             state = (out.phase, out.b >> 10, out.p, out.v >> 16, 0, self.clicks[c] % 2**32)
             self.records.append((out.t, c, out.locked, self.broken[c], *state))
             self.clicks[c] = self.broken[c] = 0
+
+    def tell(self, name: str, c: int, out) -> None:
+        """Events of one output."""
+        was_locked, was_broke = self.last_told[c]
+        self.last_told[c] = (out.locked, 0 if out.kind == TURN else out.broke)
+        self.events[f"locked_{name}"] = out.locked
+        found = {
+            "starts": out.kind == STARTING,
+            "lost": out.kind == TURN and was_locked and not out.locked,
+            "faded": out.kind != TURN and was_locked and not out.locked,
+            "jumps": was_locked and out.locked and not was_broke and out.broke and out.kind != STARTING,
+            "unlocked": out.kind == TURN and not out.locked,
+        }
+        for event, is_so in found.items():
+            self.events[f"{event}_{name}"] += bool(is_so)
 
     def intervals(self, c: int, last: int) -> dict[int, tuple[int, int, bool]]:
         """(start, way, valid) by index, of the nodes up to the turn to ``last``."""

@@ -76,6 +76,10 @@ def test_reference_lost_while_the_other_band_goes_on() -> None:
     ]
     assert sum(30 * EPOCH < at < 45 * EPOCH for at in untracked) > 100
     assert not any(at > 60 * EPOCH for at in untracked)
+    events = got.fed.events.counters()
+    assert (events["starts_r"], events["lost_r"], events["locked_r"]) == (2, 1, 1)
+    assert events["starts_d"] == events["lost_d"] + events["faded_d"] + events["locked_d"] > 1
+    assert 25 < events["unlocked_r"] < 45
     broke = got.track["clock_high_channel"] >> 31 & 1
     assert broke.sum() > 10
 
@@ -89,6 +93,7 @@ def test_jump_unlinks_what_lies_around_it() -> None:
     broken = np.flatnonzero(got.fed.nodes.broke[0])
     broken = broken[broken > 15]
     assert 1 <= broken.size <= 3
+    assert got.fed.events.counters()["jumps_r"] == 1
     valid = got.intervals[0].valid[20:50]
     assert 1 <= (~valid).sum() <= 3
     c = 1 + 27_000_000 / 2**32
@@ -138,6 +143,18 @@ def test_no_light() -> None:
     assert not got.psi["flags"].any()
     assert not got.psi_causal["flags"].any()
     assert got.psi.size > 10
+    events = got.fed.events.counters()
+    assert {name for name, count in events.items() if count} == {"unlocked_r", "unlocked_d"}
+
+
+def test_a_fringe_that_fades_and_comes_back() -> None:
+    """Clicks without a fringe: given up for the evidence, found again and given up again, until there is one."""
+    fades = lambda t: np.where((t > 30 * EPOCH) & (t < 60 * EPOCH), 0.0, 0.98)  # noqa: E731
+    tags = scene(np.random.default_rng(10), clocks=110 * EPOCH, rate=0.1, visibility_r=fades)
+    events = compare(settings_of(), tags, tags[-1].t).fed.events.counters()
+    assert events["faded_r"] > 1
+    assert events["locked_r"] == 1
+    assert events["starts_r"] == events["faded_r"] + events["lost_r"] + 1
 
 
 def test_backlog_of_more_than_an_epoch() -> None:

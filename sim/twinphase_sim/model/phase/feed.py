@@ -3,7 +3,7 @@
 The references of the quantum band's clicks need nodes that the reference band's clicks have made: one kernel plays feed, tracker and
 nodes, in the order of the entries.
 
-A compiled kernel kept by numba does not see changes in functions of other files: after one in `clicktracker_kernel`, `nodes` or `marks`,
+A compiled kernel kept by numba does not see changes in functions of other files: after one in `clicktracker_kernel`, `nodes`, `marks` or `trackevents`,
 this file needs a new date (a fresh clone has one).
 """
 
@@ -21,12 +21,15 @@ from twinphase_spec.units import TURN, TURN_BITS
 
 from . import clicktracker_kernel as kernel
 from . import nodes as node
+from . import trackevents as event
 from .clicktracker import check_epoch_bits
 from .marks import TURN_SHIFT, quantum_applied, reference_phase
 
 CHANNELS = len(smoothing.CHANNELS)
 STEP_SHIFT = TURN_BITS - 2
 """A reference step is a quarter of a turn."""
+OUT_LOCKED, OUT_BROKE = 4, 5
+"""Places in a tracker's output."""
 OFFERED, WRITTEN = range(2)
 """Events issued; written."""
 
@@ -85,6 +88,8 @@ class Fed:
     nodes: node.Nodes
     tracked: NDArray[np.bool_]
     """Of every click in `References`: it went into the tracker; the rest count ``untracked``."""
+    events: event.TrackEvents
+    """Of all outputs but those of turns let go after ``told_until``."""
 
 
 @numba.njit(cache=True)
@@ -97,9 +102,11 @@ def _settle(
     first_epoch: int,
     pipeline: tuple[NDArray[np.int64], ...],
     table: NDArray[np.int64],
+    told: tuple[NDArray[np.int64], NDArray[np.int64], int],
 ) -> None:
-    """All writes that an event issued in ``clock`` sees, and the nodes that come of them."""
+    """All writes that an event issued in ``clock`` sees, and the nodes and events that come of them."""
     ways, channels, clicks, out = pipeline
+    before, counts, told_until = told
     while flow[WRITTEN] < flow[OFFERED]:
         place = flow[WRITTEN] % kernel.RING
         way, channel = ways[place], channels[place]
@@ -109,6 +116,8 @@ def _settle(
         kernel.write(row, words[channel], epoch_bits, way)
         kernel.leave(row, epoch_bits, way, out)
         flow[WRITTEN] += 1
+        if way[kernel.KIND] != t.TURN or way[kernel.ISSUE] - channel <= told_until:
+            event.tell(before[channel], way[kernel.KIND], out[OUT_LOCKED], out[OUT_BROKE], counts[channel])
         if way[kernel.KIND] != t.TURN:
             clicks[channel] += 1
             continue
@@ -137,6 +146,7 @@ def _play(
     table: NDArray[np.int64],
     released: NDArray[np.int64],
     tracked: NDArray[np.bool_],
+    told: tuple[NDArray[np.int64], NDArray[np.int64], int],
 ) -> None:
     """Entries in their order: turns for all of ``table``, and the clicks that are tracked."""
     clocks, bands, ports, references, refused = clicks
@@ -153,7 +163,7 @@ def _play(
         if turns < released.size and (i == clocks.size or clocks[i] >= start):
             clock = max(free, start + hold)
             for channel in range(CHANNELS):
-                _settle(clock + channel, flow, rows, words, epoch_bits, first_epoch, pipeline, table)
+                _settle(clock + channel, flow, rows, words, epoch_bits, first_epoch, pipeline, table, told)
                 place = flow[OFFERED] % kernel.RING
                 ways[place, kernel.ISSUE], channels[place] = clock + channel, channel
                 kernel.issue(rows[channel], words[channel], epoch_bits, True, start, 0, 0, ways[place])
@@ -166,7 +176,7 @@ def _play(
         clock = max(free, clocks[i] + hold)
         taken = turns > 0 and refused[i] == 0
         if taken:
-            _settle(clock, flow, rows, words, epoch_bits, first_epoch, pipeline, table)
+            _settle(clock, flow, rows, words, epoch_bits, first_epoch, pipeline, table, told)
             if channel == node.D:
                 rq = _quantum_reference(clocks[i], epoch_bits, first_epoch, ratio, table)
                 taken = rq >= 0
@@ -188,11 +198,13 @@ def _play(
             free = clock + 1
         tracked[i] = taken
         i += 1
-    _settle(np.iinfo(np.int64).max, flow, rows, words, epoch_bits, first_epoch, pipeline, table)
+    _settle(np.iinfo(np.int64).max, flow, rows, words, epoch_bits, first_epoch, pipeline, table, told)
 
 
-def feed(clicks: References, settings: FeedSettings, *, until_epoch: int) -> Fed:
+def feed(clicks: References, settings: FeedSettings, *, until_epoch: int, told_until: int | None = None) -> Fed:
     """Feed and tracker from reset, with the turns up to ``until_epoch`` and to the last click's epoch.
+
+    Events are those of clicks and of turns let go by ``told_until`` (all).
 
     Clicks are taken to come in time but for those that are refused. An event's clock of issue is taken to be T: a constant more
     changes nothing.
@@ -206,6 +218,8 @@ def feed(clicks: References, settings: FeedSettings, *, until_epoch: int) -> Fed
     applied = np.where(clicks.channel == node.R, clicks.applied, quantum_applied(clicks.applied, s.ratio))
     steps = np.where(clicks.channel == node.R, np.array(s.steps)[clicks.step], clicks.step << STEP_SHIFT)
     references = steps - applied
+    before = np.zeros((CHANNELS, event.BEFORE), dtype=np.int64)
+    counts = np.zeros((CHANNELS, event.EVENTS), dtype=np.int64)
     _play(
         (clicks.clock, clicks.channel, clicks.port, references, clicks.refused),
         rows,
@@ -214,8 +228,10 @@ def feed(clicks: References, settings: FeedSettings, *, until_epoch: int) -> Fed
         table,
         released,
         tracked,
+        (before, counts, np.iinfo(np.int64).max if told_until is None else told_until),
     )
+    events = event.TrackEvents(counts=counts, locked=before[:, event.WAS_LOCKED])
     phase = table[..., node.U] & node.PHASE_MASK
     phase[node.R] = node.quantum_phase.py_func(table[node.R, :, node.U], s.ratio)
     nodes = node.Nodes(epoch_bits=s.epoch_bits, first_epoch=s.first_epoch, table=table, released=released, phase=phase)
-    return Fed(nodes=nodes, tracked=tracked)
+    return Fed(nodes=nodes, tracked=tracked, events=events)

@@ -75,8 +75,8 @@ def phase_path(
 ) -> PhasePath:
     """Everything of a run that started from reset, ``registers`` being the values of all registers.
 
-    ``track`` holds the records of the turns that the feed has let go by ``until_clock - NODE_SETTLE``: a node may have those of one
-    turn more, two records at most. Smoothed psi uses the nodes of turns let go by ``until_clock - SMOOTH_SETTLE``: a node may be
+    ``track`` holds the records and ``fed.events`` the events of the turns that the feed has let go by ``until_clock - NODE_SETTLE``: a node may have those of one
+    turn more, two records and two turns' events at most. Smoothed psi uses the nodes of turns let go by ``until_clock - SMOOTH_SETTLE``: a node may be
     one block further, or behind by what its link has not taken. Both are in clock counts that go on above 2^51, as the frame's.
 
     Raises ValueError for an epoch or V_START that a tracker does not have, inputs that are not one per tag, and, with PSI_SOURCE 1,
@@ -108,6 +108,7 @@ def phase_path(
         ),
         settings,
         until_epoch=max(until_clock, int(at[-1]) if at.size else 0) >> settings.epoch_bits,
+        told_until=until_clock - NODE_SETTLE,
     )
     applied_q, blanked = quantum_applied(applied[heralds.click], settings.ratio), blank[heralds.click] == 1
     intervals = _intervals(_released(fed.nodes, until_clock - SMOOTH_SETTLE), registers, start_clock)
