@@ -102,8 +102,8 @@ def test_message_bit_by_bit():
 
 def test_the_pairing_reveals_nothing_but_that_pairs_are_odd():
     """All 32 strings of 5 bits and all 120 orders of the private words: how often each message comes depends on the string only through
-    the number of its ones. So, with bits that are independent and of equal bias, all orientations of the pairs are equally likely to whoever
-    hears the message."""
+    the number of its ones. So, with bits that are independent and of equal bias, all orientations of the pairs are equally likely to
+    whoever hears the message."""
     orders = [np.argsort(order).astype("<u8").tobytes() for order in itertools.permutations(range(5))]
     seen = {}
     for bits in itertools.product((0, 1), repeat=5):
