@@ -1,0 +1,203 @@
+"""Gathers the records of a pair's three nodes into herald blocks and hands each out once it is closed.
+
+A block is *closed* when both clients have sent DONE(SLICE) for it and all SIFTED records that follow from what they revealed have come.
+A block of which something is still missing when both clients have sifted a later one is *incomplete* (records were lost), or
+*discarded* (its digests differed, nothing of it was revealed).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twinphase_spec.packets import Stream
+from twinphase_spec.rules import UNREVEALED
+from twinphase_spec.sns import Kind
+
+from ..batch import Batch
+from .rule import Outcome, PairRule, outcome
+
+Role = Literal["alice", "bob"]
+ROLES: tuple[Role, Role] = ("alice", "bob")
+Node = Literal["server", "alice", "bob"]
+UNKNOWN = 255
+MOST_WAITING = 1 << 12
+"""Blocks that are held at most; beyond, the oldest is given up."""
+
+
+class Fate(Enum):
+    """What became of a block."""
+
+    CLOSED = "closed"
+    INCOMPLETE = "incomplete"
+    DISCARDED = "discarded"
+
+
+@dataclass
+class Side:
+    """What one client has sent of a block; one element per herald.
+
+    ``x``: its type; ``typed``: a TYPES message of the herald has come; ``level``: revealed intensity, otherwise 3; ``word``: SIFTED word
+    where ``sifted``. ``done``: bits of the kinds of DONE seen; ``digests``: digests seen.
+    """
+
+    x: NDArray[np.bool_]
+    typed: NDArray[np.bool_]
+    level: NDArray[np.uint8]
+    sifted: NDArray[np.bool_]
+    word: NDArray[np.uint32]
+    done: int = 0
+    digests: int = 0
+
+    @classmethod
+    def empty(cls, heralds: int) -> Side:
+        """Nothing yet."""
+        return cls(
+            x=np.zeros(heralds, np.bool_),
+            typed=np.zeros(heralds, np.bool_),
+            level=np.full(heralds, UNREVEALED, np.uint8),
+            sifted=np.zeros(heralds, np.bool_),
+            word=np.zeros(heralds, np.uint32),
+        )
+
+
+@dataclass
+class Block:
+    """A herald block; ``detector``: 0 L, 1 R, UNKNOWN where the server's record has not come."""
+
+    number: int
+    detector: NDArray[np.uint8]
+    sides: dict[Role, Side] = field(default_factory=dict)
+    fate: Fate | None = None
+
+    @property
+    def first_herald(self) -> int:
+        """Its number."""
+        return self.number * self.detector.size
+
+    def outcome(self, rule: PairRule) -> Outcome:
+        """What each herald becomes. A herald of unknown detector counts as one where a client has sifted it."""
+        alice, bob = self.sides["alice"], self.sides["bob"]
+        present = (self.detector != UNKNOWN) | alice.sifted | bob.sifted | (alice.level != UNREVEALED)
+        return outcome(rule, alice.x, bob.x, alice.level, bob.level, present | (bob.level != UNREVEALED))
+
+
+class BlockGatherer:
+    """Takes batches of the three nodes and yields blocks in order, from the first of which anything has come."""
+
+    def __init__(self, block_heralds: int, rule: PairRule) -> None:
+        self.block_heralds, self.rule = block_heralds, rule
+        self._blocks: dict[int, Block] = {}
+        self._sifting: dict[Role, int] = {"alice": -1, "bob": -1}
+        """Newest block of which a client has sifted or revealed anything."""
+        self._passed = -1
+        """Newest block that was handed out."""
+
+    def update(self, node: Node, batch: Batch) -> Iterator[Block]:
+        """Take records; blocks that are closed, or known never to close, by now."""
+        if node == "server":
+            # HERALD_CODE decodes to the same records; where both are sent, they say the same.
+            for stream in (Stream.HERALD, Stream.HERALD_CODE):
+                if (records := batch.get(stream)) is not None:
+                    self._heralds(records)
+        else:
+            if (records := batch.get(Stream.PEER)) is not None:
+                self._peer(node, records)
+            if (records := batch.get(Stream.SIFTED)) is not None:
+                self._sifted(node, records)
+        yield from self._ready()
+
+    def finish(self) -> Iterator[Block]:
+        """The streams have ended: closed blocks that are left; one that the end has cut is dropped."""
+        yield from self._ready()
+        self._blocks.clear()
+
+    def _block(self, number: int) -> Block | None:
+        """The block to write into; None for one that was handed out."""
+        if number <= self._passed:
+            return None
+        if number not in self._blocks:
+            self._blocks[number] = Block(
+                number,
+                np.full(self.block_heralds, UNKNOWN, np.uint8),
+                {role: Side.empty(self.block_heralds) for role in ROLES},
+            )
+        return self._blocks[number]
+
+    def _parts(self, numbers: NDArray[Any]) -> Iterator[tuple[Block, NDArray[np.intp], NDArray[np.int64]]]:
+        """(block, indices of its records, their places in the block)."""
+        at = numbers.astype(np.int64)
+        block = at // self.block_heralds
+        for number in np.unique(block).tolist():
+            if (found := self._block(number)) is not None:
+                chosen = np.flatnonzero(block == number)
+                yield found, chosen, at[chosen] - number * self.block_heralds
+
+    def _heralds(self, records: NDArray[Any]) -> None:
+        detector = (records["pulse_high_detector"] >> 31).astype(np.uint8)
+        for block, chosen, places in self._parts(records["number"]):
+            block.detector[places] = detector[chosen]
+
+    def _sifted(self, role: Role, records: NDArray[Any]) -> None:
+        for block, chosen, places in self._parts(records["number"]):
+            side = block.sides[role]
+            side.sifted[places], side.word[places] = True, records["word"][chosen]
+            self._sifting[role] = max(self._sifting[role], block.number)
+
+    def _peer(self, role: Role, records: NDArray[Any]) -> None:
+        kind = records["kind"]
+        types = records[kind == Kind.TYPES]
+        lanes = np.arange(32)
+        for block, chosen, places in self._parts(types["number"]):
+            where = (places[:, None] + lanes).ravel()
+            bits = ((types["value"][chosen][:, None] >> lanes.astype(np.uint32)) & 1).ravel().astype(np.bool_)
+            inside = where < self.block_heralds
+            side = block.sides[role]
+            side.x[where[inside]], side.typed[where[inside]] = bits[inside], True
+            self._sifting[role] = max(self._sifting[role], block.number)
+        levels = records[kind == Kind.INTENSITY]
+        for block, chosen, places in self._parts(levels["number"]):
+            block.sides[role].level[places] = levels["value"][chosen] & 3
+        for record in records[(kind == Kind.DONE) | (kind <= Kind.DIGEST_PSI)]:
+            if (found := self._block(int(record["number"]))) is not None:
+                if record["kind"] == Kind.DONE:
+                    found.sides[role].done |= 1 << (int(record["value"]) & 31)
+                else:
+                    found.sides[role].digests += 1
+
+    def _ready(self) -> Iterator[Block]:
+        while self._blocks:
+            number = min(self._blocks)
+            block = self._blocks[number]
+            if self._closed(block):
+                block.fate = Fate.CLOSED
+            elif min(self._sifting.values()) > number or len(self._blocks) > MOST_WAITING:
+                if self._closed(block, overdue=True):
+                    block.fate = Fate.CLOSED
+                told = any(side.typed.any() or side.sifted.any() for side in block.sides.values())
+                digests = all(side.digests == 2 for side in block.sides.values())
+                block.fate = block.fate or (Fate.DISCARDED if digests and not told else Fate.INCOMPLETE)
+            else:
+                return
+            self._passed = number
+            del self._blocks[number]
+            yield block
+
+    def _closed(self, block: Block, overdue: bool = False) -> bool:
+        """Whether all has come. Z heralds that neither client has sifted of an ``overdue`` block were missing at both: forgotten."""
+        alice, bob = block.sides["alice"], block.sides["bob"]
+        if any(not side.done >> Kind.SLICE & 1 or not side.typed.all() for side in (alice, bob)):
+            return False
+        wanted = block.outcome(self.rule)
+        if overdue:
+            missing = wanted.z & ~alice.sifted & ~bob.sifted
+            block.detector[missing] = UNKNOWN
+            wanted = block.outcome(self.rule)
+        recorded = wanted.x | wanted.z
+        known = bool((block.detector[wanted.counted] != UNKNOWN).all())
+        return known and all(np.array_equal(side.sifted, recorded) for side in (alice, bob))

@@ -1,0 +1,195 @@
+"""Whether the gateware's counters are what the streams say: cells read from a live client, and its STATUS snapshots.
+
+A client counts a block's cells when it sifts the block. The number of blocks that it has finished (blocks_agreed + blocks_discarded) is
+read before and after its cells until it has not changed; the cells then belong to exactly that many blocks. Two such readings, and the
+blocks of the streams between them, must agree (modulo the width of a cell).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twinphase_spec import sns
+
+from ..device import PacketDevice
+from ..errors import DeviceError
+from .blocks import Block, Fate
+
+TRIES = 50
+KEPT = 1 << 12
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """Cells of a client (u8) after ``blocks`` blocks."""
+
+    blocks: int
+    cells: NDArray[np.uint64]
+
+
+def read_cells(device: PacketDevice) -> Reading:
+    """One consistent reading. Raises DeviceError when blocks end faster than the cells can be read."""
+    for _ in range(TRIES):
+        before = _finished(device)
+        words = device.read_memory("CELLS").astype(np.uint64)
+        cells = words if words.size == sns.CELLS else words[0::2] | words[1::2] << np.uint64(32)
+        if _finished(device) == before:
+            return Reading(before, cells)
+    raise DeviceError(f"{device.url}: {TRIES} times a block ended while its cells were read; lower the rate of heralds")
+
+
+def cell_bits(device: PacketDevice) -> int:
+    """Width of a cell."""
+    return 32 * device.map.memory("CELLS").words // sns.CELLS
+
+
+def _finished(device: PacketDevice) -> int:
+    counters = device.counters()
+    return counters["blocks_agreed"] + counters["blocks_discarded"]
+
+
+class CellHistory:
+    """Recomputed cells by the number of blocks from the node's start; takes blocks in order."""
+
+    def __init__(self) -> None:
+        self.next_block: int | None = None
+        self.first_block: int | None = None
+        self._total = np.zeros(sns.CELLS, np.int64)
+        self._after: deque[tuple[int, NDArray[np.int64]]] = deque(maxlen=KEPT)
+        self.broken_at: int | None = None
+        """Last block that was incomplete: nothing can be compared across it."""
+
+    def add(self, block: Block, total: NDArray[np.int64]) -> None:
+        """``total``: recomputed cells after ``block``."""
+        if self.next_block is None:
+            self.first_block = block.number
+            self._after.append((block.number, self._total))
+        if block.fate is Fate.INCOMPLETE or (self.next_block is not None and block.number != self.next_block):
+            self.broken_at = block.number
+        self.next_block, self._total = block.number + 1, total.copy()
+        self._after.append((self.next_block, self._total))
+
+    def after(self, blocks: int) -> NDArray[np.int64] | None:
+        """Total after that many blocks of the node."""
+        for number, total in reversed(self._after):
+            if number == blocks:
+                return total
+        return None
+
+
+@dataclass
+class CellCheck:
+    """Compares readings of one client with the history."""
+
+    role: str
+    bits: int
+    first: tuple[Reading, NDArray[np.int64]] | None = None
+    waiting: Reading | None = None
+    blocks: int = 0
+    """Blocks over which cells were compared."""
+    different: list[int] | None = None
+    """Cells that differ; None before the first comparison."""
+
+    def offer(self, reading: Reading) -> None:
+        """A reading to be compared as soon as the streams have got there."""
+        self.waiting = reading
+
+    def settle(self, history: CellHistory) -> bool:
+        """Compare the waiting reading if the streams have got there; whether nothing waits any more."""
+        if self.waiting is None:
+            return True
+        if history.next_block is None or history.next_block < self.waiting.blocks:
+            return False
+        reading, self.waiting = self.waiting, None
+        total = history.after(reading.blocks)
+        if total is None:
+            return True
+        start = self.first
+        if start is not None and history.broken_at is not None and history.broken_at >= start[0].blocks:
+            self.first, self.different = (reading, total), None
+            return True
+        if start is None:
+            self.first = (reading, total)
+            if history.first_block != 0 or history.broken_at is not None:
+                return True
+            start = (Reading(0, np.zeros(sns.CELLS, np.uint64)), np.zeros(sns.CELLS, np.int64))
+            self.first = start
+        counted = reading.cells - start[0].cells
+        mask = np.uint64((1 << self.bits) - 1)
+        recomputed = (total - start[1]).astype(np.uint64)
+        self.different = np.flatnonzero((counted ^ recomputed) & mask).tolist()
+        self.blocks = reading.blocks - start[0].blocks
+        return True
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "blocks": self.blocks,
+            "equal": None if self.different is None else not self.different,
+            "different_cells": self.different or [],
+        }
+
+
+@dataclass
+class StatusCheck:
+    """Compares sifted_z, sifted_x, kept_x and error_x of STATUS snapshots with the SIFTED records that came before them.
+
+    The counters go on record by record, so a snapshot with ``sifted_z + sifted_x = n`` speaks of the first n records of the node. Only
+    for a stream that is followed from its first record on and has lost nothing.
+    """
+
+    records: int = 0
+    snapshots: int = 0
+    """Snapshots compared."""
+    different: int = 0
+    _sums: NDArray[np.int64] = field(default_factory=lambda: np.zeros(4, np.int64))
+    """Z, X, kept, error of the records that have been passed."""
+    _waiting: list[NDArray[np.int64]] = field(default_factory=list)
+    _snapshots: list[NDArray[np.int64]] = field(default_factory=list)
+
+    def sifted(self, word: NDArray[np.uint32]) -> None:
+        """SIFTED words in order."""
+        is_x = word & sns.SIFTED_X != 0
+        flags = (~is_x, is_x, is_x & (word & sns.SIFTED_KEEP != 0), is_x & (word & sns.SIFTED_ERROR != 0))
+        self._waiting.append(np.stack(flags, axis=1).astype(np.int64))
+        self._settle()
+
+    def status(self, records: NDArray[Any]) -> None:
+        """STATUS records in order."""
+        names = ("sifted_z", "sifted_x", "kept_x", "error_x")
+        self._snapshots += list(np.stack([records[name].astype(np.int64) for name in names], axis=1))
+        self._settle()
+
+    def _settle(self) -> None:
+        if not self._snapshots:
+            return
+        known = self.records + sum(len(part) for part in self._waiting)
+        ready = [snapshot for snapshot in self._snapshots if snapshot[0] + snapshot[1] <= known]
+        if not ready:
+            return
+        self._snapshots = self._snapshots[len(ready) :]
+        steps = np.concatenate([np.zeros((1, 4), np.int64), *self._waiting])
+        sums = self._sums + np.cumsum(steps, axis=0)
+        passed = 0
+        for snapshot in ready:
+            passed = int(snapshot[0] + snapshot[1]) - self.records
+            self.snapshots += 1
+            self.different += int(passed < 0 or not np.array_equal(sums[max(passed, 0)], snapshot))
+        if passed > 0:
+            self._sums, self._waiting = sums[passed], [steps[passed + 1 :]]
+            self.records += passed
+
+    def as_dict(self, whole: bool) -> dict[str, Any]:
+        """For JSON. ``whole``: the stream was followed from its first record on without a loss."""
+        if not whole:
+            return {"snapshots": 0, "equal": None, "different": 0}
+        return {
+            "snapshots": self.snapshots,
+            "equal": None if not self.snapshots else not self.different,
+            "different": self.different,
+        }

@@ -1,0 +1,226 @@
+"""Follows the three nodes of a pair: blocks, tally, keys, costs, and the gateware's counters against all of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from twinphase_spec.packets import Stream
+from twinphase_spec.registers import NodeType
+from twinphase_spec.units import TICKS_PER_SECOND
+
+from ..batch import Batch
+from ..device import Device, PacketDevice
+from ..errors import DeviceError
+from ..measure.losses import losses
+from .blocks import ROLES, Block, BlockGatherer, Fate, Node
+from .check import CellCheck, CellHistory, StatusCheck, cell_bits, read_cells
+from .costs import HeraldCost, costs, wire_bits
+from .keys import KeyMaker
+from .rule import PairRule
+from .tally import Tally
+
+READ_EVERY_S = 1.0
+"""Wall time between two readings of the clients' cells."""
+PATIENCE_S = 15.0
+"""Wall time that the end of a run waits for the blocks of the last reading."""
+NODES: tuple[Node, ...] = ("server", "alice", "bob")
+
+
+def expand_urls(urls: Sequence[str]) -> list[str]:
+    """One URL that stands for a pair becomes three: the folder of recordings ``server``, ``alice``, ``bob``; ``lab:NAME``; the UDP
+    port of a server, whose clients are on the next two."""
+    if len(urls) != 1:
+        return list(urls)
+    url = urls[0]
+    if url.startswith("lab:") and "node=" not in url:
+        return [f"{url}{'&' if '?' in url else '?'}node={node}" for node in NODES]
+    if url.startswith("udp://"):
+        from ..transport.udp import parse_udp_url
+
+        host, port = parse_udp_url(url)
+        name = f"[{host}]" if ":" in host else host
+        return [f"udp://{name}:{port + i}" for i in range(len(NODES))]
+    if all((Path(url) / node).is_dir() for node in NODES):
+        return [str(Path(url) / node) for node in NODES]
+    return [url]
+
+
+def by_role(devices: Sequence[Device]) -> dict[Node, Device]:
+    """The devices by what they are. Raises DeviceError unless they are one server, Alice and Bob."""
+    found: dict[Node, Device] = {}
+    for device in devices:
+        kind = device.identity().node
+        if kind is NodeType.TIMETAGGER:
+            raise DeviceError(f"{device.url} is a time tagger; sift needs a pair's server, Alice and Bob")
+        node: Node = "server" if kind is NodeType.SERVER else "bob" if device.read("ROLE") else "alice"
+        if node in found:
+            raise DeviceError(
+                f"{device.url} and {found[node].url} are both {node}; sift needs one server, Alice and Bob"
+            )
+        found[node] = device
+    missing = [node for node in NODES if node not in found]
+    if missing:
+        raise DeviceError(
+            "sift needs the URLs of a pair's server, Alice and Bob, or the folder that holds their recordings; missing: "
+            + ", ".join(missing)
+        )
+    return found
+
+
+class SiftSession:
+    """``span``: closed blocks that are paired at once, 0 for none. Raises DeviceError when the nodes do not belong together."""
+
+    def __init__(self, devices: Mapping[Node, Device], *, span: int, group: int) -> None:
+        self.devices = dict(devices)
+        alice, bob = devices["alice"], devices["bob"]
+        for name in ("BLOCK_HERALDS", "SLICE_WIDTH"):
+            if alice.read(name) != bob.read(name):
+                raise DeviceError(
+                    f"{name} is {alice.read(name)} at {alice.url} and {bob.read(name)} at {bob.url}: a pair needs the same at both"
+                )
+        self.block_heralds = alice.read("BLOCK_HERALDS")
+        self.rule = PairRule.of(alice)
+        if PairRule.of(bob) != self.rule:
+            raise DeviceError(
+                f"{alice.url} and {bob.url} hold different rule tables: a pair needs the same protocol at both"
+            )
+        for device in (alice, bob):
+            for needed in (Stream.PEER, Stream.SIFTED):
+                if not device.read("STREAM_ENABLE") >> needed & 1:
+                    raise DeviceError(
+                        f"{device.url} does not send {needed.name} (bit {int(needed)} of STREAM_ENABLE is 0): sift needs it"
+                    )
+        self.gatherer = BlockGatherer(self.block_heralds, self.rule)
+        self.tally = Tally(self.rule)
+        self.keys = KeyMaker(self.rule, self.block_heralds, span=span, group=group)
+        self.history = CellHistory()
+        self.herald_cost = HeraldCost()
+        self.by_block: list[tuple[int, int, int]] = []
+        """(block, kept, errors) of each closed block."""
+        self._cost_stream: Stream | None = None
+        self._status = {role: StatusCheck() for role in ROLES}
+        self._checks: dict[str, CellCheck] = {}
+        self._live: dict[str, PacketDevice] = {}
+        for role in ROLES:
+            device = devices[role]
+            if isinstance(device, PacketDevice):
+                self._live[role] = device
+                self._checks[role] = CellCheck(role, cell_bits(device))
+        self._read_due_s = 0.0
+        timeout_s = 0.1 / len(NODES)
+        self._sources: dict[Node, Iterator[Batch] | None] = {node: devices[node].batches(timeout_s) for node in NODES}
+        self._times: dict[Node, tuple[int, int]] = {}
+
+    @property
+    def node_seconds(self) -> float:
+        """Longest node time watched."""
+        return max((stop - start for start, stop in self._times.values()), default=0) / TICKS_PER_SECOND
+
+    def step(self) -> bool:
+        """Take one batch from each node; False when all have ended."""
+        for node, source in self._sources.items():
+            if source is None:
+                continue
+            batch = next(source, None)
+            if batch is None:
+                self._sources[node] = None
+            else:
+                self._update(node, batch)
+        if time.monotonic() >= self._read_due_s:
+            self._read_due_s = time.monotonic() + READ_EVERY_S
+            self._read()
+        return any(source is not None for source in self._sources.values())
+
+    def finish(self) -> None:
+        """Wait for the blocks of a last reading of the cells, then close the books."""
+        if all(source is not None for source in self._sources.values()):
+            self._read()
+            deadline = time.monotonic() + PATIENCE_S
+            while not self._settle() and time.monotonic() < deadline:
+                self._read_due_s = deadline
+                if not self.step():
+                    break
+        for block in self.gatherer.finish():
+            self._take(block)
+        self._settle()
+
+    def _update(self, node: Node, batch: Batch) -> None:
+        if batch.time_ticks is not None:
+            start, _ = self._times.get(node, (batch.time_ticks, 0))
+            self._times[node] = (start, batch.time_ticks)
+        if node == "server":
+            for stream in (Stream.HERALD, Stream.HERALD_CODE):
+                if (records := batch.get(stream)) is not None and self._cost_stream in (None, stream):
+                    self._cost_stream = stream
+                    high = (records["pulse_high_detector"] & 0xFFFFFF).astype(np.int64)
+                    self.herald_cost.add(high << 32 | records["pulse_low"].astype(np.int64))
+        else:
+            if (records := batch.get(Stream.SIFTED)) is not None:
+                self._status[node].sifted(records["word"])
+            if (records := batch.get(Stream.STATUS)) is not None:
+                self._status[node].status(records)
+        for block in self.gatherer.update(node, batch):
+            self._take(block)
+
+    def _take(self, block: Block) -> None:
+        before = self.tally.x_total
+        self.tally.add(block)
+        self.keys.add(block)
+        self.history.add(block, self.tally.cells)
+        if block.fate is Fate.CLOSED:
+            after = self.tally.x_total
+            self.by_block.append((block.number, after.kept - before.kept, after.errors - before.errors))
+        self._settle()
+
+    def _read(self) -> None:
+        """New readings of the cells, once a block has been closed and where none waits."""
+        if self.history.next_block is None:
+            return
+        for role, device in self._live.items():
+            if self._checks[role].waiting is None:
+                self._checks[role].offer(read_cells(device))
+
+    def _settle(self) -> bool:
+        return all([check.settle(self.history) for check in self._checks.values()])
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON: everything so far."""
+        keys = self.keys
+        return {
+            "node_seconds": self.node_seconds,
+            "block_heralds": self.block_heralds,
+            **self.tally.as_dict(),
+            "pairing": keys.as_dict() if keys.span else None,
+            "counters": {
+                role: {
+                    "cells": self._checks[role].as_dict() if role in self._checks else None,
+                    "status": self._status[role].as_dict(self._whole(role)),
+                }
+                for role in ROLES
+            },
+            "herald_code": self.herald_cost.as_dict(),
+            "wire_bits": wire_bits(self.devices),
+            "bits_per_survivor": costs(
+                self.tally,
+                self.herald_cost,
+                block_heralds=self.block_heralds,
+                pairs_bits=keys.pairs_bits,
+                odd_bits=keys.odd_bits,
+                paired_z=keys.paired_z,
+                survivors=keys.survivors,
+            )
+            if keys.span
+            else None,
+            "losses": {node: losses(device) for node, device in self.devices.items()},
+        }
+
+    def _whole(self, role: Any) -> bool:
+        """Whether a client's SIFTED stream was followed from its first record on."""
+        state = self.devices[role].streams.get(Stream.SIFTED)
+        lost = state is None or state.lost_records or state.node_lost_records or state.lost_packets or state.restarts
+        return not lost and self.history.first_block == 0
