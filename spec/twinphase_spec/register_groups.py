@@ -105,7 +105,11 @@ def tracking() -> tuple[Register, ...]:
         register(0x62, "TRACK_HOLD", smoothing.HOLD_BITS, "clocks from a click to its way into the tracker", reset=96),
         register(0x63, "TRACK_EVERY", smoothing.EVERY_BITS, "a TRACK record per channel every 2^n turns"),
         register(
-            0x64, "TRACK_LOCKED", len(smoothing.CHANNELS), "bit c: tracker channel c (r, d) has a phase", access=Access.RO
+            0x68,
+            "TRACK_LOCKED",
+            len(smoothing.CHANNELS),
+            "bit c: tracker channel c (r, d) has a phase",
+            access=Access.RO,
         ),
         *(
             register(

@@ -41,7 +41,7 @@ OFF = ChannelConfig(
     p_min=0,
     p_start=0,
     p_lost=0,
-    v_start=tracking.V_LEAST >> tracking.VISIBILITY_BITS,
+    v_start=tracking.VISIBILITY_LEAST,
 )
 """A channel that is not tracked: every turn gives up what a cold start has found."""
 NO_GAINS = SmoothGains(h11=0, h12=0, h21=0, h22=0)

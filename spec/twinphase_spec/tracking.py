@@ -32,7 +32,7 @@ A_BITS, A_FRACTION = 64, 32
 B_BITS, B_FRACTION = 42, 52
 """Slope: signed, 2^-52 turn per clock."""
 B_MAX = (1 << (B_BITS - 1)) - 1
-"""The slope saturates at +-B_MAX: 384 rad/ms."""
+"""The slope saturates at B_MAX and at -B_MAX - 1: 384 rad/ms."""
 B_DROP = 8
 """Low bits of the slope that extrapolation leaves out: 2^-44 turn per clock remain, 4e-9 turn in an epoch."""
 B_SHIFT = B_FRACTION - B_DROP - A_FRACTION
@@ -43,9 +43,10 @@ V_BITS = 32
 """Visibility: unsigned, 2^-32."""
 VISIBILITY_BITS = 16
 """Visibility as the likelihood takes it: its top bits, 2^-16."""
-V_LEAST = (1 << VISIBILITY_BITS) // 4 << VISIBILITY_BITS
-V_MOST = 65405 << VISIBILITY_BITS
-"""The visibility stays between 0.25 and 0.998; 1 - V is what bounds ``1 / (1 + v cos)``, and with it every shift."""
+V_LEAST, V_MOST = 1 << V_BITS - 2, (1 << V_BITS) - 1
+"""The visibility stays at 0.25 or above."""
+VISIBILITY_LEAST, VISIBILITY_MOST = V_LEAST >> VISIBILITY_BITS, 65407
+"""What the likelihood takes is 0.998 at most; 1 - V is what bounds ``1 / (1 + v cos)``, and with it every shift."""
 START_CLICKS = 24
 """Clicks of the cold start."""
 SUM_BITS = 6
@@ -69,19 +70,22 @@ BLUR_FACTOR, BLUR_SHIFT = 201, 12
 
 SINE_BITS = 12
 UNIT_FRACTION = 17
-"""Sine, cosine, 1 + v cos and reciprocals: 2^-17."""
+"""Sine, cosine, 1 + v cos: 2^-17."""
 MANTISSA_BITS = 8
-SQUARE_FRACTION = 14
+PLACE_BITS = 2
+"""1 + v cos is normalised by ``h = 4 j + k`` places: k is in the tables of reciprocals, j shifts by 0, 4 or 8."""
+RECIPROCAL_FRACTION, SQUARE_FRACTION = 14, 8
+"""Of the tables at k = 0."""
 SCORE_BITS, SCORE_FRACTION = 18, 14
 """Score: signed, 2^-14 1/rad, saturates at +-8."""
-SCORE_SHIFT = 2 * UNIT_FRACTION - SCORE_FRACTION
+SCORE_SHIFT = UNIT_FRACTION + RECIPROCAL_FRACTION - SCORE_FRACTION
 INFORMATION_BITS, INFORMATION_FRACTION = 18, 7
 """Observed information times 2 pi: signed, 2^-7 1/rad^2, saturates at +-1024."""
 INFORMATION_SHIFT = (UNIT_FRACTION - 1) + SQUARE_FRACTION - INFORMATION_FRACTION
 FALL_SHIFT = 2 * Q_FRACTION + INFORMATION_FRACTION - P_FRACTION
 GRADIENT_BITS, GRADIENT_FRACTION = 18, 8
 """Gradient of the log-likelihood in V: signed, 2^-8, saturates at +-512."""
-GRADIENT_SHIFT = 2 * UNIT_FRACTION - GRADIENT_FRACTION
+GRADIENT_SHIFT = UNIT_FRACTION + RECIPROCAL_FRACTION - GRADIENT_FRACTION
 V_GAIN_SHIFT = V_BITS - GRADIENT_FRACTION - V_GAIN_OFFSET
 """The gradient shifted left by ``V_GAIN_SHIFT - n`` is the visibility's step in 2^-32."""
 
@@ -131,10 +135,18 @@ SINE = tuple(
     for i in range(1 << SINE_BITS)
 )
 """Sine at the middle of each of 4096 intervals of the turn, signed 18 bits, 2^-17; the cosine is 1024 words further."""
-RECIPROCAL = tuple(round((1 << UNIT_FRACTION) / _mantissa(m)) for m in range(1 << MANTISSA_BITS))
-"""``1/g`` of a mantissa g in [1, 2), unsigned 17 bits, 2^-17."""
-SQUARE = tuple(round((1 << SQUARE_FRACTION) * 2 * math.pi / _mantissa(m) ** 2) for m in range(1 << MANTISSA_BITS))
-"""``2 pi / g^2``, unsigned 17 bits, 2^-14."""
+RECIPROCAL = tuple(
+    round((1 << RECIPROCAL_FRACTION + k) / _mantissa(m))
+    for k in range(1 << PLACE_BITS)
+    for m in range(1 << MANTISSA_BITS)
+)
+"""``2^k / g`` of a mantissa g in [1, 2) at ``k << 8 | m``, unsigned 17 bits, 2^-14."""
+SQUARE = tuple(
+    round((1 << SQUARE_FRACTION + 2 * k) * 2 * math.pi / _mantissa(m) ** 2)
+    for k in range(1 << PLACE_BITS)
+    for m in range(1 << MANTISSA_BITS)
+)
+"""``2 pi 2^(2k) / g^2``, unsigned 17 bits, 2^-8."""
 ANGLE = tuple(round(math.atan2(i & 31, i >> 5) / (2 * math.pi) * (1 << TURN_BITS)) for i in range(1 << 10))
 """Angle of (|C|, |S|) at ``|C| << 5 | |S|``, unsigned 15 bits, 2^-16 turn, 0 for (0, 0)."""
 

@@ -49,7 +49,7 @@ class ChannelConfig:
     def __post_init__(self) -> None:
         bits = {"d": t.D_BITS, "kappa": t.KAPPA_BITS, "p_min": t.P_BITS, "p_start": t.P_BITS, "p_lost": t.P_BITS}
         limits = {name: (0, (1 << width) - 1) for name, width in bits.items()}
-        limits["v_start"] = (t.V_LEAST >> t.VISIBILITY_BITS, t.V_MOST >> t.VISIBILITY_BITS)
+        limits["v_start"] = (t.VISIBILITY_LEAST, t.VISIBILITY_MOST)
         limits["v_gain"] = (0, (1 << t.V_GAIN_BITS) - 1)
         limits |= {name: (0, (1 << t.EVIDENCE_BITS) - 1) for name in ("j_alarm", "w_alarm")}
         limits["a_gain"] = (0, (1 << t.A_GAIN_BITS) - 1)
@@ -94,7 +94,7 @@ def kappa_word(ratio_per_s: float) -> int:
 def visibility_word(visibility: float) -> int:
     """V in 2^-16. ValueError outside the range in which the tracker keeps it."""
     scale = 1 << t.VISIBILITY_BITS
-    low, high = t.V_LEAST / scale**2, t.V_MOST / scale**2
+    low, high = t.VISIBILITY_LEAST / scale, t.VISIBILITY_MOST / scale
     if not low <= visibility <= high:
         raise ValueError(f"click tracker: visibility is {visibility}; give {low} to {high:.3f}")
     return round(visibility * scale)

@@ -89,13 +89,12 @@ class RareCounts(wiring.Component):
             m.d.sync += place.eq(place + 1)
             with m.If(place.all()):
                 m.d.sync += clears.eq(0)
-        with m.Elif(stages.any()):
-            with m.If(stages[2]):
-                m.d.sync += [place.eq(place + 1), high.eq(~high), carry.eq(total[-1])]
-                with m.If(~high):
-                    m.d.sync += stages.eq(1)
-                with m.Else():
-                    m.d.sync += left.eq(left >> 1)
+        with m.Elif(stages.any()), m.If(stages[2]):
+            m.d.sync += [place.eq(place + 1), high.eq(~high), carry.eq(total[-1])]
+            with m.If(~high):
+                m.d.sync += stages.eq(1)
+            with m.Else():
+                m.d.sync += left.eq(left >> 1)
         with m.Elif(left.any()):
             with m.If(left[0]):
                 m.d.sync += [stages.eq(1), carry.eq(1), high.eq(0)]

@@ -66,9 +66,7 @@ class Snapshot(wiring.Component):
                 "o_snapshot_count": Out(32),
                 "status": Out(KeptRecord(address_bits=(MEMORY_WORDS - 1).bit_length())),
                 "o_idle": Out(1),
-                **(
-                    {"o_hold": Out(1), "i_settled": In(1), "o_word": Out(RARE_BITS), "i_word": In(32)} if rare else {}
-                ),
+                **({"o_hold": Out(1), "i_settled": In(1), "o_word": Out(RARE_BITS), "i_word": In(32)} if rare else {}),
             }
         )
 

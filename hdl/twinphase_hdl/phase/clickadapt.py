@@ -42,7 +42,7 @@ class ClickAdapt(wiring.Component):
         In the clock T + WORDS - 1, T that of the issue of a turn's channel 0.
     i_event, o : In(5), Out(GainWords)
         Channel of the event that is issued in this clock, and its words, `words_latency` clocks later.
-    i_read, i_passed, i_blur, i_kappa, i_score, i_kind, i_reset, i_valid, i_channel, i_step_a, i_lost
+    i_read, i_passed, i_blur, i_kappa, i_score, i_kind, i_reset, i_valid, i_channel, i_again, i_twice, i_step_a, i_lost
         As of `ClickSense`.
     i_a_gain : In(4)
         In T + 22, with the kind.
@@ -78,6 +78,8 @@ class ClickAdapt(wiring.Component):
                 "i_a_gain": In(tracking.A_GAIN_BITS),
                 "i_valid": In(1),
                 "i_channel": In(CHANNEL_BITS),
+                "i_again": In(1),
+                "i_twice": In(1),
                 "i_step_a": In(signed(STEP_A_BITS)),
                 "i_lost": In(1),
             }
@@ -110,8 +112,8 @@ class ClickAdapt(wiring.Component):
             m.d.sync += later.eq(valid & self.i_run)
             valid = later
 
-        named = ("read", "passed", "blur", "kappa", "score", "kind", "reset", "valid", "channel", "step_a", "lost")
-        m.d.comb += [getattr(sense, f"i_{name}").eq(getattr(self, f"i_{name}")) for name in named]
+        named = ("read", "passed", "blur", "kappa", "score", "kind", "reset", "valid", "channel", "again", "twice")
+        m.d.comb += [getattr(sense, f"i_{name}").eq(getattr(self, f"i_{name}")) for name in (*named, "step_a", "lost")]
         given = self.i_config
         m.d.comb += [
             sense.i_on.eq(self.i_a_gain.any()),

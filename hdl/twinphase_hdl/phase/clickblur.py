@@ -1,6 +1,6 @@
 """The gain of a click, and the visibility that it sees."""
 
-from amaranth.hdl import Module, Mux
+from amaranth.hdl import Cat, Module, Mux, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -10,15 +10,22 @@ from twinphase_spec import tracking
 BLUR_BITS = (tracking.BLUR_FACTOR * tracking.Q_MAX >> tracking.BLUR_SHIFT).bit_length()
 
 
+def limited(u: Value) -> Value:
+    """``min(u, 65407)``: above, all of the highest nine bits are set."""
+    high = tracking.VISIBILITY_BITS - 9
+    over = u[high:].all()
+    return Cat(u[:high] | over.replicate(high), u[high] & ~over, u[high + 1 :])
+
+
 class ClickBlur(wiring.Component):
-    """``q = min((p + grow) >> 12, 2^17 - 1)``, ``w = u - ((u ((201 q) >> 12)) >> 16)``, of one multiplier.
+    """``q = min((p + grow) >> 12, 2^17 - 1)``, ``u = min(i_u, 65407)``, ``w = u - ((u ((201 q) >> 12)) >> 16)``, of one multiplier.
 
     Members
     -------
     i_p, i_grow : In(32), In(32)
         Variance and its growth, 2^-34 of rad^2/(2 pi).
     i_u : In(16)
-        Visibility, 2^-16, three clocks later.
+        Visibility, 2^-16, two clocks later; taken to be 65407 at most.
     o_q : Out(17)
         2^-22 of rad^2/(2 pi), two clocks after p.
     o_blur : Out(13)
@@ -46,7 +53,8 @@ class ClickBlur(wiring.Component):
         m = Module()
         stages = Stages(m)
         p, grow = stages.given("p", 0, self.i_p), stages.given("grow", 0, self.i_grow)
-        u = stages.given("u", 3, self.i_u)
+        u = stages.given("u", 2, self.i_u)
+        u = stages.after("u_limited", 2, limited, u)
         grown = stages.after("grown", 0, lambda p, grow: (p + grow) >> tracking.Q_SHIFT, p, grow)
         q = stages.after("q", 1, lambda p: Mux(p[tracking.Q_BITS :].any(), tracking.Q_MAX, p[: tracking.Q_BITS]), grown)
         # 201 = 9 + 3 * 64: two sums and one of them, instead of a multiplier.

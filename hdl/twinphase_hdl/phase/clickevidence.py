@@ -46,8 +46,8 @@ class ClickEvidence(wiring.Component):
     -------
     i_index, i_kind, i_reset, i_words : In(10), In(3), In(1), In(LateWords)
         a, kind, reset and configuration of the event of T + 22.
-    i_valid, i_channel : In(1), In(5)
-        The event of T + 23.
+    i_valid, i_channel, i_again, i_twice : In(1), In(5), In(1), In(1)
+        The event of T + 23, and whether the one and the two clocks before are of its channel.
     i_lost : In(1)
         The event of T + 26 has given its channel up.
     o_jump, o_lose : Out(1), Out(1)
@@ -69,6 +69,8 @@ class ClickEvidence(wiring.Component):
                 "i_words": In(LateWords),
                 "i_valid": In(1),
                 "i_channel": In(CHANNEL_BITS),
+                "i_again": In(1),
+                "i_twice": In(1),
                 "i_lost": In(1),
                 "o_jump": Out(1),
                 "o_lose": Out(1),
@@ -104,7 +106,10 @@ class ClickEvidence(wiring.Component):
         m.submodules.evidence = word = ChannelWord(
             channels=self._channels, bits=Evidence.as_shape().size, clear_bits=2 * BITS
         )
-        m.d.comb += [word.i_valid.eq(self.i_valid), word.i_channel.eq(self.i_channel), word.i_clear.eq(self.i_lost)]
+        m.d.comb += [
+            getattr(word, f"i_{name}").eq(getattr(self, f"i_{name}")) for name in ("valid", "channel", "again", "twice")
+        ]
+        m.d.comb += word.i_clear.eq(self.i_lost)
         found = data.View(Evidence, word.o_word)
         none = fresh.at(WRITE) | found.jump | found.fade | word.o_cleared
 

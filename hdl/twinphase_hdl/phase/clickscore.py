@@ -8,9 +8,15 @@ from twinphase_hdl.core.stages import Staged, Stages
 from twinphase_spec import tracking
 
 UNIT_BITS = tracking.UNIT_FRACTION + 1
-LEAST_SHIFTS = (11, 5, 17)
-"""Right shifts of score, information and gradient at h = 9; a lower h shifts by 9 - h (information: twice that) more."""
-MOST_H = 9
+MOST_J = 2
+STEPS = (4, 8, 4)
+LEAST_SHIFTS = tuple(
+    shift - each * MOST_J
+    for shift, each in zip(
+        (tracking.SCORE_SHIFT, tracking.INFORMATION_SHIFT, tracking.GRADIENT_SHIFT), STEPS, strict=True
+    )
+)
+"""Right shifts of score, information and gradient at j = 2; a lower j shifts by STEPS more for each."""
 ALONG = 4
 """Clocks from the index to ``v cos``."""
 
@@ -23,10 +29,11 @@ def sixteenths(value: Value) -> Value:
 class ClickScore(wiring.Component):
     """A click at the phase theta under the visibility w (`v = w` for L, -1 - w for R)::
 
-        along  = (v cos) >> 16,  across = ((-1 - v) sin) >> 16,  g = 2^17 + along,  h = 17 - floor(log2 g),  m = ((g << h) >> 9) - 2^8
-        score  = sat_18((across RECIPROCAL[m]) >> (20 - h))
-        inform = sat_18((((along + ((w w) >> 15)) >> 1) SQUARE[m]) >> (23 - 2 h))
-        gradient = ((cos for L, -1 - cos for R) RECIPROCAL[m]) >> (26 - h)   fits into 18 bits always
+        along  = (v cos) >> 16,  across = ((-1 - v) sin) >> 16,  g = 2^17 + along,  h = 17 - floor(log2 g) = 4 j + k
+        i      = 2^8 k + ((g << h) >> 9) - 2^8
+        score  = sat_18((across RECIPROCAL[i]) >> (17 - 4 j))
+        inform = sat_18((((along + ((w w) >> 15)) >> 1) SQUARE[i]) >> (17 - 8 j))
+        gradient = ((cos for L, -1 - cos for R) RECIPROCAL[i]) >> (23 - 4 j)   fits into 18 bits always
 
     of six multipliers and two tables. Where no tracking click is, the outputs mean nothing.
 
@@ -103,17 +110,17 @@ class ClickScore(wiring.Component):
             square,
         )
 
-        mantissa, more = self._normalised(stages, along)
+        place, j = self._normalised(stages, along)
         m.submodules.reciprocals = reciprocals = memory.Memory(
             shape=2 * tracking.UNIT_FRACTION,
-            depth=1 << tracking.MANTISSA_BITS,
+            depth=len(tracking.RECIPROCAL),
             init=[
                 reciprocal | square << tracking.UNIT_FRACTION
                 for reciprocal, square in zip(tracking.RECIPROCAL, tracking.SQUARE, strict=True)
             ],
             attrs={"ram_style": "block"},
         )
-        both = stages.table("both", 6, reciprocals, mantissa)
+        both = stages.table("both", 6, reciprocals, place)
         rho = stages.after("rho", 8, lambda both: both[: tracking.UNIT_FRACTION], both)
         sigma = stages.after("sigma", 8, lambda both: both[tracking.UNIT_FRACTION :], both)
         across = stages.operand("across_factor", 8, across.at(8))
@@ -125,10 +132,8 @@ class ClickScore(wiring.Component):
             for name, a, b in (("score", across, rho), ("inform", bend, sigma), ("gradient", z, rho))
         ]
         score, inform, gradient = (
-            self._shifted(stages, product, least, each, more, saturates)
-            for product, least, each, saturates in zip(
-                products, LEAST_SHIFTS, (1, 2, 1), (True, True, False), strict=True
-            )
+            self._shifted(stages, product, least, step, j, saturates)
+            for product, least, step, saturates in zip(products, LEAST_SHIFTS, STEPS, (True, True, False), strict=True)
         )
         m.d.comb += [
             self.o_score.eq(score.at(12)),
@@ -139,42 +144,45 @@ class ClickScore(wiring.Component):
 
     @staticmethod
     def _normalised(stages: Stages, along: Staged) -> tuple[Staged, Staged]:
-        """m and 9 - h of 2^17 + along, in steps of four places and of one."""
+        """i of 2^17 + along, and whether j is 1 or 2: in steps of four places and of one."""
         top = UNIT_BITS - 1
         g = Cat(along.at(ALONG)[:top], ~along.at(ALONG)[top])
         large, middle = g[top - 3 :].any(), g[top - 7 : top - 3].any()
-        # Of 262 or more nothing above the lowest six bits is lost by eight places.
+        # Of 256 or more nothing above the lowest six bits is lost by eight places.
         near = stages.after(
             "near", ALONG, lambda: Mux(large, g[6:], Mux(middle, g[2 : top - 3], Cat(C(0, 2), g[: top - 7])))
         )
-        small = stages.after("small", ALONG, lambda: Cat(~large & middle, ~large & ~middle))
-        first, second, third = near.at(ALONG + 1)[-1], near.at(ALONG + 1)[-2], near.at(ALONG + 1)[-3]
-        ones = stages.after("ones", ALONG + 1, lambda: Cat(Mux(first | second, ~first, ~third), ~first & ~second))
-        mantissa = stages.after(
-            "mantissa",
-            ALONG + 1,
-            lambda near: Mux(first, near[3:11], Mux(second, near[2:10], Mux(third, near[1:9], near[:8]))),
-            near,
-        )
-        more = stages.after("more", ALONG + 2, lambda small, ones: (MOST_H - Cat(ones, small))[:4], small, ones)
-        return mantissa, more
+        j = stages.after("j", ALONG, lambda: Cat(~large & middle, ~large & ~middle))
+
+        def placed(near: Value) -> Value:
+            first, second, third = near[-1], near[-2], near[-3]
+            k = Cat(Mux(first | second, ~first, ~third), ~first & ~second)
+            m = Mux(first, near[3:11], Mux(second, near[2:10], Mux(third, near[1:9], near[:8])))
+            return Cat(m, k)
+
+        return stages.after("place", ALONG + 1, placed, near), j
 
     @staticmethod
-    def _shifted(stages: Stages, product: Staged, least: int, each: int, more: Staged, saturates: bool) -> Staged:
-        """``product >> (least + each more)``, 18 bits: it is beyond them, if at all, only where more is below 4."""
-        near = stages.after(
-            f"{product.name}_near",
-            10,
-            lambda product, more: (product >> least) >> (more[:2] << each - 1),
-            product,
-            more,
+    def _shifted(stages: Stages, product: Staged, least: int, step: int, j: Staged, saturates: bool) -> Staged:
+        """``product >> (least + step (2 - j))``, 18 bits: it is beyond them, if at all, only where j is above 0."""
+
+        def beyond(value: Value) -> Value:
+            rest = value[UNIT_BITS - 1 :]
+            return rest.any() & ~rest.all()
+
+        value = product.at(10)
+        shifts = [value >> least + step * less for less in range(MOST_J + 1)]
+        one, two = j.at(10)
+        name = product.name
+        moved = stages.after(
+            f"{name}_moved", 10, lambda: Mux(two, shifts[0], Mux(one, shifts[1], shifts[2]))[:UNIT_BITS].as_signed()
         )
+        if not saturates:
+            return moved
+        over = stages.after(f"{name}_over", 10, lambda: (two & beyond(shifts[0])) | (one & beyond(shifts[1])))
+        sign = stages.after(f"{name}_sign", 10, lambda: value[-1])
 
-        def far(near: Value, more: Value) -> Value:
-            rest, sign = near[UNIT_BITS - 1 :], near[-1]
-            over = ~more[2:].any() & rest.any() & ~rest.all()
-            moved = (near >> (more[2:] << each + 1))[:UNIT_BITS]
-            limit = Cat((~sign).replicate(UNIT_BITS - 1), sign)
-            return (Mux(over, limit, moved) if saturates else moved).as_signed()
+        def limited(moved: Value, over: Value, sign: Value) -> Value:
+            return Mux(over, Cat((~sign).replicate(UNIT_BITS - 1), sign), moved).as_signed()
 
-        return stages.after(f"{product.name}_far", 11, far, near, more)
+        return stages.after(f"{name}_limited", 11, limited, moved, over, sign)

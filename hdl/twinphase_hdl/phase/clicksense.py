@@ -4,7 +4,7 @@ from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from twinphase_hdl.core.stages import Staged, Stages
+from twinphase_hdl.core.stages import Stages
 from twinphase_hdl.phase.clickblur import BLUR_BITS
 from twinphase_hdl.phase.clickextrapolate import CLOCKS_BITS
 from twinphase_hdl.phase.clickqueue import CHANNEL_BITS, check_channels
@@ -47,8 +47,6 @@ class ClickSense(wiring.Component):
 
     Where i_on is 0, dz is 0, and with it z, w and a from the reset on.
 
-    A step beyond +-2^18 takes any state of 18 bits to its limit: the sums in the loop need 20 bits.
-
     Parameters
     ----------
     channels : int
@@ -68,7 +66,7 @@ class ClickSense(wiring.Component):
         s, 2^-14 1/rad, in T + 22.
     i_kind, i_reset, i_on : In(3), In(1), In(1)
         Kind, reset, and whether the channel's gains adapt, in T + 22.
-    i_valid, i_channel : In(1), In(5)
+    i_valid, i_channel, i_again, i_twice : In(1), In(5), In(1), In(1)
         In T + 23.
     i_step_a : In(signed(37))
         dA, 2^-32 turn, in T + 24.
@@ -96,6 +94,8 @@ class ClickSense(wiring.Component):
                 "i_on": In(1),
                 "i_valid": In(1),
                 "i_channel": In(CHANNEL_BITS),
+                "i_again": In(1),
+                "i_twice": In(1),
                 "i_step_a": In(signed(STEP_A_BITS)),
                 "i_lost": In(1),
                 "o_told": Out(signed(TOLD_BITS)),
@@ -150,7 +150,12 @@ class ClickSense(wiring.Component):
         )
         tells = stages.after("tells_tracking", WRITE_P, lambda tells, on: Mux(on, tells, 0), tells, tracks)
         channel = stages.given("channel", WRITE_P - 2, self.i_channel)
-        m.d.comb += [told.i_valid.eq(valids[WRITE_TOLD - 2]), told.i_channel.eq(channel.at(WRITE_TOLD - 2))]
+        again, twice = (stages.given(name, WRITE_P - 2, getattr(self, f"i_{name}")) for name in ("again", "twice"))
+        for word, place in ((told, WRITE_TOLD - 2), (senses, write - 2)):
+            m.d.comb += [
+                *(word.i_valid.eq(valids[place]), word.i_channel.eq(channel.at(place))),
+                *(word.i_again.eq(again.at(place)), word.i_twice.eq(twice.at(place))),
+            ]
         total = saturated(told.o_word.as_signed() + tells.at(WRITE_TOLD), tracking.TOLD_BITS)
         drop = tracking.TOLD_DROP
         # A turn tells nothing: of its sum the low bits are what is left, and of a reset none.
@@ -172,21 +177,13 @@ class ClickSense(wiring.Component):
         along = stages.after("along", WRITE_P, lambda advance, on: Mux(on, advance, 0), advance, moves)
         both = stages.after("both", WRITE_P + 1, lambda step, along: step + along, step, along)
         turned = stages.after("turned", WRITE_P + 1, lambda kappa, step: kappa * step, kappa, step)
-        step_z = self._limited(stages, "step_z", both, 0)
-        step_w = self._limited(stages, "step_w", turned, tracking.W_STEP_SHIFT)
+        step_w = stages.given("step_w", WRITE_P + 3, turned.at(WRITE_P + 3) >> tracking.W_STEP_SHIFT)
 
         lost = stages.given("lost", WRITE_P + 1, self.i_lost)
         stays = stages.after("stays", write - 1, lambda lost, reset: ~lost & ~reset, lost, reset).at(write)
-        z = saturated(senses.o_word[:z_bits].as_signed() + step_z.at(write), z_bits)
+        z = saturated(senses.o_word[:z_bits].as_signed() + both.at(write), z_bits)
         w = saturated(senses.o_word[z_bits:].as_signed() + step_w.at(write), w_bits)
         m.d.comb += [
-            senses.i_valid.eq(valids[write - 2]),
-            senses.i_channel.eq(channel.at(write - 2)),
             senses.i_word.eq(Cat(z, w) & stays.replicate(z_bits + w_bits)),
         ]
         return m
-
-    @staticmethod
-    def _limited(stages: Stages, name: str, value: Staged, shift: int) -> Staged:
-        """``value >> shift`` of stage WRITE_P + 3, limited to what takes any 18 bits to a limit."""
-        return stages.after(name, WRITE_P + 3, lambda value: saturated(value >> shift, tracking.Z_BITS + 1), value)

@@ -1,6 +1,6 @@
 """The cold start of a channel: what kind an event is, and the angle that a start takes."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
+from amaranth.hdl import C, Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -24,7 +24,7 @@ class ColdStart(wiring.Component):
     """Counts the first clicks of a channel by the quarter turn of their reference; the 24th one starts it at the angle of their sums::
 
         k = ((r + 2^13) >> 14) mod 4,  a = +1 for L, -1 for R:    (C, S) += a (1, 0), a (0, -1), a (-1, 0), a (0, 1)  for k = 0 ... 3
-        f = ANGLE[|C| 2^5 + |S|];  if C < 0: f = 2^15 - f;  if S < 0: f = -f
+        f = ANGLE[|C| 2^5 + |S|];  if C < 0: f = 2^15 - 1 - f;  if S < 0: f = -1 - f
 
     Parameters
     ----------
@@ -33,8 +33,8 @@ class ColdStart(wiring.Component):
 
     Members
     -------
-    i_valid, i : In(1), In(ClickEvent)
-        Its reset takes back n, C, S of its channel.
+    i_valid, i, i_again, i_twice : In(1), In(ClickEvent), In(1), In(1)
+        An event, and whether the events of one and of two clocks before it are of its channel. Its reset takes back n, C, S.
     i_locked : In(1)
         locked of its channel, two clocks later.
     i_lost, i_lost_channel : In(1), In(5)
@@ -55,6 +55,8 @@ class ColdStart(wiring.Component):
             {
                 "i_valid": In(1),
                 "i": In(ClickEvent),
+                "i_again": In(1),
+                "i_twice": In(1),
                 "i_locked": In(1),
                 "i_lost": In(1),
                 "i_lost_channel": In(CHANNEL_BITS),
@@ -73,6 +75,7 @@ class ColdStart(wiring.Component):
         stages = Stages(m)
         m.submodules.sums = sums = ChannelWord(channels=self._channels, bits=Sums.as_shape().size)
         m.d.comb += [sums.i_valid.eq(self.i_valid), sums.i_channel.eq(self.i.channel)]
+        m.d.comb += [sums.i_again.eq(self.i_again), sums.i_twice.eq(self.i_twice)]
 
         reset = stages.given("reset", 0, self.i.reset)
         turn = stages.given("turn", 0, self.i.turn)
@@ -83,15 +86,25 @@ class ColdStart(wiring.Component):
         m.d.sync += [valid_1.eq(self.i_valid), valid_2.eq(valid_1)]
 
         # A lost channel's sums are cleared by the next event that reads them, so that one write port does. What the event ahead leaves
-        # for the same channel is cleared already.
-        stale = Signal(1 << CHANNEL_BITS)
-        with m.If(valid_2):
-            m.d.sync += stale.bit_select(channel_2, 1).eq(0)
-        with m.If(self.i_lost):
-            m.d.sync += stale.bit_select(self.i_lost_channel, 1).eq(1)
-        ahead = valid_2 & (channel_1 == channel_2)
+        # for the same channel is cleared already. A bit that a loss makes unlike another one, and an event like it, says which are.
+        again = stages.given("again", 0, self.i_again)
+        lost, done = (
+            memory.Memory(shape=1, depth=1 << CHANNEL_BITS, init=[], attrs={"ram_style": "distributed"})
+            for _ in range(2)
+        )
+        m.submodules.lost, m.submodules.done = lost, done
+        lost_port, done_port, done_of_lost = (words.read_port(domain="comb") for words in (lost, done, done))
+        loses, does = lost.write_port(), done.write_port()
+        lost_1, done_1 = lost_port.data, done_port.data
         lost_now = self.i_lost & (channel_1 == self.i_lost_channel)
-        clear = stages.after("clear", 1, lambda: lost_now | (~ahead & stale.bit_select(channel_1, 1)))
+        agreed = stages.after("agreed", 1, lambda: Mux(lost_now, loses.data, lost_1))
+        m.d.comb += [
+            *(lost_port.addr.eq(channel_1), done_port.addr.eq(channel_1), done_of_lost.addr.eq(self.i_lost_channel)),
+            *(does.addr.eq(channel_2), does.data.eq(agreed.at(2)), does.en.eq(valid_2)),
+            *(loses.addr.eq(self.i_lost_channel), loses.en.eq(self.i_lost)),
+            loses.data.eq(~Mux(valid_2 & (channel_2 == self.i_lost_channel), agreed.at(2), done_of_lost.data)),
+        ]
+        clear = stages.after("clear", 1, lambda ahead: lost_now | (~ahead & (lost_1 ^ done_1)), again)
 
         quarter = stages.after(
             "quarter", 0, lambda: (self.i.reference + (units.QUARTER_TURN >> 1))[units.TURN_BITS - 2 : units.TURN_BITS]
@@ -136,7 +149,9 @@ class ColdStart(wiring.Component):
             shape=units.TURN_BITS - 1, depth=len(tracking.ANGLE), init=tracking.ANGLE, attrs={"ram_style": "block"}
         )
         acute = stages.table("acute", 4, angles, place)
-        above = stages.after("above", 6, lambda f, c: Mux(c < 0, units.HALF_TURN - f, f)[: units.TURN_BITS], acute, c)
-        angle = stages.after("angle", 7, lambda f, s: Mux(s < 0, -f, f), above, s)
+        above = stages.after("above", 6, lambda f, c: f ^ (c < 0).replicate(units.TURN_BITS - 1), acute, c)
+        angle = stages.after(
+            "angle", 7, lambda f, s: (Cat(f, C(0, 2)) ^ (s < 0).replicate(units.TURN_BITS + 1)).as_signed(), above, s
+        )
         m.d.comb += self.o_angle.eq(angle.at(8))
         return m

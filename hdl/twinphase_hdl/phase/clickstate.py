@@ -31,14 +31,14 @@ class ClickState(wiring.Component):
 
         turn      A += ((B >> 8) 2^E) >> 12;  e0 = e mod 2;  p = min(p + dp, 2^32 - 1);  if p > p_lost or silent:  given up
         starting  A += dA;  p = p_start;  locked = broke = 1
-        tracking  A += dA;  B = sat(B + dB);  p = max(min(p + dp, 2^32 - 1), p_min);  V = min(max(V + dV, 2^30), 65405 2^16)
+        tracking  A += dA;  B = sat_42(B + dB);  p = max(min(p + dp, 2^32 - 1), p_min);  V = min(max(V + dV, 2^30), 2^32 - 1)
         all       if jump:  A += 2^31, broke = 1;   if lose:  given up
         given up  locked = B = p = 0, broke = 1, o_lost
         reset     A = B = p = locked = broke = e0 = 0;  V = v_start 2^16
 
     A turn shows broke, and then clears it.
 
-    Whatever decides about a limit is summed beside the sum itself: ``dp - p_min`` and the like are known before.
+    What decides about p_min and p_lost is summed beside p itself: ``dp - p_min`` is known before.
 
     Parameters
     ----------
@@ -55,8 +55,9 @@ class ClickState(wiring.Component):
         Its state: p in T + 4; B >> 8, V >> 16, locked, e0 in T + 5; the fraction of A in T + 7.
     i_kind, i_reset, i_silent, i_parity, i_words : In(3), In(1), In(1), In(1), In(LateWords)
         Kind, reset, silence, e mod 2 and configuration of the event of T + 22.
-    i_valid, i_channel, i_grow : In(1), In(5), In(32)
-        The event of T + 23, and the growth of its variance; 0 of one that is neither a turn nor tracking.
+    i_valid, i_channel, i_again, i_twice, i_grow : In(1), In(5), In(1), In(1), In(32)
+        The event of T + 23, whether the one and the two clocks before are of its channel, and the growth of its variance; 0 of one
+        that is neither a turn nor tracking.
     i_fall, i_step_b, i_step_v : In(signed(35)), In(signed(40)), In(signed(33))
         Steps of the event of T + 24, of p downwards.
     i_jump, i_lose, i_step_a : In(1), In(1), In(signed(37))
@@ -95,6 +96,8 @@ class ClickState(wiring.Component):
                 "i_words": In(LateWords),
                 "i_valid": In(1),
                 "i_channel": In(CHANNEL_BITS),
+                "i_again": In(1),
+                "i_twice": In(1),
                 "i_grow": In(tracking.P_BITS),
                 "i_fall": In(signed(FALL_BITS)),
                 "i_step_a": In(signed(STEP_A_BITS)),
@@ -125,6 +128,7 @@ class ClickState(wiring.Component):
         length = EpochLength(m, self.i_epoch_bits)
         read = stages.given("read", 0, self.i_read)
         channel = stages.given("channel", WRITE_P - 2, self.i_channel)
+        again, twice = (stages.given(name, WRITE_P - 2, getattr(self, f"i_{name}")) for name in ("again", "twice"))
         valids = [self.i_valid]
         for stage in range(WRITE_P - 1, LOST + 1):
             valid = Signal(name=f"valid_{stage}")
@@ -148,6 +152,7 @@ class ClickState(wiring.Component):
                 word.i_read.eq(read.at(skew)),
                 word.i_valid.eq(valids[skew - SKEW_P]),
                 word.i_channel.eq(channel.at(place)),
+                *(word.i_again.eq(again.at(place)), word.i_twice.eq(twice.at(place))),
             ]
             return word
 
@@ -167,21 +172,21 @@ class ClickState(wiring.Component):
         if_above = stages.after("if_above", WRITE_P - 3, lambda reset: turns & ~reset & ~words.p_lost.all(), reset)
         grow = stages.given("grow", WRITE_P - 2, self.i_grow)
         spare = stages.after("spare", WRITE_P - 2, lambda grow, limit: grow - limit, grow, limit)
-        too_much = stages.after("too_much", WRITE_P - 2, lambda grow: grow - (tracking.P_MAX + 1), grow)
         fall = stages.given("fall", WRITE_P - 1, self.i_fall)
-        step_p, margin, excess = (
+        step_p, margin = (
             stages.after(name, WRITE_P - 1, lambda up, down: up - down, up, fall)
-            for name, up in (("step_p", grow), ("margin", spare), ("excess", too_much))
+            for name, up in (("step_p", grow), ("margin", spare))
         )
         p = word("p", tracking.P_BITS, SKEW_P, tracking.P_BITS)
-        sum_p = (p.o_word + step_p.at(WRITE_P))[: tracking.P_BITS]
+        sum_p = p.o_word + step_p.at(WRITE_P)
         below = (p.o_word + margin.at(WRITE_P))[-1]
         ended = ends.at(WRITE_P) | self.i_lose
         gives_up = Mux(below, ended, ended | if_above.at(WRITE_P))
         replaced = always.at(WRITE_P) | self.i_lose
         substitute = other.at(WRITE_P) & ~self.i_lose.replicate(tracking.P_BITS)
         # A sum below 0 is below every limit that a click or a turn has: it is not looked at.
-        limited = sum_p | (~(p.o_word + excess.at(WRITE_P))[-1]).replicate(tracking.P_BITS)
+        over = ~sum_p[-1] & sum_p[tracking.P_BITS : -1].any()
+        limited = sum_p[: tracking.P_BITS] | over.replicate(tracking.P_BITS)
         m.d.comb += p.i_word.eq(
             Mux(
                 below,
@@ -194,36 +199,22 @@ class ClickState(wiring.Component):
         # B.
         clear = lost.at(WRITE_B) | reset.at(WRITE_B)
         step_b = stages.given("step_b", WRITE_P - 1, self.i_step_b)
-        above_least = stages.after("above_least", WRITE_P - 1, lambda step: step + tracking.B_MAX, step_b)
-        above_most = stages.after("above_most", WRITE_P - 1, lambda step: step - (tracking.B_MAX + 1), step_b)
         b = word("b", tracking.B_BITS, SKEW_B, tracking.B_BITS - tracking.B_DROP, read_low=tracking.B_DROP)
         slope = b.o_word.as_signed()
         sum_b = slope + step_b.at(WRITE_B)
-        low = (slope + above_least.at(WRITE_B))[-1]
-        high = ~(slope + above_most.at(WRITE_B))[-1]
-        sign = tracking.B_BITS - 1
-        m.d.comb += b.i_word.eq(
-            Mux(
-                clear,
-                0,
-                Cat(
-                    sum_b[0] | low | high,
-                    (sum_b[1:sign] | high.replicate(sign - 1)) & ~low.replicate(sign - 1),
-                    (sum_b[sign] | low) & ~high,
-                ),
-            )
-        )
+        sign, top = sum_b[-1], tracking.B_BITS - 1
+        over = sign ^ sum_b[top]
+        m.d.comb += b.i_word.eq(Mux(clear, 0, Cat(Mux(over, (~sign).replicate(top), sum_b[:top]), sign)))
 
         # V.
         v_start = stages.after("v_start", WRITE_P - 3, lambda: words.v_start)
         step_v = stages.given("step_v", WRITE_P - 1, self.i_step_v)
-        over_least = stages.after("over_least", WRITE_P - 1, lambda step: step - tracking.V_LEAST, step_v)
-        over_most = stages.after("over_most", WRITE_P - 1, lambda step: step - (tracking.V_MOST + 1), step_v)
         whole = tracking.V_BITS - tracking.VISIBILITY_BITS
         v = word("v", tracking.V_BITS, SKEW_B, tracking.VISIBILITY_BITS, read_low=whole)
         sum_v = v.o_word + step_v.at(WRITE_B)
-        v_low = (v.o_word + over_least.at(WRITE_B))[-1]
-        v_high = ~(v.o_word + over_most.at(WRITE_B))[-1]
+        # 2^30 to 2^32 - 1: what is above and below shows in the highest four of 34 bits.
+        v_low = sum_v[-1] | ~sum_v[tracking.V_BITS - 2 : -1].any()
+        v_high = ~sum_v[-1] & sum_v[tracking.V_BITS]
         m.d.comb += v.i_word.eq(
             Mux(
                 reset.at(WRITE_B),

@@ -150,11 +150,16 @@ class ClickTracker(wiring.Component):
 
         # The issue: the words of an event, and how much the variance has grown.
         event = {name: stages.given(name, 0, queue.o[name]) for name, _ in data.Layout.cast(ClickEvent)}
+        again, twice = (
+            stages.given(name, 0, valid[k] & (queue.o.channel == event["channel"].at(k)))
+            for name, k in (("again", 1), ("twice", 2))
+        )
         x = stages.given("x", 0, length.clocks(queue.o.time))
         parity = stages.given("parity", 0, length.parity(queue.o.time))
         m.d.comb += [
             *(config.i_early.eq(queue.o.channel), adapt.i_event.eq(queue.o.channel)),
             *(time.i_valid.eq(queue.o_valid), time.i_channel.eq(queue.o.channel)),
+            *(time.i_again.eq(again.at(0)), time.i_twice.eq(twice.at(0))),
             *(time.i_turn.eq(queue.o.turn), time.i_reset.eq(queue.o.reset)),
             *(time.i_x.eq(x.at(0)), time.i_d.eq(adapt.o.d), time.i_dark.eq(config.o_early.dark)),
             adapt.i_turn.eq(
@@ -176,13 +181,14 @@ class ClickTracker(wiring.Component):
         locked = stages.given("locked", b_seen, state.o_locked)
         m.d.comb += [state.i_read.eq(event["channel"].at(0)), start.i_valid.eq(valid[first])]
         m.d.comb += [start.i[name].eq(part.at(first)) for name, part in event.items()]
+        m.d.comb += [start.i_again.eq(again.at(first)), start.i_twice.eq(twice.at(first))]
         m.d.comb += [
             start.i_locked.eq(locked.at(SUMS)),
             start.i_lost.eq(state.o_lost),
             start.i_lost_channel.eq(state.o_lost_channel),
             blur.i_p.eq(p.at(SEEN)),
             blur.i_grow.eq(grow.at(SEEN)),
-            blur.i_u.eq(u.at(SEEN + 3)),
+            blur.i_u.eq(u.at(SEEN + 2)),
             extrapolation.i_slope.eq(state.o_b),
             extrapolation.i_clocks.eq(
                 Cat(x.at(b_seen), 0) | (length.unit & (parity.at(b_seen) ^ state.o_epoch).replicate(UNIT_BITS))
@@ -219,8 +225,8 @@ class ClickTracker(wiring.Component):
         q = stages.given("q_tracking", GAINS, q.at(GAINS) & tracks.at(GAINS).replicate(tracking.Q_BITS))
         grows = tracks.at(GAINS) | event["turn"].at(GAINS)
         grow = stages.given("grow_taken", GAINS, grow.at(GAINS) & grows.replicate(tracking.P_BITS))
-        early = kappa, v_gain, a_gain, x, event["channel"], event["reset"], parity
-        kappa, v_gain, a_gain, x, channel, reset, parity = stages.far("near", WORDS, STEP, *early)
+        early = kappa, v_gain, a_gain, x, event["channel"], again, twice, event["reset"], parity
+        kappa, v_gain, a_gain, x, channel, again, twice, reset, parity = stages.far("near", WORDS, STEP, *early)
         q, grow, kind, tracks, silent = stages.far("gains", GAINS, STEP, q, grow, kind, tracks, silent)
         (time_of,) = stages.far("time", 0, WRITE_B + 1, event["time"])
         (start_step,) = stages.far("start", start_step.stage, STEPPED, start_step)
@@ -245,6 +251,7 @@ class ClickTracker(wiring.Component):
                 part.i_reset.eq(reset.at(words)),
                 part.i_valid.eq(valid[WRITE_P - 2]),
                 part.i_channel.eq(channel.at(WRITE_P - 2)),
+                *(part.i_again.eq(again.at(WRITE_P - 2)), part.i_twice.eq(twice.at(WRITE_P - 2))),
             ]
         m.d.comb += [
             config.i_late.eq(channel.at(words - config.latency)),

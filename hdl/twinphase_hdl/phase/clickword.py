@@ -28,8 +28,9 @@ class ChannelWord(wiring.Component):
 
     Members
     -------
-    i_valid, i_channel : In(1), In(5)
-        An event, two clocks before it changes its channel's word.
+    i_valid, i_channel, i_again, i_twice : In(1), In(5), In(1), In(1)
+        An event, two clocks before it changes its channel's word, and whether the events of one and of two clocks before it are of the
+        same channel.
     o_word : Out(bits)
         The word of the event that came two clocks ago, as the events before it left it, but for `i_clear` of the same clock.
     i_word : In(bits)
@@ -64,6 +65,8 @@ class ChannelWord(wiring.Component):
             {
                 "i_valid": In(1),
                 "i_channel": In(CHANNEL_BITS),
+                "i_again": In(1),
+                "i_twice": In(1),
                 "o_word": Out(bits),
                 "i_word": In(bits),
                 "i_clear": In(1),
@@ -87,9 +90,10 @@ class ChannelWord(wiring.Component):
         )
         write, soon = words.write_port(), words.read_port(domain="comb")
         # An event that comes, that changes its word, and whose word is being written.
-        next_valid, next_channel = Signal(), Signal(CHANNEL_BITS, reset_less=True)
-        valid, channel = Signal(), Signal(CHANNEL_BITS, reset_less=True)
-        late_valid, late_channel = Signal(), Signal(CHANNEL_BITS, reset_less=True)
+        next_channel, channel, late_channel = (
+            Signal(CHANNEL_BITS, name=f"channel_{k}", reset_less=True) for k in (1, 2, 3)
+        )
+        next_valid, valid, late_valid = (Signal(name=f"valid_{k}") for k in (1, 2, 3))
         again, twice, was_again = Signal(reset_less=True), Signal(reset_less=True), Signal(reset_less=True)
         word, left = Signal(self._bits, reset_less=True), Signal(self._bits, reset_less=True)
 
@@ -102,8 +106,7 @@ class ChannelWord(wiring.Component):
             channel.eq(next_channel),
             late_valid.eq(valid),
             late_channel.eq(channel),
-            again.eq(next_valid & (self.i_channel == next_channel)),
-            twice.eq(valid & (self.i_channel == channel)),
+            Cat(again, twice).eq(Cat(self.i_again, self.i_twice)),
             was_again.eq(again),
             word.eq(Mux(again, self.i_word, Mux(twice, cleared, soon.data))),
             left.eq(self.i_word),

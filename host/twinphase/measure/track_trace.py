@@ -141,7 +141,7 @@ class TrackTracer:
         phase, index = r["phase"], r["index"]
         h = self.interval_s
         p = r["variance"] * VARIANCE_RAD2
-        v = np.minimum(r["visibility"] / 2.0**16, tracking.V_MOST / 2.0**32) * (1 - p / 2)
+        v = np.minimum(r["visibility"], tracking.VISIBILITY_MOST) / 2.0**16 * (1 - p / 2)
         information = 1 - np.sqrt(1 - np.clip(v, 0, 1) ** 2)
         rate = uniform_filter1d(r["clicks"].astype(np.float64), CLICK_RECORDS, mode="nearest") if len(phase) else p
         told = information * rate

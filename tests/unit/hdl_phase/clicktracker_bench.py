@@ -57,7 +57,9 @@ def wild_config(rng: random.Random, *, adapts: bool = False) -> ChannelConfig:
         d=rng.choice([0, 1 << 20, rng.getrandbits(t.D_BITS), (1 << t.D_BITS) - 1]),
         kappa=rng.choice([0, rng.getrandbits(t.KAPPA_BITS), (1 << t.KAPPA_BITS) - 1]),
         p_lost=rng.choice([rng.getrandbits(t.P_BITS), t.P_MAX - 1, t.P_MAX, t.P_MAX]),
-        v_start=rng.choice([t.V_LEAST >> 16, rng.randrange(t.V_LEAST >> 16, t.V_MOST >> 16), t.V_MOST >> 16]),
+        v_start=rng.choice(
+            [t.VISIBILITY_LEAST, rng.randrange(t.VISIBILITY_LEAST, t.VISIBILITY_MOST), t.VISIBILITY_MOST]
+        ),
         v_gain=rng.choice([0, 1, 1, rng.randrange(16)]),
         j_alarm=rng.choice([0, 1, NAT, rng.randrange(12 * NAT), (1 << t.EVIDENCE_BITS) - 1]),
         w_alarm=rng.choice([0, 1, NAT, rng.randrange(12 * NAT), (1 << t.EVIDENCE_BITS) - 1]),
@@ -139,7 +141,10 @@ def crowd_entries(rng: random.Random, channels: int, epochs: int, epoch_bits: in
                     channel, port = rng.randrange(channels), rng.randrange(2)
                     reference = rng.choice([rng.getrandbits(16), rng.randrange(4) << 14])
                 entries.append(Entry(clock, channel=channel, port=port, reference=reference, idle=idle))
-                idle, clock = rng.choice([0] * 30 + [1, 31, 32, 33]), min(clock + 1, (epoch + 1) * length - 1)
+                idle, clock = (
+                    rng.choice([0] * 30 + [1, t.WRITE - 1, t.WRITE, t.WRITE + 1]),
+                    min(clock + 1, (epoch + 1) * length - 1),
+                )
     return entries
 
 

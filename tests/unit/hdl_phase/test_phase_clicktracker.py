@@ -135,7 +135,7 @@ def test_equals_model_where_gains_adapt(channels, seed, bits, epochs):
             config(
                 d=(1 << 33 - epoch_bits) + rng.getrandbits(33 - epoch_bits),
                 kappa=rng.getrandbits(t.KAPPA_BITS),
-                v_start=t.V_MOST >> t.VISIBILITY_BITS,
+                v_start=t.VISIBILITY_MOST,
                 p_min=1 << 24,
                 p_start=1 << 28,
                 p_lost=t.P_MAX,
@@ -187,7 +187,7 @@ def test_slope_saturates():
     run = Run([saturating] * channels, burst_entries(rng, channels, epochs=4, per_epoch=6))
     play(channels, [run])
     outputs = judge(run, channels)
-    assert {t.B_MAX, -t.B_MAX} <= set(column(outputs, "slope"))
+    assert {t.B_MAX, -t.B_MAX - 1} <= set(column(outputs, "slope"))
     assert least in column(outputs, "p")
 
 

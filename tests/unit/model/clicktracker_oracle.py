@@ -173,34 +173,35 @@ class Oracle:
             if ch.n == 24:
                 f = ANGLE[abs(ch.c) * 2**5 + abs(ch.s)]
                 if ch.c < 0:
-                    f = 2**15 - f
+                    f = 2**15 - 1 - f
                 if ch.s < 0:
-                    f = -f
+                    f = -1 - f
                 event["dA"] = signed(32, 2**16 * f - psi)
 
     def track(self, event: dict, ch: Channel, psi: int, x: int, entry: Entry, grow: int) -> None:
         i = ((psi + 2**16 * entry.r) % 2**32) >> 20
         sin, cos = fits(18, SINE[i]), fits(18, SINE[(i + 1024) % 4096])
         q = unsigned(17, min((ch.p + grow) >> 12, 2**17 - 1))
-        u = unsigned(16, ch.v >> 16)
+        u = min(unsigned(16, ch.v >> 16), 65407)
         blur = unsigned(13, (201 * q) >> 12)
         w = unsigned(16, u - ((u * blur) >> 16))
         v = fits(17, -1 - w if entry.port else w)
         along = fits(18, (v * cos) >> 16)
         g = unsigned(18, 2**17 + along)
-        assert g >= 262
+        assert g >= 256
         h = 17 - floor(log2(g))
         assert 0 <= h <= 9
         m = unsigned(8, ((g << h) >> 9) - 2**8)
-        rho, sigma = unsigned(17, RECIPROCAL[m]), unsigned(17, SQUARE[m])
+        j, k = h // 4, h % 4
+        rho, sigma = unsigned(17, RECIPROCAL[2**8 * k + m]), unsigned(17, SQUARE[2**8 * k + m])
         across = fits(18, ((-1 - v) * sin) >> 16)
-        s = sat(18, (across * rho) >> (20 - h))
+        s = sat(18, (across * rho) >> (17 - 4 * j))
         bend = fits(18, (along + ((w * w) >> 15)) >> 1)
-        c = sat(18, (bend * sigma) >> (23 - 2 * h))
+        c = sat(18, (bend * sigma) >> (17 - 8 * j))
         kq = unsigned(34, ch.kappa_now * q)
         gain = fits(35, (q << 12) - ((kq * x) >> 16))
         z = fits(18, -1 - cos if entry.port else cos)
-        gr = sat(18, (z * rho) >> (26 - h))
+        gr = sat(18, (z * rho) >> (23 - 4 * j))
         event["dA"] = (gain * s) >> 16
         event["dB"] = (kq * s) >> 12
         event["dp"] = grow - ((unsigned(34, q * q) * c) >> 17)
@@ -238,9 +239,9 @@ class Oracle:
             ch.broke = 1
         elif event["kind"] == TRACKING:
             ch.a = signed(64, ch.a + event["dA"])
-            ch.b = min(max(ch.b + event["dB"], -(2**41 - 1)), 2**41 - 1)
+            ch.b = sat(42, ch.b + event["dB"])
             ch.p = max(min(ch.p + event["dp"], 2**32 - 1), ch.config.p_min)
-            ch.v = min(max(ch.v + event["dV"], 2**30), 65405 * 2**16)
+            ch.v = min(max(ch.v + event["dV"], 2**30), 2**32 - 1)
             ch.j = min(max(ch.j + event["dJ"], 0), 2**16 - 1)
             ch.w = min(max(ch.w + event["dW"], 0), 2**16 - 1)
             ch.z = sat(18, ch.z + event["adv"] + event["dz"])

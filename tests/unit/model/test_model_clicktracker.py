@@ -33,7 +33,7 @@ configs = st.one_of(
         p_min=words,
         p_start=words,
         p_lost=words,
-        v_start=st.one_of(st.integers(2**14, 65405), st.sampled_from([2**14, 65405])),
+        v_start=st.one_of(st.integers(2**14, 65407), st.sampled_from([2**14, 65407])),
         v_gain=st.integers(0, 15),
         j_alarm=alarms,
         w_alarm=alarms,
@@ -52,7 +52,7 @@ def channels_of(draw: st.DrawFn, epoch: int) -> Channel:
         return channel
     limit = t.B_MAX
     channel.a = draw(st.sampled_from([0, 2**63 - 1, -(2**63), -1]))
-    channel.b = draw(st.one_of(st.integers(-limit, limit), st.sampled_from([limit, -limit, 0, -1])))
+    channel.b = draw(st.one_of(st.integers(-limit - 1, limit), st.sampled_from([limit, -limit - 1, 0, -1])))
     channel.p = draw(words)
     channel.v = draw(st.one_of(st.integers(t.V_LEAST, t.V_MOST), st.sampled_from([t.V_LEAST, t.V_MOST])))
     channel.locked = draw(st.integers(0, 1))
@@ -73,7 +73,9 @@ def channels_of(draw: st.DrawFn, epoch: int) -> Channel:
 sensitivities = st.one_of(st.integers(-(2**17), 2**17 - 1), st.sampled_from([0, -(2**17), 2**17 - 1]))
 evidence = st.one_of(st.integers(0, 2**16 - 1), st.sampled_from([0, 1, 2**16 - 1]))
 # Clicks follow within the pipeline, after it, or after epochs of silence.
-gaps = st.one_of(st.sampled_from([0, 0, 1, 1, 2, 31, 32, 33, 34]), st.integers(0, 400), st.integers(0, 3 * EPOCH))
+gaps = st.one_of(
+    st.sampled_from([0, 0, 1, 1, 2, *range(t.WRITE - 1, t.WRITE + 3)]), st.integers(0, 400), st.integers(0, 3 * EPOCH)
+)
 references = st.one_of(st.integers(0, 2**16 - 1), st.sampled_from([0, 1 << 13, (1 << 13) - 1, 3 << 14, 2**16 - 1]))
 clicks = st.lists(st.tuples(gaps, st.integers(0, 2), st.integers(0, 1), references), min_size=1, max_size=120)
 

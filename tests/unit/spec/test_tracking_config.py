@@ -53,7 +53,7 @@ def test_what_the_words_reach() -> None:
     assert kappa_word(61e3) < 1 << 17
     assert variance_word(1.57) < 1 << 32
     assert diffusion_word(0) == kappa_word(0) == 0
-    assert visibility_word(0.998) << 16 <= t.V_MOST
+    assert visibility_word(0.998) <= t.VISIBILITY_MOST
     assert t.B_MAX / 2**52 * CLOCK_HZ * 2 * math.pi == pytest.approx(384e3, rel=2e-3)
     assert t.Q_MAX / 2**22 * 2 * math.pi == pytest.approx(0.196, rel=3e-3)
 

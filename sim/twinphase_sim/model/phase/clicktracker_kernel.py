@@ -36,6 +36,7 @@ TURN_MASK = (1 << t.A_FRACTION) - 1
 REFERENCE_SHIFT = t.A_FRACTION - TURN_BITS
 QUARTER_BITS = TURN_BITS - 2
 UNIT = 1 << t.UNIT_FRACTION
+PLACES = 1 << t.PLACE_BITS
 HALF_TURN = 1 << (t.A_FRACTION - 1)
 EVIDENCE_MOST = (1 << t.EVIDENCE_BITS) - 1
 EVIDENCE_SHIFT = t.UNIT_FRACTION + 1 - t.EVIDENCE_INDEX_BITS
@@ -73,7 +74,7 @@ def correct(
     i = theta >> (t.A_FRACTION - t.SINE_BITS)
     sine, cosine = SINE[i], SINE[(i + SINE.size // 4) % SINE.size]
     q = min((row[P] + grow) >> t.Q_SHIFT, t.Q_MAX)
-    u = row[V] >> t.VISIBILITY_BITS
+    u = min(row[V] >> t.VISIBILITY_BITS, t.VISIBILITY_MOST)
     w = u - (u * ((t.BLUR_FACTOR * q) >> t.BLUR_SHIFT) >> t.VISIBILITY_BITS)
     v = -1 - w if port else w
 
@@ -83,12 +84,14 @@ def correct(
     while below << h < UNIT:
         h += 1
     m = ((below << h) >> (t.UNIT_FRACTION - t.MANTISSA_BITS)) - (1 << t.MANTISSA_BITS)
-    rho, sigma = RECIPROCAL[m], SQUARE[m]
+    place = m + (h % PLACES << t.MANTISSA_BITS)
+    rho, sigma = RECIPROCAL[place], SQUARE[place]
+    coarse = h - h % PLACES
 
     across = ((-1 - v) * sine) >> t.VISIBILITY_BITS
-    score = saturate((across * rho) >> (t.SCORE_SHIFT - h), t.SCORE_BITS)
+    score = saturate((across * rho) >> (t.SCORE_SHIFT - coarse), t.SCORE_BITS)
     bend = (along + (w * w >> (2 * t.VISIBILITY_BITS - t.UNIT_FRACTION))) >> 1
-    information = saturate((bend * sigma) >> (t.INFORMATION_SHIFT - 2 * h), t.INFORMATION_BITS)
+    information = saturate((bend * sigma) >> (t.INFORMATION_SHIFT - 2 * coarse), t.INFORMATION_BITS)
     sloped = row[KAPPA_NOW] * q
     gain = (q << t.GAIN_Q_SHIFT) - (sloped * x >> t.GAIN_X_SHIFT)
 
@@ -96,7 +99,7 @@ def correct(
     way[DB] = (sloped * score) >> t.STEP_B_SHIFT
     way[DP] = grow - ((q * q * information) >> t.FALL_SHIFT)
     if config[V_GAIN]:
-        gradient = saturate(((-1 - cosine if port else cosine) * rho) >> (t.GRADIENT_SHIFT - h), t.GRADIENT_BITS)
+        gradient = saturate(((-1 - cosine if port else cosine) * rho) >> (t.GRADIENT_SHIFT - coarse), t.GRADIENT_BITS)
         way[DV] = gradient << (t.V_GAIN_SHIFT - config[V_GAIN])
     if config[A_GAIN]:
         told = saturate(row[Z] + way[ADV], t.Z_BITS)
@@ -112,8 +115,8 @@ def start_angle(c: int, s: int) -> int:
     """Angle of (c, s) in 2^-16 turn."""
     angle = ANGLE[abs(c) << (t.SUM_BITS - 1) | abs(s)]
     if c < 0:
-        angle = (1 << (TURN_BITS - 1)) - angle
-    return -angle if s < 0 else angle
+        angle = (1 << (TURN_BITS - 1)) - 1 - angle
+    return -1 - angle if s < 0 else angle
 
 
 @numba.njit(cache=True)
@@ -193,7 +196,7 @@ def give_up(row: NDArray[np.int64]) -> None:
 def _tracked(row: NDArray[np.int64], config: NDArray[np.int64], way: NDArray[np.int64]) -> None:
     """Write of a tracking click's own steps."""
     row[A] += way[DA]
-    row[B] = max(min(row[B] + way[DB], t.B_MAX), -t.B_MAX)
+    row[B] = saturate(row[B] + way[DB], t.B_BITS)
     row[P] = max(min(row[P] + way[DP], t.P_MAX), config[P_MIN])
     row[V] = max(min(row[V] + way[DV], t.V_MOST), t.V_LEAST)
     row[J] = max(min(row[J] + way[DJ], EVIDENCE_MOST), 0)

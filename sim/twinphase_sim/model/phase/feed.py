@@ -51,7 +51,7 @@ class FeedSettings:
 
     def __post_init__(self) -> None:
         check_epoch_bits(self.epoch_bits)
-        most = t.V_MOST >> t.VISIBILITY_BITS
+        most = t.VISIBILITY_MOST
         if (self.words[:, kernel.V_START] > most).any():
             raise ValueError(
                 f"click tracker: v_start of {self.words[:, kernel.V_START].max()} is above {most}, which bounds its arithmetic"
