@@ -25,10 +25,10 @@ class Scenario:
     """A phase, its light and its detectors. Clicks of port L come at the rate
     ``((1 + delta) R (1 + V cos theta) + B) / 2`` while the reference is on, those of R with both minus.
 
-    four-phase: ``theta = psi + k pi/2``, slots k = 0, 1, 2, 3. steered: a shifter at the server adds minus the estimate, so that
-    ``theta = psi - estimate + k pi/2``: mid-fringe slots k = 1, 3 in turns or, with ``mid_steps`` 1, of k = 1 alone, and every
-    ``1/orthogonal_fraction``-th slot at an extreme, k = 0, 2 as often. Until the estimator has a phase the shifter makes the steered
-    slots four-phase ones.
+    four-phase: ``theta = psi + k pi/2``, slots k = 0, 1, 2, 3 or, ``both_ways``, 0, 1, 2, 3, 0, 3, 2, 1.
+    steered: a shifter at the server adds minus the estimate, so that ``theta = psi - estimate + k pi/2``: mid-fringe slots k = 1, 3 in
+    turns or, with ``mid_steps`` 1, of k = 1 alone, and every ``1/orthogonal_fraction``-th slot at an extreme, k = 0, 2 as often. Until the
+    estimator has a phase the shifter makes the steered slots four-phase ones.
     """
 
     diffusion_rad2_per_s: float
@@ -54,6 +54,7 @@ class Scenario:
     scheme: Scheme = FOUR_PHASE
     orthogonal_fraction: float = tracking.ORTHOGONAL_FRACTION
     mid_steps: Literal[1, 2] = 2
+    both_ways: bool = False
     slot_clocks: int = 32
     start_phase_rad: float = 1.0
 
@@ -158,7 +159,7 @@ class Scenario:
         time shadows favour a side.
         """
         if self.scheme == FOUR_PHASE:
-            return np.arange(4, dtype=np.uint8)
+            return np.array([0, 1, 2, 3, *((0, 3, 2, 1) if self.both_ways else ())], dtype=np.uint8)
         period = round(1 / self.orthogonal_fraction)
         blocks = []
         for first, orthogonal in ((1, 0), (3, 2), (1, 2), (3, 0)):
