@@ -11,11 +11,22 @@ from track_paths import STEP_CLOCKS, STEP_S, flag, follow, track_records
 
 from twinphase.device import open_device
 from twinphase_spec.packets import PSI_DTYPE, Stream
+from twinphase_spec.registers import SERVER
 
 RECORDS = 6000
 SUBSTEPS = 8
 LINE_HZ, LINE_RAD = 440.0, 0.5
 PER_PACKET = 20
+EVENTS = {
+    "locked_r": (1, 0, 1),
+    "starts_r": (1, 1, 3),
+    "lost_r": (0, 1, 1),
+    "faded_r": (0, 0, 1),
+    "jumps_r": (0, 0, 1),
+    "unlocked_r": (5, 6, 125_000_000 >> 13),
+    "unlocked_d": (5, 70, 90),
+}
+"""Counters of three STATUS packets."""
 
 
 def tracks():
@@ -42,7 +53,11 @@ def outbox():
     psi["number"], psi["psi_turns"], psi["flags"] = np.arange(500), 7 * np.arange(500), 3
     windows = record_packets(Stream.PHASE, phase_records(np.ones(2000)), PER_PACKET, 250_000, 250_000)
     causal = record_packets(Stream.PSI_CAUSAL, psi, 100, 1 << 17, 1 << 17)
-    sent = sorted([*windows, *causal, *tracks()], key=base)
+    status = np.zeros((3, len(SERVER.counters)), "<u8")
+    for name, values in EVENTS.items():
+        status[:, SERVER.counter_names.index(name)] = values
+    books = record_packets(Stream.STATUS, status, 1, 1 << 20, 1 << 20)
+    sent = sorted([*windows, *causal, *tracks(), *books], key=base)
     return with_heartbeats(sent, Stream.TRACK, 2 * RECORDS)
 
 
@@ -52,6 +67,10 @@ def base(packet):
 
 def check(answer):
     assert answer["source"] == "clicks"
+    r, d = answer["status"]
+    assert (r["locked"], r["starts"], r["lost"], r["faded"], r["jumps"]) == (True, 3, 1, 1, 1)
+    assert r["unlocked_s"] == pytest.approx(1.0, rel=1e-4)
+    assert (d["channel"], d["locked"], d["starts"], d["unlocked"]) == ("d", False, 0, 90)
     result, differential = answer["result"], answer["differential"]
     track = result["track"]
     assert (track["channel"], track["records"]) == ("r", RECORDS - PER_PACKET // 2)
@@ -86,7 +105,13 @@ def test_on_a_node_and_on_its_recording(capsys, tmp_path, outbox):
     code, out, err = run(capsys, "phase", tmp_path / "run")
     assert code == 0, err
     assert "told by the tracker" in out
+    assert "psi_r now" in out
+    assert "found 3" in out
+    assert "psi_d now" not in out
     assert "quantum less reference band" in out
+    code, out, err = run(capsys, "monitor", tmp_path / "run")
+    assert code == 0, err
+    assert "psi_r now" in out
     code, out, err = run(capsys, "phase", tmp_path / "run", "--json", "--source", "windows")
     assert code == 0, err
     windows = json.loads(out)

@@ -30,8 +30,8 @@ class RareCounts(wiring.Component):
     i_hold : In(1); o_settled : Out(1) - all steps so far have been added, none comes now, and o_levels is what i_levels is.
     i_address : In(5); o_data : Out(32) - lower words are even; in the clock of the address, while ``i_hold`` is high. Unused words are 0.
 
-    Latency: at most ``3 + 7 counters`` clocks for a step that need not wait. Throughput: a clock with steps in as many. Overflow: counters
-    wrap; where QUEUE clocks with steps wait, what comes then is lost: the user knows that his events are rarer.
+    Latency: at most ``3 + 7 counters`` clocks for a step that need not wait. Throughput: a clock with steps in as many.
+    Overflow: counters wrap; where QUEUE - 1 clocks with steps wait, those that come then are lost: the user knows that his are rarer.
     """
 
     def __init__(self, *, counters: int, levels: int, first_word: int = 0) -> None:
@@ -89,12 +89,14 @@ class RareCounts(wiring.Component):
             m.d.sync += place.eq(place + 1)
             with m.If(place.all()):
                 m.d.sync += clears.eq(0)
-        with m.Elif(stages.any()), m.If(stages[2]):
+        with m.Elif(stages[2]):
             m.d.sync += [place.eq(place + 1), high.eq(~high), carry.eq(total[-1])]
             with m.If(~high):
                 m.d.sync += stages.eq(1)
             with m.Else():
                 m.d.sync += left.eq(left >> 1)
+        with m.Elif(stages.any()):
+            pass
         with m.Elif(left.any()):
             with m.If(left[0]):
                 m.d.sync += [stages.eq(1), carry.eq(1), high.eq(0)]

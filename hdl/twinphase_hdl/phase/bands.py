@@ -18,7 +18,8 @@ CHANNELS = len(smoothing.CHANNELS)
 
 
 class BandTracker(wiring.Component):
-    """`ClickTracker` of two channels, `PhaseNodes` and `TrackEvents`. While i_run is 0, the channels' words are written in turn, one per clock.
+    """`ClickTracker` of two channels, `PhaseNodes` and `TrackEvents`. While i_run is 0, the channels' words are written in turn, one per
+    clock.
 
     Members
     -------

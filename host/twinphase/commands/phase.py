@@ -73,6 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
     from ..errors import TwinphaseError
     from ..measure.phase_analysis import check_phase, live_table, result_table
     from ..measure.phase_sources import PhaseSources
+    from ..measure.track_status import status_rows
     from ..measure.watch import Watched, watch
     from ..report.measure_plots import check_plot_file, save
     from ..report.phase_plots import PANELS, overview, single
@@ -112,7 +113,10 @@ def run(arguments: argparse.Namespace) -> int:
                 sources.forget_before(arguments.last)
             if shows:
                 now = sources.recent(LIVE_PLOT_S)
-                live.update(live_table(now.shown, state.title(tags=False), now.track), refresh=True)
+                shown = live_table(now.shown, state.title(tags=False), now.track)
+                for name, text, locked in status_rows(sources.status):
+                    shown.add_row(name, text, style=None if locked else "red")
+                live.update(shown, refresh=True)
 
         try:
             watched = watch(
@@ -145,6 +149,7 @@ def run(arguments: argparse.Namespace) -> int:
         "url": arguments.url,
         **watched.as_dict(),
         "source": sources.source,
+        "status": sources.status,
         "result": analysis.as_dict(),
         "differential": None if differential is None else differential.as_dict(),
     }
@@ -160,7 +165,10 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(result))
     else:
-        console.print(result_table(analysis, f"reference band, {watched.title(tags=False)}"))
+        results = result_table(analysis, f"reference band, {watched.title(tags=False)}")
+        for name, text, locked in status_rows(sources.status):
+            results.add_row(name, text, style=None if locked else "red")
+        console.print(results)
         if differential is not None:
             console.print(result_table(differential, "quantum less reference band"))
     return 0

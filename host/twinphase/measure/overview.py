@@ -13,11 +13,13 @@ from twinphase_spec.units import TICKS_PER_SECOND
 
 from ..batch import Batch
 from ..device import Device
+from ..errors import DeviceError
 from .channels import channel_name, channel_numbers
 from .losses import losses, unexplained_edges
 from .phase import Phase, window_seconds
 from .qber import Qber, Role
 from .rates import Rates
+from .track_status import status_rows, track_status
 
 
 class Overview:
@@ -34,6 +36,7 @@ class Overview:
         timeout_s = 0.1 / len(devices)
         self._sources: list[Iterator[Batch] | None] = [d.batches(timeout_s) for d in devices]
         self._counters: list[dict[str, int]] = [{} for _ in devices]
+        self._epoch_bits = [_epoch_bits(d) for d in devices]
         self._times: list[tuple[int, int] | None] = [None for _ in devices]
 
     @property
@@ -88,8 +91,19 @@ class Overview:
             "unexplained_edges": sum(unexplained_edges(counters).values())
             if node is not NodeType.CLIENT and counters
             else None,
+            "track": track_status(counters, self._epoch_bits[i]),
             "counters": counters,
         }
+
+
+def _epoch_bits(device: Device) -> int:
+    """Of a server; 0 where there is none to be read."""
+    if device.identity().node is not NodeType.SERVER:
+        return 0
+    try:
+        return device.read("TRACK_EPOCH")
+    except DeviceError:  # a recording from before there was such a register
+        return 0
 
 
 def table(overview: dict[str, Any]) -> Table:
@@ -117,6 +131,8 @@ def table(overview: dict[str, Any]) -> Table:
                 if phase[key] is not None
             ]
             view.add_row("phase", "  ".join(values) or "-")
+        for name, text, locked in status_rows(device["track"]):
+            view.add_row(name, text, style=None if locked else "red")
         if device["unexplained_edges"]:
             view.add_row(
                 "edges", f"{device['unexplained_edges']} unexplained: the node's books do not balance", style="red"

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
+
+from twinphase_spec.packets import Stream
 
 from ..batch import Batch
 from ..device import Device
 from ..errors import DeviceError
 from .phase_analysis import PhaseAnalysis, analysis_of
 from .phase_trace import PhaseTracer, phase_tracer
+from .track_status import track_status
 from .track_trace import TrackTracer, track_tracers
 
 Asked = Literal["auto", "clicks", "windows"]
@@ -24,8 +27,12 @@ class PhaseSources:
         self._asked = asked
         self._windows: PhaseTracer = phase_tracer(device)
         self._tracks: tuple[TrackTracer, ...] = ()
+        self._epoch_bits = 0
+        self.status: list[dict[str, Any]] = []
+        """`track_status` of the last STATUS packet."""
         try:
             self._tracks = track_tracers(device)
+            self._epoch_bits = device.read("TRACK_EPOCH")
         except DeviceError:  # a recording from before there were TRACK records holds none of their registers
             if asked == "clicks":
                 raise
@@ -39,6 +46,10 @@ class PhaseSources:
 
     def update(self, batch: Batch) -> None:
         """Take in a batch."""
+        counters = batch.get(Stream.STATUS)
+        if counters is not None and len(counters):
+            last = {name: int(counters[name][-1]) for name in counters.dtype.names or ()}
+            self.status = track_status(last, self._epoch_bits)
         if self._asked != "clicks":
             self._windows.update(batch)
         if self._asked != "windows":

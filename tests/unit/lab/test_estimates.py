@@ -142,6 +142,10 @@ def test_summary_and_plots_have_it(clicks: Played) -> None:
     assert (r["channel"], d["channel"]) == ("r", "d")
     assert r["locked_fraction"] > 0.85  # the last 30 ms of the model are dark
     assert r["jumps"] == d["jumps"] == 0
+    for track in (r, d):
+        status = track["status"]
+        assert (status["locked"], status["starts"], status["lost"], status["jumps"]) == (False, 1, 1, 0)
+        assert 0.025 < status["unlocked_s"] < 0.035
     assert r["sigma_rad"] == pytest.approx(0.185, abs=0.02)
     figures = clicks.run.figures()
     assert {"estimates", "estimates_qber"} <= set(figures)

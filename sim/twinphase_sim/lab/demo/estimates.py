@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twinphase.batch import Batch
+from twinphase.measure.track_status import track_status
 from twinphase.measure.track_trace import TrackTracer
 from twinphase.theory.keyrate import phase_noise_error
 from twinphase.theory.statistics import clopper_pearson
@@ -29,6 +30,8 @@ from twinphase_spec.reference_light import reference_light
 from twinphase_spec.smoothing import CHANNELS
 from twinphase_spec.track_setup import TrackSetup
 from twinphase_spec.units import CLOCK_HZ, HALF_TURN, TURN
+
+from .receive import Received
 
 BOTH_VALID = FLAG_R_VALID | FLAG_D_VALID
 SMOOTHED, CAUSAL, WINDOWS, PERFECT = "smoothed clicks", "causal clicks", "windows", "perfect phase"
@@ -150,15 +153,18 @@ def perfect(truth_turns: NDArray[np.float64]) -> PsiEstimate:
     return PsiEstimate(turns, np.ones(turns.size, np.bool_))
 
 
-def track_figures(track: NDArray[Any], setup: TrackSetup) -> list[dict[str, Any]]:
-    """`TrackTracer.figures` of both channels, of all TRACK records received."""
+def track_figures(received: Received, setup: TrackSetup) -> list[dict[str, Any]]:
+    """`TrackTracer.figures` of both channels, of all TRACK records received, with `track_status` of the last counters as ``status``."""
     tracers = [
         TrackTracer(step_clocks=1 << (setup.epoch_bits + setup.every_bits), channel=channel)
         for channel in range(len(CHANNELS))
     ]
     for tracer in tracers:
-        tracer.update(Batch(records={Stream.TRACK: track}))
-    return [tracer.figures() for tracer in tracers]
+        tracer.update(Batch(records={Stream.TRACK: received.records[Stream.TRACK]}))
+    status = track_status(received.counters, setup.epoch_bits)
+    return [
+        tracer.figures() | {"status": status[channel] if status else None} for channel, tracer in enumerate(tracers)
+    ]
 
 
 def _sift(estimate: PsiEstimate, sifted: NDArray[Any], width_turns: int) -> tuple[int, int, int]:

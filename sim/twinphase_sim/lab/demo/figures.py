@@ -152,7 +152,7 @@ class Run:
                 "counters": {node: result.counters for node, result in self.received.items()},
                 "pairing": pairing,
                 "reference": self.estimates.reference,
-                "track": track_figures(self.received["server"].records[Stream.TRACK], self.estimates.setup),
+                "track": track_figures(self.received["server"], self.estimates.setup),
             },
         )
 

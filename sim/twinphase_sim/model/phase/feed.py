@@ -3,8 +3,8 @@
 The references of the quantum band's clicks need nodes that the reference band's clicks have made: one kernel plays feed, tracker and
 nodes, in the order of the entries.
 
-A compiled kernel kept by numba does not see changes in functions of other files: after one in `clicktracker_kernel`, `nodes`, `marks` or `trackevents`,
-this file needs a new date (a fresh clone has one).
+A compiled kernel kept by numba does not see changes in functions of other files: after one in `clicktracker_kernel`, `nodes`,
+`marks` or `trackevents`, this file needs a new date (a fresh clone has one).
 """
 
 from __future__ import annotations

@@ -75,9 +75,10 @@ def phase_path(
 ) -> PhasePath:
     """Everything of a run that started from reset, ``registers`` being the values of all registers.
 
-    ``track`` holds the records and ``fed.events`` the events of the turns that the feed has let go by ``until_clock - NODE_SETTLE``: a node may have those of one
-    turn more, two records and two turns' events at most. Smoothed psi uses the nodes of turns let go by ``until_clock - SMOOTH_SETTLE``: a node may be
-    one block further, or behind by what its link has not taken. Both are in clock counts that go on above 2^51, as the frame's.
+    ``track`` holds the records and ``fed.events`` the events of the turns that the feed has let go by ``until_clock - NODE_SETTLE``: a
+    node may have those of one turn more, two records at most. Smoothed psi uses the nodes of turns let go by ``until_clock -
+    SMOOTH_SETTLE``: a node may be one block further, or behind by what its link has not taken. Both are in clock counts that go on above
+    2^51, as the frame's.
 
     Raises ValueError for an epoch or V_START that a tracker does not have, inputs that are not one per tag, and, with PSI_SOURCE 1,
     node steps of the channels more than MOST_STEP_RATIO apart, whose intervals are overwritten too soon.
