@@ -1,8 +1,8 @@
 """Gathers the records of a pair's three nodes into herald blocks and hands each out once it is closed.
 
 A block is *closed* when both clients have sent DONE(SLICE) for it and all SIFTED records that follow from what they revealed have come.
-A block of which something is still missing when both clients have sifted a later one is *incomplete* (records were lost), or
-*discarded* (its digests differed, nothing of it was revealed).
+A block of which something is still missing when all five streams (HERALD, both PEER, both SIFTED) have gone on to later blocks is
+*incomplete* (records were lost), or *discarded* (its digests differed, nothing of it was revealed).
 """
 
 from __future__ import annotations
@@ -42,12 +42,13 @@ class Fate(Enum):
 class Side:
     """What one client has sent of a block; one element per herald.
 
-    ``x``: its type; ``typed``: a TYPES message of the herald has come; ``level``: revealed intensity, otherwise 3; ``word``: SIFTED word
-    where ``sifted``. ``done``: bits of the kinds of DONE seen; ``digests``: digests seen.
+    ``x``: its type; ``typed``: a TYPES message of the herald has come; ``level``: intensity where ``told``, otherwise 3; ``word``: SIFTED
+    word where ``sifted``. ``done``: bits of the kinds of DONE seen; ``digests``: digests seen.
     """
 
     x: NDArray[np.bool_]
     typed: NDArray[np.bool_]
+    told: NDArray[np.bool_]
     level: NDArray[np.uint8]
     sifted: NDArray[np.bool_]
     word: NDArray[np.uint32]
@@ -60,6 +61,7 @@ class Side:
         return cls(
             x=np.zeros(heralds, np.bool_),
             typed=np.zeros(heralds, np.bool_),
+            told=np.zeros(heralds, np.bool_),
             level=np.full(heralds, UNREVEALED, np.uint8),
             sifted=np.zeros(heralds, np.bool_),
             word=np.zeros(heralds, np.uint32),
@@ -83,8 +85,8 @@ class Block:
     def outcome(self, rule: PairRule) -> Outcome:
         """What each herald becomes. A herald of unknown detector counts as one where a client has sifted it."""
         alice, bob = self.sides["alice"], self.sides["bob"]
-        present = (self.detector != UNKNOWN) | alice.sifted | bob.sifted | (alice.level != UNREVEALED)
-        return outcome(rule, alice.x, bob.x, alice.level, bob.level, present | (bob.level != UNREVEALED))
+        present = (self.detector != UNKNOWN) | alice.sifted | bob.sifted | alice.told | bob.told
+        return outcome(rule, alice.x, bob.x, alice.level, bob.level, present)
 
 
 class BlockGatherer:
@@ -93,8 +95,9 @@ class BlockGatherer:
     def __init__(self, block_heralds: int, rule: PairRule) -> None:
         self.block_heralds, self.rule = block_heralds, rule
         self._blocks: dict[int, Block] = {}
-        self._sifting: dict[Role, int] = {"alice": -1, "bob": -1}
-        """Newest block of which a client has sifted or revealed anything."""
+        streams = ["herald", *(f"{kind} {role}" for kind in ("peer", "sifted") for role in ROLES)]
+        self._newest = dict.fromkeys(streams, -1)
+        """Newest block of each stream."""
         self._passed = -1
         """Newest block that was handed out."""
 
@@ -129,10 +132,11 @@ class BlockGatherer:
             )
         return self._blocks[number]
 
-    def _parts(self, numbers: NDArray[Any]) -> Iterator[tuple[Block, NDArray[np.intp], NDArray[np.int64]]]:
+    def _parts(self, stream: str, numbers: NDArray[Any]) -> Iterator[tuple[Block, NDArray[np.intp], NDArray[np.int64]]]:
         """(block, indices of its records, their places in the block)."""
         at = numbers.astype(np.int64)
         block = at // self.block_heralds
+        self._newest[stream] = max(self._newest[stream], int(block.max(initial=-1)))
         for number in np.unique(block).tolist():
             if (found := self._block(number)) is not None:
                 chosen = np.flatnonzero(block == number)
@@ -140,29 +144,28 @@ class BlockGatherer:
 
     def _heralds(self, records: NDArray[Any]) -> None:
         detector = (records["pulse_high_detector"] >> 31).astype(np.uint8)
-        for block, chosen, places in self._parts(records["number"]):
+        for block, chosen, places in self._parts("herald", records["number"]):
             block.detector[places] = detector[chosen]
 
     def _sifted(self, role: Role, records: NDArray[Any]) -> None:
-        for block, chosen, places in self._parts(records["number"]):
+        for block, chosen, places in self._parts(f"sifted {role}", records["number"]):
             side = block.sides[role]
             side.sifted[places], side.word[places] = True, records["word"][chosen]
-            self._sifting[role] = max(self._sifting[role], block.number)
 
     def _peer(self, role: Role, records: NDArray[Any]) -> None:
         kind = records["kind"]
         types = records[kind == Kind.TYPES]
         lanes = np.arange(32)
-        for block, chosen, places in self._parts(types["number"]):
+        for block, chosen, places in self._parts(f"peer {role}", types["number"]):
             where = (places[:, None] + lanes).ravel()
             bits = ((types["value"][chosen][:, None] >> lanes.astype(np.uint32)) & 1).ravel().astype(np.bool_)
             inside = where < self.block_heralds
             side = block.sides[role]
             side.x[where[inside]], side.typed[where[inside]] = bits[inside], True
-            self._sifting[role] = max(self._sifting[role], block.number)
         levels = records[kind == Kind.INTENSITY]
-        for block, chosen, places in self._parts(levels["number"]):
-            block.sides[role].level[places] = levels["value"][chosen] & 3
+        for block, chosen, places in self._parts(f"peer {role}", levels["number"]):
+            side = block.sides[role]
+            side.told[places], side.level[places] = True, levels["value"][chosen] & 3
         for record in records[(kind == Kind.DONE) | (kind <= Kind.DIGEST_PSI)]:
             if (found := self._block(int(record["number"]))) is not None:
                 if record["kind"] == Kind.DONE:
@@ -176,7 +179,7 @@ class BlockGatherer:
             block = self._blocks[number]
             if self._closed(block):
                 block.fate = Fate.CLOSED
-            elif min(self._sifting.values()) > number or len(self._blocks) > MOST_WAITING:
+            elif min(self._newest.values()) > number or len(self._blocks) > MOST_WAITING:
                 if self._closed(block, overdue=True):
                     block.fate = Fate.CLOSED
                 told = any(side.typed.any() or side.sifted.any() for side in block.sides.values())
@@ -192,6 +195,11 @@ class BlockGatherer:
         """Whether all has come. Z heralds that neither client has sifted of an ``overdue`` block were missing at both: forgotten."""
         alice, bob = block.sides["alice"], block.sides["bob"]
         if any(not side.done >> Kind.SLICE & 1 or not side.typed.all() for side in (alice, bob)):
+            return False
+        if any(
+            not np.array_equal(own.told, self.rule.revealed(own.x, peer.x))
+            for own, peer in ((alice, bob), (bob, alice))
+        ):
             return False
         wanted = block.outcome(self.rule)
         if overdue:

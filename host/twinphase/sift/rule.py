@@ -20,8 +20,9 @@ from ..errors import DeviceError
 
 @dataclass(frozen=True, kw_only=True)
 class PairRule:
-    """``x``, ``z``: RULE_X and RULE_Z; ``slice_width``: Ds in 2^-16 turn; ``errors``: RULE_ERROR."""
+    """``reveal``, ``x``, ``z``: RULE_REVEAL, RULE_X, RULE_Z; ``slice_width``: Ds in 2^-16 turn; ``errors``: RULE_ERROR."""
 
+    reveal: int
     x: int
     z: int
     slice_width: int
@@ -34,17 +35,23 @@ class PairRule:
         tables = rule_tables(SNS, "alice")
         width = client.read("SLICE_WIDTH")
         if "RULE_X" not in known or not (client.read("RULE_X") | client.read("RULE_Z")):
-            return cls(x=tables.x, z=tables.z, slice_width=width)
+            return cls(reveal=tables.reveal, x=tables.x, z=tables.z, slice_width=width)
         if client.read("PAIR_SPAN"):
             raise DeviceError(
                 f"{client.url} pairs its heralds (PAIR_SPAN is not 0): sift recomputes single-herald protocols"
             )
         return cls(
+            reveal=client.read("RULE_REVEAL"),
             x=client.read("RULE_X"),
             z=client.read("RULE_Z"),
             slice_width=width,
             errors=bool(client.read("RULE_ERROR")),
         )
+
+    def revealed(self, own_x: NDArray[np.bool_], peer_x: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Heralds of which a user reveals its intensity."""
+        table = np.array([self.reveal >> i & 1 for i in range(4)], np.bool_)
+        return table[own_x.astype(np.int64) << 1 | peer_x]
 
 
 @dataclass(frozen=True)
