@@ -154,7 +154,7 @@ def test_turning_secrets_changes_no_announced_bit(bits, seed, data):
 
 
 def test_survivors_errors_and_orientation_as_expected():
-    """400 spans of 320 Z heralds (both sent 60, Alice 130, Bob 120, nobody 10), groups of 32.
+    """400 spans of 320 Z heralds (both sent 60, Alice 130, Bob 120, nobody 10), groups of 64.
 
     Given its members, a group with N0 zeros and N1 ones of Bob, n_D both, n_A only Alice, n_B only Bob, n_V nobody sent keeps on average
     min(N0, N1) (nD nV + nA nB)/(N0 N1) pairs, of which min(N0, N1) nD nV/(N0 N1) are wrong (Xu et al.). The means over 400 independent
@@ -225,7 +225,7 @@ HOSTILE_PAIRS = {
 @pytest.mark.parametrize("name", HOSTILE_PAIRS)
 def test_hostile_pairs_are_refused_and_never_answered(name):
     spoil, match = HOSTILE_PAIRS[name]
-    good = PairingUser(z_bits(BOB), random_bytes=seeded(3)).announce()
+    good = PairingUser(z_bits(BOB), group=32, random_bytes=seeded(3)).announce()
     assert len(good) == 36 + (65 + aopp.field_bits(8) + 7) // 8
     alice = AnsweringUser(z_bits(ALICE))
     with pytest.raises(Refused, match=match) as refusal:
@@ -255,7 +255,7 @@ HOSTILE_ODD = {
 @pytest.mark.parametrize("name", HOSTILE_ODD)
 def test_hostile_odd_is_refused(name):
     spoil, match = HOSTILE_ODD[name]
-    bob = PairingUser(z_bits(BOB), random_bytes=seeded(3))
+    bob = PairingUser(z_bits(BOB), group=32, random_bytes=seeded(3))
     odd, _ = AnsweringUser(z_bits(ALICE)).answer(bob.announce())
     assert bob.pairs % 8, "the test of the padding needs some"
     with pytest.raises(Refused, match=match):
@@ -267,7 +267,7 @@ def test_hostile_odd_is_refused(name):
 @given(st.binary(max_size=60), st.integers(0, 60))
 @settings(max_examples=200, deadline=None)
 def test_any_bytes_are_refused_or_a_pairing(noise, at):
-    good = PairingUser(z_bits(BOB), random_bytes=seeded(3)).announce()
+    good = PairingUser(z_bits(BOB), group=32, random_bytes=seeded(3)).announce()
     message = good[:at] + noise + good[at + len(noise) :]
     try:
         _, key = AnsweringUser(z_bits(ALICE)).answer(message)

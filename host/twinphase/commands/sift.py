@@ -7,7 +7,6 @@ status snapshots are compared. Z bits of closed blocks are paired (AOPP) as two 
 (Clopper-Pearson) of 95 %.
 
 example:
-  twinphase serve seed-370km --readers 3
   twinphase sift udp://localhost:9750 --seconds 2 --keys keys.npz
   twinphase sift demo-out/recording --plot sift.png --json
 """
@@ -34,7 +33,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help=f"blocks that are paired at once ({DEFAULT_SPAN}); 0: none",
     )
-    parser.add_argument("--group", type=int, default=32, metavar="G", help="positions among which pairs are drawn (32)")
+    parser.add_argument("--group", type=int, default=64, metavar="G", help="positions among which pairs are drawn (64)")
     parser.add_argument(
         "--keys", type=Path, metavar="FILE", help="NPZ file for the raw and the paired keys of both sides"
     )
