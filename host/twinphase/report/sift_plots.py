@@ -55,9 +55,11 @@ def _cells(axes: Any, rows: list[dict[str, Any]]) -> None:
     for row in rows:
         grid[row["cell"] >> 5, row["cell"] >> 3 & 3] += row["heralds"]
     names = ("vacuum", "mu_1", "mu_2", "not revealed")
-    axes.imshow(np.log10(np.maximum(grid, 1)), cmap="Blues", origin="lower")
+    shade = np.log10(np.maximum(grid, 1))
+    axes.imshow(shade, cmap="Blues", origin="lower")
     for (a, b), count in np.ndenumerate(grid):
-        axes.text(b, a, f"{count:,.0f}", ha="center", va="center", fontsize=8)
+        colour = "white" if shade[a, b] > 0.6 * shade.max() else "black"
+        axes.text(b, a, f"{count:,.0f}", ha="center", va="center", fontsize=8, color=colour)
     axes.set_xticks(range(4), names)
     axes.set_yticks(range(4), names)
     axes.set(xlabel="Bob", ylabel="Alice", title="heralds by intensities")
