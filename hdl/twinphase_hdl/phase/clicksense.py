@@ -39,9 +39,10 @@ class ClickSense(wiring.Component):
     """z, w and a of each channel: sensitivities of phase and slope to ln g, and the sum of what clicks say of it, by four multipliers::
 
         at issue  adv = (w passed) >> 14
-        tracking  zr = sat_18(z + adv),  dz = sat_18((dA >> 12) - ((zr blur) >> 15)),  dw = (kappa dz) >> 14,  da = sat_18((s zr) >> 16)
-                  z = sat_18(z + adv + dz),  w = sat_18(w + dw),  a = sat_26(a + da)
-        turn      z = sat_18(z + adv),  told = a >> 8,  a = a mod 2^8
+        tracking  zr = sat_18(z + adv),  dz = sat_18((dA >> 12) - ((zr blur) >> 15)),  dw = sat_18((kappa dz) >> 14),
+                  da = sat_18((s zr) >> 16)
+                  z = sat_18(z + sat_18(adv + dz)),  w = sat_18(w + dw),  a = sat_26(a + da)
+        turn      z = sat_18(z + sat_18(adv)),  told = a >> 8,  a = a mod 2^8
         given up  z = w = 0
         reset     z = w = a = 0
 
@@ -177,11 +178,14 @@ class ClickSense(wiring.Component):
         along = stages.after("along", WRITE_P, lambda advance, on: Mux(on, advance, 0), advance, moves)
         both = stages.after("both", WRITE_P + 1, lambda step, along: step + along, step, along)
         turned = stages.after("turned", WRITE_P + 1, lambda kappa, step: kappa * step, kappa, step)
-        step_w = stages.given("step_w", WRITE_P + 3, turned.at(WRITE_P + 3) >> tracking.W_STEP_SHIFT)
+        step_z = stages.after("step_z", WRITE_P + 3, lambda both: saturated(both, z_bits), both)
+        step_w = stages.after(
+            "step_w", WRITE_P + 3, lambda turned: saturated(turned >> tracking.W_STEP_SHIFT, w_bits), turned
+        )
 
         lost = stages.given("lost", WRITE_P + 1, self.i_lost)
         stays = stages.after("stays", write - 1, lambda lost, reset: ~lost & ~reset, lost, reset).at(write)
-        z = saturated(senses.o_word[:z_bits].as_signed() + both.at(write), z_bits)
+        z = saturated(senses.o_word[:z_bits].as_signed() + step_z.at(write), z_bits)
         w = saturated(senses.o_word[z_bits:].as_signed() + step_w.at(write), w_bits)
         m.d.comb += [
             senses.i_word.eq(Cat(z, w) & stays.replicate(z_bits + w_bits)),

@@ -161,7 +161,8 @@ class ClickState(wiring.Component):
         tracks = kind.at(WRITE_P - 3) == tracking.TRACKING
         turns = kind.at(WRITE_P - 3) == tracking.TURN
         starts = kind.at(WRITE_P - 3) == tracking.STARTING
-        limit = stages.after("limit", WRITE_P - 3, lambda: Mux(tracks, words.p_min, words.p_lost) + turns)
+        limit = stages.after("limit", WRITE_P - 3, lambda: Mux(tracks, words.p_min, words.p_lost))
+        strict = stages.after("strict", WRITE_P - 3, lambda: turns)
         other = stages.after("other", WRITE_P - 3, lambda: Mux(tracks, words.p_min, Mux(starts, words.p_start, 0)))
         always = stages.after(
             "always", WRITE_P - 3, lambda reset, silent: starts | reset | (turns & silent), reset, silent
@@ -171,7 +172,12 @@ class ClickState(wiring.Component):
         # Above the highest p_lost there is no p.
         if_above = stages.after("if_above", WRITE_P - 3, lambda reset: turns & ~reset & ~words.p_lost.all(), reset)
         grow = stages.given("grow", WRITE_P - 2, self.i_grow)
-        spare = stages.after("spare", WRITE_P - 2, lambda grow, limit: grow - limit, grow, limit)
+
+        def over_limit(grow: Value, limit: Value, strict: Value) -> Value:
+            """``grow - limit``, 1 less if strict, of one carry chain: what is carried in stands below the numbers."""
+            return (Cat(~strict, grow, C(0, 1)) + Cat(~strict, ~limit, C(1, 1)))[1 : tracking.P_BITS + 2].as_signed()
+
+        spare = stages.after("spare", WRITE_P - 2, over_limit, grow, limit, strict)
         fall = stages.given("fall", WRITE_P - 1, self.i_fall)
         step_p, margin = (
             stages.after(name, WRITE_P - 1, lambda up, down: up - down, up, fall)
@@ -237,16 +243,18 @@ class ClickState(wiring.Component):
 
         # A: a turn moves it by the slope over an epoch, in two steps of a shift by E - 12.
         step_a = stages.given("step_a", WRITE_P, self.i_step_a)
-        near = stages.after("near", WRITE_B, lambda: (slope >> tracking.B_DROP) << length.beyond[:2])
+        near = stages.after(
+            "near", WRITE_B, lambda turn: Mux(turn, (slope >> tracking.B_DROP) << length.beyond[:2], 0), turn
+        )
         right = tracking.B_SHIFT - tracking.EPOCH_LEAST
 
-        def moved(near: Value, turn: Value, step: Value, jump: Value) -> Value:
-            way = Mux(length.beyond[2], near << 4, near) >> right
-            move = Mux(turn, way, step)
+        def moved(near: Value, step: Value, jump: Value) -> Value:
+            # Either of them is 0.
+            move = (Mux(length.beyond[2], near << 4, near) >> right) | step
             half = tracking.A_FRACTION - 1
             return Cat(move[:half], move[half:].as_signed() + jump).as_signed()
 
-        move = stages.after("move", WRITE_A - 1, moved, near, turn, step_a, jump)
+        move = stages.after("move", WRITE_A - 1, moved, near, step_a, jump)
         a = word("a", tracking.A_BITS, SKEW_A, tracking.A_FRACTION)
         m.d.comb += a.i_word.eq(Mux(reset.at(WRITE_A), 0, (a.o_word + move.at(WRITE_A))[: tracking.A_BITS]))
 

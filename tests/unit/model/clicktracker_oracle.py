@@ -209,7 +209,7 @@ class Oracle:
         if ch.config.a_gain:
             zr = sat(18, ch.z + event["adv"])
             event["dz"] = sat(18, (event["dA"] >> 12) - ((zr * blur) >> 15))
-            event["dsway"] = (ch.kappa_now * event["dz"]) >> 14
+            event["dsway"] = sat(18, (ch.kappa_now * event["dz"]) >> 14)
             event["da"] = sat(18, (s * zr) >> 16)
         along10 = unsigned(10, (along + 2**17) >> 8)
         event["dJ"], event["dW"] = fits(14, JUMP[along10]), fits(14, FADE[along10])
@@ -223,7 +223,7 @@ class Oracle:
             ch.a = signed(64, ch.a + (((ch.b >> 8) * 2**self.epoch) >> 12))
             ch.e0 = (entry.t >> self.epoch) % 2
             ch.p = min(ch.p + event["grow"], 2**32 - 1)
-            ch.z = sat(18, ch.z + event["adv"])
+            ch.z = sat(18, ch.z + sat(18, event["adv"]))
             if ch.config.a_gain > 0:
                 aa = fits(18, ch.told >> 8)
                 ch.told -= 2**8 * aa
@@ -244,7 +244,7 @@ class Oracle:
             ch.v = min(max(ch.v + event["dV"], 2**30), 2**32 - 1)
             ch.j = min(max(ch.j + event["dJ"], 0), 2**16 - 1)
             ch.w = min(max(ch.w + event["dW"], 0), 2**16 - 1)
-            ch.z = sat(18, ch.z + event["adv"] + event["dz"])
+            ch.z = sat(18, ch.z + sat(18, event["adv"] + event["dz"]))
             ch.sway = sat(18, ch.sway + event["dsway"])
             ch.told = sat(26, ch.told + event["da"])
             if ch.config.j_alarm > 0 and ch.j >= ch.config.j_alarm:

@@ -81,7 +81,7 @@ def test_what_cannot_be_represented_is_refused(settings: dict[str, float], messa
 
 def test_words_out_of_their_widths_are_refused() -> None:
     fine = channel_config(diffusion_rad2_per_s=754, click_rate_hz=1e6, visibility=0.98)
-    for name, value in (("d", 1 << 34), ("kappa", 1 << 17), ("p_min", -1), ("p_lost", 1 << 32), ("v_start", 65406)):
+    for name, value in (("d", 1 << 34), ("kappa", 1 << 17), ("p_min", -1), ("p_lost", 1 << 32), ("v_start", 65408)):
         with pytest.raises(ValueError, match=f"click tracker: {name} is {value}; allowed: "):
             ChannelConfig(**{**vars(fine), name: value})
     with pytest.raises(ValueError, match=re.escape("a diffusion of 1e-06 rad^2/s")):

@@ -105,7 +105,7 @@ def correct(
         told = saturate(row[Z] + way[ADV], t.Z_BITS)
         fall = told * ((t.BLUR_FACTOR * q) >> t.BLUR_SHIFT) >> t.Z_FALL_SHIFT
         way[DZ] = saturate((way[DA] >> t.Z_SHIFT) - fall, t.Z_BITS)
-        way[DSWAY] = (row[KAPPA_NOW] * way[DZ]) >> t.W_STEP_SHIFT
+        way[DSWAY] = saturate((row[KAPPA_NOW] * way[DZ]) >> t.W_STEP_SHIFT, t.W_BITS)
         way[DTOLD] = saturate((score * told) >> t.TELL_SHIFT, t.TELL_BITS)
     way[DJ], way[DW] = HALF_TURN_STEPS[below >> EVIDENCE_SHIFT], FADE_STEPS[below >> EVIDENCE_SHIFT]
 
@@ -201,7 +201,7 @@ def _tracked(row: NDArray[np.int64], config: NDArray[np.int64], way: NDArray[np.
     row[V] = max(min(row[V] + way[DV], t.V_MOST), t.V_LEAST)
     row[J] = max(min(row[J] + way[DJ], EVIDENCE_MOST), 0)
     row[W] = max(min(row[W] + way[DW], EVIDENCE_MOST), 0)
-    row[Z] = saturate(row[Z] + way[ADV] + way[DZ], t.Z_BITS)
+    row[Z] = saturate(row[Z] + saturate(way[ADV] + way[DZ], t.Z_BITS), t.Z_BITS)
     row[SWAY] = saturate(row[SWAY] + way[DSWAY], t.W_BITS)
     row[TOLD] = saturate(row[TOLD] + way[DTOLD], t.TOLD_BITS)
     if config[J_ALARM] and row[J] >= config[J_ALARM]:
@@ -222,7 +222,7 @@ def write(row: NDArray[np.int64], config: NDArray[np.int64], epoch_bits: int, wa
         row[A] += (row[B] >> t.B_DROP) << epoch_bits >> t.B_SHIFT
         row[EPOCH] = way[CLOCK] >> epoch_bits
         row[P] = min(row[P] + way[DP], t.P_MAX)
-        row[Z] = saturate(row[Z] + way[ADV], t.Z_BITS)
+        row[Z] = saturate(row[Z] + saturate(way[ADV], t.Z_BITS), t.Z_BITS)
         if config[A_GAIN]:
             tell = row[TOLD] >> t.TOLD_DROP
             row[TOLD] -= tell << t.TOLD_DROP
