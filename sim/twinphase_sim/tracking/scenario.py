@@ -27,8 +27,8 @@ class Scenario:
 
     four-phase: ``theta = psi + k pi/2``, slots k = 0, 1, 2, 3 or, ``both_ways``, 0, 1, 2, 3, 0, 3, 2, 1.
     steered: a shifter at the server adds minus the estimate, so that ``theta = psi - estimate + k pi/2``: mid-fringe slots k = 1, 3 in
-    turns or, with ``mid_steps`` 1, of k = 1 alone, and every ``1/orthogonal_fraction``-th slot at an extreme, k = 0, 2 as often. Until the
-    estimator has a phase the shifter makes the steered slots four-phase ones.
+    turns or, with ``mid_steps`` 1, of k = 1 alone, and every ``1/orthogonal_fraction``-th slot at an extreme, k = 0, 2 as often. Until
+    the estimator has a phase the shifter makes the steered slots four-phase ones.
     """
 
     diffusion_rad2_per_s: float

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from importlib import resources
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from twinphase_sim.lab.virtual import VirtualLab
-from twinphase_sim.native import NativeNode
+from twinphase_sim.native import NativeNode, write_requests
 from twinphase_spec.lab import Lab, load_lab, parse_lab
 from twinphase_spec.lab_actuator import light_delay_clocks
 from twinphase_spec.packets import HEADER_WORDS, PSI_DTYPE, TRACK_DTYPE, TRACK_FLAGS_SHIFT, TRACK_LOCKED, Stream
@@ -36,8 +37,11 @@ def locked_lab(text: str = "") -> Lab:
     return parse_lab(f'base = "seed-370km-locked"\nname = "loop"\n{text}', "loop.toml")
 
 
-def play(lab: Lab, seconds: float, *, skip: bool = True) -> Played:
+def play(lab: Lab, seconds: float, *, skip: bool = True, changed: dict[str, int] | None = None) -> Played:
+    """``changed``: registers of the server that are written over at the start."""
     virtual = VirtualLab(lab, seed=5, progress=False, skip=skip)
+    for packet in write_requests(virtual.nodes["server"].map, changed or {}, {}, first_id=1000):
+        virtual.submit("server", packet)
     with virtual:
         outputs = [step.outputs["server"] for step in virtual.run_to(seconds)]
     acted = [output.acted for output in outputs if output.acted is not None]
@@ -154,6 +158,21 @@ def test_steered_light_is_found_by_going_round(steered: tuple[Lab, Played]) -> N
     assert first < 300e-6 * CLOCK_HZ
     after = played.clock > start + round(0.002 * CLOCK_HZ)
     assert np.abs(np.diff(played.position[after])).sum() / 65536 < 20 * (SECONDS - 0.002) * 1e3 / 2
+
+
+def test_unequal_ports_pull_light_of_one_step_unless_its_angles_are_told() -> None:
+    """All mid-fringe slots REF0 and u = 0.2: asin(u/V) = 0.205 rad untold. 10 ms are 120 time constants: sigma of a mean 0.023 rad."""
+    text = (resources.files("twinphase_spec") / "labs" / "seed-370km-steered.toml").read_text(encoding="utf-8")
+    detectors = """[detectors]
+        rL = { efficiency = 0.84, dark_hz = 12.0, dead_time_ns = 40.0, jitter_ps = 70.0, offset_ps = 151300.0 }
+        rR = { efficiency = 0.56, dark_hz = 14.0, dead_time_ns = 40.0, jitter_ps = 70.0, offset_ps = -43770.0 }
+    """
+    lab = parse_lab(text.replace('r = "REF2"', 'r = "REF0"') + detectors, "one.toml")
+    untold = {f"STEP_R_{k}": k << 14 for k in range(4)}
+    told, pulled = (residual_rad(play(lab, SECONDS, changed=changed), lab, 0.002).mean() for changed in (None, untold))
+    print(f"mean {told:.3f} rad told, {pulled:.3f} rad untold")
+    assert abs(told) < 0.08
+    assert abs(pulled - math.asin(0.2 / 0.98)) < 0.08
 
 
 def test_switched_off_it_rests() -> None:
