@@ -111,7 +111,7 @@ def server_registers(lab: Lab, start_clock: int) -> dict[str, int]:
 
 def server_memories(lab: Lab) -> dict[str, list[int]]:
     """Memories of the server node. Raises LabError."""
-    return {"FRAME_TABLE": list(frame_config(lab).table), **actuator_memories(lab)}
+    return {"FRAME_TABLE": list(frame_config(lab).table), **track_setup(lab).memories(), **actuator_memories(lab)}
 
 
 def symbol_config(client: Client, key: tuple[int, int, int, int]) -> SymbolConfig:

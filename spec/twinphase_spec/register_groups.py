@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from . import actuator as drive
-from . import smoothing
+from . import smooth_follow, smoothing
 from . import tracking as click_tracking
-from .register_map import INTERFACE_VERSION, Access, NodeType, Register
+from .register_map import INTERFACE_VERSION, Access, Memory, NodeType, Register
 from .tdc import DEFAULT_CAL_LAST, DEFAULT_CAL_STEP
 from .units import TURN_BITS
 
@@ -111,6 +111,13 @@ def tracking() -> tuple[Register, ...]:
             "bit c: tracker channel c (r, d) has a phase",
             access=Access.RO,
         ),
+        register(0x69, "SMOOTH_FOLLOWS", 1, "1: the smoother's gains of channel r are those of SMOOTH_TABLE"),
+        register(
+            0x6A,
+            "SMOOTH_FROM",
+            smooth_follow.LD_BITS,
+            "log2 of variance times clicks where SMOOTH_TABLE begins, 1/8 octave",
+        ),
         *(
             register(
                 0x64 + k,
@@ -139,6 +146,14 @@ def tracking() -> tuple[Register, ...]:
         ),
     )
 
+
+SMOOTH_TABLE = Memory(
+    name="SMOOTH_TABLE",
+    address=0x1100,
+    words=4 * smooth_follow.ENTRIES,
+    width=smoothing.GAIN_BITS,
+    doc="smoother of channel r: gains H11, H12, H21, H22 in 2^-16, signed, of 16 entries half an octave apart",
+)
 
 TRACK_STATES = tuple(
     (f"locked_{channel}", f"1 while tracker channel {channel} has a phase, else 0") for channel in smoothing.CHANNELS

@@ -6,6 +6,7 @@ from .actuator import TABLE_ENTRIES, WORD_BITS
 from .herald_code import FIRST
 from .register_groups import (
     ID_MAGIC,
+    SMOOTH_TABLE,
     TRACK_EVENTS,
     TRACK_STATES,
     actuator,
@@ -105,6 +106,7 @@ SERVER = RegisterMap(
         Memory(
             name="COUNTERS", address=0x1000, words=128, width=32, doc="last snapshot, 2 words each", access=Access.RO
         ),
+        SMOOTH_TABLE,
         CAL_BINS,
         Memory(
             name="ACT_TABLE",

@@ -15,6 +15,7 @@ from . import smoothing, tracking
 from .herald_wait import FREE, most_psi_s
 from .lab import Lab, LabError
 from .reference_light import check_steps_alike, most_heralds_hz
+from .smooth_follow import GainTable
 from .smoothing import SmoothGains, node_bits
 from .track_channel import ChannelSetup, differential_channel, gains_of, most_epoch_bits, reference_channel
 from .tracking_config import ChannelConfig
@@ -87,7 +88,27 @@ class TrackSetup:
             values[f"SMOOTH_STEP_{suffix}"] = bits - self.epoch_bits
             for key, word in zip(("H11", "H12", "H21", "H22"), gains.words(), strict=True):
                 values[f"SMOOTH_{key}_{suffix}"] = word & 0xFFFFFFFF
+        if follow := self._follow():
+            values |= {"SMOOTH_FOLLOWS": 1, "SMOOTH_FROM": follow.start}
         return values
+
+    def memories(self) -> dict[str, list[int]]:
+        """The server's SMOOTH_TABLE, where gains follow."""
+        follow = self._follow()
+        return {"SMOOTH_TABLE": follow.words} if follow else {}
+
+    def _follow(self) -> GainTable | None:
+        r = self.channels[0]
+        if r is None or not r.config.a_gain:
+            return None
+        return GainTable.design(
+            diffusion_rad2_per_s=r.diffusion_rad2_per_s,
+            slope_noise_rad2_per_s3=r.slope_noise_rad2_per_s3,
+            click_rate_hz=r.light.click_rate_hz,
+            information=r.light.information,
+            node_clocks=1 << self.node_bits[0],
+            slope_follows=r.config.k_follows == 1,
+        )
 
 
 @lru_cache(maxsize=64)

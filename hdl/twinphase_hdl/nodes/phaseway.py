@@ -1,4 +1,4 @@
-"""The phase's way through the server node: marks, feed, click tracker with its nodes, smoother, and the join behind them."""
+"""The phase's way through the server node: marks, feed, click tracker with its nodes, smoother with its gains, and the join."""
 
 from dataclasses import dataclass
 
@@ -14,13 +14,14 @@ from twinphase_hdl.phase.clickepoch import CHOICE_BITS
 from twinphase_hdl.phase.feed import TrackerFeed
 from twinphase_hdl.phase.marks import PhaseMarks
 from twinphase_hdl.phase.smooth import Smoother
+from twinphase_hdl.phase.smoothfollow import GainFollower
 from twinphase_hdl.sift.smoothjoin import SmoothJoin
 from twinphase_spec import smoothing, tracking
 from twinphase_spec.smoothing import SmoothGains
 
 from .actuation import Actuation, actuation
 
-PARTS = ("marks", "feed", "clicktracker", "smoother", "smoothjoin")
+PARTS = ("marks", "feed", "clicktracker", "smoothfollow", "smoother", "smoothjoin")
 """Their rooms."""
 
 
@@ -53,7 +54,8 @@ def phase_way(
     inputs of marks and records that speak of it stay 0.
     """
     marks, feed, tracker, smoother, join = PhaseMarks(), TrackerFeed(), BandTracker(), Smoother(), SmoothJoin()
-    parts = (marks, feed, tracker, smoother, join)
+    follower = GainFollower()
+    parts = (marks, feed, tracker, follower, smoother, join)
     for name, part in zip(PARTS, parts, strict=True):
         rooms.put(m, name, part.o_idle, **{name: part})
 
@@ -75,6 +77,15 @@ def phase_way(
         *(join.i_interval.eq(smoother.o_interval), join.i_interval_valid.eq(smoother.o_interval_valid)),
         *(join.i_cover.eq(smoother.o_cover), join.i_cover_valid.eq(smoother.o_cover_valid)),
     ]
+    m.d.comb += [
+        *(follower.i.eq(tracker.o), follower.i_valid.eq(tracker.o_valid), follower.i_step.eq(bank.o_smooth_step_r)),
+        *(follower.i_follows.eq(bank.o_smooth_follows), follower.i_from.eq(bank.o_smooth_from)),
+        *(follower.i_write.eq(bank.o_smooth_table_write), follower.i_address.eq(bank.o_smooth_table_address)),
+        follower.i_data.eq(bank.o_smooth_table_data),
+    ]
+    gains = [follower.i_gains, smoother.i_gains[1]]
+    """Of the registers; channel 0's have the follower's between."""
+    m.d.comb += smoother.i_gains[0].eq(follower.o_gains)
     framed = framer.o_valid & framer.o.framed
     acting = None
     if actuator_bits:
@@ -101,7 +112,7 @@ def phase_way(
         m.d.comb += [
             *(smoother.i_step[c].eq(step), join.i_step[c].eq(step)),
             *(
-                smoother.i_gains[c][k].eq(getattr(bank, f"o_smooth_{name}_{channel}"))
+                gains[c][k].eq(getattr(bank, f"o_smooth_{name}_{channel}"))
                 for k, name in enumerate(SmoothGains.__dataclass_fields__)
             ),
         ]

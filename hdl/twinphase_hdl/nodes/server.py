@@ -48,7 +48,7 @@ class ServerNode(wiring.Component):
     i_level, i_runt, o_source, o_invert : frontend "delay line": see `lines.pin_members`.
     o_code, o_acting, o_blank : Out(actuator_bits), Out(17), Out(1), only with ``actuator_bits`` - of `Actuator`.
     i_taken : In(1), only if not ``actuator_follows`` - strobe: the DAC's driver takes o_code.
-    o_awake : Out(19, 20 with an actuator), only with ``rooms`` - which rooms are awake (`Rooms`).
+    o_awake : Out(20, 21 with an actuator), only with ``rooms`` - which rooms are awake (`Rooms`).
     o_wait : Out(16), only with ``rooms`` - while o_idle is high, it stays so for that many clocks if the time alone goes on.
 
     Throughput: a tag per clock. Overflow: counted (register map, packet headers).

@@ -5,7 +5,7 @@ The model knows no cycles: all edges are taken as drained, and windows count as 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,13 +61,14 @@ def run_server(
     room: Mapping[int, NDArray[np.bool_]] | None = None,
     unjoined_pulses: NDArray[np.uint64] | None = None,
     inputs: PathInputs | None = None,
+    smooth_table: Sequence[int] | None = None,
 ) -> ServerRecords:
     """Records of a run whose frame started in time, from edges in order of arrival per channel.
 
     ``lab_registers`` are the RW registers by name (absent: reset value); those of the frame are taken from ``frame``. PHASE,
     DPHASE and PSI hold what is closed by ``until_clock``, and TRACK and smoothed PSI what is complete then (see `phase_path`); tags,
     heralds and causal psi hold all edges. ``room[channel]`` and ``unjoined_pulses`` replay observed drops (see `tag_edges`,
-    `find_heralds`), ``inputs`` what an actuator and the feed's queue did to each tag.
+    `find_heralds`), ``inputs`` what an actuator and the feed's queue did to each tag; ``smooth_table`` holds SMOOTH_TABLE's words.
     Raises ValueError for edges that the front end cannot take, and for settings of the phase's way that the node does not have.
     """
     edges = np.asarray(edges_ticks).astype(np.uint64, copy=False)
@@ -103,7 +104,9 @@ def run_server(
     )
     heralds = find_heralds(clicks, swap=swap, unjoined_pulses=unjoined_pulses)
     registers = {entry.name: register(lab_registers, entry.name) for entry in SERVER.registers}
-    path = phase_path(registers, clicks, heralds, frame.start_clock, until_clock, inputs=inputs)
+    path = phase_path(
+        registers, clicks, heralds, frame.start_clock, until_clock, inputs=inputs, smooth_table=smooth_table
+    )
     counters |= clicks.counters()
     counters |= {"clock": until_clock, "heralds": heralds.records.size}
     counters |= {"multiple": heralds.multiple, "unjoined": heralds.unjoined, "untracked": path.untracked}

@@ -21,7 +21,7 @@ from twinphase.cli import main
 from twinphase_sim.lab.virtual import client_key
 from twinphase_sim.model.server import run_server
 from twinphase_sim.physics.link import Link
-from twinphase_spec.configure import frame_config, server_registers, symbol_config
+from twinphase_spec.configure import frame_config, server_memories, server_registers, symbol_config
 from twinphase_spec.lab import load_lab
 from twinphase_spec.units import CLOCK_HZ
 
@@ -131,7 +131,12 @@ def test_a_recording_of_serve_is_read_alike_by_two_judges_and_by_the_model(tmp_p
     )
     until_clock = frame.start_clock + round(seconds * CLOCK_HZ)
     model = run_server(
-        server_registers(lab, frame.start_clock), frame, clicks.times_ticks, clicks.channels, until_clock
+        server_registers(lab, frame.start_clock),
+        frame,
+        clicks.times_ticks,
+        clicks.channels,
+        until_clock,
+        smooth_table=server_memories(lab).get("SMOOTH_TABLE"),
     )
     tags = summary["records"]["tag"]
     assert tags > 0.5 * SECONDS * len(clicks) / seconds

@@ -38,6 +38,8 @@ def registers_of(s: Settings, swap: int) -> dict[str, int]:
         "TRACK_EVERY": s.every,
         "RATIO": s.c,
         **{f"STEP_R_{k}": angle for k, angle in enumerate(s.angles)},
+        "SMOOTH_FOLLOWS": int(s.table is not None),
+        "SMOOTH_FROM": s.table_from,
     }
     for c, name in enumerate("RD"):
         given |= {f"{word.upper()}_{name}": value for word, value in zip(WORDS, s.configs[c].words(), strict=True)}
@@ -82,7 +84,7 @@ def model(s: Settings, tags: list[Tag], until: int, swap: int = 0) -> PhasePath:
         blank=blank,
         late=np.array([tag.late for tag in tags], dtype=np.bool_),
     )
-    return phase_path(registers_of(s, swap), clicks, heralds, s.start, until, inputs=inputs)
+    return phase_path(registers_of(s, swap), clicks, heralds, s.start, until, inputs=inputs, smooth_table=s.table)
 
 
 def track_tuples(records: np.ndarray) -> list[tuple[int, ...]]:

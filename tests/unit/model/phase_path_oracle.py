@@ -31,6 +31,14 @@ class Node(NamedTuple):
     broke: int
 
 
+def ld(value: int) -> int:
+    """Binary logarithm in 1/8."""
+    if value == 0:
+        return 0
+    place = value.bit_length() - 1
+    return 8 * place + (value * 8 // 2**place) % 8
+
+
 @dataclass
 class Settings:
     configs: list
@@ -44,6 +52,9 @@ class Settings:
     gains: tuple[tuple[int, int, int, int], tuple[int, int, int, int]]
     angles: tuple[int, int, int, int] = (0, 16384, 32768, 49152)
     """STEP_R."""
+    table: list[int] | None = None
+    """SMOOTH_TABLE of channel 0, if its gains follow."""
+    table_from: int = 0
 
     def applied_q(self, applied: int) -> int:
         return (applied + ((applied * self.c) >> 32)) % 2**16
@@ -76,6 +87,7 @@ class Way:
         tracker = Oracle([Channel(config) for config in s.configs], s.epoch)
         self.clicks, self.broken = [0, 0], [0, 0]
         self.last_told = [(0, 0), (0, 0)]
+        self.all_clicks, self.told = 0, {}
         names = ("locked", "starts", "lost", "faded", "jumps", "unlocked")
         self.events = {f"{name}_{c}": 0 for name in names for c in "rd"}
         epoch = -(-s.start // 2**s.epoch)
@@ -132,8 +144,11 @@ class Way:
         self.broken[c] |= out.broke
         if out.kind != TURN:
             self.clicks[c] += 1
+            self.all_clicks += c == 0
             return
         e = out.t >> s.epoch
+        if c == 0:
+            self.told[e] = (out.p, self.all_clicks)
         f = (out.phase + ((out.phase * s.c) >> 32)) % 2**32 if c == 0 else out.phase % 2**32
         self.nodes[c, e] = Node(c, e, f, out.b >> 8, out.locked, out.broke)
         if e % 2**s.every == 0:
@@ -155,6 +170,18 @@ class Way:
         }
         for event, is_so in found.items():
             self.events[f"{event}_{name}"] += bool(is_so)
+
+    def entry(self, last: int) -> int:
+        """Of the table, after the smoother's node ``last`` of channel 0."""
+        g, entry = self.s.steps[0], 8
+        for m in range((self.s.start >> (self.s.epoch + g)) // 16, (last + 1) // 16):
+            turns = [(16 * m + k) << g for k in range(16)]
+            if not all((0, e) in self.nodes and self.nodes[0, e].locked for e in turns):
+                continue
+            clicks = self.told[turns[-1]][1] - self.told[turns[0] - (1 << g)][1]
+            total = ld(sum(self.told[e][0] for e in turns)) + ld(clicks)
+            entry = min(max((total - self.s.table_from) >> 2, 0), 15)
+        return entry
 
     def intervals(self, c: int, last: int) -> dict[int, tuple[int, int, bool]]:
         """(start, way, valid) by index, of the nodes up to the turn to ``last``."""
@@ -180,6 +207,9 @@ class Way:
             k = 16 * (b + 2)
             if k not in known:
                 continue
+            if s.table and c == 0:
+                first = 4 * self.entry(k - 1)
+                h11, h12, h21, h22 = (signed(18, word) for word in s.table[first : first + 4])
             f, step = node(k)
             while k > 16 * b:
                 k -= 1

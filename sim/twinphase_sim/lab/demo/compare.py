@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from twinphase_sim.model.phase.path import PathInputs
 from twinphase_sim.model.server import ServerRecords, run_server
 from twinphase_sim.model.sift.pair import SiftedPair, sift_pair
-from twinphase_spec.configure import server_registers, slice_width_turns
+from twinphase_spec.configure import server_memories, server_registers, slice_width_turns
 from twinphase_spec.frame import FrameConfig
 from twinphase_spec.lab import Lab
 from twinphase_spec.packets import RECORD_WORDS, TRACK_CLOCK_HIGH_BITS, Stream
@@ -53,9 +53,12 @@ def predict(
     What an actuator did is taken from the gateware, tag by tag: the model says what follows from it.
     """
     registers, clicks = server_registers(lab, frame.start_clock), truth.clicks
+    table = server_memories(lab).get("SMOOTH_TABLE")
 
     def server_of(inputs: PathInputs | None) -> ServerRecords:
-        return run_server(registers, frame, clicks.times_ticks, clicks.channels, until_clock, inputs=inputs)
+        return run_server(
+            registers, frame, clicks.times_ticks, clicks.channels, until_clock, inputs=inputs, smooth_table=table
+        )
 
     server = server_of(None)
     if truth.clock.size:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +20,7 @@ from .feed import Fed, FeedSettings, References, feed
 from .marks import marks, quantum_applied
 from .nodes import Nodes, track_records
 from .smooth import Intervals, smooth
+from .smoothfollow import GainTable
 
 NODE_SETTLE, SMOOTH_SETTLE = 128, 1024
 """Clocks after the feed has let a turn go in which its nodes have certainly come, and blocks that end with them are smoothed."""
@@ -72,15 +73,17 @@ def phase_path(
     until_clock: int,
     *,
     inputs: PathInputs | None = None,
+    smooth_table: Sequence[int] | None = None,
 ) -> PhasePath:
-    """Everything of a run that started from reset, ``registers`` being the values of all registers.
+    """Everything of a run that started from reset, from the values of all ``registers`` and SMOOTH_TABLE's words, ``smooth_table``.
 
     ``track`` holds the records and ``fed.events`` the events of the turns that the feed has let go by ``until_clock - NODE_SETTLE``: a
     node may have those of one turn more, two records at most. Smoothed psi uses the nodes of turns let go by ``until_clock -
     SMOOTH_SETTLE``: a node may be one block further, or behind by what its link has not taken. Both are in clock counts that go on above
     2^51, as the frame's.
 
-    Raises ValueError for an epoch or V_START that a tracker does not have, inputs that are not one per tag, and, with PSI_SOURCE 1,
+    Raises ValueError for an epoch or V_START that a tracker does not have, inputs that are not one per tag, gains that follow without a
+    table, and, with PSI_SOURCE 1,
     node steps of the channels more than MOST_STEP_RATIO apart, whose intervals are overwritten too soon.
     """
     given = inputs or PathInputs()
@@ -112,7 +115,7 @@ def phase_path(
         told_until=until_clock - NODE_SETTLE,
     )
     applied_q, blanked = quantum_applied(applied[heralds.click], settings.ratio), blank[heralds.click] == 1
-    intervals = _intervals(_released(fed.nodes, until_clock - SMOOTH_SETTLE), registers, start_clock)
+    intervals = _intervals(_released(fed.nodes, until_clock - SMOOTH_SETTLE), registers, start_clock, smooth_table)
     return PhasePath(
         fed=fed,
         intervals=intervals,
@@ -123,7 +126,9 @@ def phase_path(
     )
 
 
-def _intervals(nodes: Nodes, registers: Mapping[str, int], start_clock: int) -> tuple[Intervals, Intervals]:
+def _intervals(
+    nodes: Nodes, registers: Mapping[str, int], start_clock: int, smooth_table: Sequence[int] | None
+) -> tuple[Intervals, Intervals]:
     """Of both channels."""
     steps = [registers[f"SMOOTH_STEP_{c.upper()}"] for c in smoothing.CHANNELS]
     if registers["PSI_SOURCE"] and abs(steps[0] - steps[1]) > MOST_STEP_RATIO:
@@ -131,15 +136,14 @@ def _intervals(nodes: Nodes, registers: Mapping[str, int], start_clock: int) -> 
             f"server model: SMOOTH_STEP is {steps[0]} and {steps[1]}; allowed: at most {MOST_STEP_RATIO} apart, as no more intervals"
             " are kept"
         )
+    gains: list[tuple[int, int, int, int] | GainTable] = [_gains(registers, name) for name in smoothing.CHANNELS]
+    if registers["SMOOTH_FOLLOWS"]:
+        if smooth_table is None:
+            raise ValueError("server model: SMOOTH_FOLLOWS is 1 and there is no SMOOTH_TABLE; give its words")
+        gains[0] = GainTable(words=smooth_table, start=registers["SMOOTH_FROM"])
     first, second = (
-        smooth(
-            nodes,
-            channel,
-            step_log=steps[channel],
-            gains=_gains(registers, name),
-            from_clock=start_clock,
-        )
-        for channel, name in enumerate(smoothing.CHANNELS)
+        smooth(nodes, channel, step_log=steps[channel], gains=gains[channel], from_clock=start_clock)
+        for channel in range(len(smoothing.CHANNELS))
     )
     return first, second
 

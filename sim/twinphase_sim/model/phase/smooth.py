@@ -13,6 +13,7 @@ from twinphase_spec import tracking as t
 
 from .clicktracker_kernel import saturate
 from .nodes import PHASE_MASK, Nodes
+from .smoothfollow import GainTable, following_gains
 
 BLOCK_BITS = smoothing.BLOCK.bit_length() - 1
 
@@ -48,13 +49,13 @@ def _smooth(
     phase: NDArray[np.int64],
     step: NDArray[np.int64],
     linked: NDArray[np.bool_],
-    gains: tuple[int, int, int, int],
+    gains: NDArray[np.int64],
     start: NDArray[np.int64],
     way: NDArray[np.int64],
 ) -> None:
-    """Blocks from the first node on, as many as have 2 BLOCK nodes after their first."""
-    h11, h12, h21, h22 = gains
+    """Blocks from the first node on, as many as have 2 BLOCK nodes after their first; ``gains`` of each, shape (blocks, 4)."""
     for first in range(0, start.size, smoothing.BLOCK):
+        h11, h12, h21, h22 = gains[first // smoothing.BLOCK]
         k = first + 2 * smoothing.BLOCK
         f, s = phase[k], step[k]
         while k > first:
@@ -71,11 +72,17 @@ def _smooth(
 
 
 def smooth(
-    nodes: Nodes, channel: int, *, step_log: int, gains: tuple[int, int, int, int], from_clock: int
+    nodes: Nodes,
+    channel: int,
+    *,
+    step_log: int,
+    gains: tuple[int, int, int, int] | GainTable,
+    from_clock: int,
 ) -> Intervals:
     """Intervals that the nodes complete, from the block on that holds ``from_clock``, which is not after the first node.
 
-    ``step_log`` is g, ``gains`` the words H11, H12, H21, H22. A node before the first of ``nodes`` has F = s = 0 and is not locked.
+    ``step_log`` is g, ``gains`` the words H11, H12, H21, H22, or, of channel 0, a table that is followed. A node before the first of
+    ``nodes`` has F = s = 0 and is not locked.
     """
     step_bits = nodes.epoch_bits + step_log
     low = (from_clock >> step_bits) >> BLOCK_BITS << BLOCK_BITS
@@ -95,7 +102,13 @@ def smooth(
         linked[places[1:]] = locked[places[1:]] & locked[places[:-1]] & (np.diff(broken) == 0)
     blocks = max(0, (count - 1 >> BLOCK_BITS) - 1) if count else 0
     start, way = np.zeros((2, blocks << BLOCK_BITS), dtype=np.int64)
-    _smooth(phase, step, linked, gains, start, way)
+    if isinstance(gains, GainTable):
+        of_blocks = following_gains(
+            nodes, gains.words, step_log=step_log, first_block=low >> BLOCK_BITS, blocks=blocks, start=gains.start
+        )
+    else:
+        of_blocks = np.tile(np.array(gains, dtype=np.int64), (blocks, 1))
+    _smooth(phase, step, linked, of_blocks, start, way)
     return Intervals(step_bits=step_bits, first=low, start=start, way=way, valid=linked[1 : start.size + 1])
 
 

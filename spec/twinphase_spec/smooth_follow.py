@@ -1,0 +1,79 @@
+"""Gains of the smoother that follow the tracker's: constants, and their table from physical values (docs/phase.md, gains that follow)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from . import tracking
+from .smoothing import BLOCK, SmoothGains, smooth_gains, steady_covariance
+from .units import CLOCK_HZ
+
+ENTRIES, CENTRE = 16, 8
+"""Of the table of gains, half an octave of K apart; the one of the configuration."""
+LD_STEPS, LD_BITS = 8, 10
+"""Steps of a binary logarithm per octave; bits of a sum of two."""
+LD_MISSES = 0.12
+"""Octaves by which it is too small, on average."""
+VARIANCE_SUM_BITS, CLICKS_BITS = tracking.P_BITS + 4, 28
+"""Of the variances of a block's nodes, and of its clicks."""
+
+
+def binary_log(value: int) -> int:
+    """``ld(v) = 8 floor(log2 v) + (the three bits below the highest one)``, in 1/8 octave; 0 of 0: below log2 by 0 to 0.19, 0.12 on
+    average over octaves."""
+    place = max(value.bit_length() - 1, 0)
+    return LD_STEPS * place + ((value * LD_STEPS >> place) & (LD_STEPS - 1))
+
+
+@dataclass(frozen=True)
+class GainTable:
+    """SMOOTH_TABLE and SMOOTH_FROM."""
+
+    gains: tuple[SmoothGains, ...]
+    """ENTRIES of them."""
+    start: int
+    """ld of variance times clicks with which entry 0 begins. ValueError where it has no word."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.start < 1 << LD_BITS:
+            raise ValueError(f"smoother: the table starts at {self.start}; allowed: 0 to {(1 << LD_BITS) - 1}")
+
+    @property
+    def words(self) -> list[int]:
+        """Of the memory, as 32-bit words."""
+        return [word & 0xFFFFFFFF for gains in self.gains for word in gains.words()]
+
+    @classmethod
+    def design(
+        cls,
+        *,
+        diffusion_rad2_per_s: float,
+        slope_noise_rad2_per_s3: float,
+        click_rate_hz: float,
+        information: float,
+        node_clocks: int,
+        slope_follows: bool,
+    ) -> GainTable:
+        """For a walk D, a slope walk Q, clicks R per second and the information F in rad^-2 of each.
+
+        Entry i is for a tracker whose gain K has become ``s = 2^((i - CENTRE)/2)`` times as large. Where the slope's gain follows,
+        ``P11 -> s P11`` and ``P12 -> s^2 P12``, so ``D -> s^2 D`` and ``Q -> s^4 Q``; where it stays, ``P12 -> s P12``, ``Q -> s^2 Q``.
+        With K of the configuration in the middle of entry CENTRE: ``K h = P F n``, n the clicks of a node step h, and BLOCK nodes of
+        variance P with BLOCK steps of n clicks make ``S N = BLOCK^2 P n 2^34 / (2 pi)``.
+        """
+        fisher_hz = information * click_rate_hz
+        p11, _, _ = steady_covariance(diffusion_rad2_per_s, slope_noise_rad2_per_s3, fisher_hz)
+        product = BLOCK**2 * p11 * click_rate_hz * node_clocks / CLOCK_HZ * 2.0**tracking.P_FRACTION / (2 * math.pi)
+        return cls(
+            gains=tuple(
+                smooth_gains(
+                    diffusion_rad2_per_s=diffusion_rad2_per_s * 2.0 ** (i - CENTRE),
+                    slope_noise_rad2_per_s3=slope_noise_rad2_per_s3 * (4.0 if slope_follows else 2.0) ** (i - CENTRE),
+                    fisher_hz=fisher_hz,
+                    node_clocks=node_clocks,
+                )
+                for i in range(ENTRIES)
+            ),
+            start=round(LD_STEPS * (math.log2(product) - 2 * LD_MISSES - CENTRE / 2 - 1 / 4)),
+        )

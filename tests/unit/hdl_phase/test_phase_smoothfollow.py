@@ -1,0 +1,135 @@
+"""Gains that follow against the page, whatever variances and clicks there are."""
+
+import random
+
+import pytest
+from phase_oracle import simulate
+
+from twinphase_hdl.phase.smoothfollow import GainFollower
+from twinphase_spec.tracking import TRACKING, TURN
+
+
+def ld(value: int) -> int:
+    if value == 0:
+        return 0
+    place = value.bit_length() - 1
+    return 8 * place + ((value << 3 >> place) & 7)
+
+
+class Page:
+    """The page, output by output."""
+
+    def __init__(self, epoch_bits: int, step_log: int, start: int, table: list[int]) -> None:
+        self.epoch_bits, self.step_log, self.start, self.table = epoch_bits, step_log, start, table
+        self.entry, self.variances, self.clicks, self.locked = 8, [], 0, []
+
+    def came(self, output: dict[str, int]) -> bool:
+        """Whether a block ends with this output of channel 0."""
+        if output["kind"] != TURN:
+            self.clicks += 1
+            return False
+        e = output["time"] >> self.epoch_bits
+        if e % (1 << self.step_log):
+            return False
+        self.variances.append(output["p"])
+        self.locked.append(output["locked"])
+        if (e >> self.step_log) % 16 != 15:
+            return False
+        if len(self.locked) == 16 and all(self.locked):
+            index = ld(sum(self.variances)) + ld(self.clicks) - self.start
+            self.entry = min(max(index >> 2, 0), 15)
+        self.variances, self.clicks, self.locked = [], 0, []
+        return True
+
+    @property
+    def gains(self) -> list[int]:
+        return self.table[4 * self.entry : 4 * self.entry + 4]
+
+
+@pytest.mark.parametrize(("epoch_bits", "step_log"), [(9, 0), (9, 2), (11, 1), (16, 0), (12, 5)])
+def test_gains_of_every_block(epoch_bits: int, step_log: int) -> None:
+    """Blocks from no click to one per clock, variances from 0 to the largest, some not locked; a run that begins within a block."""
+    rng = random.Random(f"{epoch_bits} {step_log}")
+    table = [rng.randrange(-(1 << 17), 1 << 17) for _ in range(64)]
+    configured = [rng.randrange(-(1 << 17), 1 << 17) for _ in range(4)]
+    start = rng.choice([130, 260, 300])
+    page = Page(epoch_bits, step_log, start, table)
+    dut = GainFollower()
+    first = (rng.getrandbits(51 - epoch_bits - 2) >> step_log + 4 << step_log + 4) + rng.randrange(3 << step_log)
+    blocks, used = 9 if step_log < 5 else 4, set()
+
+    async def give(ctx, output: dict[str, int] | None) -> bool:
+        ctx.set(dut.i_valid, output is not None)
+        if output is not None:
+            ctx.set(dut.i, output)
+        await ctx.tick()
+        return output is not None and output["channel"] == 0 and page.came(output)
+
+    def shown(ctx) -> list[int]:
+        return [ctx.get(dut.o_gains[k]) for k in range(4)]
+
+    async def bench(ctx):
+        ctx.set(dut.i_epoch_bits, epoch_bits)
+        ctx.set(dut.i_step, step_log)
+        ctx.set(dut.i_from, start)
+        for k, value in enumerate(configured):
+            ctx.set(dut.i_gains[k], value)
+        for address, value in enumerate(table):
+            ctx.set(dut.i_write, 1)
+            ctx.set(dut.i_address, address)
+            ctx.set(dut.i_data, value & 0x3FFFF)
+            await ctx.tick()
+        ctx.set(dut.i_write, 0)
+        assert shown(ctx) == configured
+        ctx.set(dut.i_follows, 1)
+        # what comes before the run does not count
+        ctx.set(dut.i, {"channel": 0, "kind": TRACKING})
+        ctx.set(dut.i_valid, 1)
+        await ctx.tick()
+        ctx.set(dut.i_valid, 0)
+        await ctx.tick().repeat(4)
+        ctx.set(dut.i_run, 1)
+        await ctx.tick().repeat(8)
+        assert shown(ctx) == page.gains == table[32:36]
+        assert ctx.get(dut.o_idle)
+        size, ended = rng.choice([0, 8, 31]), 0
+        density, keeps = rng.choice([0.0, 0.1, 1.0]), 1.0
+        e = first
+        while ended < blocks:
+            turn = {"kind": TURN, "time": e << epoch_bits, "locked": int(e != first and rng.random() < keeps)}
+            ends = await give(ctx, {**turn, "channel": 0, "p": rng.getrandbits(32) >> 32 - size if size else 0})
+            # that of channel 1 has nothing to say, and clicks of both may follow at once
+            await give(ctx, {**turn, "channel": 1, "locked": 0, "p": (1 << 32) - 1})
+            before = shown(ctx)
+            for clock in range(GainFollower.latency - 2 + rng.randrange(20) if ends else 3):
+                if rng.random() < density:
+                    click = {
+                        "channel": int(rng.random() < 0.2),
+                        "kind": rng.randrange(1, 5),
+                        "time": rng.getrandbits(51),
+                    }
+                    await give(ctx, click | {"locked": 0})
+                else:
+                    await give(ctx, None)
+                if clock < 3:
+                    assert shown(ctx) == before
+            if ends or not page.variances:
+                assert shown(ctx) == page.gains
+            e += 1
+            if ends:
+                used.add(page.entry)
+                ended += 1
+                size, density = rng.choice([0, 8, 20, 31, 32]), rng.choice([0.0, 0.1, 1.0])
+                keeps = rng.choice([1.0, 1.0, 0.9])
+        await give(ctx, None)
+        await ctx.tick().repeat(GainFollower.latency)
+        assert ctx.get(dut.o_idle)
+        ctx.set(dut.i_run, 0)
+        await ctx.tick().repeat(4)
+        assert ctx.get(dut.o_idle)
+        ctx.set(dut.i_run, 1)
+        await ctx.tick().repeat(8)
+        assert shown(ctx) == table[32:36]
+
+    simulate(dut, bench)
+    assert len(used) > 1
