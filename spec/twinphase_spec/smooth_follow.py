@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from . import tracking
-from .smoothing import BLOCK, SmoothGains, smooth_gains, steady_covariance
+from .smoothing import SmoothGains, smooth_gains, steady_covariance
 from .units import CLOCK_HZ
 
 ENTRIES, CENTRE = 16, 8
@@ -14,16 +14,13 @@ ENTRIES, CENTRE = 16, 8
 LD_STEPS, LD_BITS = 8, 10
 """Steps of a binary logarithm per octave; bits of a sum of two."""
 LD_MISSES = 0.12
-"""Octaves by which it is too small, on average."""
-VARIANCE_SUM_BITS, CLICKS_BITS = tracking.P_BITS + 4, 28
-"""Of the variances of a block's nodes, and of its clicks."""
-
-
-def binary_log(value: int) -> int:
-    """``ld(v) = 8 floor(log2 v) + (the three bits below the highest one)``, in 1/8 octave; 0 of 0: below log2 by 0 to 0.19, 0.12 on
-    average over octaves."""
-    place = max(value.bit_length() - 1, 0)
-    return LD_STEPS * place + ((value * LD_STEPS >> place) & (LD_STEPS - 1))
+"""Octaves by which such a logarithm is too small, on average."""
+NODES = 64
+"""Of the smoother, over which variances and clicks are summed."""
+VARIANCE_SUM_BITS, CLICKS_BITS = tracking.P_BITS + 6, 30
+"""Of these sums."""
+EXCESS = 0.25
+"""Octaves by which the variance at nodes is above that of the steady covariance, on average."""
 
 
 @dataclass(frozen=True)
@@ -59,12 +56,12 @@ class GainTable:
 
         Entry i is for a tracker whose gain K has become ``s = 2^((i - CENTRE)/2)`` times as large. Where the slope's gain follows,
         ``P11 -> s P11`` and ``P12 -> s^2 P12``, so ``D -> s^2 D`` and ``Q -> s^4 Q``; where it stays, ``P12 -> s P12``, ``Q -> s^2 Q``.
-        With K of the configuration in the middle of entry CENTRE: ``K h = P F n``, n the clicks of a node step h, and BLOCK nodes of
-        variance P with BLOCK steps of n clicks make ``S N = BLOCK^2 P n 2^34 / (2 pi)``.
+        K of the configuration is in the middle of entry CENTRE: ``K h = P F n``, n the clicks of a node step h, and NODES nodes of
+        variance P with as many steps of n clicks make ``S N = NODES^2 P n 2^34 / (2 pi)``.
         """
         fisher_hz = information * click_rate_hz
         p11, _, _ = steady_covariance(diffusion_rad2_per_s, slope_noise_rad2_per_s3, fisher_hz)
-        product = BLOCK**2 * p11 * click_rate_hz * node_clocks / CLOCK_HZ * 2.0**tracking.P_FRACTION / (2 * math.pi)
+        product = NODES**2 * p11 * click_rate_hz * node_clocks / CLOCK_HZ * 2.0**tracking.P_FRACTION / (2 * math.pi)
         return cls(
             gains=tuple(
                 smooth_gains(
@@ -75,5 +72,5 @@ class GainTable:
                 )
                 for i in range(ENTRIES)
             ),
-            start=round(LD_STEPS * (math.log2(product) - 2 * LD_MISSES - CENTRE / 2 - 1 / 4)),
+            start=round(LD_STEPS * (math.log2(product) + EXCESS - 2 * LD_MISSES - CENTRE / 2 - 1 / 4)),
         )

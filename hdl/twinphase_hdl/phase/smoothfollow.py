@@ -10,7 +10,7 @@ from twinphase_hdl.phase.smoothstep import GAINS
 from twinphase_spec import smooth_follow as follow
 from twinphase_spec import smoothing, tracking
 
-BLOCK_BITS = (smoothing.BLOCK - 1).bit_length()
+BLOCK_BITS = (follow.NODES - 1).bit_length()
 MOST_SHIFT = tracking.EPOCH_BITS - tracking.EPOCH_LEAST + (1 << smoothing.SMOOTH_STEP_BITS) - 1
 """Of a smoother's node step over the shortest epoch, log2."""
 WORDS = 4
@@ -21,12 +21,12 @@ QUARTER = 2
 
 
 class GainFollower(wiring.Component):
-    """Once in 16 nodes of the smoother, over channel 0's outputs, S being the sum of p at the nodes and N the clicks::
+    """Once in 64 nodes of the smoother, over channel 0's outputs, S being the sum of p at the nodes and N the clicks::
 
         entry = (ld(S) + ld(N) - from) >> 2, limited to 0 ... 15;   ld(v) = 8 floor(log2 v) + the three bits below the highest
 
-    if all 16 were locked. The gains are those of the table's entry, from its own time on: before the pass of the node that comes next,
-    and after that of the node 15 before.
+    if all 64 were locked. The gains are those of the table's entry, and change before the pass that begins at the next node, long after
+    that of the node 15 before.
 
     Members
     -------
@@ -44,7 +44,7 @@ class GainFollower(wiring.Component):
     o_idle : Out(1)
 
     Latency: `latency` clocks from a turn's output to its gains, at most. Throughput: an output per clock. Overflow: none, as a block has
-    fewer than 2^28 clicks.
+    fewer than 2^30 clicks.
     Source: docs/phase.md, gains that follow.
     """
 
@@ -73,7 +73,7 @@ class GainFollower(wiring.Component):
         write, read = table.write_port(), table.read_port()
         m.d.comb += [write.en.eq(self.i_write), write.addr.eq(self.i_address), write.data.eq(self.i_data)]
 
-        # Taken: a click, or a turn that is a node, and the last of a block. All bits of its e below 2^g are 0, or the next four 1.
+        # Taken: a click, or a turn that is a node, and the last of a block. All bits of its e below 2^g are 0, or the next six 1.
         shift = Signal(range(MOST_SHIFT + 1), reset_less=True)
         low, block = Signal(MOST_SHIFT, reset_less=True), Signal(MOST_SHIFT + BLOCK_BITS, reset_less=True)
         clicked, turned, locked = Signal(), Signal(), Signal()

@@ -174,8 +174,8 @@ class Way:
     def entry(self, last: int) -> int:
         """Of the table, after the smoother's node ``last`` of channel 0."""
         g, entry = self.s.steps[0], 8
-        for m in range((self.s.start >> (self.s.epoch + g)) // 16, (last + 1) // 16):
-            turns = [(16 * m + k) << g for k in range(16)]
+        for m in range((self.s.start >> (self.s.epoch + g)) // 64, (last + 1) // 64):
+            turns = [(64 * m + k) << g for k in range(64)]
             if not all((0, e) in self.nodes and self.nodes[0, e].locked for e in turns):
                 continue
             clicks = self.told[turns[-1]][1] - self.told[turns[0] - (1 << g)][1]

@@ -153,15 +153,15 @@ def test_no_light() -> None:
 @pytest.mark.parametrize("steps", [(0, 0), (1, 0)])
 def test_gains_follow_the_light(steps: tuple[int, int]) -> None:
     """Light ten times weaker from the middle on: entries fall by more than one, the smoothed phase is the page's with either."""
-    weak = lambda t: np.where(t < 70 * EPOCH, 1.0, 0.1)  # noqa: E731
-    tags = scene(np.random.default_rng(11), clocks=180 * EPOCH, rate=0.2, light_r=weak)
+    weak = lambda t: np.where(t < 200 * EPOCH, 1.0, 0.1)  # noqa: E731
+    tags = scene(np.random.default_rng(11), clocks=400 * EPOCH, rate=0.1, light_r=weak)
     walk = {"diffusion_rad2_per_s": 3e3, "slope_noise_rad2_per_s3": 1e10, "slope_follows": False}
     table = GainTable.design(**walk, click_rate_hz=5e6, information=0.8, node_clocks=EPOCH << steps[0])
     s = settings_of(steps=steps, table=table.words, table_from=table.start)
     got = compare(s, tags, tags[-1].t)
-    count = got.fed.nodes.released.size // (16 << steps[0])
+    count = got.fed.nodes.released.size // (64 << steps[0])
     used = entries(got.fed.nodes, step_log=steps[0], first_block=0, blocks=count, start=table.start)
-    assert used[-1] < used[60 // (16 << steps[0])] - 1
+    assert used[-1] < used[190 // (64 << steps[0]) - 1] - 1
     assert got.intervals[0].valid[20 >> steps[0] :].mean() > 0.9
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from twinphase_spec import smoothing
 from twinphase_spec.fixed import wrap_signed
-from twinphase_spec.smooth_follow import CENTRE, ENTRIES, LD_STEPS
+from twinphase_spec.smooth_follow import CENTRE, ENTRIES, LD_STEPS, NODES
 
 from .nodes import CLICKS, LOCKED, Nodes, P, R
 
@@ -32,18 +32,18 @@ def binary_logs(values: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def entries(nodes: Nodes, *, step_log: int, first_block: int, blocks: int, start: int) -> NDArray[np.int64]:
-    """Entry in use after each of ``blocks`` blocks of 16 nodes of channel 0, the first one ``first_block``. Shape (blocks,).
+    """Entry in use after each of ``blocks`` blocks of NODES nodes of channel 0, the first one ``first_block``. Shape (blocks,).
 
     ``step_log`` is g, ``start`` SMOOTH_FROM. A block of which not all nodes are there or locked leaves it as it was, CENTRE at first.
     """
-    turns = (np.arange(16 * first_block, 16 * (first_block + blocks)) << step_log) - nodes.first_epoch
+    turns = (np.arange(NODES * first_block, NODES * (first_block + blocks)) << step_log) - nodes.first_epoch
     there = (turns >= 0) & (turns < nodes.released.size)
     of = nodes.table[R][np.where(there, turns, 0)] if nodes.released.size else np.zeros((turns.size, 8), dtype=np.int64)
-    whole = (there & (of[:, LOCKED] == 1)).reshape(-1, smoothing.BLOCK).all(axis=1)
-    variances = of[:, P].reshape(-1, smoothing.BLOCK).sum(axis=1)
+    whole = (there & (of[:, LOCKED] == 1)).reshape(-1, NODES).all(axis=1)
+    variances = of[:, P].reshape(-1, NODES).sum(axis=1)
     # a block that is whole has a node before it, as no run begins with a phase
-    before = np.clip(turns[:: smoothing.BLOCK] - (1 << step_log), 0, max(nodes.released.size - 1, 0))
-    clicks = of[smoothing.BLOCK - 1 :: smoothing.BLOCK, CLICKS]
+    before = np.clip(turns[::NODES] - (1 << step_log), 0, max(nodes.released.size - 1, 0))
+    clicks = of[NODES - 1 :: NODES, CLICKS]
     if nodes.released.size:
         clicks = clicks - nodes.table[R, before, CLICKS]
     told = np.clip((binary_logs(variances) + binary_logs(np.maximum(clicks, 0)) - start) >> 2, 0, ENTRIES - 1)
@@ -56,11 +56,14 @@ def following_gains(
 ) -> NDArray[np.int64]:
     """H11, H12, H21, H22 of the passes that give blocks ``first_block`` on, shape (blocks, 4), from the words of SMOOTH_TABLE.
 
-    The pass of block b begins at node 16 (b + 2): its entry is that after block b + 1. ValueError for a table of another length.
+    The pass of block b begins at node 16 (b + 2): its entry is that of all NODES nodes that are complete before it. ValueError for a
+    table of another length.
     """
     if len(table) != GAINS * ENTRIES:
         raise ValueError(f"server model: SMOOTH_TABLE has {len(table)} words; allowed: {GAINS * ENTRIES}")
     words = np.array([wrap_signed(word & ((1 << smoothing.GAIN_BITS) - 1), smoothing.GAIN_BITS) for word in table])
-    # from the run's start on, for what entries before have left
-    used = entries(nodes, step_log=step_log, first_block=first_block, blocks=blocks + 1, start=start)
-    return words.reshape(ENTRIES, GAINS)[used[1:]].astype(np.int64)
+    begins = smoothing.BLOCK * (first_block + 2 + np.arange(blocks))
+    first = smoothing.BLOCK * first_block // NODES
+    complete = begins // NODES - first
+    used = entries(nodes, step_log=step_log, first_block=first, blocks=int(complete.max(initial=0)), start=start)
+    return words.reshape(ENTRIES, GAINS)[np.concatenate([[CENTRE], used])[complete]].astype(np.int64)
