@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ from .lab_tracking import MOST_RESIDUAL_RAD
 from .phase_noise_design import LoopDesign, PhaseNoise, design, differential_noise, reference_noise, smoothed_mse
 from .reference_light import ReferenceLight, check_references, reference_light
 from .smoothing import SmoothGains, node_bits, smooth_gains, steady_covariance
-from .tracking_config import LEAST_GAIN, ChannelConfig, channel_config
+from .tracking_config import LEAST_GAIN, ChannelConfig, channel_config, dark_clocks
 from .units import CLOCK_HZ
 
 V_GAIN = 8
@@ -63,6 +63,11 @@ class ChannelSetup:
             slope_noise_rad2_per_s3=self.slope_noise_rad2_per_s3,
             fisher_hz=self.light.fisher_hz,
         )
+
+    def turning(self, epoch_bits: int) -> ChannelSetup:
+        """With what is judged at the turns of epochs of 2^E clocks."""
+        dark = dark_clocks(self.light.click_rate_hz, epoch_bits)
+        return replace(self, config=replace(self.config, dark=dark))
 
     def after(self, delay_s: float) -> float:
         """Error in rad^2 of the estimate carried on by ``delay_s``."""

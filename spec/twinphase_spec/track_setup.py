@@ -125,6 +125,7 @@ def track_setup(lab: Lab) -> TrackSetup:
         reason = None if asked == "windows" else str(error).removeprefix(f"lab {lab.name}: ")
     nodes = _node_bits(lab, r, d)
     epoch = _epoch_bits(lab, r, nodes)
+    r, d = (None if c is None else c.turning(epoch) for c in (r, d))
     nodes = tuple(min(max(bits, epoch), epoch + MOST_GROUP_BITS) for bits in nodes)  # type: ignore[assignment]
     source = "windows" if asked == "windows" or d is None else "clicks"
     if source == "windows":

@@ -109,6 +109,17 @@ def alarm_nats(click_rate_hz: float) -> float:
     return max(0.0, math.log(86400 * click_rate_hz))
 
 
+def dark_clocks(click_rate_hz: float, epoch_bits: int) -> int:
+    """`ChannelConfig.dark` for one false alarm a day, of epochs of 2^E clocks.
+
+    Darkness is judged at turns: a silence of x expected clicks is taken for it if a turn lies in its last ``x - n``. With m clicks per
+    epoch that is one silence in ``e^n m / (1 - e^-m)``, so at most ``e^-n`` of the clicks and of the turns, whichever are fewer:
+    ``n = ln(86400 min(R, f / 2^E))``. From the end of the light to the turn it takes ``n + m/2 - ln 2`` expected clicks in the median.
+    """
+    silence_s = alarm_nats(min(click_rate_hz, CLOCK_HZ / (1 << epoch_bits))) / click_rate_hz
+    return min(math.ceil(silence_s * CLOCK_HZ), (1 << t.QUIET_BITS) - 1)
+
+
 def channel_config(
     *,
     diffusion_rad2_per_s: float,
@@ -121,6 +132,7 @@ def channel_config(
     detect: bool = False,
     a_gain: int = 0,
     start_rad2: float | None = None,
+    epoch_bits: int = t.EPOCH_LEAST,
 ) -> ChannelConfig:
     """Words for a walk D, a slope walk Q, all clicks R of both ports per second and the visibility V among them.
 
@@ -129,8 +141,8 @@ def channel_config(
     ``p_start = 2/(N V^2) + d N/(3 R) + (S N/R)^2/4``, S the rms slope before any click; ``start_rad2`` in the place of the first term
     for a reference other than four equal steps (`cold_start`). ``information``: F in rad^-2 per click, by
     default the four-phase mean ``1 - sqrt(1 - V^2)``. ``detect`` sets the alarms to one false one a day: `alarm_nats` for jump and
-    fringe, as many expected clicks for darkness (P(no click) = e^-n). ``a_gain`` 1 lets the gains adapt: they settle within some hundred
-    time constants and cost 1 %. ValueError where a gain cannot be represented.
+    fringe, `dark_clocks` for darkness, with ``epoch_bits`` E (the least is safe for all). ``a_gain`` 1 lets the gains adapt: they settle
+    within some hundred time constants and cost 1 %. ValueError where a gain cannot be represented.
     """
     if not 0 < click_rate_hz < CLOCK_HZ:
         raise ValueError(
@@ -168,5 +180,5 @@ def channel_config(
         w_alarm=math.ceil(alarm * (1 << t.EVIDENCE_FRACTION)),
         a_gain=a_gain,
         k_follows=int(a_gain > 0 and 2 * p12 > FOLLOWS * p11**2 * rate),
-        dark=min(math.ceil(alarm / click_rate_hz * CLOCK_HZ), (1 << t.QUIET_BITS) - 1),
+        dark=dark_clocks(click_rate_hz, epoch_bits) if detect else 0,
     )

@@ -23,7 +23,7 @@ from twinphase_sim.tracking.estimators import fixed
 from twinphase_sim.tracking.judge import Run
 from twinphase_sim.tracking.scenario import FOUR_PHASE, STEERED, Scenario, Scheme
 from twinphase_spec import tracking as t
-from twinphase_spec.tracking_config import alarm_nats, channel_config
+from twinphase_spec.tracking_config import ChannelConfig, alarm_nats, channel_config
 from twinphase_spec.units import CLOCK_HZ
 
 COUNT, BROKE_AT, LOST_AT, UP_J, UP_W = (fixed.STATES + k for k in range(5))
@@ -129,38 +129,80 @@ def test_photons_to_detection(point: tuple[float, float, float], scheme: Scheme)
         assert np.isfinite(considered).all()
 
 
+def light_of(rate: float, clicks: int, rng: np.random.Generator) -> tuple[NDArray[np.int64], ...]:
+    """Clocks, ports and references of four-phase clicks of a phase that stands still."""
+    times = np.cumsum(rng.exponential(CLOCK_HZ / rate, clicks)).astype(np.int64)
+    steps = times // 32 % 4
+    right = (rng.uniform(size=times.size) > (1 + 0.98 * np.cos(1 + steps * np.pi / 2)) / 2).astype(np.int64)
+    return times, right, steps << 14
+
+
+def tracked(columns: tuple[NDArray[np.int64], ...], config: ChannelConfig, epoch_bits: int):
+    """Events of one channel and their outputs."""
+    times, ports, references = columns
+    none = np.zeros(times.size, dtype=np.int64)
+    events = clicktracker.schedule(times, none, ports, references, channels=1, epoch_bits=epoch_bits)
+    return events, clicktracker.track(events, [config], epoch_bits=epoch_bits)
+
+
 @pytest.mark.parametrize("epoch_bits", [9, 11, 13])
 def test_photons_to_darkness(epoch_bits: int) -> None:
-    """Light of 1e6 clicks per second goes out at a random place of an epoch: given up at the first turn more than 25.2 expected photons
-    after the last click, so 24 to 26 + what an epoch holds; never later than that, and the mean in the middle.
+    """Light of 1e6 clicks per second goes out at a random place of an epoch: given up at the first turn more than n expected photons
+    after the last click, n of `dark_clocks`; never later than n and an epoch, and the mean in the middle. E 9: 25 in the median.
 
     The last click is one expected photon before the end, with the spread 1, and the turn uniform: 200 runs know the mean to
-    ``sqrt((1 + n^2/12) / 200)``, n photons per epoch.
+    ``sqrt((1 + m^2/12) / 200)``, m photons per epoch.
     """
     rate, rng = 1e6, np.random.default_rng(run_seed(53))
-    config = channel_config(diffusion_rad2_per_s=754, click_rate_hz=rate, visibility=0.98, detect=True)
+    config = channel_config(
+        diffusion_rad2_per_s=754, click_rate_hz=rate, visibility=0.98, detect=True, epoch_bits=epoch_bits
+    )
     per_epoch = (1 << epoch_bits) / CLOCK_HZ * rate
+    nats = alarm_nats(CLOCK_HZ / (1 << epoch_bits))
+    assert config.dark == pytest.approx(nats / rate * CLOCK_HZ, abs=1)
     photons = []
     for _ in range(200):
-        times = np.cumsum(rng.exponential(CLOCK_HZ / rate, 500)).astype(np.int64)
-        end = times[-1] - rng.integers(0, 1 << epoch_bits)
-        times = times[times < end]
-        steps = times // 32 % 4
-        right = (rng.uniform(size=times.size) > (1 + 0.98 * np.cos(1 + steps * np.pi / 2)) / 2).astype(np.int64)
+        light = light_of(rate, 500, rng)
+        end = light[0][-1] - rng.integers(0, 1 << epoch_bits)
         # a click far away makes the turns go on
-        clicks = [np.append(column, last) for column, last in ((times, end + 200000), (right, 0), (steps << 14, 0))]
-        events = clicktracker.schedule(
-            clicks[0], np.zeros(times.size + 1, dtype=np.int64), *clicks[1:], channels=1, epoch_bits=epoch_bits
+        columns = tuple(
+            np.append(column[light[0] < end], last) for column, last in zip(light, (end + 200000, 0, 0), strict=True)
         )
-        out = clicktracker.track(events, [config], epoch_bits=epoch_bits)
+        events, out = tracked(columns, config, epoch_bits)
         lost = (events.clock > end) & (out.locked == 0)
         photons.append((events.clock[np.argmax(lost)] - end) / CLOCK_HZ * rate)
-    print(
-        f"E {epoch_bits}: dark after {quantiles(np.array(photons))} expected photons (median, 90 %); {per_epoch:.0f} per epoch"
-    )
-    expected = alarm_nats(rate) - 1 + per_epoch / 2
+    median, most = quantiles(np.array(photons))
+    print(f"E {epoch_bits}: dark after {median, most} expected photons (median, 90 %); {per_epoch:.0f} per epoch")
+    expected = nats - 1 + per_epoch / 2
     assert abs(np.mean(photons) - expected) < 4 * math.sqrt((1 + per_epoch**2 / 12) / 200)
-    assert max(photons) < alarm_nats(rate) + per_epoch
+    assert max(photons) < nats + per_epoch + 0.1
+    if epoch_bits == 9:
+        assert median < 25 + 4 * 1.25 * math.sqrt((1 + per_epoch**2 / 12) / 200)
+
+
+@pytest.mark.parametrize("epoch_bits", [9, 11])
+def test_false_alarms_of_darkness(epoch_bits: int) -> None:
+    """With DARK of n = 5 expected clicks: of 200 000 clicks ``N e^-n (1 - e^-m)/m`` are followed by an alarm, to 4 sigma, m of them per
+    epoch. That is ``e^-n`` of the turns at most, which `dark_clocks` promises."""
+    rate, clicks, nats = 1e6, 200_000, 5.0
+    rng = np.random.default_rng(run_seed(54))
+    config = replace(
+        channel_config(diffusion_rad2_per_s=754, click_rate_hz=rate, visibility=0.98),
+        dark=round(nats / rate * CLOCK_HZ),
+        p_lost=(1 << t.P_BITS) - 1,
+    )
+    events, out = tracked(light_of(rate, clicks, rng), config, epoch_bits)
+    turns = np.flatnonzero(events.turn == 1)
+    lost = turns[1:][(out.broke[turns[1:]] == 1) & (out.locked[turns[1:]] == 0)]
+    # a silence is given up again at each of its turns, and what is not locked as well: a click lies between two alarms
+    alarms = (
+        1 + int(np.count_nonzero(np.diff(np.searchsorted(np.flatnonzero(events.turn == 0), lost)))) if lost.size else 0
+    )
+    m = (1 << epoch_bits) / CLOCK_HZ * rate
+    expected = clicks * math.exp(-nats) * (1 - math.exp(-m)) / m
+    print(f"E {epoch_bits}: {alarms} alarms, {expected:.0f} expected, {turns.size * math.exp(-nats):.0f} at most")
+    assert abs(alarms - expected) < 4 * math.sqrt(expected)
+    assert expected < turns.size * math.exp(-nats) * 1.01
 
 
 @pytest.mark.parametrize("scheme", [FOUR_PHASE, STEERED])

@@ -112,6 +112,7 @@ def fixed(
         v_gain=v_gain,
         detect=detect,
         a_gain=a_gain,
+        epoch_bits=epoch_bits,
     )
     rows, words = clicktracker.reset([config])
     state = np.zeros(STATES, dtype=np.int64)
