@@ -127,6 +127,17 @@ def test_what_is_lost_spoils_its_block_and_no_other(name, node, stream, spoil):
     assert history.broken_at == 1
 
 
+def test_streams_joined_in_the_middle():
+    path = pair_path(5, 14, first_block=3)
+    parts = streams(path)
+    for (node, stream), records in parts.items():
+        parts[node, stream] = records[len(records) // (3 if stream is Stream.PEER else 4) :]
+    found, _, _, history = gather([(*key, records) for key, records in parts.items()])
+    assert [block.number for block in found] == [5, 6, 7]
+    assert all(block.fate is Fate.CLOSED for block in found)
+    assert (history.first_block, history.broken_at) == (5, None)
+
+
 def test_a_block_that_the_end_cuts_is_dropped():
     path = pair_path(3, 4)
     parts = streams(path)
@@ -177,7 +188,7 @@ def test_rules_of_another_protocol():
     assert tally.as_dict()["x_qber"] is None
 
 
-def cells_check(path, blocks_read, *, start=0, spoil=None, bits=32):
+def cells_check(path, blocks_read, *, start=0, spoil=None, bits=32, under_way=0):
     _, _, _, history = gather(whole(path))
     checker = CellCheck("alice", bits)
     for blocks in blocks_read:
@@ -185,7 +196,7 @@ def cells_check(path, blocks_read, *, start=0, spoil=None, bits=32):
         cells = (np.array(part.cells, np.uint64) + np.uint64(start)) & np.uint64((1 << bits) - 1)
         if spoil is not None:
             cells[spoil] += np.uint64(1)
-        checker.offer(Reading(blocks, cells))
+        checker.offer(Reading(blocks + under_way, cells))
         assert checker.settle(history)
     return checker.as_dict()
 
@@ -196,6 +207,20 @@ def test_cells_of_the_gateware_are_compared_where_they_were_read():
     assert cells_check(path, [2, 6])["equal"] is True
     assert cells_check(path, [6], spoil=120) == {"blocks": 6, "equal": False, "different_cells": [120]}
     assert cells_check(path, [6], start=5)["equal"] is False
+    assert cells_check(path, [3], under_way=1) == {"blocks": 3, "equal": True, "different_cells": []}
+    assert cells_check(path, [2, 4], under_way=1)["equal"] is True
+
+
+def test_a_last_reading_that_the_streams_did_not_reach_decides_nothing():
+    _, _, _, history = gather(whole(pair_path(6, 11)))
+    ahead = CellCheck("alice", 32)
+    ahead.offer(Reading(7, np.array(pair_path(7, 11).cells, np.uint64)))
+    assert not ahead.settle(history)
+    assert ahead.settle(history, final=True)
+    assert ahead.as_dict()["equal"] is None
+    ahead.offer(Reading(7, np.array(pair_path(6, 11).cells, np.uint64)))
+    assert ahead.settle(history, final=True)
+    assert ahead.as_dict() == {"blocks": 6, "equal": True, "different_cells": []}
 
 
 def test_cells_wait_for_the_streams_and_wrap():

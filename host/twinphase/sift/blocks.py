@@ -90,7 +90,10 @@ class Block:
 
 
 class BlockGatherer:
-    """Takes batches of the three nodes and yields blocks in order, from the first of which anything has come."""
+    """Takes batches of the three nodes and yields blocks in order.
+
+    Of streams that are joined in the middle, the first blocks are there in part only; they are left out, up to the first that is closed.
+    """
 
     def __init__(self, block_heralds: int, rule: PairRule) -> None:
         self.block_heralds, self.rule = block_heralds, rule
@@ -100,6 +103,8 @@ class BlockGatherer:
         """Newest block of each stream."""
         self._passed = -1
         """Newest block that was handed out."""
+        self._joined = False
+        """A block has been closed, or block 0 was there."""
 
     def update(self, node: Node, batch: Batch) -> Iterator[Block]:
         """Take records; blocks that are closed, or known never to close, by now."""
@@ -189,7 +194,9 @@ class BlockGatherer:
                 return
             self._passed = number
             del self._blocks[number]
-            yield block
+            self._joined |= block.fate is Fate.CLOSED or number == 0
+            if self._joined:
+                yield block
 
     def _closed(self, block: Block, overdue: bool = False) -> bool:
         """Whether all has come. Z heralds that neither client has sifted of an ``overdue`` block were missing at both: forgotten."""

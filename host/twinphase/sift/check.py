@@ -1,8 +1,9 @@
 """Whether the gateware's counters are what the streams say: cells read from a live client, and its STATUS snapshots.
 
-A client counts a block's cells when it sifts the block. The number of blocks that it has finished (blocks_agreed + blocks_discarded) is
-read before and after its cells until it has not changed; the cells then belong to exactly that many blocks. Two such readings, and the
-blocks of the streams between them, must agree (modulo the width of a cell).
+A client counts a block's cells when it sifts the block, whole exchanges after the block's digests were agreed. Its cells are read
+until two readings in a row are equal and no further block was agreed meanwhile; with k blocks agreed or discarded, the cells are then
+those of k blocks, or of k - 1 while the last one is under way. Two such readings, and the blocks of the streams between them, must
+agree (modulo the width of a cell) for one of these.
 """
 
 from __future__ import annotations
@@ -26,21 +27,24 @@ KEPT = 1 << 12
 
 @dataclass(frozen=True, eq=False)
 class Reading:
-    """Cells of a client (u8) after ``blocks`` blocks."""
+    """Cells of a client (u8) after ``blocks`` blocks, or one fewer."""
 
     blocks: int
     cells: NDArray[np.uint64]
 
 
 def read_cells(device: PacketDevice) -> Reading:
-    """One consistent reading. Raises DeviceError when blocks end faster than the cells can be read."""
+    """One consistent reading. Raises DeviceError when blocks follow each other faster than the cells can be read."""
     for _ in range(TRIES):
-        before = _finished(device)
-        words = device.read_memory("CELLS").astype(np.uint64)
-        cells = words if words.size == sns.CELLS else words[0::2] | words[1::2] << np.uint64(32)
-        if _finished(device) == before:
+        before, cells = _agreed(device), _cells(device)
+        if np.array_equal(cells, _cells(device)) and _agreed(device) == before:
             return Reading(before, cells)
-    raise DeviceError(f"{device.url}: {TRIES} times a block ended while its cells were read; lower the rate of heralds")
+    raise DeviceError(f"{device.url}: its cells changed {TRIES} times while they were read; lower the rate of heralds")
+
+
+def _cells(device: PacketDevice) -> NDArray[np.uint64]:
+    words = device.read_memory("CELLS").astype(np.uint64)
+    return words if words.size == sns.CELLS else words[0::2] | words[1::2] << np.uint64(32)
 
 
 def cell_bits(device: PacketDevice) -> int:
@@ -48,7 +52,7 @@ def cell_bits(device: PacketDevice) -> int:
     return 32 * device.map.memory("CELLS").words // sns.CELLS
 
 
-def _finished(device: PacketDevice) -> int:
+def _agreed(device: PacketDevice) -> int:
     counters = device.counters()
     return counters["blocks_agreed"] + counters["blocks_discarded"]
 
@@ -88,43 +92,51 @@ class CellCheck:
 
     role: str
     bits: int
-    first: tuple[Reading, NDArray[np.int64]] | None = None
     waiting: Reading | None = None
     blocks: int = 0
     """Blocks over which cells were compared."""
     different: list[int] | None = None
     """Cells that differ; None before the first comparison."""
+    _start: tuple[NDArray[np.uint64], dict[int, NDArray[np.int64]]] | None = None
+    """Cells of the reading to start from, and the recomputed totals after the blocks that it may belong to."""
 
     def offer(self, reading: Reading) -> None:
         """A reading to be compared as soon as the streams have got there."""
         self.waiting = reading
 
-    def settle(self, history: CellHistory) -> bool:
-        """Compare the waiting reading if the streams have got there; whether nothing waits any more."""
+    def settle(self, history: CellHistory, *, final: bool = False) -> bool:
+        """Compare the waiting reading if the streams have got there, or will get no further (``final``); whether none waits any more."""
         if self.waiting is None:
             return True
-        if history.next_block is None or history.next_block < self.waiting.blocks:
+        if history.next_block is None or (history.next_block < self.waiting.blocks and not final):
             return False
         reading, self.waiting = self.waiting, None
-        total = history.after(reading.blocks)
-        if total is None:
+        found = ((blocks, history.after(blocks)) for blocks in (reading.blocks, reading.blocks - 1))
+        totals = {blocks: total for blocks, total in found if total is not None}
+        if not totals:
             return True
-        start = self.first
-        if start is not None and history.broken_at is not None and history.broken_at >= start[0].blocks:
-            self.first, self.different = (reading, total), None
-            return True
-        if start is None:
-            self.first = (reading, total)
-            if history.first_block != 0 or history.broken_at is not None:
+        if self._start is not None and history.broken_at is not None and history.broken_at >= min(self._start[1]):
+            self._start, self.different = None, None
+        if self._start is None:
+            whole = history.first_block == 0 and history.broken_at is None
+            if not whole:
+                self._start = reading.cells, totals
                 return True
-            start = (Reading(0, np.zeros(sns.CELLS, np.uint64)), np.zeros(sns.CELLS, np.int64))
-            self.first = start
-        counted = reading.cells - start[0].cells
-        mask = np.uint64((1 << self.bits) - 1)
-        recomputed = (total - start[1]).astype(np.uint64)
-        self.different = np.flatnonzero((counted ^ recomputed) & mask).tolist()
-        self.blocks = reading.blocks - start[0].blocks
+            self._start = np.zeros(sns.CELLS, np.uint64), {0: np.zeros(sns.CELLS, np.int64)}
+        cells, starts = self._start
+        choices = [
+            (self._differences(reading.cells - cells, total - start), stop - first)
+            for first, start in starts.items()
+            for stop, total in totals.items()
+        ]
+        different, blocks = min(choices, key=lambda choice: len(choice[0]))
+        if not different or len(totals) == 2:  # else it may belong to the block that the streams did not get to
+            self.different, self.blocks = different, blocks
         return True
+
+    def _differences(self, counted: NDArray[np.uint64], recomputed: NDArray[np.int64]) -> list[int]:
+        mask = np.uint64((1 << self.bits) - 1)
+        return np.flatnonzero((counted ^ recomputed.astype(np.uint64)) & mask).tolist()
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""

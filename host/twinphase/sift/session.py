@@ -75,7 +75,9 @@ def by_role(devices: Sequence[Device]) -> dict[Node, Device]:
 class SiftSession:
     """``span``: closed blocks that are paired at once, 0 for none. Raises DeviceError when the nodes do not belong together."""
 
-    def __init__(self, devices: Mapping[Node, Device], *, span: int, group: int) -> None:
+    def __init__(
+        self, devices: Mapping[Node, Device], *, span: int, group: int, read_every_s: float = READ_EVERY_S
+    ) -> None:
         self.devices = dict(devices)
         alice, bob = devices["alice"], devices["bob"]
         for name in ("BLOCK_HERALDS", "SLICE_WIDTH"):
@@ -111,7 +113,7 @@ class SiftSession:
             if isinstance(device, PacketDevice):
                 self._live[role] = device
                 self._checks[role] = CellCheck(role, cell_bits(device))
-        self._read_due_s = 0.0
+        self._read_every_s, self._read_due_s = read_every_s, 0.0
         timeout_s = 0.1 / len(NODES)
         self._sources: dict[Node, Iterator[Batch] | None] = {node: devices[node].batches(timeout_s) for node in NODES}
         self._times: dict[Node, tuple[int, int]] = {}
@@ -132,7 +134,7 @@ class SiftSession:
             else:
                 self._update(node, batch)
         if time.monotonic() >= self._read_due_s:
-            self._read_due_s = time.monotonic() + READ_EVERY_S
+            self._read_due_s = time.monotonic() + self._read_every_s
             self._read()
         return any(source is not None for source in self._sources.values())
 
@@ -147,7 +149,7 @@ class SiftSession:
                     break
         for block in self.gatherer.finish():
             self._take(block)
-        self._settle()
+        self._settle(final=True)
 
     def _update(self, node: Node, batch: Batch) -> None:
         if batch.time_ticks is not None:
@@ -185,8 +187,8 @@ class SiftSession:
             if self._checks[role].waiting is None:
                 self._checks[role].offer(read_cells(device))
 
-    def _settle(self) -> bool:
-        return all([check.settle(self.history) for check in self._checks.values()])
+    def _settle(self, final: bool = False) -> bool:
+        return all([check.settle(self.history, final=final) for check in self._checks.values()])
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON: everything so far."""
