@@ -108,7 +108,7 @@ def run(arguments: argparse.Namespace) -> int:
                 plot_due = time.monotonic() + PLOT_INTERVAL_S
             if arguments.seconds is not None and session.node_seconds >= arguments.seconds:
                 break
-        session.finish()
+        session.finish(wait=not stopped.is_set())
         result = {"urls": urls, **session.as_dict()}
     if not result["heralds"]:
         raise TwinphaseError(

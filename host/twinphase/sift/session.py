@@ -138,9 +138,9 @@ class SiftSession:
             self._read()
         return any(source is not None for source in self._sources.values())
 
-    def finish(self) -> None:
-        """Wait for the blocks of a last reading of the cells, then close the books."""
-        if all(source is not None for source in self._sources.values()):
+    def finish(self, *, wait: bool = True) -> None:
+        """Wait for the blocks of a last reading of the cells, unless told not to, then close the books."""
+        if wait and all(source is not None for source in self._sources.values()):
             self._read()
             deadline = time.monotonic() + PATIENCE_S
             while not self._settle() and time.monotonic() < deadline:
