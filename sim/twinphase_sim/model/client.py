@@ -14,6 +14,7 @@ from twinphase_sim.model.sift.symbols import modulator_codes
 from twinphase_spec.frame import FrameConfig
 from twinphase_spec.packets import Stream
 from twinphase_spec.registers import CLIENT
+from twinphase_spec.rules import RuleTables
 from twinphase_spec.symbols import KEY_WORDS, SymbolConfig
 
 
@@ -23,7 +24,7 @@ class ClientRecords:
 
     peer: NDArray[np.void]
     sifted: NDArray[np.void]
-    cells: NDArray[np.uint32]
+    cells: NDArray[np.uint64]
     counters: dict[str, int]
 
 
@@ -49,6 +50,21 @@ def symbol_config(registers: Mapping[str, int]) -> SymbolConfig:
     )
 
 
+def rule_tables_of(registers: Mapping[str, int]) -> RuleTables:
+    """The protocol's tables as the registers hold them."""
+    return RuleTables(
+        reveal=register(registers, "RULE_REVEAL"),
+        slice=register(registers, "RULE_SLICE"),
+        x=register(registers, "RULE_X"),
+        z=register(registers, "RULE_Z"),
+        key=register(registers, "RULE_KEY"),
+        slice_mask=register(registers, "SLICE_MASK"),
+        error=register(registers, "RULE_ERROR"),
+        pair=register(registers, "RULE_PAIR"),
+        source_masks=(15, 15),
+    )
+
+
 def block_sifter(registers: Mapping[str, int]) -> BlockSifter:
     """A sifter set up from a client's registers."""
     return BlockSifter(
@@ -56,6 +72,8 @@ def block_sifter(registers: Mapping[str, int]) -> BlockSifter:
         role=role_of(registers),
         block_heralds=register(registers, "BLOCK_HERALDS"),
         slice_width_turns=register(registers, "SLICE_WIDTH"),
+        tables=rule_tables_of(registers),
+        pair_span=register(registers, "PAIR_SPAN"),
     )
 
 

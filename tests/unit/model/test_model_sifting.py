@@ -12,10 +12,11 @@ from twinphase_sim.model.client import run_client, run_pair
 from twinphase_sim.model.sift.block import PEER_QUEUE, BlockSifter, State
 from twinphase_sim.model.sift.herald import herald_records
 from twinphase_sim.model.sift.pair import SiftedPair, sift_pair
-from twinphase_sim.model.sift.rule import Announced, slice_test
+from twinphase_sim.model.sift.rule import Announced, outcome
 from twinphase_sim.model.sift.symbols import symbols
 from twinphase_spec import sns
 from twinphase_spec.packets import PSI_DTYPE, Stream
+from twinphase_spec.rules import SNS, Definition, rule_tables
 from twinphase_spec.sns import RING_HERALDS, Kind
 from twinphase_spec.symbols import SymbolConfig
 
@@ -23,8 +24,11 @@ KEYS = {"alice": (11, 22, 33, 44), "bob": (55, 66, 77, 88)}
 REGISTERS = {"Z_THRESHOLD": 20000, "SEND_THRESHOLD": 30000, "VAC_THRESHOLD": 9000, "MU1_THRESHOLD": 40000}
 
 
-def registers(role: str, block_heralds: int = 32, slice_width: int = 8192) -> dict[str, int]:
+def registers(
+    role: str, block_heralds: int = 32, slice_width: int = 8192, protocol: Definition = SNS, span: int = 0
+) -> dict[str, int]:
     return {
+        **rule_tables(protocol, role).registers(span),
         **REGISTERS,
         **{f"KEY_{i}": word for i, word in enumerate(KEYS[role])},
         "ROLE": int(role == "bob"),
@@ -136,11 +140,12 @@ def test_slice_test_at_its_bounds(width: int) -> None:
         psi=((s - (width >> 1)) % 65536).astype(np.uint16),
         flags=np.full(s.size, 3, dtype=np.uint16),
     )
-    test = slice_test(announced, zero, zero, width)
+    both = np.ones(s.size, dtype=bool)
+    test = outcome(rule_tables(SNS, "alice"), announced, both, ~both, zero, zero, width)
     assert test.branch.tolist() == (s >> 15).tolist()
-    assert test.keep.tolist() == (s % 32768 <= width).tolist()
-    assert test.error.tolist() == (test.keep & (s >= 32768)).tolist()
-    assert test.keep[[0, 1, 3, 4]].all()
+    assert test.kept.tolist() == (s % 32768 <= width).tolist()
+    assert test.error.tolist() == (test.kept & (s >= 32768)).tolist()
+    assert test.kept[[0, 1, 3, 4]].all()
 
 
 def messages(sifter: BlockSifter) -> list[tuple[int, int, int]]:

@@ -1,13 +1,14 @@
 """One client's block sifting, as a state machine over its ordered inputs.
 
-Source: the order of messages in `twinphase_spec.sns`, rings and counters in ``sift.block`` of docs/contract.md. Processing takes no
-time here: after every input the machine runs until it has to wait, so ring and peer queue are never fuller than in the gateware.
+Source: docs/rules.md, the order of messages in `twinphase_spec.sns`, rings and counters in ``sift.block`` of docs/contract.md.
+Processing takes no time here: after every input the machine runs until it has to wait, so ring and peer queue are never fuller than in
+the gateware.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from enum import Enum, auto
 from typing import Literal
 
@@ -15,11 +16,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twinphase_sim.model.sift.herald import herald_pulses
-from twinphase_sim.model.sift.rule import Announced, count_cells, revealed, sifted_x_words, slice_test, x_record
-from twinphase_sim.model.sift.symbols import Symbols, symbols
+from twinphase_sim.model.sift.rule import (
+    Announced,
+    Windows,
+    by_codes,
+    count_cells,
+    level,
+    outcome,
+    reveals,
+    seconds_of_pairs,
+    sifted_words,
+    windows,
+)
+from twinphase_sim.model.sift.symbols import symbols
 from twinphase_spec.packets import PEER_DTYPE, SIFTED_DTYPE
+from twinphase_spec.rules import SNS, RuleTables, rule_tables
 from twinphase_spec.sns import CELLS, MAX_BLOCK_HERALDS, RING_HERALDS, Kind
-from twinphase_spec.symbols import SLICES, Intensity, SymbolConfig
+from twinphase_spec.symbols import SLICES, SymbolConfig
 
 PEER_QUEUE = 4096
 MASK32 = (1 << 32) - 1
@@ -30,7 +43,7 @@ TYPE_BITS = 32
 
 COUNTERS = (
     *("heralds", "missing", "late", "overflow", "psi", "peer", "refused"),
-    *("blocks_agreed", "blocks_discarded", "sifted_z", "sifted_x", "kept_x", "error_x"),
+    *("blocks_agreed", "blocks_discarded", "unpaired", "sifted_z", "sifted_x", "kept_x", "error_x"),
 )
 
 
@@ -47,11 +60,19 @@ class State(Enum):
 class BlockSifter:
     """Feed records with `push_heralds`, `push_psi` and `push_peer`; fetch results with `take_peer` and `take_sifted`.
 
-    ``cells`` (CELLS counters of 32 bits) and ``counters`` (by the client's counter names) survive `stop`.
+    ``tables`` are the protocol's (SNS by default). ``cells`` (CELLS counters) and ``counters`` (by the client's counter names) survive
+    `stop`.
     """
 
     def __init__(
-        self, *, config: SymbolConfig, role: Literal["alice", "bob"], block_heralds: int, slice_width_turns: int
+        self,
+        *,
+        config: SymbolConfig,
+        role: Literal["alice", "bob"],
+        block_heralds: int,
+        slice_width_turns: int,
+        tables: RuleTables | None = None,
+        pair_span: int = 0,
     ) -> None:
         if block_heralds % TYPE_BITS or not TYPE_BITS <= block_heralds <= MAX_BLOCK_HERALDS:
             raise ValueError(
@@ -61,7 +82,9 @@ class BlockSifter:
         self.role = role
         self.block_heralds = block_heralds
         self.slice_width_turns = slice_width_turns
-        self.cells = np.zeros(CELLS, dtype=np.uint32)
+        self.tables = rule_tables(SNS, role) if tables is None else tables
+        self.pair_span = pair_span
+        self.cells = np.zeros(CELLS, dtype=np.uint64)
         self.counters = dict.fromkeys(COUNTERS, 0)
         self._peer_out: list[tuple[int, int, int]] = []
         self._sifted_out: list[NDArray[np.void]] = []
@@ -162,21 +185,29 @@ class BlockSifter:
     def _close_block(self) -> None:
         slots = (self._first + np.arange(self.block_heralds)) % RING_HERALDS
         self._slots = slots
-        self._known = Announced(
+        announced = Announced(
             present=self._present[slots],
             pulse=self._pulse[slots],
             detector=self._detector[slots],
             psi=self._psi[slots],
             flags=self._flags[slots],
         )
-        self._own: Symbols = symbols(self.config, self._known.pulse)
-        self._own_x = self._own.x & self._known.present
+        second = None
+        self._known = announced
+        if self.pair_span:
+            second = seconds_of_pairs(announced.present, announced.pulse, self.block_heralds, self.pair_span)
+            self._known = announced.paired(second)
+        own = symbols(self.config, announced.pulse)
+        self._own: Windows = windows(self.tables, own, announced.present, second)
+        self._unpaired = int(np.count_nonzero(announced.present & ~self._known.present))
         self._digests = {
-            Kind.DIGEST_HERALD: self._known.digest_herald(),
-            Kind.DIGEST_PSI: self._known.digest_psi(),
+            Kind.DIGEST_HERALD: announced.digest_herald(),
+            Kind.DIGEST_PSI: announced.digest_psi(),
         }
         self._agrees = True
-        self._expected: deque[tuple[int, int, range]] = deque((kind, self._block, ANY) for kind in self._digests)
+        self._expected: deque[tuple[int, int, Container[int]]] = deque(
+            (kind, self._block, ANY) for kind in self._digests
+        )
         self._peer_x = np.zeros(self.block_heralds, dtype=np.bool_)
         self._peer_intensity = np.zeros(self.block_heralds, dtype=np.uint8)
         self._peer_slice = np.zeros(self.block_heralds, dtype=np.uint8)
@@ -205,7 +236,7 @@ class BlockSifter:
             if not self._expected:
                 self._compare_digests()
 
-    def _expect(self, kind: Kind, offsets: Iterable[int], values: range) -> None:
+    def _expect(self, kind: Kind, offsets: Iterable[int], values: Container[int]) -> None:
         """The peer's step is one ``kind`` per offset into the block, in this order, then DONE."""
         numbers = [(self._first + offset) & MASK32 for offset in offsets]
         self._expected = deque([*((kind, number, values) for number in numbers)])
@@ -217,7 +248,7 @@ class BlockSifter:
             self._finish_block()
             return
         self.counters["blocks_agreed"] += 1
-        words = np.packbits(self._own_x, bitorder="little").view("<u4")
+        words = np.packbits(self._own.x, bitorder="little").view("<u4")
         for i, word in enumerate(words.tolist()):
             self._peer_out.append((Kind.TYPES, (self._first + TYPE_BITS * i) & MASK32, word))
         self._done(Kind.TYPES, State.TYPES)
@@ -225,15 +256,22 @@ class BlockSifter:
 
     def _next_step(self) -> None:
         """The peer's step is done: send the next one of our own, or sift."""
+        live, own, tables = self._known.present, self._own, self.tables
         if self.state is State.TYPES:
-            self._reveal(Kind.INTENSITY, self._own_x, self._own.intensity)
+            self._peer_x &= live
+            self._tells = reveals(tables, live, own.x, self._peer_x)
+            self._asks = reveals(tables, live, self._peer_x, own.x)
+            self._reveal(Kind.INTENSITY, self._tells, own.intensity)
             self._done(Kind.INTENSITY, State.INTENSITY)
-            self._expect(Kind.INTENSITY, np.flatnonzero(self._peer_x).tolist(), range(Intensity.MU_Z))
+            self._expect(Kind.INTENSITY, np.flatnonzero(self._asks).tolist(), range(4))
         elif self.state is State.INTENSITY:
-            self._x_records = x_record(self._own_x, self._peer_x, self._own.intensity, self._peer_intensity)
-            self._reveal(Kind.SLICE, self._x_records, self._own.slice)
+            self._level = level(self._tells, own.intensity)
+            self._peer_level = level(self._asks, self._peer_intensity)
+            chosen = self._by_codes(tables.slice)
+            self._reveal(Kind.SLICE, chosen, own.slice & np.uint8(tables.slice_mask))
             self._done(Kind.SLICE, State.SLICE)
-            self._expect(Kind.SLICE, np.flatnonzero(self._x_records).tolist(), range(SLICES))
+            masked = [value for value in range(SLICES) if not value & ~tables.slice_mask]
+            self._expect(Kind.SLICE, np.flatnonzero(chosen).tolist(), masked)
         else:
             self._sift()
             self._finish_block()
@@ -246,28 +284,36 @@ class BlockSifter:
         self._peer_out.append((Kind.DONE, self._block, kind))
         self.state = state
 
-    def _sift(self) -> None:
-        known, own = self._known, self._own
-        alice = self.role == "alice"
-        own_slices, peer_slices = own.slice, self._peer_slice
-        slice_a, slice_b = (own_slices, peer_slices) if alice else (peer_slices, own_slices)
-        test = slice_test(known, slice_a, slice_b, self.slice_width_turns)
-        is_x = self._x_records
-        is_z = known.present & ~own.x & ~self._peer_x
-        kept, error = is_x & test.keep, is_x & test.error
+    def _by_codes(self, table: int) -> NDArray[np.bool_]:
+        codes = (self._own.x, self._level, self._peer_x, self._peer_level)
+        return by_codes(table, self._known.present, *codes)
 
-        key_bits = own.send if alice else ~own.send
-        words = np.where(is_x, sifted_x_words(known, test, own.intensity, own_slices, peer_slices), key_bits)
-        offsets = np.flatnonzero(is_x | is_z)
+    def _sift(self) -> None:
+        known, own, tables = self._known, self._own, self.tables
+        alice = self.role == "alice"
+        own_slice = own.slice & self._by_codes(tables.slice) * np.uint8(tables.slice_mask)
+        slices = (own_slice, self._peer_slice)
+        levels = (self._level, self._peer_level)
+        slice_a, slice_b = slices if alice else slices[::-1]
+        level_a, level_b = levels if alice else levels[::-1]
+        is_x, is_z = self._by_codes(tables.x), self._by_codes(tables.z)
+        result = outcome(tables, known, is_x, is_z, slice_a, slice_b, self.slice_width_turns)
+
+        offsets = np.flatnonzero(result.is_x | result.is_z)
         records = np.zeros(offsets.size, dtype=SIFTED_DTYPE)
         records["number"] = (self._first + offsets) & MASK32
-        records["word"] = words[offsets]
+        records["word"] = sifted_words(known, result, self._level, own, self._peer_slice)[offsets]
         self._sifted_out.append(records)
 
-        own_code, peer_code = revealed(own.x, own.intensity), revealed(self._peer_x, self._peer_intensity)
-        code_a, code_b = (own_code, peer_code) if alice else (peer_code, own_code)
-        self.cells += count_cells(known, code_a, code_b, kept, error)
-        for name, chosen in (("sifted_z", is_z), ("sifted_x", is_x), ("kept_x", kept), ("error_x", error)):
+        self.cells += count_cells(known, level_a, level_b, result)
+        self.counters["unpaired"] += self._unpaired
+        counted = {
+            "sifted_z": result.is_z,
+            "sifted_x": result.is_x,
+            "kept_x": result.kept,
+            "error_x": result.error,
+        }
+        for name, chosen in counted.items():
             self.counters[name] += int(np.count_nonzero(chosen))
 
     def _finish_block(self) -> None:
