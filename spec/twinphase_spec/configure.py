@@ -16,6 +16,7 @@ from .lab_actuator import actuator_memories, actuator_registers
 from .packets import Stream
 from .port_balance import step_angles
 from .registers import CHANNELS, CLIENT_TABLE_ENTRIES
+from .rules import PROTOCOLS, rule_tables
 from .sns import RING_HERALDS
 from .symbols import SymbolConfig
 from .track_setup import track_setup
@@ -153,6 +154,7 @@ def client_registers(
         "MU1_THRESHOLD": symbols.mu1_threshold,
         "BLOCK_HERALDS": lab.protocol.block_heralds,
         "SLICE_WIDTH": slice_width_turns(lab),
+        **rule_tables(PROTOCOLS[lab.protocol.name], role).registers(lab.protocol.pair_span_pulses),
         "STREAM_ENABLE": sum(1 << stream for stream in CLIENT_STREAMS),
     }
 

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from .config_file import ConfigError, ConfigFile
 from .frame import LAG_CLOCKS, MIN_WINDOW_TICKS, SlotClass
 from .lab_actuator import Actuator
+from .lab_protocol import check_protocol
 from .lab_tracking import Tracking
 from .scene import Scene
 from .sns import MAX_BLOCK_HERALDS
@@ -181,12 +182,14 @@ class Clients(_Part):
 
 
 class Protocol(_Part):
-    """SNS sifting and key figures."""
+    """Sifting and key figures; the protocols are those of `twinphase_spec.rules`."""
 
-    name: Literal["SNS"] = "SNS"
+    name: Literal["SNS", "PM", "CAL", "MP", "BB84"] = "SNS"
     slice_width_deg: float = Field(gt=0, le=180)
     block_heralds: int = Field(ge=32, le=MAX_BLOCK_HERALDS, multiple_of=32)
     error_correction_efficiency: float = Field(default=1.1, ge=1)
+    pair_span_pulses: int = Field(default=0, ge=0, lt=1 << 32)
+    """Mode pairing: largest distance of the two heralds of a pair."""
 
 
 class Server(_Part):
@@ -246,6 +249,7 @@ class Lab(_Part):
                 raise ValueError(
                     f"frame.{key} is {width:g}; allowed: at most the pulse period, {1e12 / self.frame.pulse_rate_hz:g} ps"
                 )
+        check_protocol(self)
         for number, power in enumerate(self.scene.power):
             steady = self.fibre.transmittance(power.arm)
             if steady * power.largest > 1 and power.relative_rms > 0:

@@ -37,6 +37,11 @@ def changed(old: str, new: str) -> str:
         (changed("quantum_hz = 1.93441288e14", "quantum_hz = 1.5e9"), "bands: quantum_hz is 1.5e+09; allowed: above 0.5"),
         (changed('"server"', '"serfer"'), "assumed names serfer; allowed: keys of this lab file"),
         (changed("[fibre]", "[fibre"), "is not valid TOML: "),
+        (changed('name = "SNS"', 'name = "B92"'), "protocol.name is 'B92'; allowed: 'SNS', 'PM', 'CAL', 'MP' or 'BB84'"),
+        (changed('name = "SNS"', 'name = "MP"'), "protocol.pair_span_pulses is 0; allowed: 1 to 4294967295 with protocol MP"),
+        (changed('name = "SNS"', 'name = "SNS"\npair_span_pulses = 5'), "pair_span_pulses is 5; allowed: 0 with protocol SNS"),
+        (changed('name = "SNS"', 'name = "PM"'), "clients.alice.z_probability is 0.5; allowed: 0 with protocol PM"),
+        (changed('name = "SNS"', 'name = "CAL"'), "clients.alice.send_probability is 0.27; allowed: 1 with protocol CAL"),
     ],
 )  # fmt: skip
 def test_a_fault_is_named_with_key_value_and_what_is_allowed(text: str, says: str) -> None:

@@ -16,6 +16,7 @@ from twinphase_spec.configure import server_memories, server_registers, slice_wi
 from twinphase_spec.frame import FrameConfig
 from twinphase_spec.lab import Lab
 from twinphase_spec.packets import RECORD_WORDS, TRACK_CLOCK_HIGH_BITS, Stream
+from twinphase_spec.rules import PROTOCOLS
 from twinphase_spec.smoothing import BLOCK
 from twinphase_spec.symbols import SymbolConfig
 from twinphase_spec.track_setup import TrackSetup
@@ -71,6 +72,8 @@ def predict(
         symbols["bob"],
         block_heralds=lab.protocol.block_heralds,
         slice_width_turns=slice_width_turns(lab),
+        protocol=PROTOCOLS[lab.protocol.name],
+        pair_span=lab.protocol.pair_span_pulses,
     )
     return Model(server, pair)
 
