@@ -18,6 +18,7 @@ from .register_groups import (
     tracking,
 )
 from .register_map import INTERFACE_VERSION, Access, Memory, NodeType, Register, RegisterMap
+from .sns import CELLS, PSI_BINS
 from .tagger import (
     CHANNEL_COUNTERS,
     COINCIDENCE_WINDOW_BITS,
@@ -188,7 +189,20 @@ CLIENT = RegisterMap(
             name="COUNTERS", address=0x1000, words=128, width=32, doc="last snapshot, 2 words each", access=Access.RO
         ),
         Memory(
-            name="CELLS", address=0x2000, words=128, width=32, doc="sifting counters: sns.cell_index", access=Access.RO
+            name="CELLS",
+            address=0x2000,
+            words=2 * CELLS,
+            width=32,
+            doc="sifting counters of the last snapshot, 2 words each: sns.cell_index",
+            access=Access.RO,
+        ),
+        Memory(
+            name="PSI_HISTOGRAM",
+            address=0x2100,
+            words=2 * PSI_BINS,
+            width=32,
+            doc="X records of the last snapshot by psi >> 10, 2 words each",
+            access=Access.RO,
         ),
         Memory(
             name="FRAME_TABLE",

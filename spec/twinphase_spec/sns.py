@@ -65,7 +65,9 @@ SIFTED_PEER_SLICE_SHIFT = 16
 SIFTED_PSI_MASK = 0xFFFF
 
 CELLS = 128
-CELL_BITS = 32
+CELL_BITS = 64
+PSI_BINS = 64
+"""Of the histogram of psi over X records, ``psi >> 10``; CELL_BITS each."""
 
 
 def cell_index(intensity_a: int, intensity_b: int, detector: int, keep: int, error: int) -> int:

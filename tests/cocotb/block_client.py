@@ -1,19 +1,26 @@
-"""What drives a block sifter on its shelf: a client with its reference, its partner, and records sound and damaged."""
+"""What drives a block sifter on its shelf: a client with its oracle, its partner, and records sound and damaged."""
 
 from __future__ import annotations
 
 import itertools
 import random
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
 
+from block_oracle import Oracle, Rules
 from lockstep import Lockstep
-from twinphase_sim.model.sift.block import BlockSifter
+from twinphase_hdl.sift.cells import CellCounters
+from twinphase_hdl.sift.tables import RULE_REGISTERS
+from twinphase_hdl.sift.tables import RuleTables as RuleMembers
+from twinphase_sim.model.sift.symbols import symbols
 from twinphase_spec.packets import HERALD_DTYPE, PEER_DTYPE, PSI_DTYPE, SIFTED_DTYPE
 from twinphase_spec.registers import CLIENT, CORE_COUNTERS
-from twinphase_spec.sns import CELLS, Kind
+from twinphase_spec.rules import PROTOCOLS, RuleTables, rule_tables
+from twinphase_spec.sns import CELLS, PSI_BINS, Kind
 from twinphase_spec.symbols import SymbolConfig
 
 WRAP_BLOCK, WRAP_HERALD = 0xFFFFFFFE, 0x100000000 - 3 * 32
@@ -41,43 +48,101 @@ def record_of(word: int, dtype: np.dtype) -> tuple[int, ...]:
     return np.frombuffer(word.to_bytes(dtype.itemsize, "little"), dtype)[0].item()
 
 
+@dataclass(frozen=True)
+class Protocol:
+    """Tables of both clients, and the span of pairs (0: none)."""
+
+    alice: RuleTables
+    bob: RuleTables
+    pair_span: int = 0
+
+
+def protocol(name: str, pair_span: int = 0) -> Protocol:
+    """One of `twinphase_spec.rules`."""
+    definition = PROTOCOLS[name]
+    return Protocol(rule_tables(definition, "alice"), rule_tables(definition, "bob"), pair_span)
+
+
+def random_protocol(draw: random.Random, pair_span: int = 0) -> Protocol:
+    """Any tables, as long as those over codes are symmetric and both clients know what is revealed."""
+
+    def table(share: float) -> int:
+        result = 0
+        for a, b in itertools.combinations_with_replacement(range(8), 2):
+            if draw.random() < share:
+                result |= 1 << (a << 3 | b) | 1 << (b << 3 | a)
+        return result
+
+    shared = {
+        "reveal": draw.getrandbits(4),
+        "slice": table(0.5),
+        "x": table(0.5),
+        "z": table(0.5),
+        "slice_mask": draw.getrandbits(4),
+        "error": draw.getrandbits(1),
+        "source_masks": (15, 15),
+    }
+    alice, bob = (RuleTables(**shared, key=draw.getrandbits(8), pair=draw.getrandbits(64)) for _ in range(2))
+    return Protocol(alice, bob, pair_span)
+
+
+SNS = protocol("SNS")
+
+
+def symbol_of(config: SymbolConfig) -> Callable[[int], tuple[int, int, int]]:
+    """Type, intensity and slice of a pulse."""
+
+    @cache
+    def one(pulse: int) -> tuple[int, int, int]:
+        found = symbols(config, np.array([pulse], np.uint64))
+        return int(found.x[0]), int(found.intensity[0]), int(found.slice[0])
+
+    return one
+
+
+SYMBOLS = {role: symbol_of(config) for role, config in CONFIGS.items()}
+
+
 class Client:
-    """A sifter of the shelf and the reference sifter set up like it."""
+    """A sifter of the shelf and the oracle set up like it."""
 
     def __init__(
         self, loop: Lockstep, name: str, role: str, *, block: int = 32, width: int = 8192, idle: float = 0.0, pause: float = 0.0,
-        seed: int = 0,
+        seed: int = 0, protocol: Protocol = SNS,
     ) -> None:  # fmt: skip
         self.loop, self.name, self.dut = loop, name, loop.dut
-        self.model = BlockSifter(config=CONFIGS[role], role=role, block_heralds=block, slice_width_turns=width)  # type: ignore[arg-type]
+        self.protocol = protocol
+        self.rules = Rules(role, getattr(protocol, role), protocol.pair_span, block, width)
+        # Numbers that the sifter begins with, and so its oracle.
+        self.first_block, self.first_herald = (WRAP_BLOCK, WRAP_HERALD) if name == "bob" else (0, 0)
+        self.model = shadow(self)
         self.sources = {
             stream: loop.source(f"{name}__i_{stream}", idle=0.0 if stream == "peer" else idle, seed=seed)
             for stream in SOURCES
         }
         self.peer = loop.sink(f"{name}__o_peer", idle=pause, seed=seed)
         self.sifted = loop.sink(f"{name}__o_sifted", idle=pause, seed=seed)
-        # Numbers that the sifter begins with, and so its reference.
-        self.first_block, self.first_herald = (WRAP_BLOCK, WRAP_HERALD) if name == "bob" else (0, 0)
-        self.rewind(self.model)
         self.told: list[tuple[int, ...]] = []
         self.model_sifted: list[tuple[int, ...]] = []
         config = CONFIGS[role]
         thresholds = (config.z_threshold, config.send_threshold, config.vac_threshold, config.mu1_threshold)
         settings = sum(word << 32 * i for i, word in enumerate(config.key))
         settings |= sum(t << 128 + 16 * i for i, t in enumerate(thresholds))
+        # A span says whether there are pairs, and not whether a table for them is there.
+        registers = self.rules.tables.registers(int(bool(self.rules.tables.pair))) | {"PAIR_SPAN": protocol.pair_span}
         for port, value in {
             "i_run": 0,
             "i_role": int(role == "bob"),
             "i_settings": settings,
+            "i_rules": sum(
+                registers[register] << RuleMembers.as_shape()[member].offset
+                for member, register in RULE_REGISTERS.items()
+            ),
             "i_block_heralds": block,
             "i_slice_width": width,
+            "i_snapshot": 0,
         }.items():
             self.port(port).value = value
-
-    def rewind(self, model: BlockSifter) -> None:
-        """A reference without numbers, as after a stop, gets those of this sifter."""
-        model._next_herald = model._next_psi = model._first = self.first_herald
-        model._block = self.first_block
 
     def numbered(self, stream: str, records: Iterable[tuple[int, ...]]) -> list[tuple[int, ...]]:
         """Records numbered from 0 as this sifter numbers them."""
@@ -101,7 +166,7 @@ class Client:
         return getattr(self.dut, f"{self.name}__{name}")
 
     async def feed(self, script: Script) -> None:
-        """Sends the script to both; between the streams it waits, so that their order is that of the script."""
+        """Sends the script to sifter and oracle; between the streams it waits, so that their order is that of the script."""
         for stream, records in script:
             self.sources[stream].send(word_of(record, stream) for record in records)
             await self.loop.until(lambda s=stream: not self.sources[s].queue, 200_000, f"{self.name} {stream}")
@@ -110,12 +175,11 @@ class Client:
             self.push(stream, records)
 
     def push(self, stream: str, records: list[tuple[int, ...]]) -> None:
-        array = np.array(records, SOURCES[stream])
-        {"herald": self.model.push_heralds, "psi": self.model.push_psi, "peer": self.model.push_peer}[stream](array)
+        self.model.push(stream, records)
 
     def model_messages(self) -> list[tuple[int, ...]]:
-        """What the reference has sent since the last call."""
-        new = self.model.take_peer().tolist()
+        """What the oracle has sent since the last call."""
+        new = self.model.take_peer()
         self.told += new
         return new
 
@@ -126,14 +190,38 @@ class Client:
         value = int(self.port("o_counters").value)
         return {name: value >> 64 * i & (1 << 64) - 1 for i, name in enumerate(COUNTER_NAMES)}
 
+    async def snapshot(self) -> dict[str, int]:
+        """Asks for a copy of cells and bins; the counters of its clock."""
+        self.port("i_snapshot").value = 1
+        counters: dict[str, int] = {}
+        self.loop.after.append(lambda _: counters.update(self.counters()))
+        await self.loop.step()
+        self.loop.after.pop()
+        self.port("i_snapshot").value = 0
+        return counters
+
+    async def copied(self) -> tuple[list[int], list[int]]:
+        """The copy of cells and bins, when it is complete."""
+        for _ in range(CellCounters.copy_clocks + 1):
+            await self.loop.step()
+            if not self.port("o_copying").value:
+                break
+        assert not self.port("o_copying").value, f"{self.name}: the copy takes too long"
+        copies = []
+        for name, count in (("cell", CELLS), ("bin", PSI_BINS)):
+            words = []
+            for address in range(2 * count):
+                self.port(f"i_{name}_address").value = address
+                await self.loop.step(2)
+                words.append(int(self.port(f"o_{name}").value))
+            copies.append([low | high << 32 for low, high in zip(words[::2], words[1::2], strict=True)])
+        return copies[0], copies[1]
+
     async def cells(self) -> list[int]:
-        """All counter cells."""
-        cells = []
-        for address in range(CELLS):
-            self.port("i_cell_address").value = address
-            await self.loop.step(2)
-            cells.append(int(self.port("o_cell").value))
-        return cells
+        """All counter cells, then all bins of psi."""
+        await self.snapshot()
+        cells, bins = await self.copied()
+        return cells + bins
 
     async def begin(self) -> None:
         """Starts; no reset clears the cells, so they are counted from here on."""
@@ -151,19 +239,21 @@ class Client:
         raise AssertionError(f"{self.name} is busy after {limit} clocks")
 
     async def check(self) -> None:
-        """Messages, sifted words, counters and cells equal the reference's."""
+        """Messages, sifted words, counters and cells equal the oracle's."""
         await self.quiet()
         self.model_messages()
         got = self.sent()
         for i, (a, b) in enumerate(itertools.zip_longest(got, self.told)):
             assert a == b, f"{self.name}: message {i} of {len(got)} is {a}, expected {b} of {len(self.told)}"
-        self.model_sifted += self.model.take_sifted().tolist()
+        self.model_sifted += self.model.take_sifted()
         sifted = [record_of(word, SIFTED_DTYPE) for word in self.sifted.words]
         for i, (a, b) in enumerate(itertools.zip_longest(sifted, self.model_sifted)):
             assert a == b, f"{self.name}: sifted record {i} is {a}, expected {b}"
         assert self.counters() == self.model.counters
-        cells = [(after - before) & MASK32 for after, before in zip(await self.cells(), self.cells_before, strict=True)]
-        assert cells == self.model.cells.tolist()
+        cells = [
+            after - before & (1 << 64) - 1 for after, before in zip(await self.cells(), self.cells_before, strict=True)
+        ]
+        assert cells == self.model.cells + self.model.bins
 
     async def restart(self) -> None:
         """run = 0 and 1 again, on both."""
@@ -172,7 +262,6 @@ class Client:
         self.port("i_run").value = 1
         await self.loop.step(1)
         self.model.stop()
-        self.rewind(self.model)
 
 
 def relay(sender: Client, receiver: Client) -> Callable[[int], None]:
@@ -191,7 +280,7 @@ def relay(sender: Client, receiver: Client) -> Callable[[int], None]:
 
 
 def exchange(clients: tuple[Client, Client]) -> None:
-    """The reference sifters talk until both are silent."""
+    """The oracles talk until both are silent."""
     while True:
         messages = [client.from_zero(client.model_messages()) for client in clients]
         if not any(messages):
@@ -232,39 +321,38 @@ def damaged(draw: random.Random, records: list[tuple[int, ...]], rate: float) ->
 
 
 class Partner:
-    """The other side, played by a reference sifter: gives its messages one by one."""
+    """The other side, played by an oracle: gives its messages one by one."""
 
     def __init__(self, client: Client) -> None:
         self.client = client
-        role = "bob" if client.model.role == "alice" else "alice"
-        mine = client.model
-        self.model = BlockSifter(
-            config=CONFIGS[role],
-            role=role,  # type: ignore[arg-type]
-            block_heralds=mine.block_heralds,
-            slice_width_turns=mine.slice_width_turns,
-        )
-        self.script: list[tuple[int, ...]] = []
+        role = "bob" if client.rules.role == "alice" else "alice"
+        rules = replace(client.rules, role=role, tables=getattr(client.protocol, role))
+        self.model = Oracle(rules, SYMBOLS[role], client.first_herald, client.first_block)
 
     def prepare(self, script: Script) -> list[tuple[int, ...]]:
-        """Feeds the script to both references and lets them talk; returns all that the partner says."""
+        """Feeds the script to both oracles and lets them talk; returns all that the partner says."""
         said: list[tuple[int, ...]] = []
         for stream, records in script:
             self.client.push(stream, records)
-            array = np.array(records, SOURCES[stream])
-            (self.model.push_heralds if stream == "herald" else self.model.push_psi)(array)
+            self.model.push(stream, records)
         while True:
-            mine, theirs = self.client.model_messages(), self.model.take_peer().tolist()
+            mine, theirs = self.client.model_messages(), self.model.take_peer()
             if not mine and not theirs:
                 return said
             said += theirs
-            self.model.push_peer(mine)
+            self.model.push("peer", mine)
             self.client.push("peer", theirs)
 
 
-def shadow(client: Client) -> BlockSifter:
-    """A second reference with the client's settings."""
-    mine = client.model
-    return BlockSifter(
-        config=mine.config, role=mine.role, block_heralds=mine.block_heralds, slice_width_turns=mine.slice_width_turns
-    )
+def shadow(client: Client) -> Oracle:
+    """An oracle with the client's settings that has heard nothing."""
+    return Oracle(client.rules, SYMBOLS[client.rules.role], client.first_herald, client.first_block)
+
+
+def near_heralds(draw: random.Random, numbers: Iterable[int], gap: int) -> list[tuple[int, ...]]:
+    """Heralds whose pulses rise by up to ``gap``, by 0 and 2^32 at times, and once in a while fall."""
+    pulse, result = draw.getrandbits(55), []
+    for n in numbers:
+        pulse = pulse + draw.choice([0, 1 << 32, -1, *(draw.randrange(1, gap) for _ in range(20))]) & (1 << 56) - 1
+        result.append((n & MASK32, pulse & MASK32, pulse >> 32 | draw.getrandbits(1) << 31))
+    return result

@@ -38,6 +38,8 @@ class Snapshot(wiring.Component):
     i_status_enable : In(1) - STATUS stream enabled.
     i_snapshot : In(1) - strobe.
     i_address : In(7); o_data : Out(32) - read port of COUNTERS, one clock latency; words beyond the counters are 0.
+    o_latch : Out(1) - strobe: the counters of this clock are latched.
+    i_wait : In(1) - what others copy of the same clock, from the clock after ``o_latch`` on, is not complete: nor is the snapshot.
     o_snapshot_count : Out(32) - complete snapshots.
     status : Out(KeptRecord) - the memory, for the STATUS stream.
     o_hold : Out(1), i_settled : In(1), o_word : Out(5), i_word : In(32), only with ``rare`` - hold, settled, address and data of it;
@@ -45,7 +47,7 @@ class Snapshot(wiring.Component):
     o_idle : Out(1) - no snapshot is due, being copied or waiting.
 
     Latency: the latched values are those of three clocks after the tick, two after ``i_snapshot``, later where rare counters have not
-    settled; a copy takes `copy_clocks`.
+        settled; a copy takes `copy_clocks`, and lasts as long as ``i_wait``.
     Throughput: one copy at a time. Overflow: two equal requests during one copy become one.
     """
 
@@ -63,6 +65,8 @@ class Snapshot(wiring.Component):
                 "i_snapshot": In(1),
                 "i_address": In(7),
                 "o_data": Out(32),
+                "o_latch": Out(1),
+                "i_wait": In(1),
                 "o_snapshot_count": Out(32),
                 "status": Out(KeptRecord(address_bits=(MEMORY_WORDS - 1).bit_length())),
                 "o_idle": Out(1),
@@ -136,7 +140,8 @@ class Snapshot(wiring.Component):
         asked = Signal()
         m.d.comb += [
             start.eq(~latch & ~copying & ~self.status.waits & (status_due | snapshot_due) & settled),
-            step.eq(chosen[-1]),
+            step.eq(chosen[-1] & ~(turn[-1] & self.i_wait)),
+            self.o_latch.eq(latch),
             write.en.eq(step),
             write.addr.eq(index),
             write.data.eq(word),

@@ -9,6 +9,7 @@ from twinphase_hdl.link.link import NodeLink
 from twinphase_hdl.link.registers import RegisterBank
 from twinphase_hdl.sift.block import BlockSifter
 from twinphase_hdl.sift.emitter import Emitter
+from twinphase_hdl.sift.tables import RULE_REGISTERS
 from twinphase_spec import frame, units
 from twinphase_spec.packets import Stream
 from twinphase_spec.registers import CLIENT, CLIENT_LANES, CORE_COUNTERS
@@ -78,8 +79,13 @@ class ClientNode(wiring.Component):
             sifter.i_run.eq(bank.o_control),
             sifter.i_block_heralds.eq(bank.o_block_heralds),
             sifter.i_slice_width.eq(bank.o_slice_width),
+            *(sifter.i_rules[table].eq(getattr(bank, f"o_{name.lower()}")) for table, name in RULE_REGISTERS.items()),
+            sifter.i_snapshot.eq(link.snapshot.o_latch),
+            link.snapshot.i_wait.eq(sifter.o_copying),
             sifter.i_cell_address.eq(bank.o_cells_address),
             bank.i_cells_data.eq(sifter.o_cell),
+            sifter.i_bin_address.eq(bank.o_psi_histogram_address),
+            bank.i_psi_histogram_data.eq(sifter.o_bin),
         ]
         wiring.connect(m, link.receive_herald, sifter.i_herald)
         wiring.connect(m, link.receive_psi, sifter.i_psi)

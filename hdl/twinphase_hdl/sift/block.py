@@ -6,33 +6,36 @@ from amaranth.lib.wiring import In, Out
 
 from twinphase_spec.packets import Stream
 from twinphase_spec.registers import CLIENT, CORE_COUNTERS
-from twinphase_spec.sns import CELL_BITS
 
 from ..types import record_words
-from .cells import CELL_ADDRESS_BITS, CellCounters
+from .cells import BIN_ADDRESS_BITS, CELL_ADDRESS_BITS, WORD, CellCounters
 from .digest import BLOCK_BITS, BlockDigest
 from .exchange import Exchange
 from .intake import HeraldIntake, PsiIntake
 from .peerqueue import PeerQueue
 from .recall import HeraldRing
 from .symbols import SymbolSettings
+from .tables import RuleTables
 
 SifterCounters = data.StructLayout({name: 64 for name in CLIENT.counter_names if name not in dict(CORE_COUNTERS)})
 """The client's counters, in the order of its register map, without the clock."""
 
 
 class BlockSifter(wiring.Component):
-    """Real-time sifting of closed blocks, as `twinphase_spec.sns` and docs/contract.md (block sifter) say.
+    """Real-time sifting of closed blocks, as docs/rules.md, `twinphase_spec.sns` and docs/contract.md (block sifter) say.
 
     Members
     -------
     i_run : In(1), 0 for a clock clears ring, numbers, queue and state (not counters and cells); records that come are ignored
     i_role : In(1), 0 Alice, 1 Bob
     i_settings : In(SymbolSettings), key and thresholds
+    i_rules : In(RuleTables)
     i_block_heralds, i_slice_width : In(12), In(16, Ds in 2^-16 turn); all settings are constant while ``i_run``
     i_herald, i_psi, i_peer : In(streams of records, ArrayLayout(32, 3), (32, 2), (32, 3))
     o_peer, o_sifted : Out(streams of records, ArrayLayout(32, 3), (32, 2)), wait for the reader
-    i_cell_address, o_cell : In(7), Out(32), read port of CELLS, one clock
+    i_snapshot, o_copying : In(1), Out(1), strobe: cells and bins are to be copied as they are when ``o_counters`` has the value of this
+        clock; not while the copy is being made, in which time heralds are not sifted (`CellCounters.copy_clocks` at most)
+    i_cell_address, o_cell, i_bin_address, o_bin : In(8), Out(32), In(7), Out(32), read ports of CELLS and PSI_HISTOGRAM, one clock
     o_counters : Out(SifterCounters), 64 bits each, wrapping
     o_idle : Out(1), nothing will change without new input (waiting for the peer is idle)
 
@@ -44,6 +47,7 @@ class BlockSifter(wiring.Component):
     i_run: In(1)
     i_role: In(1)
     i_settings: In(SymbolSettings)
+    i_rules: In(RuleTables)
     i_block_heralds: In(BLOCK_BITS)
     i_slice_width: In(16)
     i_herald: In(stream.Signature(record_words(Stream.HERALD)))
@@ -51,8 +55,12 @@ class BlockSifter(wiring.Component):
     i_peer: In(stream.Signature(record_words(Stream.PEER)))
     o_peer: Out(stream.Signature(record_words(Stream.PEER)))
     o_sifted: Out(stream.Signature(record_words(Stream.SIFTED)))
-    i_cell_address: In(CELL_ADDRESS_BITS)
-    o_cell: Out(CELL_BITS)
+    i_snapshot: In(1)
+    o_copying: Out(1)
+    i_cell_address: In(CELL_ADDRESS_BITS + 1)
+    o_cell: Out(WORD)
+    i_bin_address: In(BIN_ADDRESS_BITS + 1)
+    o_bin: Out(WORD)
     o_counters: Out(SifterCounters)
     o_idle: Out(1)
 
@@ -94,6 +102,8 @@ class BlockSifter(wiring.Component):
             psis.i_herald_index.eq(heralds.o_index),
             psis.i_herald_missing.eq(heralds.o_missing),
             ring.i_settings.eq(self.i_settings),
+            ring.i_rules.eq(self.i_rules),
+            ring.i_block_heralds.eq(self.i_block_heralds),
             ring.i_valid.eq(heralds.o_valid),
             ring.i_index.eq(heralds.o_index),
             ring.i_pulse.eq(heralds.o_pulse),
@@ -117,6 +127,8 @@ class BlockSifter(wiring.Component):
             exchange.i_role.eq(self.i_role),
             exchange.i_block_heralds.eq(self.i_block_heralds),
             exchange.i_slice_width.eq(self.i_slice_width),
+            exchange.i_rules.eq(self.i_rules),
+            exchange.i_hold.eq(cells.o_hold),
             exchange.i_blocks.eq(psi_digest.o_blocks),
             exchange.i_herald_digest.eq(herald_digest.o_digest),
             exchange.i_psi_digest.eq(psi_digest.o_digest),
@@ -124,10 +136,19 @@ class BlockSifter(wiring.Component):
             ring.i_read_index.eq(exchange.o_read_index),
             exchange.i_recalled.eq(ring.o_recalled),
             exchange.i_psi.eq(ring.o_psi),
+            cells.i_snapshot.eq(self.i_snapshot),
+            self.o_copying.eq(cells.o_copying),
+            cells.i_cell_address.eq(self.i_cell_address),
+            self.o_cell.eq(cells.o_cell),
+            cells.i_bin_address.eq(self.i_bin_address),
+            self.o_bin.eq(cells.o_bin),
+        ]
+        # In step with the counters below.
+        m.d.sync += [
             cells.i_valid.eq(exchange.o_verdict_valid & verdict.counted & ~stopped),
-            cells.i_index.eq(verdict.cell),
-            cells.i_address.eq(self.i_cell_address),
-            self.o_cell.eq(cells.o_count),
+            cells.i_cell.eq(verdict.cell),
+            cells.i_binned.eq(verdict.x_record),
+            cells.i_bin.eq(verdict.psi_bin),
         ]
 
         # Outputs have their own register, which a stop does not clear: what was offered stays offered until it is taken. It takes a word
@@ -153,6 +174,7 @@ class BlockSifter(wiring.Component):
             "refused": queue.o_refused + exchange.o_refused,
             "blocks_agreed": exchange.o_agreed,
             "blocks_discarded": exchange.o_discarded,
+            "unpaired": ring.o_unpaired,
             "sifted_z": exchange.o_verdict_valid & verdict.z_record,
             "sifted_x": exchange.o_verdict_valid & verdict.x_record,
             "kept_x": exchange.o_verdict_valid & verdict.keep,
@@ -175,6 +197,7 @@ class BlockSifter(wiring.Component):
             & queue.o_settled
             & ~self.i_peer.valid
             & exchange.o_idle
+            & ~cells.i_valid
             & ~cells.o_busy
             & ~Cat(counting).any()
             & ~self.o_peer.valid

@@ -1,21 +1,23 @@
 """One block at a time: digests, reveals in their order, and the pass that sifts."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value
-from amaranth.lib import memory, stream, wiring
+from amaranth.hdl import C, Cat, Module, Mux, Signal, Value
+from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from twinphase_spec.packets import Stream
+from twinphase_spec.rules import UNREVEALED
 from twinphase_spec.sns import MAX_BLOCK_HERALDS, Kind
-from twinphase_spec.symbols import Intensity
 
 from ..types import record_words
 from .digest import BLOCK_BITS, HELD_BITS
 from .intake import RING_BITS
 from .peerqueue import PeerMessage
 from .recall import FinalPsi, HeraldRing, Recalled
-from .verdict import Revealed, Verdict, VerdictResult, both_x_equal
+from .tables import RuleTables
+from .verdict import Known, Revealed, Verdict, VerdictResult
 
-INDEX_BITS = (MAX_BLOCK_HERALDS - 1).bit_length()
+TYPES_BITS = 5
+"""A TYPES message is of 2^TYPES_BITS heralds."""
 SETTLE_CLOCKS = HeraldRing.latency + 4
 """A block's last psi is taken after its last herald; this long after that, ring and digests hold the whole block."""
 
@@ -26,7 +28,7 @@ def same_bytes(a: Value, b: Value) -> Value:
 
 
 class Exchange(wiring.Component):
-    """Processes closed blocks in order: exchanges digests, types, intensities and slices with the peer, then sifts.
+    """Processes closed blocks in order: exchanges digests, types, intensities and slices with the peer, then sifts, by tables.
 
     Each of the three reveals is two passes over the block's ring entries, one that sends and one that waits for the
     peer's; every message that may come next is known exactly (kind, number), anything else is refused.
@@ -35,6 +37,7 @@ class Exchange(wiring.Component):
     -------
     i_role : In(1), 0 Alice, 1 Bob
     i_block_heralds, i_slice_width : In(12), In(16, Ds in 2^-16 turn)
+    i_rules : In(RuleTables), constant while blocks are exchanged
     i_blocks : In(9), blocks complete so far, modulo 512
     o_first : Out(32), first herald of the oldest unfinished block
     o_block : Out(8), its number modulo 256
@@ -44,17 +47,22 @@ class Exchange(wiring.Component):
     o_peer : Out(stream of PeerMessage)
     o_sifted : Out(stream of number (32), word (32)), as in `twinphase_spec.sns`
     o_verdict_valid, o_verdict : Out(1), Out(VerdictResult), one herald of an agreed block; more than `Verdict.latency` clocks apart
+    i_hold : In(1), no herald of an agreed block is to come but one that is on its way
     o_refused, o_agreed, o_discarded : Out(1), strobes of the counters
     o_idle : Out(1), waits for a block or a message
 
     Throughput: one clock per herald in each of six passes, six in the last, plus what the peer (three clocks per message) and the
     outputs (two) take.
-    Overflow: none, both outputs wait. Source: `twinphase_spec.sns`, docs/contract.md.
+    Overflow: none, both outputs wait. Source: docs/rules.md, `twinphase_spec.sns`, docs/contract.md.
+
+    ``max_block_heralds``, ``types_bits``: largest block, and 2^types_bits heralds per TYPES message, smaller ones for proofs;
+    ``settle_clocks``: from a block's last psi to its first message. ValueError if the block is no multiple of the message.
     """
 
     i_role: In(1)
     i_block_heralds: In(BLOCK_BITS)
     i_slice_width: In(16)
+    i_rules: In(RuleTables)
     i_blocks: In(HELD_BITS)
     o_first: Out(32)
     o_block: Out(HELD_BITS - 1)
@@ -69,32 +77,51 @@ class Exchange(wiring.Component):
     o_sifted: Out(stream.Signature(record_words(Stream.SIFTED)))
     o_verdict_valid: Out(1)
     o_verdict: Out(VerdictResult)
+    i_hold: In(1)
     o_refused: Out(1)
     o_agreed: Out(1)
     o_discarded: Out(1)
     o_idle: Out(1)
 
+    def __init__(
+        self,
+        *,
+        max_block_heralds: int = MAX_BLOCK_HERALDS,
+        types_bits: int = TYPES_BITS,
+        settle_clocks: int = SETTLE_CLOCKS,
+    ) -> None:
+        message = 1 << types_bits
+        if not message <= max_block_heralds <= MAX_BLOCK_HERALDS or max_block_heralds % message:
+            raise ValueError(
+                f"Exchange: max_block_heralds is {max_block_heralds}; allowed: multiples of {message} up to {MAX_BLOCK_HERALDS}"
+            )
+        self._max_block_heralds, self._types_bits, self._settle_clocks = max_block_heralds, types_bits, settle_clocks
+        super().__init__()
+
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.revealed = revealed = memory.Memory(shape=Revealed, depth=MAX_BLOCK_HERALDS, init=[])
+        rules, types_bits = self.i_rules, self._types_bits
+        index_bits = (self._max_block_heralds - 1).bit_length()
+        m.submodules.revealed = revealed = memory.Memory(shape=Revealed, depth=self._max_block_heralds, init=[])
         reveal, read_revealed = revealed.write_port(), revealed.read_port()
 
         block = Signal(32)
         kind = Signal(Kind)  # of the reveal under way
         m.d.comb += self.o_block.eq(block)
 
-        # The walk: addresses, block RAM outputs, the registers behind them, entries. All move at once, as long as the entry at the end
-        # is consumed or there is none. What decides about an entry is registered with it.
+        # The walk: addresses, block RAM outputs, the registers behind them, announced codes, entries. All move at once, as long as the
+        # entry at the end is consumed or there is none. What decides about an entry is registered with it.
         start, consume, move = Signal(), Signal(), Signal()
-        fetching, fetched, staged, valid = Signal(), Signal(), Signal(), Signal()
-        fetch_last, fetched_last, staged_last, last = Signal(), Signal(), Signal(), Signal()
-        fetch_index, fetch_ring = Signal(INDEX_BITS), Signal(RING_BITS)
-        staged_index, index, number = Signal(INDEX_BITS), Signal(INDEX_BITS), Signal(32)
+        fetching, fetched, staged, coded, valid = Signal(), Signal(), Signal(), Signal(), Signal()
+        fetch_last, fetched_last, staged_last, coded_last, last = Signal(), Signal(), Signal(), Signal(), Signal()
+        fetch_index, fetch_ring = Signal(index_bits), Signal(RING_BITS)
+        coded_index, index, number = Signal(index_bits), Signal(index_bits), Signal(32)
         last_index = Signal(BLOCK_BITS)
         staged_own, staged_psi, staged_peer = self.i_recalled, self.i_psi, Signal(Revealed, reset_less=True)
-        own, psi, peer = Signal(Recalled), Signal(FinalPsi), Signal(Revealed)
+        coded_own, coded_psi, coded_peer = Signal(Recalled), Signal(FinalPsi), Signal(Revealed)
+        own, psi, peer, known = Signal(Recalled), Signal(FinalPsi), Signal(Revealed), Signal(Known)
         sending, getting, sifting = Signal(), Signal(), Signal()
-        staged_waits, waits = Signal(), Signal()  # an entry that has a message, or goes to the verdict
+        coded_waits, waits = Signal(), Signal()  # an entry that has a message, or goes to the verdict
         m.d.comb += [
             move.eq(consume | ~valid),
             fetch_last.eq(fetch_index == last_index),
@@ -106,32 +133,68 @@ class Exchange(wiring.Component):
         m.d.sync += [last_index.eq(self.i_block_heralds - 1), start.eq(0)]
         with m.If(move):
             m.d.sync += [
-                *(valid.eq(staged), staged.eq(fetched), fetched.eq(fetching)),
-                *(last.eq(staged_last), staged_last.eq(fetched_last), fetched_last.eq(fetch_last)),
-                *(own.eq(staged_own), psi.eq(staged_psi), peer.eq(staged_peer), staged_peer.eq(read_revealed.data)),
-                *(index.eq(staged_index), waits.eq(staged_waits)),
+                *(valid.eq(coded), coded.eq(staged), staged.eq(fetched), fetched.eq(fetching)),
+                *(last.eq(coded_last), coded_last.eq(staged_last)),
+                *(staged_last.eq(fetched_last), fetched_last.eq(fetch_last)),
+                *(own.eq(coded_own), coded_own.eq(staged_own), coded_psi.eq(staged_psi)),
+                *(peer.eq(coded_peer), coded_peer.eq(staged_peer), staged_peer.eq(read_revealed.data)),
+                *(index.eq(coded_index), waits.eq(coded_waits)),
             ]
-            with m.If(staged):
-                m.d.sync += staged_index.eq(staged_index + 1)
+            with m.If(coded):
+                m.d.sync += coded_index.eq(coded_index + 1)
             with m.If(fetching):
                 m.d.sync += [fetch_index.eq(fetch_index + 1), fetch_ring.eq(fetch_ring + 1), fetching.eq(~fetch_last)]
         with m.If(consume):
             m.d.sync += number.eq(number + 1)
         with m.If(start):  # nothing moves any more
-            m.d.sync += [fetching.eq(1), fetch_index.eq(0), staged_index.eq(0)]
+            m.d.sync += [fetching.eq(1), fetch_index.eq(0), coded_index.eq(0)]
             m.d.sync += [fetch_ring.eq(self.o_first), number.eq(self.o_first)]
 
+        # What is known of a herald as soon as both types are, and so which of the three reveals are about it.
+        levels = data.StructLayout({"own_reveals": 1, "peer_reveals": 1, "own": 2, "peer": 2})
+        staged_levels, level = Signal(levels), Signal(levels)
+        present, table_index = Signal(), Signal(6)
+        by_codes = data.StructLayout({"slice": 1, "x": 1, "z": 1})
+        found = Signal(by_codes)
+        m.d.comb += [
+            staged_levels.own_reveals.eq(
+                rules.reveal.bit_select(Cat(staged_peer.x, staged_own.x), 1) & ~staged_own.missing
+            ),
+            staged_levels.peer_reveals.eq(
+                rules.reveal.bit_select(Cat(staged_own.x, staged_peer.x), 1) & ~staged_own.missing
+            ),
+            staged_levels.own.eq(Mux(staged_levels.own_reveals, staged_own.intensity, UNREVEALED)),
+            staged_levels.peer.eq(Mux(staged_levels.peer_reveals, staged_peer.intensity, UNREVEALED)),
+            present.eq(~coded_own.missing),
+            table_index.eq(Cat(level.peer, coded_peer.x, level.own, coded_own.x)),
+            *(found[name].eq(rules[name].bit_select(table_index, 1) & present) for name in ("slice", "x", "z")),
+        ]
         with m.If(sifting):
-            m.d.comb += staged_waits.eq(1)
+            m.d.comb += coded_waits.eq(1)
         with m.Elif(kind == Kind.TYPES):
-            m.d.comb += staged_waits.eq(staged_index[:5] == Mux(sending, 31, 0))
+            m.d.comb += coded_waits.eq(coded_index[:types_bits] == Mux(sending, (1 << types_bits) - 1, 0))
         with m.Elif(kind == Kind.INTENSITY):
-            m.d.comb += staged_waits.eq(Mux(sending, staged_own.x, staged_peer.x))
+            m.d.comb += coded_waits.eq(Mux(sending, level.own_reveals, level.peer_reveals))
         with m.Else():
-            m.d.comb += staged_waits.eq(both_x_equal(staged_own, staged_peer))
+            m.d.comb += coded_waits.eq(found.slice)
+        pairs, first_psi = Signal(), Signal(FinalPsi)
+        m.d.sync += pairs.eq(rules.pair_span.any())
+        with m.If(move):
+            m.d.sync += [
+                level.eq(staged_levels),
+                known.own_level.eq(level.own),
+                known.peer_level.eq(level.peer),
+                known.slices.eq(found.slice),
+                known.x_record.eq(found.x),
+                known.z_record.eq(found.z & ~found.x),
+                # With pairs, an entry that is not missing is the second of one: psi is that of the pair.
+                first_psi.eq(coded_psi),
+                psi.psi.eq(coded_psi.psi - Mux(pairs, first_psi.psi, 0)),
+                psi.flags.eq(coded_psi.flags & (first_psi.flags | ~pairs.replicate(2))),
+            ]
 
         # What one's own or the peer's reveal of this kind says about the entry at the end of the walk.
-        types, value = Signal(32), Signal(32)
+        types, value = Signal(1 << types_bits), Signal(32)
         learned, allowed = Signal(Revealed), Signal()
         head = self.i_peer.payload
         with m.Switch(kind):
@@ -144,19 +207,19 @@ class Exchange(wiring.Component):
             with m.Case(Kind.INTENSITY):
                 m.d.comb += [
                     value.eq(own.intensity),
-                    allowed.eq(head.value < Intensity.MU_Z),
+                    allowed.eq(head.value < 4),
                     learned.x.eq(peer.x),
                     learned.intensity.eq(Mux(waits, head.value[:2], 0)),
                 ]
             with m.Default():
                 m.d.comb += [
-                    value.eq(own.slice),
-                    allowed.eq(head.value < 16),
+                    value.eq(own.slice & rules.slice_mask),
+                    allowed.eq(~(head.value & ~Cat(rules.slice_mask, C(0, 28))).any()),
                     learned.x.eq(peer.x),
                     learned.intensity.eq(peer.intensity),
                     learned.slice.eq(Mux(waits, head.value[:4], 0)),
                 ]
-        reveals, reveal_index, revealed_entry = Signal(), Signal(INDEX_BITS), Signal(Revealed)
+        reveals, reveal_index, revealed_entry = Signal(), Signal(index_bits), Signal(Revealed)
         m.d.sync += [reveals.eq(getting & consume), reveal_index.eq(index), revealed_entry.eq(learned)]
         m.d.comb += [reveal.en.eq(reveals), reveal.addr.eq(reveal_index), reveal.data.eq(revealed_entry)]
 
@@ -177,7 +240,7 @@ class Exchange(wiring.Component):
         ]
         m.d.comb += self.i_peer.ready.eq(accepted | self.o_refused)
 
-        settle = Signal(range(SETTLE_CLOCKS))
+        settle = Signal(range(self._settle_clocks))
         herald_digest, psi_digest = Signal(32), Signal(32)
         read_herald_digest, read_psi_digest = Signal(32, reset_less=True), Signal(32, reset_less=True)
         same_herald, same_psi, heralds_agree = Signal(4), Signal(4), Signal()
@@ -190,22 +253,25 @@ class Exchange(wiring.Component):
         m.d.comb += [
             verdict.i_role.eq(self.i_role),
             verdict.i_slice_width.eq(self.i_slice_width),
+            verdict.i_slice_mask.eq(rules.slice_mask),
+            verdict.i_errors.eq(rules.error),
             verdict.i_number.eq(number),
             verdict.i_own.eq(own),
             verdict.i_psi.eq(psi),
             verdict.i_peer.eq(peer),
+            verdict.i_known.eq(known),
         ]
         wiring.connect(m, verdict.o_sifted, wiring.flipped(self.o_sifted))
         m.d.comb += [
             self.o_verdict.eq(verdict.o_verdict),
             self.o_verdict_valid.eq(verdict.o_done),
-            verdict.i_valid.eq(valid & sifting & ~passed),
+            verdict.i_valid.eq(valid & sifting & ~passed & ~self.i_hold),
             consume.eq(valid & (~waits | accepted | passed)),
         ]
         m.d.sync += passed.eq((sending & send.valid & send.ready) | verdict.o_done)
         with m.FSM(name="exchange_fsm"):
             with m.State("IDLE"):
-                m.d.sync += settle.eq(SETTLE_CLOCKS - 1)
+                m.d.sync += settle.eq(self._settle_clocks - 1)
                 m.d.comb += no_block.eq(self.i_blocks == block[:HELD_BITS])
                 with m.If(~no_block):
                     m.next = "SETTLE"
@@ -250,7 +316,7 @@ class Exchange(wiring.Component):
                     send.payload.value.eq(value),
                 ]
                 with m.If(kind == Kind.TYPES):
-                    m.d.comb += send.payload.number[:5].eq(0)
+                    m.d.comb += send.payload.number[:types_bits].eq(0)
                 with m.If(consume):
                     m.d.sync += types.eq(Cat(types[1:], own.x))
                     with m.If(last):

@@ -1,15 +1,14 @@
 """What a herald becomes once both sides are known: its sifted word and its counter cell."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from twinphase_spec import sns
 from twinphase_spec.packets import Stream
-from twinphase_spec.symbols import Intensity
 
 from ..types import record_words
-from .cells import CELL_ADDRESS_BITS
+from .cells import BIN_ADDRESS_BITS, CELL_ADDRESS_BITS
 from .recall import FinalPsi, Recalled
 from .rule import shifted_difference, slice_test
 
@@ -22,47 +21,60 @@ class Revealed(data.Struct):
     slice: 4
 
 
+class Known(data.Struct):
+    """What both sides know of a herald, and what the tables say about that."""
+
+    own_level: 2
+    peer_level: 2
+    slices: 1
+    """Slices are revealed."""
+    x_record: 1
+    z_record: 1
+    """0 where there is an X record."""
+
+
 class VerdictResult(data.Struct):
-    """How one herald counts: its cell, and its SIFTED record."""
+    """How one herald counts: its cell, its bin of the histogram if there is an X record, and its SIFTED record."""
 
     counted: 1
     """0: the herald is missing, nothing else is set."""
     cell: CELL_ADDRESS_BITS
+    psi_bin: BIN_ADDRESS_BITS
     z_record: 1
     x_record: 1
     keep: 1
     error: 1
 
 
-def both_x_equal(own: data.View, peer: data.View) -> Value:
-    """Both X with equal intensity other than vacuum: the slice is revealed, and the herald gives an X record."""
-    return own.x & peer.x & (own.intensity == peer.intensity) & (own.intensity != Intensity.VAC)
-
-
 class Verdict(wiring.Component):
     """Sifts one herald of an agreed block.
 
-    Formula: herald rule, slice test, word and cell of `twinphase_spec.sns`; keep and error also ask for a valid psi.
+    Formula: the sift of docs/rules.md, with slice test, word and cell of `twinphase_spec.sns`; keep and error also ask for a valid psi.
 
     Members
     -------
     i_role : In(1), 0 Alice, 1 Bob
     i_slice_width : In(16), Ds in 2^-16 turn
-    i_valid, i_number, i_own, i_psi, i_peer : In(1), In(32), In(Recalled), In(FinalPsi), In(Revealed), hold until ``o_done``
+    i_slice_mask, i_errors : In(4), In(1), SLICE_MASK, RULE_ERROR
+    i_valid : In(1), the herald goes on; it may pause
+    i_number, i_own, i_psi, i_peer, i_known : In(32), In(Recalled), In(FinalPsi), In(Revealed), In(Known), hold until ``o_done``
     o_sifted : Out(stream of SIFTED records)
     o_done, o_verdict : Out(1), Out(VerdictResult), the herald is through (its record, if any, was taken)
 
     Latency: `latency` clocks (slices' difference; shifted; test; word; out), more while ``o_sifted`` waits. Throughput: one herald in
-    as many. Overflow: none. Source: `twinphase_spec.sns`.
+    as many. Overflow: none. Source: docs/rules.md, `twinphase_spec.sns`.
     """
 
     i_role: In(1)
     i_slice_width: In(16)
+    i_slice_mask: In(4)
+    i_errors: In(1)
     i_valid: In(1)
     i_number: In(32)
     i_own: In(Recalled)
     i_psi: In(FinalPsi)
     i_peer: In(Revealed)
+    i_known: In(Known)
     o_sifted: Out(stream.Signature(record_words(Stream.SIFTED)))
     o_done: Out(1)
     o_verdict: Out(VerdictResult)
@@ -71,7 +83,7 @@ class Verdict(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        own, peer, psi, bob = self.i_own, self.i_peer, self.i_psi, self.i_role
+        own, peer, psi, known, bob = self.i_own, self.i_peer, self.i_psi, self.i_known, self.i_role
         # Every register follows those before it in every clock; since the inputs hold, all are right in the last step and stay so.
         step = Signal(range(self.latency))
         slice_difference, shifted = Signal(4), Signal(16)
@@ -79,8 +91,8 @@ class Verdict(wiring.Component):
         word = Signal(32)
         result = Signal(VerdictResult)
 
-        own_level = Mux(own.x, own.intensity, Intensity.MU_Z)
-        peer_level = Mux(peer.x, peer.intensity, Intensity.MU_Z)
+        own_slice = Signal(4)
+        m.d.comb += own_slice.eq(own.slice & self.i_slice_mask & known.slices.replicate(4))
         next_in_slice, next_branch = slice_test(shifted, self.i_slice_width)
         psi_valid = psi.flags.all()
         next_result = Signal(VerdictResult)
@@ -88,17 +100,18 @@ class Verdict(wiring.Component):
         with m.If(~own.missing):
             m.d.comb += [
                 next_result.counted.eq(1),
-                next_result.z_record.eq(~own.x & ~peer.x),
-                next_result.x_record.eq(both_x_equal(own, peer)),
-                next_result.keep.eq(next_result.x_record & in_slice & psi_valid),
-                next_result.error.eq(next_result.keep & (own.detector != branch)),
+                next_result.z_record.eq(known.z_record),
+                next_result.x_record.eq(known.x_record),
+                next_result.psi_bin.eq(psi.psi[-BIN_ADDRESS_BITS:]),
+                next_result.keep.eq(known.x_record & in_slice & psi_valid),
+                next_result.error.eq(next_result.keep & (own.detector != branch) & self.i_errors),
                 next_result.cell.eq(
                     Cat(
                         next_result.error,
                         next_result.keep,
                         own.detector,
-                        Mux(bob, own_level, peer_level),
-                        Mux(bob, peer_level, own_level),
+                        Mux(bob, known.own_level, known.peer_level),
+                        Mux(bob, known.peer_level, known.own_level),
                     )
                 ),
             ]
@@ -106,7 +119,7 @@ class Verdict(wiring.Component):
             1: (psi.psi, 16),
             1 << sns.SIFTED_PEER_SLICE_SHIFT: (peer.slice, 4),
             1 << sns.SIFTED_OWN_SLICE_SHIFT: (own.slice, 4),
-            1 << sns.SIFTED_INTENSITY_SHIFT: (own.intensity, 2),
+            1 << sns.SIFTED_INTENSITY_SHIFT: (known.own_level, 2),
             sns.SIFTED_PSI_VALID: (psi_valid, 1),
             sns.SIFTED_DETECTOR: (own.detector, 1),
             sns.SIFTED_BRANCH: (branch, 1),
@@ -117,13 +130,13 @@ class Verdict(wiring.Component):
         for weight, (field, width) in fields.items():
             low = weight.bit_length() - 1
             m.d.comb += x_word[low : low + width].eq(field)
-        m.d.comb += z_word.eq((own.intensity == Intensity.MU_Z) ^ bob)
+        m.d.comb += z_word.eq(own.key)
 
         m.d.sync += [
-            slice_difference.eq(Mux(bob, peer.slice - own.slice, own.slice - peer.slice)),
+            slice_difference.eq(Mux(bob, peer.slice - own_slice, own_slice - peer.slice)),
             shifted.eq(shifted_difference(slice_difference, 0, psi.psi, self.i_slice_width)),
             *(in_slice.eq(next_in_slice), branch.eq(next_branch)),
-            *(result.eq(next_result), word.eq(Mux(next_result.x_record, x_word, z_word))),
+            *(result.eq(next_result), word.eq(Mux(known.x_record, x_word, z_word))),
         ]
 
         has_record, over = result.z_record | result.x_record, step == self.latency - 1

@@ -10,7 +10,9 @@ from sift_oracle import MASK, SETTINGS, Party, messages, sift
 from test_symbols import settings_of
 
 from twinphase_hdl.sift.block import BlockSifter
+from twinphase_hdl.sift.tables import RULE_REGISTERS
 from twinphase_spec.registers import CLIENT, CORE_COUNTERS
+from twinphase_spec.rules import SNS, rule_tables
 from twinphase_spec.symbols import SymbolConfig
 
 SLICE_WIDTH = 16384
@@ -34,12 +36,16 @@ class Client:
         return {name: ctx.get(self.dut.o_counters[name]) for name in COUNTERS}
 
     async def cells(self, ctx):
+        ctx.set(self.dut.i_snapshot, 1)
+        await ctx.tick()
+        ctx.set(self.dut.i_snapshot, 0)
+        await ctx.tick().until(~self.dut.o_copying)
         counts = []
-        for address in range(128):
+        for address in range(256):
             ctx.set(self.dut.i_cell_address, address)
             await ctx.tick()
             counts.append(ctx.get(self.dut.o_cell))
-        return counts
+        return [low | high << 32 for low, high in zip(counts[::2], counts[1::2], strict=True)]
 
 
 def herald_record(number, pulse, detector):
@@ -73,6 +79,9 @@ async def drain(ctx, stream, sink, rng, stall):
 def start(ctx, client, block):
     ctx.set(client.dut.i_role, client.role)
     ctx.set(client.dut.i_settings, settings_of(CONFIGS[client.role]))
+    registers = rule_tables(SNS, "bob" if client.role else "alice").registers()
+    for table, name in RULE_REGISTERS.items():
+        ctx.set(client.dut.i_rules[table], registers[name])
     ctx.set(client.dut.i_block_heralds, block)
     ctx.set(client.dut.i_slice_width, SLICE_WIDTH)
     ctx.set(client.dut.i_run, 1)
@@ -225,6 +234,7 @@ def test_pair_equals_protocol(block, blocks, idle, stall):
             "psi": len(client.psis),
             "peer": len(peer[1 - role]),
             "refused": 0,
+            "unpaired": 0,
         }
 
 
@@ -292,7 +302,7 @@ def test_refuses_what_the_order_does_not_allow_and_restarts_clean():
                     (6, 1, kind),
                 ]
                 if kind == 4:
-                    wrong.append((4, number, 3))
+                    wrong.append((4, number, 4))
                 if i:
                     wrong.append(answers[0][i - 1])
                 wrong = [w for w in wrong if w != record]
