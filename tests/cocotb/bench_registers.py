@@ -39,8 +39,8 @@ async def test_every_address_after_reset(dut: Any) -> None:
         0xFC0,
         COUNTERS + 128,
         CELLS - 60,
-        CELLS + 64,
-        CELLS + 127,
+        CELLS + 192,
+        CELLS + 255,
         TABLE.address - 1,
         0xFFFE,
         0xFFFF,
@@ -71,7 +71,7 @@ async def test_random_requests(dut: Any, seed: int, idle: float, pause: float) -
             mix["repeated"] += 1
         operation = draw.choice([0, 0, 1, 1, 1, draw.choice([2, 3, 0x8000, 0xFFFF, 0x101])])
         address = draw.choice(
-            [draw.choice(mapped), draw.choice(mapped), TABLE.address + draw.randrange(TABLE.words), CELLS + draw.randrange(128),
+            [draw.choice(mapped), draw.choice(mapped), TABLE.address + draw.randrange(TABLE.words), CELLS + draw.randrange(256),
              draw.choice([0x10010, 0xFFFFFFFF, 0x80000023, 0xFFFD, TABLE.address + TABLE.words - 2, 0x9F])]
         )  # fmt: skip
         count = draw.choice([1, 1, 2, 3, 4, draw.choice([0, 64, 65, 1 << 16, (1 << 16) + 1, 1 << 31, MASK32, 257])])

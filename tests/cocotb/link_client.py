@@ -67,7 +67,7 @@ class Bank:
             return self.values[register.name] >> 32 * half & MASK32
         if COUNTERS <= address < COUNTERS + 128:
             return self.counters[address - COUNTERS]
-        if CELLS <= address < CELLS + 128:
+        if CELLS <= address < CELLS + 256:
             return (address - CELLS) * CELLS_FACTOR & MASK32
         return 0
 

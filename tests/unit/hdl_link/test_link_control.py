@@ -41,7 +41,7 @@ class Registers(wiring.Component):
             control = RegisterControl(bank_latency=RegisterBank.latency)
         m.submodules.control = control
         m.submodules.bank = bank = self.bank
-        m.submodules.cells = cells = memory.Memory(shape=32, depth=128, init=[a * 0x01010101 for a in range(128)])
+        m.submodules.cells = cells = memory.Memory(shape=32, depth=256, init=[a * 0x01010101 for a in range(256)])
         port = cells.read_port()
         wiring.connect(m, wiring.flipped(self.i), depacketizer.i)
         wiring.connect(m, depacketizer.request, control.i)
@@ -136,7 +136,7 @@ def test_memories_and_unmapped_addresses():
     cells = CLIENT.memory("CELLS").address
     found = answers(
         [
-            request(READ, 1, cells + 100, 30),
+            request(READ, 1, cells + 228, 30),
             request(READ, 2, CLIENT.memory("FRAME_TABLE").address, 2),
             request(READ, 3, 0xFFFF, 2),
             request(READ, 4, 0x10003, 1),
@@ -146,7 +146,7 @@ def test_memories_and_unmapped_addresses():
         ]
     )
     assert [f[1] for f in found] == [OK] * 7
-    assert found[0][4] == [a * 0x01010101 for a in range(100, 128)] + [0, 0]
+    assert found[0][4] == [a * 0x01010101 for a in range(228, 256)] + [0, 0]
     assert [f[4] for f in found[1:]] == [[0, 0], [0, 0], [0], [], [], [0]]
 
 
