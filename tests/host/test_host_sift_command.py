@@ -36,7 +36,7 @@ def client_registers(role, path, blocks=BLOCKS, **changed):
     }
     for name, value in (values | changed).items():
         registers.words[CLIENT[name].address] = value
-    registers.words.update({CLIENT.memory("CELLS").address + i: count for i, count in enumerate(path.cells)})
+    registers.words.update({CLIENT.memory("CELLS").address + 2 * i: count for i, count in enumerate(path.cells)})
     place = CLIENT.memory("COUNTERS").address + 2 * CLIENT.counter_names.index("blocks_agreed")
     registers.words[place] = blocks
     return registers
@@ -161,7 +161,7 @@ def test_on_nodes_and_on_their_recordings(capsys, tmp_path, path):
 
 def test_a_counter_that_differs_is_shown(capsys, path):
     wrong = client_registers("bob", path)
-    wrong.words[CLIENT.memory("CELLS").address + 5] += 1
+    wrong.words[CLIENT.memory("CELLS").address + 10] += 1
     with Pair(path, bob=wrong) as urls:
         code, out, err = run(capsys, "sift", *urls, "--seconds", "0.25", "--json")
     assert code == 0, err

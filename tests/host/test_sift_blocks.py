@@ -188,12 +188,12 @@ def test_rules_of_another_protocol():
     assert tally.as_dict()["x_qber"] is None
 
 
-def cells_check(path, blocks_read, *, start=0, spoil=None, bits=32, under_way=0):
+def cells_check(path, blocks_read, *, start=0, spoil=None, under_way=0):
     _, _, _, history = gather(whole(path))
-    checker = CellCheck("alice", bits)
+    checker = CellCheck("alice")
     for blocks in blocks_read:
         part = pair_path(blocks, 11)  # the same seed: the first blocks of the same run
-        cells = (np.array(part.cells, np.uint64) + np.uint64(start)) & np.uint64((1 << bits) - 1)
+        cells = np.array(part.cells, np.uint64) + np.uint64(start)
         if spoil is not None:
             cells[spoil] += np.uint64(1)
         checker.offer(Reading(blocks + under_way, cells))
@@ -225,7 +225,7 @@ def test_a_last_reading_that_the_streams_did_not_reach_decides_nothing():
 
 def test_cells_wait_for_the_streams_and_wrap():
     path = pair_path(6, 11)
-    checker = CellCheck("bob", 32)
+    checker = CellCheck("bob")
     history = CellHistory()
     checker.offer(Reading(3, np.array(pair_path(3, 11).cells, np.uint64)))
     gatherer, tally = BlockGatherer(BLOCK, RULE), Tally(RULE)
@@ -238,13 +238,13 @@ def test_cells_wait_for_the_streams_and_wrap():
     assert settled == [False, False, True, True, True, True]
     assert checker.as_dict()["equal"] is True
     # joined late, with cells that wrap between two readings
-    late = CellCheck("bob", 32)
-    offset = np.uint64((1 << 32) - 20)
+    late = CellCheck("bob")
+    offset = np.uint64((1 << 64) - 20)
     _, _, _, late_history = gather([part for part in whole(pair_path(6, 11, first_block=7))])
     late_history.first_block = 7
     for blocks in (8, 13):
         total = late_history.after(blocks)
-        late.offer(Reading(blocks, (total.astype(np.uint64) + offset) & np.uint64(0xFFFFFFFF)))
+        late.offer(Reading(blocks, total.astype(np.uint64) + offset))
         assert late.settle(late_history)
     assert late.as_dict() == {"blocks": 5, "equal": True, "different_cells": []}
 

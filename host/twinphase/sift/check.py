@@ -44,12 +44,7 @@ def read_cells(device: PacketDevice) -> Reading:
 
 def _cells(device: PacketDevice) -> NDArray[np.uint64]:
     words = device.read_memory("CELLS").astype(np.uint64)
-    return words if words.size == sns.CELLS else words[0::2] | words[1::2] << np.uint64(32)
-
-
-def cell_bits(device: PacketDevice) -> int:
-    """Width of a cell."""
-    return 32 * device.map.memory("CELLS").words // sns.CELLS
+    return words[0::2] | words[1::2] << np.uint64(32)
 
 
 def _agreed(device: PacketDevice) -> int:
@@ -91,7 +86,6 @@ class CellCheck:
     """Compares readings of one client with the history."""
 
     role: str
-    bits: int
     waiting: Reading | None = None
     blocks: int = 0
     """Blocks over which cells were compared."""
@@ -125,7 +119,7 @@ class CellCheck:
             self._start = np.zeros(sns.CELLS, np.uint64), {0: np.zeros(sns.CELLS, np.int64)}
         cells, starts = self._start
         choices = [
-            (self._differences(reading.cells - cells, total - start), stop - first)
+            (np.flatnonzero(reading.cells - cells != (total - start).astype(np.uint64)).tolist(), stop - first)
             for first, start in starts.items()
             for stop, total in totals.items()
         ]
@@ -133,10 +127,6 @@ class CellCheck:
         if not different or len(totals) == 2:  # else it may belong to the block that the streams did not get to
             self.different, self.blocks = different, blocks
         return True
-
-    def _differences(self, counted: NDArray[np.uint64], recomputed: NDArray[np.int64]) -> list[int]:
-        mask = np.uint64((1 << self.bits) - 1)
-        return np.flatnonzero((counted ^ recomputed.astype(np.uint64)) & mask).tolist()
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""

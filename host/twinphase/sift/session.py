@@ -18,7 +18,7 @@ from ..device import Device, PacketDevice
 from ..errors import DeviceError
 from ..measure.losses import losses
 from .blocks import ROLES, Block, BlockGatherer, Fate, Node
-from .check import CellCheck, CellHistory, StatusCheck, cell_bits, read_cells
+from .check import CellCheck, CellHistory, StatusCheck, read_cells
 from .costs import HeraldCost, costs, wire_bits
 from .keys import KeyMaker
 from .rule import PairRule
@@ -112,7 +112,7 @@ class SiftSession:
             device = devices[role]
             if isinstance(device, PacketDevice):
                 self._live[role] = device
-                self._checks[role] = CellCheck(role, cell_bits(device))
+                self._checks[role] = CellCheck(role)
         self._read_every_s, self._read_due_s = read_every_s, 0.0
         timeout_s = 0.1 / len(NODES)
         self._sources: dict[Node, Iterator[Batch] | None] = {node: devices[node].batches(timeout_s) for node in NODES}

@@ -49,9 +49,7 @@ def test_any_stream(drawn, start, hold, ratio, steps, every, gains, longer, angl
         Tag(int(at), "q" if step is None else band, port, step, *rest)
         for at, (_, band, port, step, *rest) in zip(times, drawn, strict=True)
     ]
-    s = settings_of(
-        start=start, hold=hold, c=ratio, steps=steps, every=every, gains=gains, angles=angles, table=table
-    )
+    s = settings_of(start=start, hold=hold, c=ratio, steps=steps, every=every, gains=gains, angles=angles, table=table)
     until = (tags[-1].t if tags else start) + longer
     compare(s, tags, until)
 
