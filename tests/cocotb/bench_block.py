@@ -112,7 +112,7 @@ async def test_protocols(dut: Any, case: int) -> None:
         assert counted["refused"] == 0
         assert bool(counted["unpaired"]) == bool(span)
     if name != "any":
-        assert counted["sifted_x"] > 20
+        assert counted["sifted_x"] > (1 if name == "MP" else 20)
         assert bool(width) == (counted["kept_x"] > 0)
         assert counted["error_x"] == 0
         assert bool(counted["sifted_z"]) == (name == "MP")
@@ -407,9 +407,10 @@ async def test_a_copy_is_of_one_instant(dut: Any) -> None:
     """Snapshots at any clock of a sift: cells and bins sum up to the counters of that clock; one after the other, and far apart."""
     draw = random.Random(29)
     loop = Lockstep(dut)
-    client = Client(loop, "alice", "alice", pause=0.1)
+    client = Client(loop, "alice", "alice")
+    client.sifted.idle = 0.98  # a snapshot among two heralds of a block is then more likely than between blocks
     partner = Partner(client)
-    script: Script = [("herald", heralds(draw, range(640))), ("psi", psis(draw, range(640)))]
+    script: Script = [("herald", heralds(draw, range(320))), ("psi", psis(draw, range(320)))]
     await loop.start()
     await client.begin()
     cells_before = client.cells_before[:CELLS]
@@ -420,7 +421,7 @@ async def test_a_copy_is_of_one_instant(dut: Any) -> None:
     client.sources["peer"].send(word_of(record, "peer") for record in said)
     client.push("peer", said)
     seen, during = set(), 0
-    for _ in range(60):
+    for _ in range(32):
         counters = await client.snapshot()
         cells, bins = await client.copied()
         cells = [now - before for now, before in zip(cells, cells_before, strict=True)]
@@ -428,8 +429,8 @@ async def test_a_copy_is_of_one_instant(dut: Any) -> None:
         assert sum(cells[k] for k in range(CELLS) if k & 2) == counters["kept_x"]
         assert sum(cells[k] for k in range(CELLS) if k & 1) == counters["error_x"]
         seen.add(sum(cells))
-        during += counters["blocks_agreed"] < 20
+        during += counters["blocks_agreed"] < 10
         await loop.step(draw.choice([0, 0, 1, draw.randrange(300)]))
-    assert len(seen) > 20
-    assert during > 20
+    assert len(seen) > 8
+    assert during > 16
     await client.check()

@@ -68,6 +68,8 @@ class Oracle:
         self.counters = dict.fromkeys(COUNTERS, 0)
         self.cells = [0] * sns.CELLS
         self.bins = [0] * sns.PSI_BINS
+        self.messages: list[Message] = []
+        self.sifted: list[tuple[int, int]] = []
         self.stop()
 
     def stop(self) -> None:
@@ -79,8 +81,6 @@ class Oracle:
         self.seconds: list[bool] = []
         self.settled = 0
         self.queue: deque[Message] = deque()
-        self.messages: list[Message] = []
-        self.sifted: list[tuple[int, int]] = []
         self.work = self._blocks()
         next(self.work)
 

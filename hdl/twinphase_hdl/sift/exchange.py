@@ -27,6 +27,16 @@ def same_bytes(a: Value, b: Value) -> Value:
     return Cat(a[low : low + 8] == b[low : low + 8] for low in range(0, len(a), 8))
 
 
+def by_types(table: Value, own_x: Value, peer_x: Value) -> Value:
+    """Bits of a table over announced codes for the two types, at ``own level << 2 | peer's level``."""
+    of = {
+        (own, peer): Cat(table[own << 5 | level << 3 | peer << 2 :][:4] for level in range(4))
+        for own in (0, 1)
+        for peer in (0, 1)
+    }
+    return Mux(own_x, Mux(peer_x, of[1, 1], of[1, 0]), Mux(peer_x, of[0, 1], of[0, 0]))
+
+
 class Exchange(wiring.Component):
     """Processes closed blocks in order: exchanges digests, types, intensities and slices with the peer, then sifts, by tables.
 
@@ -96,13 +106,14 @@ class Exchange(wiring.Component):
                 f"Exchange: max_block_heralds is {max_block_heralds}; allowed: multiples of {message} up to {MAX_BLOCK_HERALDS}"
             )
         self._max_block_heralds, self._types_bits, self._settle_clocks = max_block_heralds, types_bits, settle_clocks
+        self.revealed = memory.Memory(shape=Revealed, depth=max_block_heralds, init=[])
         super().__init__()
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         rules, types_bits = self.i_rules, self._types_bits
         index_bits = (self._max_block_heralds - 1).bit_length()
-        m.submodules.revealed = revealed = memory.Memory(shape=Revealed, depth=self._max_block_heralds, init=[])
+        m.submodules.revealed = revealed = self.revealed
         reveal, read_revealed = revealed.write_port(), revealed.read_port()
 
         block = Signal(32)
@@ -111,17 +122,31 @@ class Exchange(wiring.Component):
 
         # The walk: addresses, block RAM outputs, the registers behind them, announced codes, entries. All move at once, as long as the
         # entry at the end is consumed or there is none. What decides about an entry is registered with it.
-        start, consume, move = Signal(), Signal(), Signal()
-        fetching, fetched, staged, coded, valid = Signal(), Signal(), Signal(), Signal(), Signal()
-        fetch_last, fetched_last, staged_last, coded_last, last = Signal(), Signal(), Signal(), Signal(), Signal()
+        # (One assignment each gives them names, by which proofs know them.)
+        start = Signal()
+        fetching = Signal()
+        fetched = Signal()
+        staged = Signal()
+        coded = Signal()
+        valid = Signal()
+        fetched_last = Signal()
+        staged_last = Signal()
+        coded_last = Signal()
+        last = Signal()
+        consume, move, fetch_last = Signal(), Signal(), Signal()
         fetch_index, fetch_ring = Signal(index_bits), Signal(RING_BITS)
         coded_index, index, number = Signal(index_bits), Signal(index_bits), Signal(32)
         last_index = Signal(BLOCK_BITS)
         staged_own, staged_psi, staged_peer = self.i_recalled, self.i_psi, Signal(Revealed, reset_less=True)
-        coded_own, coded_psi, coded_peer = Signal(Recalled), Signal(FinalPsi), Signal(Revealed)
-        own, psi, peer, known = Signal(Recalled), Signal(FinalPsi), Signal(Revealed), Signal(Known)
+        coded_psi, psi = Signal(FinalPsi), Signal(FinalPsi)
+        coded_own = Signal(Recalled)
+        own = Signal(Recalled)
+        coded_peer = Signal(Revealed)
+        peer = Signal(Revealed)
+        known = Signal(Known)
         sending, getting, sifting = Signal(), Signal(), Signal()
-        coded_waits, waits = Signal(), Signal()  # an entry that has a message, or goes to the verdict
+        coded_waits = Signal()
+        waits = Signal()  # an entry that has a message, or goes to the verdict
         m.d.comb += [
             move.eq(consume | ~valid),
             fetch_last.eq(fetch_index == last_index),
@@ -153,9 +178,11 @@ class Exchange(wiring.Component):
         # What is known of a herald as soon as both types are, and so which of the three reveals are about it.
         levels = data.StructLayout({"own_reveals": 1, "peer_reveals": 1, "own": 2, "peer": 2})
         staged_levels, level = Signal(levels), Signal(levels)
-        present, table_index = Signal(), Signal(6)
-        by_codes = data.StructLayout({"slice": 1, "x": 1, "z": 1})
-        found = Signal(by_codes)
+        # A table is looked up in two clocks: by types, of 16 level pairs each, then by levels.
+        names = ("slice", "x", "z")
+        by_levels = Signal(data.StructLayout({name: 16 for name in names}))
+        found = Signal(data.StructLayout({name: 1 for name in names}))
+        present = Signal()
         m.d.comb += [
             staged_levels.own_reveals.eq(
                 rules.reveal.bit_select(Cat(staged_peer.x, staged_own.x), 1) & ~staged_own.missing
@@ -166,8 +193,7 @@ class Exchange(wiring.Component):
             staged_levels.own.eq(Mux(staged_levels.own_reveals, staged_own.intensity, UNREVEALED)),
             staged_levels.peer.eq(Mux(staged_levels.peer_reveals, staged_peer.intensity, UNREVEALED)),
             present.eq(~coded_own.missing),
-            table_index.eq(Cat(level.peer, coded_peer.x, level.own, coded_own.x)),
-            *(found[name].eq(rules[name].bit_select(table_index, 1) & present) for name in ("slice", "x", "z")),
+            *(found[name].eq(by_levels[name].bit_select(Cat(level.peer, level.own), 1) & present) for name in names),
         ]
         with m.If(sifting):
             m.d.comb += coded_waits.eq(1)
@@ -182,6 +208,7 @@ class Exchange(wiring.Component):
         with m.If(move):
             m.d.sync += [
                 level.eq(staged_levels),
+                *(by_levels[name].eq(by_types(rules[name], staged_own.x, staged_peer.x)) for name in names),
                 known.own_level.eq(level.own),
                 known.peer_level.eq(level.peer),
                 known.slices.eq(found.slice),

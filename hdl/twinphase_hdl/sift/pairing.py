@@ -65,18 +65,18 @@ class PairFinder(wiring.Component):
             ]
 
         came, present, neighbours, distance = Signal(), Signal(), Signal(), Signal(PULSE_BITS)
-        compared, compared_present, near, far = Signal(), Signal(), Signal(), Signal()
+        compared, compared_present, compared_neighbours, near, far = Signal(), Signal(), Signal(), Signal(), Signal()
         m.d.sync += [
             came.eq(self.i_valid),
             present.eq(~self.i_missing),
             neighbours.eq(pairable & ~self.i_missing),
             distance.eq(self.i_pulse - pulse),
-            *(compared.eq(came), compared_present.eq(present)),
-            near.eq(neighbours & (distance[:PAIR_SPAN_BITS] <= self.i_span)),
+            *(compared.eq(came), compared_present.eq(present), compared_neighbours.eq(neighbours)),
+            near.eq(distance[:PAIR_SPAN_BITS] <= self.i_span),
             far.eq(distance[PAIR_SPAN_BITS:].any()),
         ]
         second, last_second = Signal(), Signal()
-        m.d.comb += second.eq(near & ~far & ~last_second)
+        m.d.comb += second.eq(compared_neighbours & near & ~far & ~last_second)
         m.d.sync += [self.o_second.eq(second), self.o_unpaired.eq(compared & compared_present & ~second)]
         with m.If(compared):
             m.d.sync += last_second.eq(second)

@@ -86,8 +86,10 @@ class Verdict(wiring.Component):
         own, peer, psi, known, bob = self.i_own, self.i_peer, self.i_psi, self.i_known, self.i_role
         # Every register follows those before it in every clock; since the inputs hold, all are right in the last step and stay so.
         step = Signal(range(self.latency))
-        slice_difference, shifted = Signal(4), Signal(16)
-        in_slice, branch = Signal(), Signal()
+        slice_difference = Signal(4)
+        shifted = Signal(16)
+        in_slice = Signal()
+        branch = Signal()
         word = Signal(32)
         result = Signal(VerdictResult)
 

@@ -1,0 +1,260 @@
+"""Proofs on the reveal path of a client: the order of the reveals, and that Z intensities stay secret.
+
+Both are of `Exchange` with the tables of sending-or-not-sending, in blocks of two heralds with one TYPES message, for any peer, any
+ring entries at any clock, any back-pressure, and runs of any length, by induction.
+"""
+
+from collections.abc import Iterator
+
+from amaranth.hdl import Assert, Assume, Cat, Const, Fragment, Module, Signal, Value
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In
+
+from twinphase_hdl.sift.exchange import Exchange
+from twinphase_hdl.sift.peerqueue import PeerMessage
+from twinphase_hdl.sift.recall import FinalPsi, Recalled
+from twinphase_hdl.sift.tables import RULE_REGISTERS
+from twinphase_hdl.sift.verdict import VerdictResult
+from twinphase_spec.rules import SNS, RuleTables, rule_tables
+from twinphase_spec.sns import Kind
+
+BLOCK = 2
+WALKS = ("SEND", "GET", "SIFT")
+"""States in which entries move."""
+
+
+class Environment(wiring.Component):
+    """Free inputs of an exchange; a message that is offered stays until it is taken."""
+
+    def __init__(self, tables: RuleTables | None = None, exchange: type[Exchange] = Exchange) -> None:
+        super().__init__(
+            {
+                "blocks": In(9),
+                "digests": In(32).array(2),
+                "recalled": In(Recalled),
+                "other": In(Recalled),
+                "psi": In(FinalPsi),
+                "peer": In(PeerMessage),
+                "peer_valid": In(1),
+                "ready": In(2),
+                "hold": In(1),
+            }
+        )
+        self._tables = tables or rule_tables(SNS, "alice")
+        self._exchange = exchange
+
+    def _add(self, m: Module, name: str) -> tuple[Exchange, Fragment]:
+        dut = self._exchange(max_block_heralds=BLOCK, types_bits=1, settle_clocks=2)
+        self._peeks = [dut.revealed.read_port(domain="comb") for _ in range(BLOCK)]
+        m.d.comb += [peek.addr.eq(address) for address, peek in enumerate(self._peeks)]
+        fragment = Fragment.get(dut, None)
+        m.submodules[name] = fragment
+        registers = self._tables.registers()
+        m.d.comb += [
+            dut.i_block_heralds.eq(BLOCK),
+            dut.i_slice_width.eq(8192),
+            *(dut.i_rules[member].eq(registers[register]) for member, register in RULE_REGISTERS.items()),
+            dut.i_blocks.eq(self.blocks),
+            dut.i_herald_digest.eq(self.digests[0]),
+            dut.i_psi_digest.eq(self.digests[1]),
+            dut.i_recalled.eq(self.recalled),
+            dut.i_psi.eq(self.psi),
+            dut.i_peer.payload.eq(self.peer),
+            dut.i_peer.valid.eq(self.peer_valid),
+            dut.o_peer.ready.eq(self.ready[0]),
+            dut.o_sifted.ready.eq(self.ready[1]),
+            dut.i_hold.eq(self.hold),
+        ]
+        held, offered = Signal(name=f"{name}_held"), Signal(PeerMessage, name=f"{name}_offered")
+        m.d.sync += [held.eq(self.peer_valid & ~dut.i_peer.ready), offered.eq(self.peer)]
+        m.d.comb += Assume(~held | (self.peer_valid & (self.peer.as_value() == offered.as_value())))
+        return dut, fragment
+
+
+def registers_of(fragment: Fragment, path: str = "") -> Iterator[tuple[str, Signal]]:
+    """Every register of a fragment and what is in it, with its path."""
+    for statement in fragment.statements.get("sync", ()):
+        for signal in statement._lhs_signals():
+            yield f"{path}{signal.name}", signal
+    for part, name, _ in fragment.subfragments:
+        if isinstance(part, Fragment) and part.statements.get("sync"):
+            yield from registers_of(part, f"{path}{name}.")
+
+
+def state_in(fragment: Fragment, *names: str) -> Value:
+    """The exchange is in one of the states."""
+    fsm = fragment.find_generated("exchange_fsm")
+    result: Value = Const(0)
+    for name in names:
+        result = result | (fsm._data["signal"] == fsm.encoding[name])
+    return result
+
+
+class OrderProof(Environment):
+    """What is said comes after what must have been heard.
+
+    ``phase`` follows the messages that the exchange takes and does not refuse: 0 nothing of the block, 1 the digest of its heralds,
+    2 both, and both equal, 3 its types, 4, 5, 6 that all of types, intensities, slices have come. ``lemmas`` adds what induction needs.
+    """
+
+    def __init__(self, exchange: type[Exchange] = Exchange, *, lemmas: bool = True) -> None:
+        super().__init__(exchange=exchange)
+        self._lemmas = lemmas
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        dut, fragment = self._add(m, "dut")
+        said, heard = dut.o_peer, dut.i_peer
+        phase, block, equal = Signal(range(7)), Signal(32), Signal()
+        own = Signal(32), Signal(32)
+        message = heard.payload
+        of_block, of_first = message.number == block, message.number == (block << 1)[:32]
+        done = (message.kind == Kind.DONE) & of_block
+        right = Signal()
+        with m.Switch(phase):
+            with m.Case(0, 1):
+                m.d.comb += right.eq((message.kind == Kind.DIGEST_HERALD + phase) & of_block)
+            with m.Case(2):
+                m.d.comb += right.eq((message.kind == Kind.TYPES) & of_first)
+            with m.Case(3):
+                m.d.comb += right.eq(done & (message.value == Kind.TYPES))
+            for at, kind, limit in ((4, Kind.INTENSITY, 4), (5, Kind.SLICE, 16)):
+                with m.Case(at):
+                    m.d.comb += right.eq(
+                        ((message.kind == kind) & (message.value < limit)) | (done & (message.value == kind))
+                    )
+        with m.If(heard.valid & heard.ready & ~dut.o_refused):
+            m.d.comb += Assert(right, "accepted what is not next")
+            with m.If(phase == 0):
+                m.d.sync += [phase.eq(1), equal.eq(message.value == own[0])]
+            with m.Elif(phase == 1):
+                with m.If(equal & (message.value == own[1])):
+                    m.d.sync += phase.eq(2)
+                with m.Else():
+                    m.d.sync += [phase.eq(0), block.eq(block + 1)]
+            with m.Elif((phase < 4) | (message.kind == Kind.DONE)):
+                m.d.sync += phase.eq(phase + 1)
+        with m.If(said.valid & said.ready):
+            for k, kind in enumerate((Kind.DIGEST_HERALD, Kind.DIGEST_PSI)):
+                with m.If(said.payload.kind == kind):
+                    m.d.sync += own[k].eq(said.payload.value)
+            with m.If((said.payload.kind == Kind.DIGEST_HERALD) & (phase == 6)):
+                m.d.sync += [phase.eq(0), block.eq(block + 1)]
+
+        kind, value = said.payload.kind, said.payload.value
+        with m.If(said.valid):
+            m.d.comb += Assert((kind >= Kind.DIGEST_HERALD) & (kind <= Kind.DONE), "a kind that is none")
+            with m.If((kind == Kind.DIGEST_HERALD) | (kind == Kind.DIGEST_PSI)):
+                m.d.comb += Assert((phase == 0) | (phase == 6), "digest in the middle of a block")
+            with m.Else():
+                m.d.comb += Assert((phase >= 2) & (phase < 6), "said without equal digests")
+            for step, after in ((Kind.TYPES, 2), (Kind.INTENSITY, 4), (Kind.SLICE, 5)):
+                with m.If((kind == step) | ((kind == Kind.DONE) & (value == step))):
+                    m.d.comb += Assert(phase == after, f"{step.name} before the peer's DONE, or late")
+        with m.If(dut.o_sifted.valid):
+            m.d.comb += Assert(phase == 6, "sifted before the peer's slices")
+        if self._lemmas:
+            self._induct(m, dict(registers_of(fragment)), fragment, phase, block, own)
+        return m
+
+    def _induct(
+        self,
+        m: Module,
+        registers: dict[str, Signal],
+        fragment: Fragment,
+        phase: Signal,
+        block: Signal,
+        own: tuple[Signal, Signal],
+    ) -> None:
+        """Where the exchange is when it has heard what, and that the digests are those that it said."""
+        inside, kind = registers["block"], registers["kind"]
+        here, over = inside == block, (phase == 6) & (inside == (block + 1)[:32])
+        for names, claim in (
+            (("IDLE", "SETTLE", "SEND_DIGEST_HERALD"), ((phase == 0) & here) | over),
+            (("SEND_DIGEST_PSI", "GET_DIGEST_HERALD"), (phase == 0) & here),
+            (("GET_DIGEST_PSI",), (phase == 1) & here),
+            (("SEND", "SEND_DONE", "GET", "GET_DONE"), here),
+            (("SIFT",), (phase == 6) & here),
+            (("NEXT",), ((phase == 6) & here) | ((phase == 0) & (block == (inside + 1)[:32]))),
+        ):
+            with m.If(state_in(fragment, *names)):
+                m.d.comb += Assert(claim, f"lemma: {names[0]}")
+        for which, at in ((Kind.TYPES, 2), (Kind.INTENSITY, 4), (Kind.SLICE, 5)):
+            with m.If(state_in(fragment, "SEND", "SEND_DONE") & (kind == which)):
+                m.d.comb += Assert(phase == at, f"lemma: {which.name} is sent")
+            with m.If(state_in(fragment, "GET") & (kind == which)):
+                m.d.comb += Assert(
+                    (phase == at) | ((phase == 3) & (which == Kind.TYPES)), f"lemma: {which.name} is heard"
+                )
+            with m.If(state_in(fragment, "GET_DONE") & (kind == which)):
+                m.d.comb += Assert(phase == (3 if which == Kind.TYPES else at), f"lemma: {which.name} has been heard")
+        with m.If(state_in(fragment, "SEND", "SEND_DONE", "GET", "GET_DONE")):
+            m.d.comb += Assert((kind == Kind.TYPES) | (kind == Kind.INTENSITY) | (kind == Kind.SLICE), "lemma: kind")
+
+
+class SecrecyProof(Environment):
+    """Two exchanges hear and recall the same but for intensity, slice and key bit of Z windows: they say the same at every clock."""
+
+    def __init__(
+        self, tables: RuleTables | None = None, exchange: type[Exchange] = Exchange, *, lemmas: bool = True
+    ) -> None:
+        super().__init__(tables, exchange)
+        self._lemmas = lemmas
+
+    OWN = ("intensity", "slice", "key")
+    """Members of an entry that are secret where it is Z."""
+    RESULTS = ("verdict.slice_difference", "verdict.shifted", "verdict.in_slice", "verdict.branch", "verdict.word")
+    """Registers that only the sifted word, which stays here, and the counters come from; and ``verdict.result``."""
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        a, first = self._add(m, "a")
+        peeks = [self._peeks]
+        b, second = self._add(m, "b")
+        peeks.append(self._peeks)
+        with m.If(~self.recalled.x):
+            m.d.comb += [b.i_recalled[name].eq(self.other[name]) for name in self.OWN]
+        m.d.comb += [
+            Assert(a.o_peer.valid == b.o_peer.valid, "when it is said"),
+            Assert(a.i_peer.ready == b.i_peer.ready, "when it is heard"),
+            Assert(a.o_sifted.valid == b.o_sifted.valid, "when it is sifted"),
+        ]
+        with m.If(a.o_peer.valid):
+            m.d.comb += Assert(a.o_peer.payload.as_value() == b.o_peer.payload.as_value(), "what is said")
+        if self._lemmas:
+            self._induct(m, first, second)
+            for one, other in zip(*peeks, strict=True):
+                m.d.comb += Assert(one.data.as_value() == other.data.as_value(), "lemma: same memory")
+        return m
+
+    def _induct(self, m: Module, first: Fragment, second: Fragment) -> None:
+        """Both are in the same state but for what may differ, and an entry that gives a message is X."""
+        for (name, one), (_, other) in zip(registers_of(first), registers_of(second), strict=True):
+            if name in ("own", "coded_own"):
+                entry, same = data.View(Recalled, one), data.View(Recalled, other)
+                for member, _ in Recalled.as_shape():
+                    secret = ~entry.x if member in self.OWN else Const(0)
+                    m.d.comb += Assert(secret | (entry[member] == same[member]), f"lemma: same {name}.{member}")
+            elif name == "verdict.result":
+                result, same_result = data.View(VerdictResult, one), data.View(VerdictResult, other)
+                for member in ("z_record", "x_record"):
+                    m.d.comb += Assert(result[member] == same_result[member], f"lemma: same {name}.{member}")
+            elif name not in self.RESULTS:
+                m.d.comb += Assert(one == other, f"lemma: same {name}")
+
+        named = dict(registers_of(first))
+        walk = [named[name] for name in ("fetching", "fetched", "staged", "coded", "valid")]
+        lasts = [named[name] for name in ("fetched_last", "staged_last", "coded_last", "last")]
+        for k, is_last in enumerate(lasts):
+            with m.If(walk[k + 1] & is_last):
+                m.d.comb += Assert(~Cat(walk[: k + 1]).any(), f"lemma: nothing behind {is_last.name}")
+        empty = ~Cat(walk).any()
+        m.d.comb += [
+            Assert(empty | state_in(first, *WALKS), "lemma: entries between the walks"),
+            Assert(~named["start"] | (empty & state_in(first, *WALKS)), "lemma: start"),
+        ]
+        entry, level = data.View(Recalled, named["coded_own"]), named["level"]
+        m.d.comb += Assert(~level[0] | entry.x, "lemma: reveals only X")
+        gives = named["valid"] & named["waits"] & state_in(first, "SEND")
+        with m.If(gives & (named["kind"] != Kind.TYPES)):
+            m.d.comb += Assert(data.View(Recalled, named["own"]).x, "lemma: a message of a Z window")
