@@ -213,7 +213,7 @@ def test_cells_of_the_gateware_are_compared_where_they_were_read():
 
 def test_a_last_reading_that_the_streams_did_not_reach_decides_nothing():
     _, _, _, history = gather(whole(pair_path(6, 11)))
-    ahead = CellCheck("alice", 32)
+    ahead = CellCheck("alice")
     ahead.offer(Reading(7, np.array(pair_path(7, 11).cells, np.uint64)))
     assert not ahead.settle(history)
     assert ahead.settle(history, final=True)
