@@ -1,4 +1,4 @@
-"""The client's sift room on one shelf: symbol generator, emitters of 8 lanes and 1 lane, a pair of block sifters."""
+"""The sift room on one shelf: symbol generator, emitters of 8 lanes and 1 lane, a pair of block sifters, coder and decoder of heralds."""
 
 from typing import Any
 
@@ -10,6 +10,8 @@ from runner import Shelf, build, run
 from twinphase_hdl.sift import block, exchange, intake
 from twinphase_hdl.sift.block import BlockSifter
 from twinphase_hdl.sift.emitter import Emitter
+from twinphase_hdl.sift.heraldcoder import HeraldCoder
+from twinphase_hdl.sift.heralddecoder import HeraldDecoder
 from twinphase_hdl.sift.symbols import SymbolGenerator
 
 
@@ -37,6 +39,8 @@ def shelf() -> Shelf:
             "emitter1": Emitter(lanes=1),
             "alice": BlockSifter(),
             "bob": wrapping(),
+            "coder": HeraldCoder(),
+            "decoder": HeraldDecoder(),
         }
     )
 
@@ -46,6 +50,6 @@ def sift() -> Any:
     return build("sift", shelf())
 
 
-@pytest.mark.parametrize("bench", ["bench_emitter", "bench_block"])
+@pytest.mark.parametrize("bench", ["bench_emitter", "bench_block", "bench_herald_code"])
 def test_sift(sift: Any, bench: str) -> None:
     run(sift, "sift", bench)

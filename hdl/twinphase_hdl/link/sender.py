@@ -16,6 +16,16 @@ class Descriptor(data.Struct):
     lost: 64
 
 
+class NumberedDescriptor(data.Struct):
+    """Of a stream whose records are not counted here: the header's flags and first_record come with the packet."""
+
+    words: 9
+    base_clock: units.CLOCK_BITS
+    lost: 64
+    flags: 16
+    first_record: 32
+
+
 class PacketSender(wiring.Component):
     """Sends packets of one stream, whose payloads lie in a memory of ``depth`` words, and counts their records.
 
@@ -26,14 +36,16 @@ class PacketSender(wiring.Component):
     stream_number : Stream
     depth : int
     single : bool
+    numbered : bool
+        The head tells flags and first_record.
 
     Members
     -------
     i_waiting : In(1) - a closed packet is there, and ``i_head`` describes the oldest one.
-    i_head : In(Descriptor)
+    i_head : In(Descriptor, NumberedDescriptor if ``numbered``)
     o_sent : Out(1) - strobe: the oldest packet is done with; ``i_waiting`` and ``i_head`` tell of the next one a clock later.
     o_address, o_read : Out, Out(1) - read port of the memory: ``i_data`` is the word a clock after ``o_read``, ``i_record_end`` tells
-        that it is the last of its record (not if ``single``).
+        that it is the last of its record (not if ``single`` or ``numbered``).
     o_taken : Out(1) - strobe: the word at ``o_address`` is taken.
     i_data : In(32)
     o : Out(word_stream()) - packets, ``last`` on the last word. The one to take them has a register for its ``ready``, or nearly: it
@@ -43,19 +55,20 @@ class PacketSender(wiring.Component):
     Latency: 3 clocks to the first word. Throughput: a word per clock, one clock between packets. Overflow: none.
     """
 
-    def __init__(self, stream_number: packets.Stream, *, depth: int, single: bool = False):
+    def __init__(self, stream_number: packets.Stream, *, depth: int, single: bool = False, numbered: bool = False):
         self._stream = stream_number
         self._single = single
+        self._numbered = numbered
         super().__init__(
             {
                 "i_waiting": In(1),
-                "i_head": In(Descriptor),
+                "i_head": In(NumberedDescriptor if numbered else Descriptor),
                 "o_sent": Out(1),
                 "o_address": Out(range(depth)),
                 "o_read": Out(1),
                 "o_taken": Out(1),
                 "i_data": In(32),
-                **({} if single else {"i_record_end": In(1)}),
+                **({} if single or numbered else {"i_record_end": In(1)}),
                 "o": Out(word_stream()),
                 "o_idle": Out(1),
             }
@@ -66,8 +79,11 @@ class PacketSender(wiring.Component):
         active = Signal()
         index = Signal(range(packets.HEADER_WORDS + packets.MAX_PAYLOAD_WORDS))
         sequence = Signal(32)
-        records = sequence if self._single else Signal(32, name="records")
-        """Of the packets before."""
+        if self._numbered:
+            records, size = self.i_head.first_record, Cat(self.i_head.words, Const(0, 7), self.i_head.flags)
+        else:
+            records, size = sequence if self._single else Signal(32, name="records"), self.i_head.words
+        """Records of the packets before, and w2."""
         before_last = Signal.like(index)
         in_payload = Signal()
         """index >= HEADER_WORDS."""
@@ -78,7 +94,7 @@ class PacketSender(wiring.Component):
             [
                 packets.MAGIC << 16 | packets.VERSION << 8 | int(self._stream),
                 sequence,
-                self.i_head.words,
+                size,
                 base_ticks[:32],
                 base_ticks[32:],
                 self.i_head.lost[:32],
@@ -136,7 +152,7 @@ class PacketSender(wiring.Component):
         if self._single:
             with m.If(~active):
                 m.d.sync += self.o_address.eq(0)
-        else:
+        elif not self._numbered:
             # A packet's records are counted on their way out, long before the next packet's header tells of them.
             record_end = Signal()
             with m.If(advance):
