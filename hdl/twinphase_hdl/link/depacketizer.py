@@ -28,6 +28,7 @@ class Depacketizer(wiring.Component):
     i : In(word_stream()) - packets; ``ready`` is registered state only.
     request : Out(word_stream()) - register requests from w1 on.
     herald, psi, peer : Out(stream of ArrayLayout(32, RECORD_WORDS)) - those of ``streams``; whole records.
+    herald_code : Out(word_stream()) - if of ``streams``: packets from w1 on.
     o_dropped : Out(1) - strobe: a packet was dropped.
     o_idle : Out(1) - nothing changes before the next word.
 
@@ -35,14 +36,15 @@ class Depacketizer(wiring.Component):
     plus one per record and two per packet. Overflow: none, ``i`` waits while a consumer does (packets are handed on in order).
     """
 
-    CONSUMERS = (Stream.HERALD, Stream.PSI, Stream.PEER)
+    CONSUMERS = (Stream.HERALD, Stream.PSI, Stream.PEER, Stream.HERALD_CODE)
 
     def __init__(self, *, streams: Iterable[Stream] = (), depth: int = 512):
         self._streams = tuple(streams)
         self._depth = depth
         for number in self._streams:
             if number not in self.CONSUMERS:
-                raise ValueError(f"depacketizer: stream {number.name} has no consumer; allowed: HERALD, PSI, PEER")
+                allowed = ", ".join(consumer.name for consumer in self.CONSUMERS)
+                raise ValueError(f"depacketizer: stream {number.name} has no consumer; allowed: {allowed}")
         if depth < 2 * packets.MAX_REGISTER_WORDS or depth & (depth - 1):
             raise ValueError(f"depacketizer: depth is {depth} words; allowed: powers of 2 from 128")
         self._longest = min(packets.MAX_PAYLOAD_WORDS, depth // 2)
@@ -50,7 +52,12 @@ class Depacketizer(wiring.Component):
             {
                 "i": In(word_stream()),
                 "request": Out(word_stream()),
-                **{number.name.lower(): Out(stream.Signature(record_words(number))) for number in self._streams},
+                **{
+                    number.name.lower(): Out(
+                        word_stream() if number is Stream.HERALD_CODE else stream.Signature(record_words(number))
+                    )
+                    for number in self._streams
+                },
                 "o_dropped": Out(1),
                 "o_idle": Out(1),
             }
@@ -167,6 +174,9 @@ class Depacketizer(wiring.Component):
         requested = Signal()
         """It belongs to a request and is not w0."""
         routes = {number: Signal(name=f"{number.name.lower()}_route") for number in self._streams}
+        code_route = routes.get(Stream.HERALD_CODE)
+        coded = None if code_route is None else code_route & behind[0]
+        """The word that waits belongs to a packet that is handed on word by word, and is not w0; None where there is none."""
         widest = max((packets.RECORD_WORDS[number] for number in self._streams), default=1)
         record = Signal(32 * widest)
         filled = Signal(range(widest))
@@ -179,10 +189,20 @@ class Depacketizer(wiring.Component):
             requested.eq(request_route & behind[0]),
             self.request.valid.eq(skid.o.valid & requested),
             self.request.payload.eq(out),
-            skid.o.ready.eq(Mux(requested, self.request.ready, ~offered)),
+            skid.o.ready.eq(
+                Mux(
+                    requested,
+                    self.request.ready,
+                    ~offered if coded is None else Mux(coded, self.herald_code.ready, ~offered),
+                )
+            ),
             taken.eq(skid.o.valid & skid.o.ready),
         ]
+        if coded is not None:
+            m.d.comb += [self.herald_code.valid.eq(skid.o.valid & coded), self.herald_code.payload.eq(out)]
         for number, route in routes.items():
+            if route is code_route:
+                continue
             port = getattr(self, number.name.lower())
             words = packets.RECORD_WORDS[number]
             m.d.comb += [port.valid.eq(offered & route), port.payload.eq(record[32 * (widest - words) :])]
@@ -196,7 +216,8 @@ class Depacketizer(wiring.Component):
                 m.d.sync += request_route.eq(out.data[:8] == Stream.REGISTER_REQUEST)
                 for number, route in routes.items():
                     m.d.sync += route.eq(out.data[:8] == int(number))
-            with m.If(behind[-1] & ~request_route):
+            passed = request_route if code_route is None else request_route | code_route
+            with m.If(behind[-1] & ~passed):
                 m.d.sync += [
                     record.eq(Cat(record, out.data)[32:]),
                     filled.eq(Mux(complete, 0, filled + 1)),

@@ -7,6 +7,8 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from twinphase_hdl.core.rooms import CONTROL, Rooms
+from twinphase_hdl.sift.heraldcoder import HeraldCoder, PlacedHerald
+from twinphase_hdl.sift.heralddecoder import HeraldDecoder
 from twinphase_hdl.types import Tag, Word, record_words, word_stream
 from twinphase_spec import packets, units
 from twinphase_spec.packets import Stream
@@ -32,7 +34,7 @@ LOSSLESS = (Stream.PSI, Stream.PEER, Stream.SIFTED)
 
 def _packer_room(number: Stream) -> str:
     """Records per click and records per herald have a room each; the other packers are rarely awake."""
-    if number in (Stream.HERALD, Stream.PSI_CAUSAL):
+    if number in (Stream.HERALD, Stream.HERALD_CODE, Stream.PSI_CAUSAL):
         return "packer_herald"
     return "packer_tag" if number is Stream.TAG else "packers"
 
@@ -72,10 +74,11 @@ class NodeLink(wiring.Component):
     i_snapshot : In(1); o_snapshot_count : Out(32) - see `Snapshot`.
     i_counters_address : In; o_counters_data : Out(32) - COUNTERS memory.
     o_address, o_write, o_write_data, i_read_data - bus of the `RegisterBank`.
-    send_<stream> : In(stream of records; tag: of Tag, always ready unless ``small``).
-    receive_<stream> : Out(stream of records).
-    i_flush, o_flushed : In(1), Out(1) - of the HERALD stream's packer, if there is one: see `PacketBuffer`.
-    o_dropped : Out(1) - strobe: a malformed packet came.
+    send_<stream> : In(stream of records; tag: of Tag, always ready unless ``small``; herald_code: of PlacedHerald).
+    receive_<stream> : Out(stream of records; herald_code: of HERALD's).
+    i_flush, o_flushed : In(1), Out(1) - of the packers of HERALD and HERALD_CODE, if there is one: see `PacketBuffer`.
+    i_herald_divisor : In(8) - if HERALD_CODE is sent: see `HeraldCoder`.
+    o_dropped : Out(1), Out(2) if HERALD_CODE is received - in this clock so many malformed packets came.
     o_idle : Out(1) - nothing changes before the next word, record, tick or strobe.
     """
 
@@ -113,14 +116,24 @@ class NodeLink(wiring.Component):
             "o_dropped": Out(1),
             "o_idle": Out(1),
         }
-        if Stream.HERALD in self._send:
+        self._flushed = [number for number in (Stream.HERALD, Stream.HERALD_CODE) if number in self._send]
+        if self._flushed:
             members |= {"i_flush": In(1), "o_flushed": Out(1)}
+        if Stream.HERALD_CODE in self._send:
+            members["i_herald_divisor"] = In(8)
+        if Stream.HERALD_CODE in self._receive:
+            members["o_dropped"] = Out(2)
         for number in self._send:
-            tags = number is Stream.TAG
-            record = stream.Signature(Tag, always_ready=not small) if tags else stream.Signature(record_words(number))
+            if number is Stream.TAG:
+                record = stream.Signature(Tag, always_ready=not small)
+            elif number is Stream.HERALD_CODE:
+                record = stream.Signature(PlacedHerald)
+            else:
+                record = stream.Signature(record_words(number))
             members[f"send_{number.name.lower()}"] = In(record)
         for number in self._receive:
-            members[f"receive_{number.name.lower()}"] = Out(stream.Signature(record_words(number)))
+            record_of = Stream.HERALD if number is Stream.HERALD_CODE else number
+            members[f"receive_{number.name.lower()}"] = Out(stream.Signature(record_words(record_of)))
         super().__init__(members)
 
     def elaborate(self, platform):
@@ -143,29 +156,42 @@ class NodeLink(wiring.Component):
             m, CONTROL, requests_idle, depacketizer=depacketizer, control=control, snapshot=snapshot, status=status
         )
         rooms.put(m, "arbiter", arbiter.o_idle, arbiter=arbiter)
-        packers: dict[Stream, StreamPacker | TagPacker | BankedTagPacker] = {}
+        packers: dict[Stream, StreamPacker | TagPacker | BankedTagPacker | HeraldCoder] = {}
         for number in self._send:
             depth = {"depth": self._depth[number]} if number in self._depth else {}
             if number is Stream.TAG and self._small:
                 packers[number] = BankedTagPacker()
             elif number is Stream.TAG:
                 packers[number] = TagPacker(**depth)
+            elif number is Stream.HERALD_CODE:
+                packers[number] = coder = HeraldCoder()
+                m.d.comb += coder.i_divisor.eq(self.i_herald_divisor)
             else:
                 packers[number] = StreamPacker(number, lossless=number in LOSSLESS, **depth)
             wiring.connect(m, wiring.flipped(getattr(self, f"send_{number.name.lower()}")), packers[number].i)
 
-        if Stream.HERALD in packers:
-            heralds = packers[Stream.HERALD]
-            m.d.comb += [heralds.i_flush.eq(self.i_flush), self.o_flushed.eq(heralds.o_flushed)]
+        if self._flushed:
+            m.d.comb += [packers[number].i_flush.eq(self.i_flush) for number in self._flushed]
+            m.d.comb += self.o_flushed.eq(Cat(packers[number].o_flushed for number in self._flushed).all())
 
         idle = [part.o_idle for part in (depacketizer, control, snapshot, arbiter, status)]
         idle += self._pass(m, "received", wiring.flipped(self.rx), depacketizer.i)
         wiring.connect(m, depacketizer.request, control.i)
         wiring.connect(m, control.o, arbiter.i[0])
         wiring.connect(m, arbiter.o, wiring.flipped(self.tx))
+        dropped = depacketizer.o_dropped
         for number in self._receive:
             name = number.name.lower()
-            wiring.connect(m, getattr(depacketizer, name), wiring.flipped(getattr(self, f"receive_{name}")))
+            port = wiring.flipped(getattr(self, f"receive_{name}"))
+            if number is Stream.HERALD_CODE:
+                decoder = HeraldDecoder()
+                rooms.put(m, CONTROL, decoder=decoder)
+                wiring.connect(m, depacketizer.herald_code, decoder.i)
+                wiring.connect(m, decoder.o, port)
+                dropped = dropped + decoder.o_malformed
+                idle.append(decoder.o_idle)
+            else:
+                wiring.connect(m, getattr(depacketizer, name), port)
         # Nothing of STATUS is ever lost: there is no next record before this one has been sent.
         m.d.comb += [
             status.i_waiting.eq(snapshot.status.waits),
@@ -201,7 +227,7 @@ class NodeLink(wiring.Component):
             self.o_snapshot_count.eq(snapshot.o_snapshot_count),
             self.o_idle.eq(quiet.all()),
         ]
-        m.d.sync += self.o_dropped.eq(depacketizer.o_dropped)
+        m.d.sync += self.o_dropped.eq(dropped)
         return m
 
     def _pass(self, m: Module, name: str, source: stream.Interface, target: stream.Interface) -> list[Value]:

@@ -55,7 +55,7 @@ class ClientNode(wiring.Component):
         m.submodules.link = link = NodeLink(
             register_map=CLIENT,
             send=(Stream.SIFTED, Stream.PEER),
-            receive=(Stream.HERALD, Stream.PSI, Stream.PEER),
+            receive=(Stream.HERALD_CODE, Stream.PSI, Stream.PEER),
         )
         wiring.connect(m, wiring.flipped(self.rx), link.rx)
         wiring.connect(m, link.tx, wiring.flipped(self.tx))
@@ -87,7 +87,7 @@ class ClientNode(wiring.Component):
             sifter.i_bin_address.eq(bank.o_psi_histogram_address),
             bank.i_psi_histogram_data.eq(sifter.o_bin),
         ]
-        wiring.connect(m, link.receive_herald, sifter.i_herald)
+        wiring.connect(m, link.receive_herald_code, sifter.i_herald)
         wiring.connect(m, link.receive_psi, sifter.i_psi)
         wiring.connect(m, link.receive_peer, sifter.i_peer)
         wiring.connect(m, sifter.o_peer, link.send_peer)

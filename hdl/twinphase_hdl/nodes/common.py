@@ -61,8 +61,8 @@ def connect_core(
         raise ValueError(f"node: counters {sorted(missing)} are either not in the register map or not connected")
     connect_bus(m, node, bank, link, timebase)
     malformed = Signal(64)
-    with m.If(link.o_dropped):
-        m.d.sync += malformed.eq(malformed + 1)
+    with m.If(link.o_dropped.any()):
+        m.d.sync += malformed.eq(malformed + link.o_dropped)
     values = {"clock": timebase.o_anchor.clock, "malformed": malformed, **counters}
     m.d.comb += [
         *(latched[k].eq(values[name]) for k, name in enumerate(names)),

@@ -31,7 +31,10 @@ from .lines import connect_lines, connect_pins, frontend_constants, line_members
 from .phaseway import PARTS as PHASE_PARTS
 from .phaseway import PhaseWay, phase_way
 
-SENT = (Stream.TAG, Stream.PHASE, Stream.DPHASE, Stream.HERALD, Stream.PSI, Stream.TRACK, Stream.PSI_CAUSAL)
+SENT = (
+    *(Stream.TAG, Stream.PHASE, Stream.DPHASE, Stream.HERALD, Stream.PSI, Stream.TRACK, Stream.PSI_CAUSAL),
+    Stream.HERALD_CODE,
+)
 PARTS = ("tagger", "framer", "tracker", "finder", "join", *PHASE_PARTS)
 """Rooms beside those of the link."""
 
@@ -167,6 +170,10 @@ class ServerNode(wiring.Component):
         ):
             m.d.comb += [sink.i_run.eq(bank.o_control), sink.i.eq(click), sink.i_valid.eq(valid)]
         smoothed = bank.o_psi_source
+        recorded, coded = Signal(), Signal()
+        """The herald that waits has gone to HERALD, to HERALD_CODE, and not yet to the other."""
+        for gone, port in ((recorded, link.send_herald), (coded, link.send_herald_code)):
+            m.d.sync += gone.eq(finder.o.valid & ~finder.o.ready & (gone | port.ready))
         m.d.comb += [
             tracker.i_close.eq(timebase.o_close),
             tracker.i_anchor.eq(timebase.o_anchor),
@@ -181,9 +188,15 @@ class ServerNode(wiring.Component):
             join.i_dwindow.eq(tracker.o_dwindow),
             join.i_dwindow_valid.eq(tracker.o_dwindow_valid),
             link.i_flush.eq(join.o_flush | way.join.o_flush),
-            link.send_herald.valid.eq(finder.o.valid),
+            link.send_herald.valid.eq(finder.o.valid & ~recorded),
             link.send_herald.payload.eq(herald_record(finder.o.payload)),
-            finder.o.ready.eq(link.send_herald.ready),
+            link.send_herald_code.valid.eq(finder.o.valid & ~coded),
+            *(
+                link.send_herald_code.payload[name].eq(finder.o.payload[name])
+                for name in ("number", "pulse", "detector")
+            ),
+            link.i_herald_divisor.eq(bank.o_herald_divisor),
+            finder.o.ready.eq((recorded | link.send_herald.ready) & (coded | link.send_herald_code.ready)),
             causal.i.eq(causal_record(finder.o.payload)),
             causal.i_valid.eq(finder.o.valid & finder.o.ready),
             link.send_psi.valid.eq(Mux(smoothed, way.join.o.valid, join.o.valid)),

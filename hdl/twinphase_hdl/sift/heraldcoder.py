@@ -36,8 +36,8 @@ class HeraldCoder(wiring.Component):
     """Packets of HERALD_CODE, as docs/heralds.md says.
 
     A herald is charged to its packet with the longest code until the length of its own is known, ten clocks later, and a packet closes
-    when three more of the longest might not fit. A herald whose number does not follow the one before begins a new packet, and the batches
-    anew.
+    when three more of the longest might not fit. A herald whose number does not follow the one before begins a new packet, and the
+    batches anew.
 
     Members
     -------
