@@ -31,6 +31,7 @@ SERVER_STREAMS = (
     Stream.STATUS,
     Stream.TRACK,
     Stream.PSI_CAUSAL,
+    Stream.HERALD_CODE,
 )
 CLIENT_STREAMS = (Stream.SIFTED, Stream.PEER, Stream.STATUS)
 MAX_DELAY_TICKS = (1 << 21) - 1

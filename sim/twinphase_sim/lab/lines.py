@@ -14,8 +14,8 @@ from .messages import DelayLine
 NodeName: TypeAlias = str
 NODES: tuple[NodeName, ...] = ("server", "alice", "bob")
 MESSAGES: dict[tuple[NodeName, NodeName], tuple[tuple[Stream, ...], int]] = {
-    ("server", "alice"): ((Stream.HERALD, Stream.PSI), 1),
-    ("server", "bob"): ((Stream.HERALD, Stream.PSI), 1),
+    ("server", "alice"): ((Stream.HERALD_CODE, Stream.PSI), 1),
+    ("server", "bob"): ((Stream.HERALD_CODE, Stream.PSI), 1),
     ("alice", "server"): ((), 1),
     ("bob", "server"): ((), 1),
     ("alice", "bob"): ((Stream.PEER,), 2),

@@ -86,12 +86,15 @@ def emitted_codes(
 
 
 def run_client(registers: Mapping[str, int], inputs: Iterable[tuple[Stream, NDArray[np.void]]]) -> ClientRecords:
-    """One client over its inputs: (HERALD, PSI or PEER, records) in order of arrival. Raises ValueError for other streams."""
+    """One client over its inputs in order of arrival: (HERALD_CODE, PSI or PEER; its records, of HERALD_CODE those of HERALD).
+
+    Raises ValueError for other streams.
+    """
     sifter = block_sifter(registers)
-    push = {Stream.HERALD: sifter.push_heralds, Stream.PSI: sifter.push_psi, Stream.PEER: sifter.push_peer}
+    push = {Stream.HERALD_CODE: sifter.push_heralds, Stream.PSI: sifter.push_psi, Stream.PEER: sifter.push_peer}
     for stream, records in inputs:
         if stream not in push:
-            raise ValueError(f"client model: input stream {stream!r}; allowed: HERALD, PSI and PEER")
+            raise ValueError(f"client model: input stream {stream!r}; allowed: HERALD_CODE, PSI and PEER")
         push[stream](records)
     return records_of(sifter)
 

@@ -14,9 +14,12 @@ from twinphase.packets import total_losses
 from twinphase_sim.lab.device import LabDevice, open_lab
 from twinphase_sim.lab.process import LabProcess
 from twinphase_sim.lab.virtual import NODES, LabStep, NodeName, VirtualLab
+from twinphase_sim.model.sift.herald import herald_pulses
+from twinphase_sim.model.sift.heraldcode import payloads
 from twinphase_sim.native import NativeNode, NodeOutput
 from twinphase_spec.frame import FRAME_BITS, PULSE_BITS, WINDOW_BITS
-from twinphase_spec.packets import SIFTED_DTYPE, Stream
+from twinphase_spec.herald_code import FIRST
+from twinphase_spec.packets import HEADER_DTYPE, HERALD_DTYPE, SIFTED_DTYPE, Stream
 from twinphase_spec.units import CLOCK_BITS, FRACTION_BITS, TICKS_PER_CLOCK, seconds_to_ticks
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -53,6 +56,24 @@ def test_lab_is_the_same_with_every_clock_simulated(skipped: tuple[VirtualLab, l
         # A small lab's clicks come every 2 us; each is under way for 130 clocks in the server.
         most = 0.75 if name == "server" else 0.5
         assert fast.cycles_simulated[name] < most * slow.cycles_simulated[name]
+
+
+def test_coded_heralds_are_bit_for_bit_the_models(skipped: tuple[VirtualLab, list[LabStep]]) -> None:
+    """Of every HERALD_CODE packet of the server: its heralds are those of HERALD, and its words those of the model's coder."""
+    _, steps = skipped
+    heralds = _records(steps, "server", Stream.HERALD, HERALD_DTYPE)
+    packets = [data for _, data in _packets(steps, "server") if data[0] == Stream.HERALD_CODE]
+    headers = np.frombuffer(b"".join(data[:32] for data in packets), HEADER_DTYPE)
+    starts = headers["first_record"].astype(np.int64)
+    assert (np.diff(np.append(starts, heralds.size)) == headers["flags"]).all()
+    assert heralds.size > 100
+    pulses, detectors = herald_pulses(heralds)
+    filled = headers["flags"] > 0
+    expected = payloads(pulses, detectors, starts[filled], FIRST)
+    words = [np.frombuffer(data[32:], "<u4") for data, one in zip(packets, filled, strict=True) if one]
+    for got, model in zip(words, expected, strict=True):
+        np.testing.assert_array_equal(got, model)
+    assert all(len(data) == 32 for data, one in zip(packets, filled, strict=True) if not one)
 
 
 def test_clients_agree_and_sift(skipped: tuple[VirtualLab, list[LabStep]]) -> None:

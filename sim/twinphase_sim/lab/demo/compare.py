@@ -98,6 +98,10 @@ def compare(
             _closed(frame, tags.dphase.size, stop_ticks, frame.windows_per_dwindow),
         ),
         ("server", Stream.HERALD, server[Stream.HERALD], tags.heralds, _before(herald_times, stop_ticks)),
+        (
+            *("server", Stream.HERALD_CODE, server[Stream.HERALD_CODE], tags.heralds),
+            _before(herald_times, stop_ticks),
+        ),
         ("server", Stream.PSI, server[Stream.PSI], tags.psi, _before(psi_ready, stop_ticks)),
         (
             *("server", Stream.PSI_CAUSAL, server[Stream.PSI_CAUSAL], tags.psi_causal),
