@@ -6,7 +6,7 @@ ring entries at any clock, any back-pressure, and runs of any length, by inducti
 
 from collections.abc import Iterator
 
-from amaranth.hdl import Assert, Assume, Cat, Const, Fragment, Module, Signal, Value
+from amaranth.hdl import Assert, Assume, Cat, Const, Fragment, Module, Mux, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In
 
@@ -15,6 +15,7 @@ from twinphase_hdl.sift.peerqueue import PeerMessage
 from twinphase_hdl.sift.recall import FinalPsi, Recalled
 from twinphase_hdl.sift.tables import RULE_REGISTERS
 from twinphase_hdl.sift.verdict import VerdictResult
+from twinphase_hdl.sift.walk import BlockWalk
 from twinphase_spec.rules import SNS, RuleTables, rule_tables
 from twinphase_spec.sns import Kind
 
@@ -44,8 +45,8 @@ class Environment(wiring.Component):
         self._exchange = exchange
 
     def _add(self, m: Module, name: str) -> tuple[Exchange, Fragment]:
-        dut = self._exchange(max_block_heralds=BLOCK, types_bits=1, settle_clocks=2)
-        self._peeks = [dut.revealed.read_port(domain="comb") for _ in range(BLOCK)]
+        dut = self._exchange(walk=BlockWalk(max_block_heralds=BLOCK, types_bits=1), settle_clocks=2)
+        self._peeks = [dut.walk.revealed.read_port(domain="comb") for _ in range(BLOCK)]
         m.d.comb += [peek.addr.eq(address) for address, peek in enumerate(self._peeks)]
         fragment = Fragment.get(dut, None)
         m.submodules[name] = fragment
@@ -88,6 +89,20 @@ def state_in(fragment: Fragment, *names: str) -> Value:
     for name in names:
         result = result | (fsm._data["signal"] == fsm.encoding[name])
     return result
+
+
+def walk_lemmas(m: Module, named: dict[str, Signal], fragment: Fragment) -> None:
+    """Entries are there only in a pass, and none behind the last."""
+    walk = [named[f"walk.{name}"] for name in ("fetching", "fetched", "staged", "coded", "o_valid")]
+    lasts = [named[f"walk.{name}"] for name in ("fetched_last", "staged_last", "coded_last", "o_last")]
+    for k, is_last in enumerate(lasts):
+        with m.If(walk[k + 1] & is_last):
+            m.d.comb += Assert(~Cat(walk[: k + 1]).any(), f"lemma: nothing behind {is_last.name}")
+    empty = ~Cat(walk).any()
+    m.d.comb += [
+        Assert(empty | state_in(fragment, *WALKS), "lemma: entries between the walks"),
+        Assert(~named["start"] | (empty & state_in(fragment, *WALKS)), "lemma: start"),
+    ]
 
 
 class OrderProof(Environment):
@@ -154,7 +169,7 @@ class OrderProof(Environment):
         with m.If(dut.o_sifted.valid):
             m.d.comb += Assert(phase == 6, "sifted before the peer's slices")
         if self._lemmas:
-            self._induct(m, dict(registers_of(fragment)), fragment, phase, block, own)
+            self._induct(m, dict(registers_of(fragment)), fragment, phase, block, own, equal)
         return m
 
     def _induct(
@@ -165,9 +180,11 @@ class OrderProof(Environment):
         phase: Signal,
         block: Signal,
         own: tuple[Signal, Signal],
+        equal: Signal,
     ) -> None:
-        """Where the exchange is when it has heard what, and that the digests are those that it said."""
+        """Where the exchange is when it has heard what, and that it compares the digests that it said."""
         inside, kind = registers["block"], registers["kind"]
+        m.d.comb += Assert(registers["o_first"] == (inside << 1)[:32], "lemma: first herald")
         here, over = inside == block, (phase == 6) & (inside == (block + 1)[:32])
         for names, claim in (
             (("IDLE", "SETTLE", "SEND_DIGEST_HERALD"), ((phase == 0) & here) | over),
@@ -182,12 +199,47 @@ class OrderProof(Environment):
         for which, at in ((Kind.TYPES, 2), (Kind.INTENSITY, 4), (Kind.SLICE, 5)):
             with m.If(state_in(fragment, "SEND", "SEND_DONE") & (kind == which)):
                 m.d.comb += Assert(phase == at, f"lemma: {which.name} is sent")
-            with m.If(state_in(fragment, "GET") & (kind == which)):
-                m.d.comb += Assert(
-                    (phase == at) | ((phase == 3) & (which == Kind.TYPES)), f"lemma: {which.name} is heard"
-                )
+            if which != Kind.TYPES:
+                with m.If(state_in(fragment, "GET") & (kind == which)):
+                    m.d.comb += Assert(phase == at, f"lemma: {which.name} is heard")
             with m.If(state_in(fragment, "GET_DONE") & (kind == which)):
                 m.d.comb += Assert(phase == (3 if which == Kind.TYPES else at), f"lemma: {which.name} has been heard")
+        said = own[0] == registers["herald_digest"], own[1] == registers["psi_digest"]
+        with m.If(state_in(fragment, "SEND_DIGEST_PSI", "GET_DIGEST_HERALD", "GET_DIGEST_PSI")):
+            m.d.comb += Assert(said[0], "lemma: the digest of heralds that was said")
+        with m.If(state_in(fragment, "GET_DIGEST_HERALD", "GET_DIGEST_PSI")):
+            m.d.comb += Assert(said[1], "lemma: the digest of psi that was said")
+        with m.If(state_in(fragment, "GET_DIGEST_PSI")):
+            m.d.comb += Assert(equal == registers["heralds_agree"], "lemma: digests of heralds")
+        walk_lemmas(m, registers, fragment)
+        at_end, waits = registers["walk.o_valid"], registers["walk.o_waits"]
+        with m.If(state_in(fragment, "SIFT")):
+            m.d.comb += [
+                Assert(~at_end | waits, "lemma: all are sifted"),
+                Assert(~registers["passed"] | (registers["verdict.step"] == 0), "lemma: verdict given"),
+            ]
+        with m.Else():
+            m.d.comb += Assert(registers["verdict.step"] == 0, "lemma: no verdict")
+
+        # The one TYPES message is heard with the first entry.
+        index, remaining, started = Signal(32), Signal(2), ~registers["start"]
+        fetching = registers["walk.fetching"]
+        m.d.comb += [
+            index.eq(registers["walk.o_number"] - registers["o_first"]),
+            remaining.eq(Mux(fetching, BLOCK - registers["walk.fetch_index"], 0)),
+        ]
+        moving = sum((registers[f"walk.{name}"] for name in ("fetched", "staged", "coded")), start=at_end)
+        with m.If(state_in(fragment, *WALKS) & started):
+            m.d.comb += [
+                Assert((index <= BLOCK) & (index[:2] + moving + remaining == BLOCK), "lemma: entries"),
+                Assert(registers["walk.coded_index"] == (index + at_end)[0], "lemma: index"),
+            ]
+        with m.If(state_in(fragment, "GET") & (kind == Kind.TYPES)):
+            m.d.comb += [
+                Assert(phase == Mux(started & (index != 0), 3, 2), "lemma: TYPES are heard"),
+                Assert(~at_end | (waits == (index == 0)), "lemma: TYPES are heard with the first"),
+                Assert(started | ~at_end, "lemma: start"),
+            ]
         with m.If(state_in(fragment, "SEND", "SEND_DONE", "GET", "GET_DONE")):
             m.d.comb += Assert((kind == Kind.TYPES) | (kind == Kind.INTENSITY) | (kind == Kind.SLICE), "lemma: kind")
 
@@ -221,7 +273,13 @@ class SecrecyProof(Environment):
         ]
         with m.If(a.o_peer.valid):
             m.d.comb += Assert(a.o_peer.payload.as_value() == b.o_peer.payload.as_value(), "what is said")
+        # What a read port shows before its first read is the same as well: block RAM begins as it is loaded.
+        shown = [dut.walk.revealed.read_ports[-1].data.as_value() for dut in (a, b)]
+        began = Signal()
+        m.d.sync += began.eq(1)
+        m.d.comb += Assume(began | (shown[0] == shown[1]))
         if self._lemmas:
+            m.d.comb += Assert(shown[0] == shown[1], "lemma: same word read")
             self._induct(m, first, second)
             for one, other in zip(*peeks, strict=True):
                 m.d.comb += Assert(one.data.as_value() == other.data.as_value(), "lemma: same memory")
@@ -230,7 +288,7 @@ class SecrecyProof(Environment):
     def _induct(self, m: Module, first: Fragment, second: Fragment) -> None:
         """Both are in the same state but for what may differ, and an entry that gives a message is X."""
         for (name, one), (_, other) in zip(registers_of(first), registers_of(second), strict=True):
-            if name in ("own", "coded_own"):
+            if name in ("walk.o_own", "walk.coded_own"):
                 entry, same = data.View(Recalled, one), data.View(Recalled, other)
                 for member, _ in Recalled.as_shape():
                     secret = ~entry.x if member in self.OWN else Const(0)
@@ -243,18 +301,13 @@ class SecrecyProof(Environment):
                 m.d.comb += Assert(one == other, f"lemma: same {name}")
 
         named = dict(registers_of(first))
-        walk = [named[name] for name in ("fetching", "fetched", "staged", "coded", "valid")]
-        lasts = [named[name] for name in ("fetched_last", "staged_last", "coded_last", "last")]
-        for k, is_last in enumerate(lasts):
-            with m.If(walk[k + 1] & is_last):
-                m.d.comb += Assert(~Cat(walk[: k + 1]).any(), f"lemma: nothing behind {is_last.name}")
-        empty = ~Cat(walk).any()
+        walk_lemmas(m, named, first)
+        entry, level = data.View(Recalled, named["walk.coded_own"]), named["walk.level"]
+        by_levels = named["walk.by_levels"]
         m.d.comb += [
-            Assert(empty | state_in(first, *WALKS), "lemma: entries between the walks"),
-            Assert(~named["start"] | (empty & state_in(first, *WALKS)), "lemma: start"),
+            Assert(~level[0] | entry.x, "lemma: reveals only X"),
+            Assert(~by_levels[:16].any() | entry.x, "lemma: slices only of X"),
         ]
-        entry, level = data.View(Recalled, named["coded_own"]), named["level"]
-        m.d.comb += Assert(~level[0] | entry.x, "lemma: reveals only X")
-        gives = named["valid"] & named["waits"] & state_in(first, "SEND")
+        gives = named["walk.o_valid"] & named["walk.o_waits"] & state_in(first, "SEND")
         with m.If(gives & (named["kind"] != Kind.TYPES)):
-            m.d.comb += Assert(data.View(Recalled, named["own"]).x, "lemma: a message of a Z window")
+            m.d.comb += Assert(data.View(Recalled, named["walk.o_own"]).x, "lemma: a message of a Z window")

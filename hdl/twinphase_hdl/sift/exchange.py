@@ -1,12 +1,11 @@
 """One block at a time: digests, reveals in their order, and the pass that sifts."""
 
 from amaranth.hdl import C, Cat, Module, Mux, Signal, Value
-from amaranth.lib import data, memory, stream, wiring
+from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from twinphase_spec.packets import Stream
-from twinphase_spec.rules import UNREVEALED
-from twinphase_spec.sns import MAX_BLOCK_HERALDS, Kind
+from twinphase_spec.sns import Kind
 
 from ..types import record_words
 from .digest import BLOCK_BITS, HELD_BITS
@@ -14,10 +13,9 @@ from .intake import RING_BITS
 from .peerqueue import PeerMessage
 from .recall import FinalPsi, HeraldRing, Recalled
 from .tables import RuleTables
-from .verdict import Known, Revealed, Verdict, VerdictResult
+from .verdict import Verdict, VerdictResult
+from .walk import BlockWalk
 
-TYPES_BITS = 5
-"""A TYPES message is of 2^TYPES_BITS heralds."""
 SETTLE_CLOCKS = HeraldRing.latency + 4
 """A block's last psi is taken after its last herald; this long after that, ring and digests hold the whole block."""
 
@@ -25,16 +23,6 @@ SETTLE_CLOCKS = HeraldRing.latency + 4
 def same_bytes(a: Value, b: Value) -> Value:
     """For each byte of two words, whether it is the same: half of a comparison, the other half is ``all()``."""
     return Cat(a[low : low + 8] == b[low : low + 8] for low in range(0, len(a), 8))
-
-
-def by_types(table: Value, own_x: Value, peer_x: Value) -> Value:
-    """Bits of a table over announced codes for the two types, at ``own level << 2 | peer's level``."""
-    of = {
-        (own, peer): Cat(table[own << 5 | level << 3 | peer << 2 :][:4] for level in range(4))
-        for own in (0, 1)
-        for peer in (0, 1)
-    }
-    return Mux(own_x, Mux(peer_x, of[1, 1], of[1, 0]), Mux(peer_x, of[0, 1], of[0, 0]))
 
 
 class Exchange(wiring.Component):
@@ -65,8 +53,7 @@ class Exchange(wiring.Component):
     outputs (two) take.
     Overflow: none, both outputs wait. Source: docs/rules.md, `twinphase_spec.sns`, docs/contract.md.
 
-    ``max_block_heralds``, ``types_bits``: largest block, and 2^types_bits heralds per TYPES message, smaller ones for proofs;
-    ``settle_clocks``: from a block's last psi to its first message. ValueError if the block is no multiple of the message.
+    ``walk``: a smaller one for proofs; ``settle_clocks``: from a block's last psi to its first message.
     """
 
     i_role: In(1)
@@ -93,136 +80,44 @@ class Exchange(wiring.Component):
     o_discarded: Out(1)
     o_idle: Out(1)
 
-    def __init__(
-        self,
-        *,
-        max_block_heralds: int = MAX_BLOCK_HERALDS,
-        types_bits: int = TYPES_BITS,
-        settle_clocks: int = SETTLE_CLOCKS,
-    ) -> None:
-        message = 1 << types_bits
-        if not message <= max_block_heralds <= MAX_BLOCK_HERALDS or max_block_heralds % message:
-            raise ValueError(
-                f"Exchange: max_block_heralds is {max_block_heralds}; allowed: multiples of {message} up to {MAX_BLOCK_HERALDS}"
-            )
-        self._max_block_heralds, self._types_bits, self._settle_clocks = max_block_heralds, types_bits, settle_clocks
-        self.revealed = memory.Memory(shape=Revealed, depth=max_block_heralds, init=[])
+    def __init__(self, *, walk: BlockWalk | None = None, settle_clocks: int = SETTLE_CLOCKS) -> None:
+        self.walk = walk if walk is not None else BlockWalk()
+        self._settle_clocks = settle_clocks
         super().__init__()
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        rules, types_bits = self.i_rules, self._types_bits
-        index_bits = (self._max_block_heralds - 1).bit_length()
-        m.submodules.revealed = revealed = self.revealed
-        reveal, read_revealed = revealed.write_port(), revealed.read_port()
+        m.submodules.walk = walk = self.walk
+        rules, types_bits = self.i_rules, walk.types_bits
 
         block = Signal(32)
         kind = Signal(Kind)  # of the reveal under way
-        m.d.comb += self.o_block.eq(block)
-
-        # The walk: addresses, block RAM outputs, the registers behind them, announced codes, entries. All move at once, as long as the
-        # entry at the end is consumed or there is none. What decides about an entry is registered with it.
-        # (One assignment each gives them names, by which proofs know them.)
-        start = Signal()
-        fetching = Signal()
-        fetched = Signal()
-        staged = Signal()
-        coded = Signal()
-        valid = Signal()
-        fetched_last = Signal()
-        staged_last = Signal()
-        coded_last = Signal()
-        last = Signal()
-        consume, move, fetch_last = Signal(), Signal(), Signal()
-        fetch_index, fetch_ring = Signal(index_bits), Signal(RING_BITS)
-        coded_index, index, number = Signal(index_bits), Signal(index_bits), Signal(32)
-        last_index = Signal(BLOCK_BITS)
-        staged_own, staged_psi, staged_peer = self.i_recalled, self.i_psi, Signal(Revealed, reset_less=True)
-        coded_psi, psi = Signal(FinalPsi), Signal(FinalPsi)
-        coded_own = Signal(Recalled)
-        own = Signal(Recalled)
-        coded_peer = Signal(Revealed)
-        peer = Signal(Revealed)
-        known = Signal(Known)
         sending, getting, sifting = Signal(), Signal(), Signal()
-        coded_waits = Signal()
-        waits = Signal()  # an entry that has a message, or goes to the verdict
+        start = Signal()
+        consume = Signal()
+        valid, last, number, waits = walk.o_valid, walk.o_last, walk.o_number, walk.o_waits
+        own, peer = walk.o_own, walk.o_peer
+        m.d.sync += start.eq(0)
         m.d.comb += [
-            move.eq(consume | ~valid),
-            fetch_last.eq(fetch_index == last_index),
-            self.o_read.eq(move),
-            self.o_read_index.eq(fetch_ring),
-            read_revealed.en.eq(move),
-            read_revealed.addr.eq(fetch_index),
+            self.o_block.eq(block),
+            walk.i_rules.eq(rules),
+            walk.i_block_heralds.eq(self.i_block_heralds),
+            walk.i_start.eq(start),
+            walk.i_first.eq(self.o_first),
+            walk.i_kind.eq(kind),
+            walk.i_sending.eq(sending),
+            walk.i_sifting.eq(sifting),
+            walk.i_consume.eq(consume),
+            walk.i_reveal.eq(getting),
+            self.o_read.eq(walk.o_read),
+            self.o_read_index.eq(walk.o_read_index),
+            walk.i_recalled.eq(self.i_recalled),
+            walk.i_psi.eq(self.i_psi),
         ]
-        m.d.sync += [last_index.eq(self.i_block_heralds - 1), start.eq(0)]
-        with m.If(move):
-            m.d.sync += [
-                *(valid.eq(coded), coded.eq(staged), staged.eq(fetched), fetched.eq(fetching)),
-                *(last.eq(coded_last), coded_last.eq(staged_last)),
-                *(staged_last.eq(fetched_last), fetched_last.eq(fetch_last)),
-                *(own.eq(coded_own), coded_own.eq(staged_own), coded_psi.eq(staged_psi)),
-                *(peer.eq(coded_peer), coded_peer.eq(staged_peer), staged_peer.eq(read_revealed.data)),
-                *(index.eq(coded_index), waits.eq(coded_waits)),
-            ]
-            with m.If(coded):
-                m.d.sync += coded_index.eq(coded_index + 1)
-            with m.If(fetching):
-                m.d.sync += [fetch_index.eq(fetch_index + 1), fetch_ring.eq(fetch_ring + 1), fetching.eq(~fetch_last)]
-        with m.If(consume):
-            m.d.sync += number.eq(number + 1)
-        with m.If(start):  # nothing moves any more
-            m.d.sync += [fetching.eq(1), fetch_index.eq(0), coded_index.eq(0)]
-            m.d.sync += [fetch_ring.eq(self.o_first), number.eq(self.o_first)]
-
-        # What is known of a herald as soon as both types are, and so which of the three reveals are about it.
-        levels = data.StructLayout({"own_reveals": 1, "peer_reveals": 1, "own": 2, "peer": 2})
-        staged_levels, level = Signal(levels), Signal(levels)
-        # A table is looked up in two clocks: by types, of 16 level pairs each, then by levels.
-        names = ("slice", "x", "z")
-        by_levels = Signal(data.StructLayout({name: 16 for name in names}))
-        found = Signal(data.StructLayout({name: 1 for name in names}))
-        present = Signal()
-        m.d.comb += [
-            staged_levels.own_reveals.eq(
-                rules.reveal.bit_select(Cat(staged_peer.x, staged_own.x), 1) & ~staged_own.missing
-            ),
-            staged_levels.peer_reveals.eq(
-                rules.reveal.bit_select(Cat(staged_own.x, staged_peer.x), 1) & ~staged_own.missing
-            ),
-            staged_levels.own.eq(Mux(staged_levels.own_reveals, staged_own.intensity, UNREVEALED)),
-            staged_levels.peer.eq(Mux(staged_levels.peer_reveals, staged_peer.intensity, UNREVEALED)),
-            present.eq(~coded_own.missing),
-            *(found[name].eq(by_levels[name].bit_select(Cat(level.peer, level.own), 1) & present) for name in names),
-        ]
-        with m.If(sifting):
-            m.d.comb += coded_waits.eq(1)
-        with m.Elif(kind == Kind.TYPES):
-            m.d.comb += coded_waits.eq(coded_index[:types_bits] == Mux(sending, (1 << types_bits) - 1, 0))
-        with m.Elif(kind == Kind.INTENSITY):
-            m.d.comb += coded_waits.eq(Mux(sending, level.own_reveals, level.peer_reveals))
-        with m.Else():
-            m.d.comb += coded_waits.eq(found.slice)
-        pairs, first_psi = Signal(), Signal(FinalPsi)
-        m.d.sync += pairs.eq(rules.pair_span.any())
-        with m.If(move):
-            m.d.sync += [
-                level.eq(staged_levels),
-                *(by_levels[name].eq(by_types(rules[name], staged_own.x, staged_peer.x)) for name in names),
-                known.own_level.eq(level.own),
-                known.peer_level.eq(level.peer),
-                known.slices.eq(found.slice),
-                known.x_record.eq(found.x),
-                known.z_record.eq(found.z & ~found.x),
-                # With pairs, an entry that is not missing is the second of one: psi is that of the pair.
-                first_psi.eq(coded_psi),
-                psi.psi.eq(coded_psi.psi - Mux(pairs, first_psi.psi, 0)),
-                psi.flags.eq(coded_psi.flags & (first_psi.flags | ~pairs.replicate(2))),
-            ]
 
         # What one's own or the peer's reveal of this kind says about the entry at the end of the walk.
-        types, value = Signal(1 << types_bits), Signal(32)
-        learned, allowed = Signal(Revealed), Signal()
+        types, value, allowed = Signal(1 << types_bits), Signal(32), Signal()
+        learned = walk.i_revealed
         head = self.i_peer.payload
         with m.Switch(kind):
             with m.Case(Kind.TYPES):
@@ -246,15 +141,13 @@ class Exchange(wiring.Component):
                     learned.intensity.eq(peer.intensity),
                     learned.slice.eq(Mux(waits, head.value[:4], 0)),
                 ]
-        reveals, reveal_index, revealed_entry = Signal(), Signal(index_bits), Signal(Revealed)
-        m.d.sync += [reveals.eq(getting & consume), reveal_index.eq(index), revealed_entry.eq(learned)]
-        m.d.comb += [reveal.en.eq(reveals), reveal.addr.eq(reveal_index), reveal.data.eq(revealed_entry)]
 
         send = self.o_peer
         # A message is compared with what may come now in one clock, judged in the next, and accepted or refused in the third. Likewise an
         # entry goes on a clock after its message was sent or its verdict given, so that little decides about the walk.
         same_kind, same_number, same_block, is_kind, in_range = Signal(), Signal(4), Signal(4), Signal(), Signal()
-        match, asked, accepted, passed = Signal(), Signal(), Signal(), Signal()
+        match, asked, accepted = Signal(), Signal(), Signal()
+        passed = Signal()
         waiting, no_block = Signal(), Signal()
         m.d.sync += [
             same_kind.eq(head.kind == kind),
@@ -268,9 +161,11 @@ class Exchange(wiring.Component):
         m.d.comb += self.i_peer.ready.eq(accepted | self.o_refused)
 
         settle = Signal(range(self._settle_clocks))
-        herald_digest, psi_digest = Signal(32), Signal(32)
+        herald_digest = Signal(32)
+        psi_digest = Signal(32)
         read_herald_digest, read_psi_digest = Signal(32, reset_less=True), Signal(32, reset_less=True)
-        same_herald, same_psi, heralds_agree = Signal(4), Signal(4), Signal()
+        same_herald, same_psi = Signal(4), Signal(4)
+        heralds_agree = Signal()
         m.d.sync += [
             same_herald.eq(same_bytes(head.value, herald_digest)),
             same_psi.eq(same_bytes(head.value, psi_digest)),
@@ -284,9 +179,9 @@ class Exchange(wiring.Component):
             verdict.i_errors.eq(rules.error),
             verdict.i_number.eq(number),
             verdict.i_own.eq(own),
-            verdict.i_psi.eq(psi),
+            verdict.i_psi.eq(walk.o_psi),
             verdict.i_peer.eq(peer),
-            verdict.i_known.eq(known),
+            verdict.i_known.eq(walk.o_known),
         ]
         wiring.connect(m, verdict.o_sifted, wiring.flipped(self.o_sifted))
         m.d.comb += [

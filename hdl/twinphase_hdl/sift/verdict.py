@@ -11,26 +11,7 @@ from ..types import record_words
 from .cells import BIN_ADDRESS_BITS, CELL_ADDRESS_BITS
 from .recall import FinalPsi, Recalled
 from .rule import shifted_difference, slice_test
-
-
-class Revealed(data.Struct):
-    """What the peer has told about a herald of the current block."""
-
-    x: 1
-    intensity: 2
-    slice: 4
-
-
-class Known(data.Struct):
-    """What both sides know of a herald, and what the tables say about that."""
-
-    own_level: 2
-    peer_level: 2
-    slices: 1
-    """Slices are revealed."""
-    x_record: 1
-    z_record: 1
-    """0 where there is an X record."""
+from .walk import Known, Revealed
 
 
 class VerdictResult(data.Struct):
