@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Literal
 
 from . import herald_code
+from .arrival import interval_windows
 from .frame import LAG_CLOCKS, SLOT_RECIPROCAL_SHIFT, FrameConfig, slot_byte
 from .herald_wait import FREE, exchange_s, held_heralds
 from .lab import Client, Lab, LabError
@@ -32,6 +33,7 @@ SERVER_STREAMS = (
     Stream.TRACK,
     Stream.PSI_CAUSAL,
     Stream.HERALD_CODE,
+    Stream.ARRIVAL,
 )
 CLIENT_STREAMS = (Stream.SIFTED, Stream.PEER, Stream.STATUS)
 MAX_DELAY_TICKS = (1 << 21) - 1
@@ -108,6 +110,7 @@ def server_registers(lab: Lab, start_clock: int) -> dict[str, int]:
         **track_setup(lab).registers(),
         **{f"STEP_R_{k}": angle for k, angle in enumerate(step_angles(lab))},
         **actuator_registers(lab),
+        "ARRIVAL_WINDOWS": interval_windows(frame_config(lab).window_ticks, TICKS_PER_SECOND),
     }
 
 

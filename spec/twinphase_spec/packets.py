@@ -55,6 +55,7 @@ class Stream(IntEnum):
     PSI_CAUSAL = 10
     HERALD_CODE = 11
     """HERALD in few bits (docs/heralds.md): the records of a packet are as many heralds as its flags say."""
+    ARRIVAL = 12
     REGISTER_REQUEST = 64
     REGISTER_RESPONSE = 65
     SUBSCRIBE = 80
@@ -75,6 +76,7 @@ RECORD_WORDS = {
     Stream.TRACK: 8,
     Stream.PSI_CAUSAL: 2,
     Stream.HERALD_CODE: 1,
+    Stream.ARRIVAL: 12,
 }
 """32-bit words per record (a STATUS record is 2 words per entry of its node's counter list; HERALD_CODE is words of code)."""
 
@@ -89,6 +91,7 @@ FLUSH_BITS = {
     Stream.TRACK: 17,
     Stream.PSI_CAUSAL: 13,
     Stream.HERALD_CODE: 13,
+    Stream.ARRIVAL: 17,
 }
 """A stream's open packet is closed when the clock count is a multiple of 2^FLUSH_BITS (65 us or 1.05 ms). STATUS has none: see
 STATUS_BITS."""
@@ -174,6 +177,15 @@ TRACK_DTYPE = np.dtype(
     ]
 )
 """State of a channel of the click tracker at the start of an epoch (docs/phase.md)."""
+ARRIVAL_DTYPE = np.dtype(
+    [
+        ("window", "<u4"),  # last of the interval
+        ("place", "<u4"),  # arm in bit 0 (0 A, 1 B), band in bit 1 (0 q, 1 r)
+        ("sum_ticks", "<u8"),  # of positions in the pulse, modulo 2^41
+        *((f"bin_{k}", "<u4") for k in range(8)),  # clicks per eighth of the period, modulo 2^24
+    ]
+)
+"""Clicks of one band in the one-sided slots of one arm, in an interval of windows (docs/alignment.md)."""
 SIFTED_DTYPE = np.dtype([("number", "<u4"), ("word", "<u4")])  # fields of word: twinphase_spec.sns
 PEER_DTYPE = np.dtype([("kind", "<u4"), ("number", "<u4"), ("value", "<u4")])
 RECORD_DTYPES = {
@@ -187,6 +199,7 @@ RECORD_DTYPES = {
     Stream.TRACK: TRACK_DTYPE,
     Stream.PSI_CAUSAL: PSI_DTYPE,
     Stream.HERALD_CODE: HERALD_DTYPE,  # decoded
+    Stream.ARRIVAL: ARRIVAL_DTYPE,
 }
 
 

@@ -6,6 +6,7 @@ from . import actuator as drive
 from . import smooth_follow, smoothing
 from . import tracking as click_tracking
 from .register_map import INTERFACE_VERSION, Access, Memory, NodeType, Register
+from .arrival import WINDOWS_BITS
 from .tdc import DEFAULT_CAL_LAST, DEFAULT_CAL_STEP
 from .units import TURN_BITS
 
@@ -189,6 +190,13 @@ def actuator() -> tuple[Register, ...]:
         register(0xA8, "ACT_RATIO", 32, "nu of the light for which the table is / nu_r - 1 in 2^-32", signed=True),
         register(0xA9, "ACT_BITS", 8, "bits of the actuator's DAC; 0: this build has no actuator", access=Access.RO),
         register(0xAA, "ACT_SEEK", drive.SEEK_BITS, "how fast it goes round while it seeks, 2^-32 turn per clock"),
+    )
+
+
+def arrival() -> tuple[Register, ...]:
+    """Registers of the arms' arrival times (docs/alignment.md), at 0xB0."""
+    return (
+        register(0xB0, "ARRIVAL_WINDOWS", WINDOWS_BITS, "windows per interval of ARRIVAL records; 0: none are made"),
     )
 
 

@@ -10,6 +10,7 @@ from .register_groups import (
     TRACK_EVENTS,
     TRACK_STATES,
     actuator,
+    arrival,
     calibration,
     common,
     frame,
@@ -102,6 +103,7 @@ SERVER = RegisterMap(
         ),
         *tracking(),
         *actuator(),
+        *arrival(),
     ),
     memories=(
         Memory(
@@ -154,7 +156,7 @@ SERVER = RegisterMap(
         ),
         (
             "unsent",
-            "PHASE, DPHASE, TRACK and PSI_CAUSAL records that met one which the packer had not taken yet (a packer takes at once: 0)",
+            "PHASE, DPHASE, TRACK, PSI_CAUSAL and ARRIVAL records that met one not taken yet by the packer (which takes at once: 0)",
         ),
         *TRACK_STATES,
         *TRACK_EVENTS,
