@@ -15,6 +15,7 @@ from twinphase_hdl.link.registers import RegisterBank
 from twinphase_hdl.link.snapshot import Snapshot
 from twinphase_hdl.phase.record import RecordRegister
 from twinphase_hdl.phase.tracker import PhaseTracker
+from twinphase_hdl.sift.arrival import ArrivalCounts
 from twinphase_hdl.sift.herald import HeraldFinder, causal_record, herald_record
 from twinphase_hdl.sift.join import PsiJoin
 from twinphase_hdl.timetag.delayline import DelayLineFrontEnd
@@ -32,8 +33,15 @@ from .phaseway import PARTS as PHASE_PARTS
 from .phaseway import PhaseWay, phase_way
 
 SENT = (
-    *(Stream.TAG, Stream.PHASE, Stream.DPHASE, Stream.HERALD, Stream.PSI, Stream.TRACK, Stream.PSI_CAUSAL),
+    Stream.TAG,
+    Stream.PHASE,
+    Stream.DPHASE,
+    Stream.HERALD,
+    Stream.PSI,
+    Stream.TRACK,
+    Stream.PSI_CAUSAL,
     Stream.HERALD_CODE,
+    Stream.ARRIVAL,
 )
 PARTS = ("tagger", "framer", "tracker", "finder", "join", *PHASE_PARTS)
 """Rooms beside those of the link."""
@@ -115,11 +123,12 @@ class ServerNode(wiring.Component):
         tracker = PhaseTracker()
         finder = HeraldFinder()
         join = PsiJoin()
+        arrival = ArrivalCounts()
         self._rooms.put(m, CONTROL, bank=bank)
         m.submodules.timebase = timebase = Timebase()
         self._rooms.put(m, "tagger", tagger.o_idle, tagger=tagger)
         self._rooms.put(m, "framer", ~(framer.i.valid | framer.o_busy), framer=framer)
-        self._rooms.put(m, "tracker", tracker.o_idle, tracker=tracker)
+        self._rooms.put(m, "tracker", tracker.o_idle & arrival.o_idle, tracker=tracker, arrival=arrival)
         self._rooms.put(m, "finder", finder.o_idle, finder=finder)
         self._rooms.put(m, "join", join.o_idle, join=join)
         way = phase_way(m, self._rooms, bank, timebase, framer, actuator_bits=self._actuator_bits)
@@ -166,6 +175,7 @@ class ServerNode(wiring.Component):
         # Clicks to the phases of windows, and with their marks to heralds.
         for sink, click, valid in (
             (tracker, framer.o, framer.o_valid & framer.o.framed),
+            (arrival, framer.o, framer.o_valid),
             (finder, way.marks.o, way.marks.o_valid),
         ):
             m.d.comb += [sink.i_run.eq(bank.o_control), sink.i.eq(click), sink.i_valid.eq(valid)]
@@ -179,6 +189,9 @@ class ServerNode(wiring.Component):
             tracker.i_anchor.eq(timebase.o_anchor),
             tracker.i_swap.eq(bank.o_swap),
             tracker.i_ratio.eq(bank.o_ratio),
+            arrival.i_close.eq(timebase.o_close),
+            arrival.i_period.eq(bank.o_period),
+            arrival.i_windows.eq(bank.o_arrival_windows),
             finder.i_swap.eq(bank.o_swap[0]),
             finder.i_period.eq(bank.o_period),
             finder.i_pending_full.eq(Mux(smoothed, way.join.o_full, join.o_full)),
@@ -211,6 +224,7 @@ class ServerNode(wiring.Component):
         wiring.connect(m, tracker.o_dphase, link.send_dphase)
         wiring.connect(m, way.tracker.o_record, link.send_track)
         wiring.connect(m, causal.o, link.send_psi_causal)
+        wiring.connect(m, arrival.o, link.send_arrival)
 
         if way.actuation is not None:
             part = way.actuation.actuator
@@ -229,7 +243,7 @@ class ServerNode(wiring.Component):
                 for name in ("unframed", "background", "signal", "reference_q", "reference_r", "other")
             },
             **{name: getattr(finder, f"o_{name}") for name in ("heralds", "multiple", "unjoined")},
-            "unsent": tracker.o_lost | way.tracker.o_lost | causal.o_lost,
+            "unsent": tracker.o_lost | way.tracker.o_lost | causal.o_lost | arrival.o_lost,
             "untracked": way.feed.o_untracked,
             **dict.fromkeys(("flybacks", "blanked", "limited"), Const(0)),
             **self._actuator_strobes(way),
@@ -257,7 +271,15 @@ class ServerNode(wiring.Component):
             m.d.comb += [self.o_awake.eq(self._rooms.awake), self.o_idle.eq(~self.o_awake.any() & own_idle)]
             m.d.comb += self.o_wait.eq(way.feed.o_wait)
         else:
-            own = (tagger.o_idle, ~framer.o_busy, tracker.o_idle, finder.o_idle, join.o_idle, link.o_idle)
+            own = (
+                tagger.o_idle,
+                ~framer.o_busy,
+                tracker.o_idle,
+                finder.o_idle,
+                join.o_idle,
+                arrival.o_idle,
+                link.o_idle,
+            )
             quiet = Cat(*own, *way.idle)
             m.d.comb += self.o_idle.eq(quiet.all() & own_idle)
         return m

@@ -15,6 +15,7 @@ from twinphase_sim.model.core.framer import Clicks, Gates, closed_windows, frame
 from twinphase_sim.model.phase.counts import window_counts
 from twinphase_sim.model.phase.path import PathInputs, phase_path
 from twinphase_sim.model.phase.tracker import track
+from twinphase_sim.model.sift.arrival import arrival_records
 from twinphase_sim.model.sift.herald import find_heralds
 from twinphase_sim.model.sift.join import join_psi
 from twinphase_sim.model.timetag.channel import tag_edges
@@ -38,6 +39,7 @@ class ServerRecords:
     """Of windows, or smoothed, by PSI_SOURCE."""
     psi_causal: NDArray[np.void]
     track: NDArray[np.void]
+    arrival: NDArray[np.void]
     counters: dict[str, int]
     """Final counters by the server map's names, with every edge drained and the clock at ``until_clock``."""
     clicks: Clicks
@@ -66,9 +68,10 @@ def run_server(
     """Records of a run whose frame started in time, from edges in order of arrival per channel.
 
     ``lab_registers`` are the RW registers by name (absent: reset value); those of the frame are taken from ``frame``. PHASE,
-    DPHASE and PSI hold what is closed by ``until_clock``, and TRACK and smoothed PSI what is complete then (see `phase_path`); tags,
-    heralds and causal psi hold all edges. ``room[channel]`` and ``unjoined_pulses`` replay observed drops (see `tag_edges`,
-    `find_heralds`), ``inputs`` what an actuator and the feed's queue did to each tag; ``smooth_table`` holds SMOOTH_TABLE's words.
+    DPHASE, ARRIVAL and PSI hold what is closed by ``until_clock``, and TRACK and smoothed PSI what is complete then (see
+    `phase_path`); tags, heralds and causal psi hold all edges. ``room[channel]`` and ``unjoined_pulses`` replay observed drops (see
+    `tag_edges`, `find_heralds`), ``inputs`` what an actuator and the feed's queue did to each tag; ``smooth_table`` holds
+    SMOOTH_TABLE's words.
     Raises ValueError for edges that the front end cannot take, and for settings of the phase's way that the node does not have.
     """
     edges = np.asarray(edges_ticks).astype(np.uint64, copy=False)
@@ -120,6 +123,9 @@ def run_server(
         psi=join_psi(heralds, tracked) if path.psi is None else path.psi,
         psi_causal=path.psi_causal,
         track=path.track,
+        arrival=arrival_records(
+            clicks, frame.period_q32, register(lab_registers, "ARRIVAL_WINDOWS"), closed_windows(frame, until_clock)
+        ),
         counters=counters,
         clicks=clicks,
         herald_times_ticks=heralds.times_ticks,

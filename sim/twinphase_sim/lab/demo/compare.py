@@ -114,6 +114,10 @@ def compare(
             tags.track,
             _before(_track_ticks(tags.track), stop_ticks),
         ),
+        (
+            *("server", Stream.ARRIVAL, server[Stream.ARRIVAL], tags.arrival),
+            sum(frame.close_clock(int(window)) << FRACTION_BITS < stop_ticks for window in tags.arrival["window"]),
+        ),
         ("alice", Stream.SIFTED, received["alice"].records[Stream.SIFTED], model.pair.alice, 0),
         ("bob", Stream.SIFTED, received["bob"].records[Stream.SIFTED], model.pair.bob, 0),
     ]
