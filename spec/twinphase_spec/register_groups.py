@@ -5,8 +5,8 @@ from __future__ import annotations
 from . import actuator as drive
 from . import smooth_follow, smoothing
 from . import tracking as click_tracking
-from .register_map import INTERFACE_VERSION, Access, Memory, NodeType, Register
 from .arrival import WINDOWS_BITS
+from .register_map import INTERFACE_VERSION, Access, Memory, NodeType, Register
 from .tdc import DEFAULT_CAL_LAST, DEFAULT_CAL_STEP
 from .units import TURN_BITS
 
