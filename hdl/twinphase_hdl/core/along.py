@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
 
-from amaranth.hdl import Cat, Module, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Signal, Value
 from amaranth.lib import memory
 
 LUT_RAM_DEPTH = 16
@@ -46,3 +46,22 @@ def carried(
             m.d.sync += place.eq(place + 1)
     ends = list(accumulate(map(len, values), initial=0))
     return [read.data[low:high] for low, high in pairwise(ends)]
+
+
+def delayed_in_ram(m: Module, value: Value, clocks: int, name: str) -> Value:
+    """``value``, ``clocks`` clocks later, as `delayed`, in rings of LUT RAM that always turn: for what is wide and goes along far.
+
+    The first ``clocks`` clocks after a reset give anything. Not inside of an ``m.If``.
+    """
+    for number, start in enumerate(range(0, clocks, LUT_RAM_DEPTH)):
+        part = min(LUT_RAM_DEPTH, clocks - start)
+        if part < 2:
+            value = delayed(m, value, part, f"{name}_{number}")
+            continue
+        # The reading place starts to turn when the first value has been written for so long.
+        turns = [Const(1)]
+        for clock in range(1, part):
+            turns.append(Signal(name=f"{name}_{number}_turns_{clock}"))
+            m.d.sync += turns[-1].eq(turns[-2])
+        (value,) = carried(m, [value], turns, 0, part, f"{name}_{number}")
+    return value
