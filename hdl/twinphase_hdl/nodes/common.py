@@ -48,11 +48,12 @@ def connect_core(
     link: NodeLink,
     timebase: Timebase,
     counters: dict[str, Value],
+    run: Value | None = None,
 ) -> None:
     """Connects what the nodes of a link have: `connect_bus`, the frame's registers, and counters that are latched.
 
     ``counters``: value of each latched counter of the map but CORE_COUNTERS, by name; those that the snapshot does not latch, the last of
-    the map, are left to the node. Raises ValueError if one is missing.
+    the map, are left to the node. ``run``: starts the frame, otherwise CONTROL does. Raises ValueError if a counter is missing.
     """
     latched = link.snapshot.i_counters
     names = register_map.counter_names[: len(latched)]
@@ -67,6 +68,6 @@ def connect_core(
     m.d.comb += [
         *(latched[k].eq(values[name]) for k, name in enumerate(names)),
         *(timebase.i_config[name].eq(getattr(bank, f"o_{name}")) for name in GridConfig.as_shape().members),
-        timebase.i_run.eq(bank.o_control),
+        timebase.i_run.eq(bank.o_control if run is None else run),
         bank.i_framing.eq(timebase.o_running),
     ]
