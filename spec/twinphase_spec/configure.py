@@ -6,6 +6,7 @@ is early by the lag of the timebase, so that its anchor is the emission itself.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 from . import herald_code
@@ -19,7 +20,7 @@ from .port_balance import step_angles
 from .registers import CHANNELS, CLIENT_TABLE_ENTRIES
 from .rules import PROTOCOLS, rule_tables
 from .sns import RING_HERALDS
-from .symbols import SymbolConfig
+from .symbols import BOUNDS, DRAW_BITS, SymbolConfig
 from .track_setup import track_setup
 from .units import TICKS_PER_SECOND, TURN, ps_to_ticks
 
@@ -37,6 +38,8 @@ SERVER_STREAMS = (
 )
 CLIENT_STREAMS = (Stream.SIFTED, Stream.PEER, Stream.STATUS)
 MAX_DELAY_TICKS = (1 << 21) - 1
+PROBABILITY_ROUNDING = 1e-12
+"""Sums of decimal probabilities that mean 1 miss it by less."""
 
 
 def frame_config(lab: Lab, start_clock: int = 0) -> FrameConfig:
@@ -119,19 +122,48 @@ def server_memories(lab: Lab) -> dict[str, list[int]]:
     return {"FRAME_TABLE": list(frame_config(lab).table), **track_setup(lab).memories(), **actuator_memories(lab)}
 
 
-def symbol_config(client: Client, key: tuple[int, int, int, int]) -> SymbolConfig:
-    """Thresholds of a client's generator; a probability of 1 becomes 65535/65536."""
+def symbol_config(client: Client, key: tuple[int, int, int, int], nonce: int = 0) -> SymbolConfig:
+    """Bounds of a client's generator: cumulative probabilities, each rounded to 1/4096.
 
-    def threshold(probability: float) -> int:
-        return min(0xFFFF, round(probability * 65536))
-
-    return SymbolConfig(
-        key=key,
-        z_threshold=threshold(client.z_probability),
-        send_threshold=threshold(client.send_probability),
-        vac_threshold=threshold(client.vacuum_probability),
-        mu1_threshold=threshold(client.vacuum_probability + client.mu1_probability),
+    So a symbol's probability is off by 1/4096 at most (1/8192 for those at either end), and those that a symbol really has are
+    `SymbolConfig.probabilities`. Raises LabError for a symbol that is possible and would never be sent.
+    """
+    z, sent, vacuum, mu_1 = (
+        client.z_probability,
+        client.send_probability,
+        client.vacuum_probability,
+        client.mu1_probability,
     )
+    cumulative = (z * sent, z, z + (1 - z) * vacuum, z + (1 - z) * (vacuum + mu_1))
+    bounds = [min(1 << DRAW_BITS, round(p * (1 << DRAW_BITS))) for p in cumulative]
+    config = SymbolConfig(key=key, nonce=nonce, **dict(zip(BOUNDS, bounds, strict=True)))
+    wanted = (
+        ("z_probability * send_probability", z * sent),
+        ("z_probability * (1 - send_probability)", z * (1 - sent)),
+        ("(1 - z_probability) * vacuum_probability", (1 - z) * vacuum),
+        ("(1 - z_probability) * mu1_probability", (1 - z) * mu_1),
+        ("(1 - z_probability) * (1 - vacuum_probability - mu1_probability)", (1 - z) * (1 - vacuum - mu_1)),
+    )
+    for (product, probability), real in zip(wanted, config.probabilities().values(), strict=True):
+        # Of the last class, what is left of 1 by sums of decimals is no wish for a symbol.
+        if probability > PROBABILITY_ROUNDING and real == 0:
+            raise LabError(
+                f"{product} is {probability:.3g}, which the symbols' steps of 1/{1 << DRAW_BITS} round to 0; "
+                f"allowed: 0, or about {1 / (1 << DRAW_BITS):.2g} and more"
+            )
+    return config
+
+
+def client_symbols(
+    lab: Lab, role: Literal["alice", "bob"], key: tuple[int, int, int, int], nonce: int = 0
+) -> SymbolConfig:
+    """`symbol_config` of one of the lab's clients. Raises LabError naming lab and client."""
+    slices_z, slices_x = PROTOCOLS[lab.protocol.name].source_masks[role]
+    try:
+        config = symbol_config(getattr(lab.clients, role), key, nonce)
+        return replace(config, slices_z=slices_z, slices_x=slices_x)
+    except LabError as error:
+        raise LabError(f"lab {lab.name}: clients.{role}: {error}") from error
 
 
 def slice_width_turns(lab: Lab) -> int:
@@ -140,11 +172,14 @@ def slice_width_turns(lab: Lab) -> int:
 
 
 def client_registers(
-    lab: Lab, role: Literal["alice", "bob"], key: tuple[int, int, int, int], first_emission_clock: int
+    lab: Lab, role: Literal["alice", "bob"], key: tuple[int, int, int, int], first_emission_clock: int, nonce: int = 0
 ) -> dict[str, int]:
-    """All RW registers of a client node except CONTROL. Pulse 0 is emitted at the client's ``first_emission_clock``."""
+    """All RW registers of a client node except CONTROL. Pulse 0 is emitted at the client's ``first_emission_clock``.
+
+    Raises LabError for symbols that cannot be drawn as the lab says.
+    """
     frame = frame_config(lab, first_emission_clock - LAG_CLOCKS)
-    symbols = symbol_config(getattr(lab.clients, role), key)
+    symbols = client_symbols(lab, role, key, nonce)
     entry_pulses = max(frame.slot_pulses, lab.lanes)
     return {
         **_frame_registers(frame),
@@ -152,10 +187,11 @@ def client_registers(
         "SLOT_RECIPROCAL": (1 << SLOT_RECIPROCAL_SHIFT) // entry_pulses,
         "ROLE": int(role == "bob"),
         **{f"KEY_{i}": word for i, word in enumerate(symbols.key)},
-        "Z_THRESHOLD": symbols.z_threshold,
-        "SEND_THRESHOLD": symbols.send_threshold,
-        "VAC_THRESHOLD": symbols.vac_threshold,
-        "MU1_THRESHOLD": symbols.mu1_threshold,
+        "NONCE_0": symbols.nonce >> 32,
+        "NONCE_1": symbols.nonce & 0xFFFFFFFF,
+        **{name.upper(): bound for name, bound in zip(BOUNDS, symbols.bounds, strict=True)},
+        "SLICES_Z": symbols.slices_z,
+        "SLICES_X": symbols.slices_x,
         "BLOCK_HERALDS": lab.protocol.block_heralds,
         "SLICE_WIDTH": slice_width_turns(lab),
         **rule_tables(PROTOCOLS[lab.protocol.name], role).registers(lab.protocol.pair_span_pulses),

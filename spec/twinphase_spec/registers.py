@@ -20,6 +20,7 @@ from .register_groups import (
 )
 from .register_map import INTERFACE_VERSION, Access, Memory, NodeType, Register, RegisterMap
 from .sns import CELLS, PSI_BINS
+from .symbols import BOUND_BITS, SLICE_BITS, SLICES
 from .tagger import (
     CHANNEL_COUNTERS,
     COINCIDENCE_WINDOW_BITS,
@@ -174,17 +175,22 @@ CLIENT = RegisterMap(
         *frame(),
         register(0x21, "LANES", 4, "pulses per clock that this build emits", access=Access.RO),
         register(0x22, "ROLE", 1, "0 Alice, 1 Bob"),
-        register(0x23, "KEY_0", 32, "generator key, word 0"),
-        register(0x24, "KEY_1", 32, "generator key, word 1"),
-        register(0x25, "KEY_2", 32, "generator key, word 2"),
-        register(0x26, "KEY_3", 32, "generator key, word 3"),
-        register(0x27, "Z_THRESHOLD", 16, "p(Z) * 65536"),
-        register(0x28, "SEND_THRESHOLD", 16, "p(send | Z) * 65536"),
-        register(0x29, "VAC_THRESHOLD", 16, "p(vacuum | X) * 65536"),
-        register(0x2A, "MU1_THRESHOLD", 16, "p(vacuum or mu_1 | X) * 65536"),
+        register(0x23, "KEY_0", 32, "AES-128 key of the symbols, bytes 0 to 3, byte 0 the highest"),
+        register(0x24, "KEY_1", 32, "AES-128 key, bytes 4 to 7"),
+        register(0x25, "KEY_2", 32, "AES-128 key, bytes 8 to 11"),
+        register(0x26, "KEY_3", 32, "AES-128 key, bytes 12 to 15"),
+        register(0x27, "SENT_BELOW", BOUND_BITS, "p(Z, sent) * 4096"),
+        register(0x28, "Z_BELOW", BOUND_BITS, "p(Z) * 4096"),
+        register(0x29, "VACUUM_BELOW", BOUND_BITS, "p(Z, or X with vacuum) * 4096"),
+        register(0x2A, "MU1_BELOW", BOUND_BITS, "p(Z, or X with vacuum or mu_1) * 4096"),
         register(0x2B, "BLOCK_HERALDS", 12, "heralds per block, multiple of 32 from 32 to 2048", reset=1024),
         register(0x2C, "SLICE_WIDTH", 16, "Ds in 2^-16 turn, at most half a turn", reset=8192),
         *rules(),
+        register(0x3A, "NONCE_0", 32, "bytes 0 to 3 of the symbols' counter blocks, byte 0 the highest"),
+        register(0x3B, "NONCE_1", 32, "bytes 4 to 7 of the counter blocks"),
+        register(0x3C, "KEY_READY", 1, "the key written last is expanded; the frame waits for it", access=Access.RO),
+        register(0x3D, "SLICES_Z", SLICE_BITS, "bits of a slice that the source uses in Z windows", reset=SLICES - 1),
+        register(0x3E, "SLICES_X", SLICE_BITS, "the same in X windows", reset=SLICES - 1),
     ),
     memories=(
         Memory(

@@ -1,23 +1,22 @@
-"""The clients' symbols in counter mode: what a client sends at pulse n is a function of its key and n alone.
+"""The clients' symbols in counter mode: what a client sends at pulse n is a function of its key, its nonce and n alone.
 
-**Not secure.** The generator is ROUNDS rounds of the ARX round of Speck64 (Beaulieu et al., ePrint 2013/404) with a
-trivial key schedule. It gives statistically flat, recallable symbols; a standard cipher takes its place behind the
-same interface (key, pulse index -> 64 bits).
+Key stream: AES-128 (FIPS-197) in CTR mode (SP 800-38A, 6.5). Block b = n >> 3 is the encryption of the counter block of 16 bytes
+``nonce (8 bytes) | b (8 bytes)``, both with the highest byte first. Pulse n takes bytes 2n and 2n + 1 of the stream, that is bytes 2i and
+2i + 1 of block b with i = n & 7, as ``word = byte[2i] << 8 | byte[2i + 1]``.
 
-Generator, all on 32-bit words, ``key`` being KEY_WORDS words k[0..3] and n the 56-bit pulse index::
+Symbol of a word: ``u = word >> 4`` draws type and intensity at once, ``slice = word & 15`` the phase::
 
-    x, y = n >> 32, n & 0xFFFFFFFF
-    for i in 0 .. ROUNDS-1:
-        x = (rotr(x, 8) + y) ^ (k[i mod 4] + i mod 2^32)
-        y = rotl(y, 3) ^ x
-    bits = x << 32 | y
+    u < sent_below               Z, sent: MU_Z
+    else u < z_below             Z, not sent: VAC
+    else u < vacuum_below        X, VAC
+    else u < mu1_below           X, MU_1
+    else                         X, MU_2
+    slice = slice & slices_z or slices_x (Z, X windows): bits that the protocol uses, 15 for all
+    phase = slice << 4           in 2^-8 turn: 16 phases, in Z windows as in X windows
 
-Symbol of `bits` (thresholds are 16-bit registers; "u < t" has probability t / 65536)::
+The bounds are cumulative probabilities in 1/4096, 0 to 4096: a class has probability (its bound - the bound before) / 4096 exactly.
 
-    type       X if bits[15:0] >= z_threshold, else Z
-    Z: send    bits[31:16] < send_threshold;  intensity MU_Z if sent, else VAC
-    X: level   VAC if bits[31:16] < vac_threshold, else MU_1 if bits[31:16] < mu1_threshold, else MU_2
-    phase      bits[39:32], 8 bits in 2^-8 turn; in X windows rounded down to a slice: slice = bits[39:36], phase = slice << 4
+Security, rates and how the gateware does it: docs/symbols.md.
 """
 
 from __future__ import annotations
@@ -25,12 +24,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 
-ROUNDS = 8
 KEY_WORDS = 4
-BITS = 64
-SLICES = 16
+"""A key is four words of 32 bits as FIPS-197 writes them: its first byte is the highest of word 0."""
+NONCE_BITS = 64
+BLOCK_PULSES = 8
+"""Pulses that one block of the key stream gives symbols to."""
+WORD_BITS = 16
+DRAW_BITS = 12
+"""Bits of u."""
+BOUND_BITS = DRAW_BITS + 1
 SLICE_BITS = 4
+SLICES = 1 << SLICE_BITS
 PHASE_CODE_BITS = 8
+BOUNDS = ("sent_below", "z_below", "vacuum_below", "mu1_below")
+"""Bounds of u, rising: fields of `SymbolConfig`, registers in capitals."""
 
 
 class Intensity(IntEnum):
@@ -63,22 +70,54 @@ phase 0; everything else VAC, phase 0. r band: the same without SIG (a SIG slot 
 
 @dataclass(frozen=True, kw_only=True)
 class SymbolConfig:
-    """Thresholds and key of one client's generator. Raises ValueError naming the field."""
+    """Key, nonce and bounds of one client's generator. Raises ValueError naming the field."""
 
     key: tuple[int, int, int, int]
-    z_threshold: int
-    send_threshold: int
-    vac_threshold: int
-    mu1_threshold: int
+    nonce: int = 0
+    sent_below: int
+    z_below: int
+    vacuum_below: int
+    mu1_below: int
+    slices_z: int = SLICES - 1
+    slices_x: int = SLICES - 1
 
     def __post_init__(self) -> None:
         if len(self.key) != KEY_WORDS or any(not 0 <= word < 1 << 32 for word in self.key):
-            raise ValueError(f"symbols: key is {self.key}; allowed: {KEY_WORDS} words of 32 bits")
-        for name in ("z_threshold", "send_threshold", "vac_threshold", "mu1_threshold"):
+            raise ValueError(f"symbols: key is not usable; allowed: {KEY_WORDS} words of 32 bits")
+        if not 0 <= self.nonce < 1 << NONCE_BITS:
+            raise ValueError(f"symbols: nonce is {self.nonce}; allowed: 0 to 2^{NONCE_BITS} - 1")
+        for name in ("slices_z", "slices_x"):
+            if not 0 <= getattr(self, name) < SLICES:
+                raise ValueError(f"symbols: {name} is {getattr(self, name)}; allowed: 0 to {SLICES - 1}")
+        before = 0
+        for name in BOUNDS:
             value = getattr(self, name)
-            if not 0 <= value <= 0xFFFF:
-                raise ValueError(f"symbols: {name} is {value}; allowed: 0 to 65535 (probability times 65536)")
-        if self.vac_threshold > self.mu1_threshold:
-            raise ValueError(
-                f"symbols: vac_threshold is {self.vac_threshold}; allowed: at most mu1_threshold ({self.mu1_threshold})"
-            )
+            if not before <= value <= 1 << DRAW_BITS:
+                raise ValueError(
+                    f"symbols: {name} is {value}; allowed: {before} to {1 << DRAW_BITS} (bounds rise, in probability times 4096)"
+                )
+            before = value
+
+    @property
+    def key_bytes(self) -> bytes:
+        """The key as FIPS-197 takes it."""
+        return b"".join(word.to_bytes(4, "big") for word in self.key)
+
+    @property
+    def bounds(self) -> tuple[int, int, int, int]:
+        """The bounds of u in the order of BOUNDS."""
+        return self.sent_below, self.z_below, self.vacuum_below, self.mu1_below
+
+    def probabilities(self) -> dict[tuple[bool, Intensity], float]:
+        """Probability of each (X window, intensity) that a symbol can have, exactly."""
+        edges = (0, *self.bounds, 1 << DRAW_BITS)
+        classes = (
+            (False, Intensity.MU_Z),
+            (False, Intensity.VAC),
+            (True, Intensity.VAC),
+            (True, Intensity.MU_1),
+            (True, Intensity.MU_2),
+        )
+        return {
+            member: (edges[k + 1] - edges[k]) / (1 << DRAW_BITS) for k, member in enumerate(classes)
+        }  # fmt: skip

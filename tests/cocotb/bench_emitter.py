@@ -9,23 +9,17 @@ import cocotb
 import numpy as np
 
 from lockstep import Lockstep
-from twinphase_hdl.sift.emitter import Emitter
-from twinphase_hdl.sift.symbols import Symbol, SymbolGenerator
+from sift_rigs import SymbolEmitter, settings_of
+from twinphase_hdl.sift.keyschedule import KeySchedule
+from twinphase_hdl.sift.symbols import Symbol
 from twinphase_hdl.types import Anchor, GridConfig
 from twinphase_sim.model.sift.symbols import modulator_codes, symbols
 from twinphase_spec.frame import SLOT_RECIPROCAL_SHIFT, FrameConfig, SlotClass, slot_byte
 from twinphase_spec.registers import CLIENT_TABLE_ENTRIES
-from twinphase_spec.symbols import CODE_BITS, SymbolConfig
+from twinphase_spec.symbols import BOUNDS, CODE_BITS, SymbolConfig
 
 CODE_MASK = (1 << CODE_BITS) - 1
 PULSE_MASK = (1 << 56) - 1
-
-
-def settings_of(config: SymbolConfig) -> int:
-    """Bits of `SymbolSettings`."""
-    thresholds = (config.z_threshold, config.send_threshold, config.vac_threshold, config.mu1_threshold)
-    words = sum(word << 32 * i for i, word in enumerate(config.key))
-    return words | sum(value << 128 + 16 * i for i, value in enumerate(thresholds))
 
 
 def offset_of(layout: Any, name: str) -> int:
@@ -33,14 +27,12 @@ def offset_of(layout: Any, name: str) -> int:
 
 
 def random_config(draw: random.Random) -> SymbolConfig:
-    """Any key; thresholds at their bounds as often as not."""
-    vac, mu1 = sorted(draw.choice([0, 0xFFFF, draw.randrange(1 << 16)]) for _ in range(2))
+    """Any key and nonce; bounds at their ends as often as not."""
+    bounds = sorted(draw.choice([0, 4096, draw.randrange(4097), draw.randrange(4097)]) for _ in BOUNDS)
     return SymbolConfig(
         key=tuple(draw.choice([0, 0xFFFFFFFF, draw.getrandbits(32)]) for _ in range(4)),  # type: ignore[arg-type]
-        z_threshold=draw.choice([0, 0xFFFF, 20000, 40000]),
-        send_threshold=draw.choice([0, 0xFFFF, 30000]),
-        vac_threshold=vac,
-        mu1_threshold=mu1,
+        nonce=draw.choice([0, (1 << 64) - 1, draw.getrandbits(64)]),
+        **dict(zip(BOUNDS, bounds, strict=True)),
     )
 
 
@@ -68,30 +60,56 @@ def table_words(frame: FrameConfig, lanes: int) -> list[int]:
     ]
 
 
+async def settle(dut: Any, loop: Lockstep, name: str, config: SymbolConfig) -> None:
+    """Sets up a generator and waits until its key is expanded."""
+    getattr(dut, f"{name}__i_settings").value = settings_of(config)
+    await loop.step(4)
+    await loop.until(lambda: getattr(dut, f"{name}__o_ready").value == 1, KeySchedule.latency, f"{name}'s key")
+
+
 @cocotb.test()
-async def test_symbols(dut: Any) -> None:
-    """A symbol per clock, ``latency`` clocks later, for random and extreme indices under several settings."""
-    draw = random.Random(1)
+@cocotb.parametrize((("lanes", "framing"), [(8, 0), (8, 1), (1, 0), (1, 1)]))
+async def test_recall(dut: Any, lanes: int, framing: int) -> None:
+    """Symbols of random and extreme indices in their order, alone and crowded, under several settings, while pulses are emitted."""
+    draw = random.Random(f"recall {lanes} {framing}")
+    name = f"emitter{lanes}"
+    port = lambda member: getattr(dut, f"{name}__{member}")  # noqa: E731
     loop = Lockstep(dut)
+    for member in ("i_stop", "i_framing", "i_anchor", "i_write", "i_grid", "i_role"):
+        port(member).value = 0
+    source = loop.source(f"{name}__i_recall", idle=0.0)
+    got: list[int] = []
+    pulse = 0
+
+    def watch(_: int) -> None:
+        if port("o_recalled_valid").value:
+            got.append(int(port("o_recalled").value))
+
+    loop.after.append(watch)
     await loop.start()
-    latency = SymbolGenerator.latency
-    for _ in range(4):
+    for idle in (0.0, 0.5, 0.95):
         config = random_config(draw)
-        dut.symbols__i_settings.value = settings_of(config)
+        port("i_framing").value = 0
+        await settle(dut, loop, name, config)
         extreme = [0, 1, PULSE_MASK, 1 << 32, (1 << 32) - 1, PULSE_MASK - 1]
-        pulses = extreme + [draw.getrandbits(56) for _ in range(300)]
-        got = []
-        for cycle in range(len(pulses) + latency + 1):
-            dut.symbols__i_pulse.value = pulses[min(cycle, len(pulses) - 1)]
-            if cycle > latency:
-                got.append(int(dut.symbols__o_symbol.value))
+        pulses = extreme + [draw.getrandbits(56) for _ in range(120)]
+        got.clear()
+        source.idle = idle
+        source.send(pulses)
+        port("i_framing").value = framing
+        for _ in range(6000):
+            port("i_anchor").value = pulse << offset_of(Anchor, "pulse")
+            pulse += lanes
             await loop.step()
+            if len(got) == len(pulses):
+                break
+        await loop.step(50)
         want = symbols(config, np.array(pulses, np.uint64))
-        for name in ("x", "send", "intensity", "slice", "phase"):
-            field = Symbol.as_shape()[name]
+        for field_name in ("x", "send", "intensity", "slice", "phase"):
+            field = Symbol.as_shape()[field_name]
             mask = (1 << field.width) - 1
             values = [word >> field.offset & mask for word in got]
-            assert values == getattr(want, name).astype(int).tolist(), name
+            assert values == getattr(want, field_name).astype(int).tolist(), field_name
 
 
 @cocotb.test()
@@ -115,13 +133,15 @@ async def test_every_pulse_is_the_references(dut: Any, lanes: int, slots: int, s
     for member, value in {
         "i_grid": grid,
         "i_role": int(role == "bob"),
-        "i_settings": settings_of(config),
+        "i_stop": 0,
         "i_framing": 0,
         "i_anchor": 0,
         "i_write": 0,
     }.items():
         port(member).value = value
+    loop.source(f"{name}__i_recall", idle=0.3).send(draw.getrandbits(56) for _ in range(1000))
     await loop.start()
+    await settle(dut, loop, name, config)
     port("i_write").value = 1
     for address, word in enumerate(table_words(frame, lanes)):
         port("i_address").value = address
@@ -142,11 +162,11 @@ async def test_every_pulse_is_the_references(dut: Any, lanes: int, slots: int, s
         starts.append((1 << 56) - 4 * lanes)
     driven: list[int | None] = []
     for start in starts:
-        first = start // lanes * lanes
+        first = start // 8 * 8  # a jump is to where a block of the key stream begins
         driven += [first + lanes * i & PULSE_MASK for i in range(draw.randrange(1, 60))]
         driven += [None] * draw.choice([0, 0, 1, 5])
     seen: list[tuple[int, int, int, int]] = []
-    latency = Emitter(lanes=lanes).latency
+    latency = SymbolEmitter(lanes=lanes).latency
     pulse_at, frame_at = offset_of(Anchor, "pulse"), offset_of(Anchor, "frame_pulse")
     ports = [port(member) for member in ("o_valid", "o_pulse", "o_q", "o_r")]
     loop.after.append(lambda _: seen.append(tuple(int(p.value) for p in ports)))

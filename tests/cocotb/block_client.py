@@ -13,6 +13,7 @@ import numpy as np
 
 from block_oracle import Oracle, Rules
 from lockstep import Lockstep
+from sift_rigs import settings_of
 from twinphase_hdl.sift.cells import CellCounters
 from twinphase_hdl.sift.tables import RULE_REGISTERS
 from twinphase_hdl.sift.tables import RuleTables as RuleMembers
@@ -29,12 +30,17 @@ MASK32 = (1 << 32) - 1
 COUNTER_NAMES = [name for name in CLIENT.counter_names if name not in dict(CORE_COUNTERS)]
 CONFIGS = {
     "alice": SymbolConfig(
-        key=(1, 0xFFFFFFFF, 0x80000000, 77), z_threshold=25000, send_threshold=20000, vac_threshold=9000, mu1_threshold=45000
+        key=(1, 0xFFFFFFFF, 0x80000000, 77),
+        nonce=0xFFFFFFFF_00000001,
+        sent_below=480,
+        z_below=1560,
+        vacuum_below=1910,
+        mu1_below=3300,
     ),
     "bob": SymbolConfig(
-        key=(0xDEADBEEF, 5, 0, 0x12345678), z_threshold=25000, send_threshold=40000, vac_threshold=12000, mu1_threshold=40000
+        key=(0xDEADBEEF, 5, 0, 0x12345678), sent_below=950, z_below=1560, vacuum_below=2030, mu1_below=3100
     ),
-}  # fmt: skip
+}
 SOURCES = {"herald": HERALD_DTYPE, "psi": PSI_DTYPE, "peer": PEER_DTYPE}
 Script = list[tuple[str, list[tuple[int, ...]]]]
 """("herald" or "psi", records) in the order in which they arrive."""
@@ -125,15 +131,12 @@ class Client:
         self.told: list[tuple[int, ...]] = []
         self.model_sifted: list[tuple[int, ...]] = []
         config = CONFIGS[role]
-        thresholds = (config.z_threshold, config.send_threshold, config.vac_threshold, config.mu1_threshold)
-        settings = sum(word << 32 * i for i, word in enumerate(config.key))
-        settings |= sum(t << 128 + 16 * i for i, t in enumerate(thresholds))
         # A span says whether there are pairs, and not whether a table for them is there.
         registers = self.rules.tables.registers(int(bool(self.rules.tables.pair))) | {"PAIR_SPAN": protocol.pair_span}
         for port, value in {
             "i_run": 0,
             "i_role": int(role == "bob"),
-            "i_settings": settings,
+            "i_settings": settings_of(config),
             "i_rules": sum(
                 registers[register] << RuleMembers.as_shape()[member].offset
                 for member, register in RULE_REGISTERS.items()

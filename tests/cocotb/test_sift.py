@@ -1,4 +1,4 @@
-"""The sift room on one shelf: symbol generator, emitters of 8 lanes and 1 lane, a pair of block sifters, coder and decoder of heralds."""
+"""The sift room on one shelf: emitters of 8 lanes and 1 lane with their symbols, two block sifters with theirs, coder and decoder."""
 
 from typing import Any
 
@@ -7,12 +7,11 @@ import pytest
 from block_client import WRAP_BLOCK, WRAP_HERALD
 from preset import Preset
 from runner import Shelf, build, run
+from sift_rigs import RecallingSifter, SymbolEmitter
 from twinphase_hdl.sift import block, exchange, intake
 from twinphase_hdl.sift.block import BlockSifter
-from twinphase_hdl.sift.emitter import Emitter
 from twinphase_hdl.sift.heraldcoder import HeraldCoder
 from twinphase_hdl.sift.heralddecoder import HeraldDecoder
-from twinphase_hdl.sift.symbols import SymbolGenerator
 
 
 def wrapping() -> Preset:
@@ -25,6 +24,7 @@ def wrapping() -> Preset:
                 "HeraldIntake": {"o_next": WRAP_HERALD},
                 "Exchange": {"o_first": WRAP_HERALD},
                 "BlockDigest": {"o_blocks": WRAP_BLOCK % 512},
+                "HeraldRing": {"o_blocks": WRAP_BLOCK % 512},
             }
         },
     )
@@ -34,11 +34,10 @@ def shelf() -> Shelf:
     """All components of the room. A block sifter costs a third of the build: Bob's is also the one whose numbers wrap."""
     return Shelf(
         {
-            "symbols": SymbolGenerator(),
-            "emitter8": Emitter(lanes=8),
-            "emitter1": Emitter(lanes=1),
-            "alice": BlockSifter(),
-            "bob": wrapping(),
+            "emitter8": SymbolEmitter(lanes=8),
+            "emitter1": SymbolEmitter(lanes=1),
+            "alice": RecallingSifter(),
+            "bob": RecallingSifter(wrapping()),
             "coder": HeraldCoder(),
             "decoder": HeraldDecoder(),
         }

@@ -1,6 +1,6 @@
 """A client node: modulator codes out, heralds and peer messages in, sifted records out."""
 
-from amaranth.hdl import Module
+from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import Out
 
@@ -8,18 +8,21 @@ from twinphase_hdl.core.timebase import Timebase
 from twinphase_hdl.link.link import NodeLink
 from twinphase_hdl.link.registers import RegisterBank
 from twinphase_hdl.sift.block import BlockSifter
+from twinphase_hdl.sift.counter import CounterSymbols
 from twinphase_hdl.sift.emitter import Emitter
 from twinphase_hdl.sift.tables import RULE_REGISTERS
 from twinphase_spec import frame, units
 from twinphase_spec.packets import Stream
 from twinphase_spec.registers import CLIENT, CLIENT_LANES, CORE_COUNTERS
-from twinphase_spec.symbols import CODE_BITS, KEY_WORDS
+from twinphase_spec.symbols import BOUNDS, CODE_BITS, KEY_WORDS
 
 from .common import NODE_MEMBERS, connect_core
 
 
 class ClientNode(wiring.Component):
-    """Emitter and block sifter on one timebase; all of docs/contract.md's client.
+    """Symbols, emitter and block sifter on one timebase; all of docs/contract.md's client.
+
+    The frame and the sifter run while CONTROL says so and the key is expanded.
 
     Members
     -------
@@ -29,12 +32,21 @@ class ClientNode(wiring.Component):
     o_codes_q, o_codes_r : Out(ArrayLayout(11, lanes)) - ``level << 8 | phase`` of each lane.
 
     Latency: `latency` clocks from the anchor's clock to the codes. Throughput: ``lanes`` pulses per clock.
+
+    ``lanes``: 1, 2, 4 or 8. ``shared_recall``: the symbols of heralds come from the emission's pipeline (default with fewer than 8
+    lanes), not from a core of their own; see `CounterSymbols`. ValueError for others.
     """
 
-    latency = Emitter.latency
-
-    def __init__(self, *, lanes: int = CLIENT_LANES, build_hash: int = 0, clock_hz: int = units.CLOCK_HZ):
-        self._emitter = Emitter(lanes=lanes)
+    def __init__(
+        self,
+        *,
+        lanes: int = CLIENT_LANES,
+        shared_recall: bool | None = None,
+        build_hash: int = 0,
+        clock_hz: int = units.CLOCK_HZ,
+    ):
+        self._symbols = CounterSymbols(lanes=lanes, shared=shared_recall)
+        self._emitter = Emitter(lanes=lanes, symbol_latency=self._symbols.latency)
         self._bank = RegisterBank(CLIENT, build_hash=build_hash, clock_hz=clock_hz, constants={"LANES": lanes})
         super().__init__(
             {
@@ -46,10 +58,16 @@ class ClientNode(wiring.Component):
             }
         )
 
+    @property
+    def latency(self) -> int:
+        """Clocks from the anchor's clock to its codes."""
+        return self._emitter.latency
+
     def elaborate(self, platform):
         m = Module()
         m.submodules.bank = bank = self._bank
         m.submodules.emitter = emitter = self._emitter
+        m.submodules.symbols = source = self._symbols
         m.submodules.timebase = timebase = Timebase()
         m.submodules.sifter = sifter = BlockSifter()
         m.submodules.link = link = NodeLink(
@@ -60,11 +78,23 @@ class ClientNode(wiring.Component):
         wiring.connect(m, wiring.flipped(self.rx), link.rx)
         wiring.connect(m, link.tx, wiring.flipped(self.tx))
 
-        for part in (emitter, sifter):
-            m.d.comb += part.i_role.eq(bank.o_role)
-            m.d.comb += [part.i_settings.key[k].eq(getattr(bank, f"o_key_{k}")) for k in range(KEY_WORDS)]
-            for name in ("z_threshold", "send_threshold", "vac_threshold", "mu1_threshold"):
-                m.d.comb += part.i_settings[name].eq(getattr(bank, f"o_{name}"))
+        run = Signal()
+        m.d.comb += [
+            run.eq(bank.o_control & source.o_ready),
+            bank.i_key_ready.eq(source.o_ready),
+            *(source.i_settings.key[k].eq(getattr(bank, f"o_key_{k}")) for k in range(KEY_WORDS)),
+            source.i_settings.nonce.eq(Cat(bank.o_nonce_1, bank.o_nonce_0)),
+            *(source.i_settings[name].eq(getattr(bank, f"o_{name}")) for name in (*BOUNDS, "slices_z", "slices_x")),
+            source.i_framing.eq(timebase.o_running),
+            source.i_pulse.eq(timebase.o_anchor.pulse),
+            source.i_stop.eq(sifter.o_stopped),
+            emitter.i_role.eq(bank.o_role),
+            emitter.i_symbols.eq(source.o_symbols),
+            sifter.i_role.eq(bank.o_role),
+            sifter.i_symbol_valid.eq(source.o_recalled_valid),
+            sifter.i_symbol.eq(source.o_recalled),
+        ]
+        wiring.connect(m, sifter.o_recall, source.i_recall)
         m.d.comb += [
             emitter.i_anchor.eq(timebase.o_anchor),
             emitter.i_framing.eq(timebase.o_running),
@@ -76,7 +106,7 @@ class ClientNode(wiring.Component):
             self.o_codes_pulse.eq(emitter.o_pulse),
             self.o_codes_q.eq(emitter.o_q),
             self.o_codes_r.eq(emitter.o_r),
-            sifter.i_run.eq(bank.o_control),
+            sifter.i_run.eq(run),
             sifter.i_block_heralds.eq(bank.o_block_heralds),
             sifter.i_slice_width.eq(bank.o_slice_width),
             *(sifter.i_rules[table].eq(getattr(bank, f"o_{name.lower()}")) for table, name in RULE_REGISTERS.items()),
@@ -94,6 +124,6 @@ class ClientNode(wiring.Component):
         wiring.connect(m, sifter.o_sifted, link.send_sifted)
 
         counters = {name: sifter.o_counters[name] for name in CLIENT.counter_names if name not in dict(CORE_COUNTERS)}
-        connect_core(m, self, CLIENT, bank, link, timebase, counters)
-        m.d.comb += self.o_idle.eq(sifter.o_idle & link.o_idle)
+        connect_core(m, self, CLIENT, bank, link, timebase, counters, run)
+        m.d.comb += self.o_idle.eq(sifter.o_idle & link.o_idle & source.o_ready)
         return m

@@ -4,6 +4,7 @@ from amaranth.hdl import C, Cat, Module, Mux, ResetInserter, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from twinphase_spec.frame import PULSE_BITS
 from twinphase_spec.packets import Stream
 from twinphase_spec.registers import CLIENT, CORE_COUNTERS
 
@@ -14,7 +15,7 @@ from .exchange import Exchange
 from .intake import HeraldIntake, PsiIntake
 from .peerqueue import PeerQueue
 from .recall import HeraldRing
-from .symbols import SymbolSettings
+from .symbols import Symbol
 from .tables import RuleTables
 
 SifterCounters = data.StructLayout({name: 64 for name in CLIENT.counter_names if name not in dict(CORE_COUNTERS)})
@@ -28,9 +29,11 @@ class BlockSifter(wiring.Component):
     -------
     i_run : In(1), 0 for a clock clears ring, numbers, queue and state (not counters and cells); records that come are ignored
     i_role : In(1), 0 Alice, 1 Bob
-    i_settings : In(SymbolSettings), key and thresholds
     i_rules : In(RuleTables)
     i_block_heralds, i_slice_width : In(12), In(16, Ds in 2^-16 turn); all settings are constant while ``i_run``
+    o_recall : Out(stream of 56 bits), pulses of heralds whose symbols are wanted
+    i_symbol_valid, i_symbol : In(1), In(Symbol), their symbols, in the same order
+    o_stopped : Out(1), whoever recalls forgets what it has under way
     i_herald, i_psi, i_peer : In(streams of records, ArrayLayout(32, 3), (32, 2), (32, 3))
     o_peer, o_sifted : Out(streams of records, ArrayLayout(32, 3), (32, 2)), wait for the reader
     i_snapshot, o_copying : In(1), Out(1), strobe: cells and bins are to be copied as they are when ``o_counters`` has the value of this
@@ -39,17 +42,21 @@ class BlockSifter(wiring.Component):
     o_counters : Out(SifterCounters), 64 bits each, wrapping
     o_idle : Out(1), nothing will change without new input (waiting for the peer is idle)
 
-    Latency: heralds and psi are stored within 16 clocks. Throughput: ``i_herald`` and ``i_psi`` take a record in 4 clocks and
-    stall one clock per skipped number; ``i_peer`` never stalls; a block takes about 12 clocks per herald and what the peer takes.
+    Latency: psi are stored within 16 clocks, heralds as soon as they are recalled. Throughput: ``i_herald`` and ``i_psi`` take a record
+    in 4 clocks and stall one clock per skipped number, ``i_herald`` also while 512 heralds wait to be recalled; ``i_peer`` never
+    stalls; a block takes about 12 clocks per herald and what the peer takes.
     Overflow: counted in ``overflow`` (ring) and ``refused`` (peer queue).
     """
 
     i_run: In(1)
     i_role: In(1)
-    i_settings: In(SymbolSettings)
     i_rules: In(RuleTables)
     i_block_heralds: In(BLOCK_BITS)
     i_slice_width: In(16)
+    o_recall: Out(stream.Signature(PULSE_BITS))
+    i_symbol_valid: In(1)
+    i_symbol: In(Symbol)
+    o_stopped: Out(1)
     i_herald: In(stream.Signature(record_words(Stream.HERALD)))
     i_psi: In(stream.Signature(record_words(Stream.PSI)))
     i_peer: In(stream.Signature(record_words(Stream.PEER)))
@@ -85,6 +92,7 @@ class BlockSifter(wiring.Component):
         m.submodules.cells = cells
         wiring.connect(m, wiring.flipped(self.i_herald), heralds.i_herald)
         wiring.connect(m, wiring.flipped(self.i_psi), psis.i_psi)
+        wiring.connect(m, ring.o_recall, wiring.flipped(self.o_recall))
         m.d.comb += [
             queue.i_peer.payload.eq(self.i_peer.payload),
             queue.i_peer.valid.eq(self.i_peer.valid),
@@ -101,9 +109,12 @@ class BlockSifter(wiring.Component):
             psis.i_herald_valid.eq(heralds.o_valid),
             psis.i_herald_index.eq(heralds.o_index),
             psis.i_herald_missing.eq(heralds.o_missing),
-            ring.i_settings.eq(self.i_settings),
+            heralds.i_ready.eq(ring.o_ready),
             ring.i_rules.eq(self.i_rules),
             ring.i_block_heralds.eq(self.i_block_heralds),
+            ring.i_symbol_valid.eq(self.i_symbol_valid),
+            ring.i_symbol.eq(self.i_symbol),
+            self.o_stopped.eq(stopped),
             ring.i_valid.eq(heralds.o_valid),
             ring.i_index.eq(heralds.o_index),
             ring.i_pulse.eq(heralds.o_pulse),
@@ -130,6 +141,7 @@ class BlockSifter(wiring.Component):
             exchange.i_rules.eq(self.i_rules),
             exchange.i_hold.eq(cells.o_hold),
             exchange.i_blocks.eq(psi_digest.o_blocks),
+            exchange.i_recalled_blocks.eq(ring.o_blocks),
             exchange.i_herald_digest.eq(herald_digest.o_digest),
             exchange.i_psi_digest.eq(psi_digest.o_digest),
             ring.i_read.eq(exchange.o_read),

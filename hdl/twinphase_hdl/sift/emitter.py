@@ -8,11 +8,11 @@ from twinphase_spec.frame import FRAME_PULSE_BITS, PULSE_BITS, SLOT_PULSES_BITS,
 from twinphase_spec.registers import CLIENT_LANES, CLIENT_TABLE_ENTRIES
 from twinphase_spec.symbols import CODE_BITS, LEVEL_BITS, PHASE_CODE_BITS, Level
 
-from ..core.along import delayed
+from ..core.along import delayed, delayed_in_ram
 from ..core.divide import ConstantDivide
 from ..types import Anchor, GridConfig
 from .columns import ColumnMemory
-from .symbols import Symbol, SymbolGenerator, SymbolSettings
+from .symbols import Symbol
 
 ENTRY_ADDRESS_BITS = (CLIENT_TABLE_ENTRIES - 1).bit_length()
 TABLE_READ_CLOCKS = 2
@@ -40,14 +40,15 @@ class Emitter(wiring.Component):
     """Codes of the pulses n .. n + lanes - 1 that start in this clock, for both bands.
 
     Formula: byte ``lane`` of table entry ``l div SLOT_PULSES`` gives the classes; codes as in `twinphase_spec.symbols`.
-    No state but the pipeline and the table, so that the anchor may jump: outputs are right ``latency`` clocks later.
+    No state but the pipeline and the table, so that the anchor may jump: outputs are right ``latency`` clocks later, of SIG slots as soon
+    as the symbols are.
 
     Members
     -------
     i_anchor, i_framing : In(Anchor), In(1), pulse (a multiple of lanes) and frame_pulse are used; codes only while framing
+    i_symbols : In(ArrayLayout(Symbol, lanes)), symbols of the pulses of ``symbol_latency`` clocks ago
     i_grid : In(GridConfig), slot_pulses and slot_reciprocal are used
-    i_role : In(1), 0 Alice, 1 Bob
-    i_settings : In(SymbolSettings); all settings are constant while framing
+    i_role : In(1), 0 Alice, 1 Bob; all settings are constant while framing
     i_write, i_address, i_data : In(1), In(13), In(32), write port of FRAME_TABLE: half ``address & 1`` of entry ``address >> 1``
     o_valid : Out(1), pulses are emitted
     o_pulse : Out(56), n of lane 0
@@ -55,13 +56,16 @@ class Emitter(wiring.Component):
 
     Latency: ``latency`` clocks. Throughput: ``lanes`` pulses per clock. Overflow: none. Source: docs/contract.md, emitter.
 
-    ``lanes``: 1, 2, 4 or 8. ValueError otherwise.
+    ``lanes``: 1, 2, 4 or 8; ``symbol_latency``: clocks from an anchor to its symbols, from 0. ValueError otherwise.
     """
 
-    def __init__(self, *, lanes: int = CLIENT_LANES) -> None:
+    def __init__(self, *, lanes: int = CLIENT_LANES, symbol_latency: int) -> None:
         if lanes not in (1, 2, 4, 8):
             raise ValueError(f"Emitter: lanes is {lanes}; allowed: 1, 2, 4 or 8")
+        if symbol_latency < 0:
+            raise ValueError(f"Emitter: symbol_latency is {symbol_latency}; allowed: from 0")
         self._lanes = lanes
+        self._symbol_latency = symbol_latency
         self._divide = ConstantDivide(
             x_max=1 << FRAME_PULSE_BITS,
             d_min=1,
@@ -75,7 +79,7 @@ class Emitter(wiring.Component):
                 "i_framing": In(1),
                 "i_grid": In(GridConfig),
                 "i_role": In(1),
-                "i_settings": In(SymbolSettings),
+                "i_symbols": In(data.ArrayLayout(Symbol, lanes)),
                 "i_write": In(1),
                 "i_address": In(ENTRY_ADDRESS_BITS + 1),
                 "i_data": In(32),
@@ -89,7 +93,7 @@ class Emitter(wiring.Component):
     @property
     def latency(self) -> int:
         """Clocks from i_anchor to the codes."""
-        return max(self._divide.latency + TABLE_READ_CLOCKS, SymbolGenerator.latency) + 1
+        return max(self._divide.latency + TABLE_READ_CLOCKS, self._symbol_latency) + 1
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -100,9 +104,11 @@ class Emitter(wiring.Component):
         m.submodules.table_low, m.submodules.table_high = halves
         entry = Signal(8 * CLIENT_LANES)
         entry_wait = self.latency - 1 - divide.latency - TABLE_READ_CLOCKS
+        framing_in = delayed(m, self.i_framing, entry_wait, "framing_in")
+        framing = delayed(m, framing_in, self.latency - 1 - entry_wait, "framing")
         m.d.comb += [
-            divide.i_valid.eq(delayed(m, self.i_framing, entry_wait, "framing_in")),
-            divide.i_x.eq(delayed(m, self.i_anchor.frame_pulse, entry_wait, "frame_pulse")),
+            divide.i_valid.eq(framing_in),
+            divide.i_x.eq(delayed_in_ram(m, self.i_anchor.frame_pulse, entry_wait, "frame_pulse")),
             divide.i_d.eq(self.i_grid.slot_pulses),
             divide.i_reciprocal.eq(self.i_grid.slot_reciprocal),
         ]
@@ -116,22 +122,15 @@ class Emitter(wiring.Component):
             ]
         m.d.sync += entry.eq(Cat(half.o_data for half in halves))
 
-        # Symbols, one generator per lane.
-        pulse = delayed(m, self.i_anchor.pulse, self.latency - 1 - SymbolGenerator.latency, "early_pulse")
-        lane_bits = self._lanes.bit_length() - 1
-        framing = delayed(m, self.i_framing, self.latency - 1, "framing")
         m.d.sync += [
             self.o_valid.eq(framing),
-            self.o_pulse.eq(delayed(m, self.i_anchor.pulse, self.latency - 1, "pulse")),
+            self.o_pulse.eq(delayed_in_ram(m, self.i_anchor.pulse, self.latency - 1, "pulse")),
         ]
         for lane in range(self._lanes):
-            m.submodules[f"symbols{lane}"] = generator = SymbolGenerator()
             symbol = Signal(Symbol, name=f"symbol{lane}")
-            m.d.comb += [
-                generator.i_settings.eq(self.i_settings),
-                generator.i_pulse.eq(Cat(C(lane, lane_bits), pulse[lane_bits:])),
-                symbol.eq(generator.o_symbol),
-            ]
+            drawn = self.i_symbols[lane].as_value()
+            wait = self.latency - 1 - self._symbol_latency
+            m.d.comb += symbol.eq(delayed(m, drawn, wait, f"symbol{lane}"))
             code_q, code_r = modulator_codes(m, entry.word_select(lane, 8), symbol, self.i_role)
             m.d.sync += [self.o_q[lane].eq(Mux(framing, code_q, 0)), self.o_r[lane].eq(Mux(framing, code_r, 0))]
         return m

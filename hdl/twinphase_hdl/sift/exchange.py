@@ -11,13 +11,13 @@ from ..types import record_words
 from .digest import BLOCK_BITS, HELD_BITS
 from .intake import RING_BITS
 from .peerqueue import PeerMessage
-from .recall import FinalPsi, HeraldRing, Recalled
+from .recall import FinalPsi, Recalled
 from .tables import RuleTables
 from .verdict import Verdict, VerdictResult
 from .walk import BlockWalk
 
-SETTLE_CLOCKS = HeraldRing.latency + 4
-"""A block's last psi is taken after its last herald; this long after that, ring and digests hold the whole block."""
+SETTLE_CLOCKS = 8
+"""So long after a block's last symbol and psi, ring and digests certainly hold the whole block (digests take 4, and 1 to be read)."""
 
 
 def same_bytes(a: Value, b: Value) -> Value:
@@ -36,7 +36,8 @@ class Exchange(wiring.Component):
     i_role : In(1), 0 Alice, 1 Bob
     i_block_heralds, i_slice_width : In(12), In(16, Ds in 2^-16 turn)
     i_rules : In(RuleTables), constant while blocks are exchanged
-    i_blocks : In(9), blocks complete so far, modulo 512
+    i_blocks : In(9), blocks whose psi are complete so far, modulo 512
+    i_recalled_blocks : In(9), blocks whose symbols are
     o_first : Out(32), first herald of the oldest unfinished block
     o_block : Out(8), its number modulo 256
     i_herald_digest, i_psi_digest : In(32), own digests of block ``o_block``
@@ -61,6 +62,7 @@ class Exchange(wiring.Component):
     i_slice_width: In(16)
     i_rules: In(RuleTables)
     i_blocks: In(HELD_BITS)
+    i_recalled_blocks: In(HELD_BITS)
     o_first: Out(32)
     o_block: Out(HELD_BITS - 1)
     i_herald_digest: In(32)
@@ -194,7 +196,9 @@ class Exchange(wiring.Component):
         with m.FSM(name="exchange_fsm"):
             with m.State("IDLE"):
                 m.d.sync += settle.eq(self._settle_clocks - 1)
-                m.d.comb += no_block.eq(self.i_blocks == block[:HELD_BITS])
+                m.d.comb += no_block.eq(
+                    (self.i_blocks == block[:HELD_BITS]) | (self.i_recalled_blocks == block[:HELD_BITS])
+                )
                 with m.If(~no_block):
                     m.next = "SETTLE"
             with m.State("SETTLE"):

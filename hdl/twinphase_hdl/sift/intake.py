@@ -28,11 +28,13 @@ class HeraldIntake(wiring.Component):
     o_flushed : Out(1), strobe: all numbers up to ``i_flush_number`` are settled; ``i_flush`` ends with the next clock
     o_next : Out(32), e
     o_valid : Out(1), ring entry ``o_index`` (13 bits) is ``o_pulse``, ``o_detector``; all meaningless if ``o_missing``
+    i_ready : In(1), the ring takes an entry; without it none is valid
     o_taken, o_late, o_overflow : Out(1), strobes of the counters (missing: o_valid & o_missing)
     o_idle : Out(1), waits for input
 
     Latency: 3 clocks (taken, differences, their meaning), a strobe of late or overflow 3 as well. Throughput: a herald in 4 clocks,
-    a missing number in 1. The input stalls while numbers are filled. Source: docs/contract.md, block sifter.
+    a missing number in 1. The input stalls while numbers are filled, and while the ring takes none. Source: docs/contract.md, block
+    sifter.
     """
 
     i_herald: In(stream.Signature(record_words(Stream.HERALD)))
@@ -42,6 +44,7 @@ class HeraldIntake(wiring.Component):
     o_flushed: Out(1)
     o_next: Out(32)
     o_valid: Out(1)
+    i_ready: In(1)
     o_index: Out(RING_BITS)
     o_missing: Out(1)
     o_pulse: Out(PULSE_BITS)
@@ -89,7 +92,7 @@ class HeraldIntake(wiring.Component):
                     m.next = "IDLE"
                 with m.Else():
                     m.next = "PLACE"
-            with m.State("PLACE"):
+            with m.State("PLACE"), m.If(self.i_ready):
                 m.d.comb += [self.o_valid.eq(1), self.o_missing.eq(flushing | ~last), self.o_taken.eq(~self.o_missing)]
                 m.d.sync += skipped
                 m.d.sync += self.o_next.eq(self.o_next + 1)

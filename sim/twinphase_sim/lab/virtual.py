@@ -29,14 +29,14 @@ from twinphase_spec.configure import (
     frame_config,
     server_memories,
     server_registers,
-    symbol_config,
 )
 from twinphase_spec.frame import LAG_CLOCKS
 from twinphase_spec.lab import LIGHT_IN_FIBRE_KM_PER_S, Lab
 from twinphase_spec.packets import Stream
-from twinphase_spec.symbols import KEY_WORDS, SymbolConfig
+from twinphase_spec.symbols import SymbolConfig
 from twinphase_spec.units import CLOCK_HZ
 
+from .keys import client_generator
 from .light import light_path
 from .lines import NODES, Lines, NodeName
 from .mesh import Mesh
@@ -67,12 +67,6 @@ class LabStep:
     """(clock, packet) that was handed to each node's link."""
 
 
-def client_key(seed: int, role: Literal["alice", "bob"]) -> tuple[int, int, int, int]:
-    """The key of a client's generator that belongs to a lab's seed."""
-    words = np.random.default_rng([seed, 0x6B6579, int(role == "bob")]).integers(0, 1 << 32, KEY_WORDS)
-    return tuple(words.tolist())  # type: ignore[return-value]
-
-
 class VirtualLab:
     """The lab ``lab`` with everything random derived from ``seed``: the same seed gives the same words at the same clocks.
 
@@ -96,6 +90,10 @@ class VirtualLab:
         check_delay(lab, expectations(lab).heralds_per_second)
         self.lab = lab
         self.seed = seed
+        self.symbols: dict[str, SymbolConfig] = {
+            "alice": client_generator(lab, seed, "alice"),
+            "bob": client_generator(lab, seed, "bob"),
+        }
         self.names: tuple[NodeName, ...] = NODES if mesh is None else (mesh.node,)
         nodes = NativeNode.several(
             [_gateware(lab, name) for name in self.names], cache=cache, skip=skip, progress=progress
@@ -226,15 +224,10 @@ class VirtualLab:
         self.start_clock = -(-earliest >> START_ROUNDING_BITS) << START_ROUNDING_BITS
         if self.mesh is not None:
             self.start_clock = self.mesh.agree_on_start(self.start_clock)
-        keys = {role: client_key(self.seed, role) for role in ("alice", "bob")}  # type: ignore[arg-type]
-        self.symbols: dict[str, SymbolConfig] = {
-            "alice": symbol_config(lab.clients.alice, keys["alice"]),
-            "bob": symbol_config(lab.clients.bob, keys["bob"]),
-        }
         self.registers: dict[NodeName, dict[str, int]] = {
             "server": server_registers(lab, self.start_clock),
-            "alice": client_registers(lab, "alice", keys["alice"], self.start_clock - self._flight_clocks("a")),
-            "bob": client_registers(lab, "bob", keys["bob"], self.start_clock - self._flight_clocks("b")),
+            "alice": self._client_registers("alice", "a"),
+            "bob": self._client_registers("bob", "b"),
         }
         self.frame = frame_config(lab, self.start_clock)
         self._write(identifiers, self.registers)
@@ -246,6 +239,12 @@ class VirtualLab:
         if lab.actuator is not None:
             self.nodes["server"].set_light(light_path(lab))
         self._photons = Photons(lab, self.link)
+
+    def _client_registers(self, role: Literal["alice", "bob"], arm: Literal["a", "b"]) -> dict[str, int]:
+        generator = self.symbols[role]
+        return client_registers(
+            self.lab, role, generator.key, self.start_clock - self._flight_clocks(arm), generator.nonce
+        )
 
     def _flight_clocks(self, arm: Literal["a", "b"]) -> int:
         length_km = self.lab.fibre.length_a_km if arm == "a" else self.lab.fibre.length_b_km

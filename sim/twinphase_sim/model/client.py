@@ -15,7 +15,7 @@ from twinphase_spec.frame import FrameConfig
 from twinphase_spec.packets import Stream
 from twinphase_spec.registers import CLIENT
 from twinphase_spec.rules import RuleTables
-from twinphase_spec.symbols import KEY_WORDS, SymbolConfig
+from twinphase_spec.symbols import BOUNDS, KEY_WORDS, SymbolConfig
 
 
 @dataclass(frozen=True)
@@ -39,14 +39,12 @@ def role_of(registers: Mapping[str, int]) -> Literal["alice", "bob"]:
 
 
 def symbol_config(registers: Mapping[str, int]) -> SymbolConfig:
-    """The generator's key and thresholds as the registers hold them."""
+    """The generator's key, nonce and bounds as the registers hold them."""
     k0, k1, k2, k3 = (register(registers, f"KEY_{i}") for i in range(KEY_WORDS))
     return SymbolConfig(
         key=(k0, k1, k2, k3),
-        z_threshold=register(registers, "Z_THRESHOLD"),
-        send_threshold=register(registers, "SEND_THRESHOLD"),
-        vac_threshold=register(registers, "VAC_THRESHOLD"),
-        mu1_threshold=register(registers, "MU1_THRESHOLD"),
+        nonce=register(registers, "NONCE_0") << 32 | register(registers, "NONCE_1"),
+        **{name: register(registers, name.upper()) for name in (*BOUNDS, "slices_z", "slices_x")},
     )
 
 

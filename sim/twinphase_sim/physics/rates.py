@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from twinphase_spec.configure import frame_config
+from twinphase_spec.configure import frame_config, symbol_config
 from twinphase_spec.frame import SlotClass
 from twinphase_spec.lab import Client, Detector, Lab
 from twinphase_spec.registers import CHANNELS
@@ -27,16 +27,9 @@ Bessel functions of order 64, below 1e-80 for intensities of order 1)."""
 
 
 def symbol_probabilities(client: Client) -> dict[tuple[bool, Intensity], float]:
-    """Probability of (X window, intensity) of a pulse."""
-    z, x = client.z_probability, 1 - client.z_probability
-    mu_2 = 1 - client.vacuum_probability - client.mu1_probability
-    result = {(is_x, level): 0.0 for is_x in (False, True) for level in Intensity}
-    result[False, Intensity.MU_Z] = z * client.send_probability
-    result[False, Intensity.VAC] = z * (1 - client.send_probability)
-    result[True, Intensity.VAC] = x * client.vacuum_probability
-    result[True, Intensity.MU_1] = x * client.mu1_probability
-    result[True, Intensity.MU_2] = x * mu_2
-    return result
+    """Probability of (X window, intensity) of a pulse, as the symbols' steps give it. Raises LabError for one that they cannot give."""
+    drawn = symbol_config(client, (0, 0, 0, 0)).probabilities()
+    return {(is_x, level): drawn.get((is_x, level), 0.0) for is_x in (False, True) for level in Intensity}
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,6 +6,8 @@ import struct
 import zlib
 from dataclasses import dataclass, field
 
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+
 from twinphase_spec import sns
 from twinphase_spec.sns import Kind
 from twinphase_spec.symbols import Intensity, SymbolConfig
@@ -13,10 +15,11 @@ from twinphase_spec.symbols import Intensity, SymbolConfig
 MASK = 0xFFFFFFFF
 SETTINGS = SymbolConfig(
     key=(0x12345678, 0x9ABCDEF0, 0x0F1E2D3C, 0xDEADBEEF),
-    z_threshold=30000,
-    send_threshold=20000,
-    vac_threshold=15000,
-    mu1_threshold=50000,
+    nonce=0x0123_4567_89AB_CDEF,
+    sent_below=600,
+    z_below=1900,
+    vacuum_below=2400,
+    mu1_below=3600,
 )
 
 
@@ -31,22 +34,17 @@ class Window:
     phase: int
 
 
-def generator_bits(key: tuple[int, ...], n: int) -> int:
-    x, y = n >> 32, n & MASK
-    for i in range(8):
-        x = ((((x >> 8) | (x << 24)) & MASK) + y & MASK) ^ (key[i % 4] + i & MASK)
-        y = ((y << 3 | y >> 29) & MASK) ^ x
-    return x << 32 | y
-
-
 def symbol(config: SymbolConfig, n: int) -> Window:
-    bits = generator_bits(config.key, n)
-    u, v, phase = bits & 0xFFFF, bits >> 16 & 0xFFFF, bits >> 32 & 0xFF
-    if u < config.z_threshold:
-        send = int(v < config.send_threshold)
-        return Window(0, send, int(Intensity.MU_Z) if send else 0, phase >> 4, phase)
-    level = 0 if v < config.vac_threshold else 1 if v < config.mu1_threshold else 2
-    return Window(1, 0, level, phase >> 4, phase & 0xF0)
+    counter = config.nonce.to_bytes(8, "big") + (n // 8).to_bytes(8, "big")
+    key = b"".join(word.to_bytes(4, "big") for word in config.key)
+    block = Cipher(algorithms.AES(key), modes.ECB()).encryptor().update(counter)
+    u, phase = divmod(block[n % 8 * 2] * 256 + block[n % 8 * 2 + 1], 16)
+    if u < config.sent_below:
+        return Window(0, 1, int(Intensity.MU_Z), phase, 16 * phase)
+    if u < config.z_below:
+        return Window(0, 0, int(Intensity.VAC), phase, 16 * phase)
+    level = 0 if u < config.vacuum_below else 1 if u < config.mu1_below else 2
+    return Window(1, 0, level, phase, 16 * phase)
 
 
 @dataclass

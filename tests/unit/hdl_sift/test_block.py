@@ -9,7 +9,7 @@ from amaranth.sim import Simulator
 from sift_oracle import MASK, SETTINGS, Party, messages, sift
 from test_symbols import settings_of
 
-from twinphase_hdl.sift.block import BlockSifter
+from sift_rigs import RecallingSifter
 from twinphase_hdl.sift.tables import RULE_REGISTERS
 from twinphase_spec.registers import CLIENT, CORE_COUNTERS
 from twinphase_spec.rules import SNS, rule_tables
@@ -28,7 +28,7 @@ class Client:
     role: int
     heralds: list[tuple[int, int, int]]
     psis: list[tuple[int, int]]
-    dut: BlockSifter = field(default_factory=BlockSifter)
+    dut: RecallingSifter = field(default_factory=RecallingSifter)
     peer: list[tuple[int, int, int]] = field(default_factory=list)
     sifted: list[tuple[int, int]] = field(default_factory=list)
 

@@ -18,10 +18,10 @@ import pytest
 import tttrlib
 
 from twinphase.cli import main
-from twinphase_sim.lab.virtual import client_key
+from twinphase_sim.lab.keys import client_generator
 from twinphase_sim.model.server import run_server
 from twinphase_sim.physics.link import Link
-from twinphase_spec.configure import frame_config, server_memories, server_registers, symbol_config
+from twinphase_spec.configure import frame_config, server_memories, server_registers
 from twinphase_spec.lab import load_lab
 from twinphase_spec.units import CLOCK_HZ
 
@@ -124,7 +124,7 @@ def test_a_recording_of_serve_is_read_alike_by_two_judges_and_by_the_model(tmp_p
 
     lab = load_lab(LAB)
     frame = frame_config(lab, ready["start_clock"])
-    alice, bob = (symbol_config(getattr(lab.clients, who), client_key(SEED, who)) for who in ("alice", "bob"))  # type: ignore[arg-type]
+    alice, bob = (client_generator(lab, SEED, who) for who in ("alice", "bob"))  # type: ignore[arg-type]
     seconds = 2 * SECONDS
     clicks = Link(lab, SEED, alice, bob, start_clock=frame.start_clock).clicks(
         0, round(seconds * lab.frame.pulse_rate_hz)

@@ -19,6 +19,7 @@ from twinphase_sim.model.sift.heraldcode import payloads
 from twinphase_sim.native import NativeNode, NodeOutput
 from twinphase_spec.frame import FRAME_BITS, PULSE_BITS, WINDOW_BITS
 from twinphase_spec.herald_code import FIRST
+from twinphase_spec.lab import load_lab
 from twinphase_spec.packets import HEADER_DTYPE, HERALD_DTYPE, SIFTED_DTYPE, Stream
 from twinphase_spec.units import CLOCK_BITS, FRACTION_BITS, TICKS_PER_CLOCK, seconds_to_ticks
 
@@ -174,6 +175,56 @@ def test_codes_are_the_symbols_of_the_model() -> None:
     expected = symbols(virtual.symbols["alice"], pulses)
     code = expected.intensity.astype(np.uint16) << 8 | expected.phase
     np.testing.assert_array_equal(codes.q[signal], code[signal])
+
+
+@pytest.mark.parametrize("lanes", [8, 1])
+def test_a_new_key_stops_a_running_client_before_its_symbols_change(lanes: int) -> None:
+    """Codes end with the old key's; the frame, once missed, rests until it is started anew, and then goes by the new key."""
+    from twinphase_sim.model.client import emitted_codes
+    from twinphase_sim.native import write_requests
+    from twinphase_spec.configure import client_registers, client_table, frame_config
+
+    lab = small_lab() if lanes == 8 else load_lab("metro-50km")
+    node = NativeNode("client", progress=False, lanes=lab.lanes)
+    requests = 0
+
+    def write(registers: dict[str, int], memories: dict[str, list[int]] | None = None) -> None:
+        nonlocal requests
+        packets = write_requests(node.map, registers, memories, first_id=requests + 1)
+        requests += len(packets)
+        node.run(node.clock + 300_000, rx=[(node.clock, packet) for packet in packets])
+
+    def start_and_see(key: tuple[int, int, int, int]) -> None:
+        emission = node.clock + 400_000
+        registers = client_registers(lab, "alice", key, emission, nonce=77)
+        write(registers)
+        # The key once more, right before the start, which waits for its expansion.
+        write({f"KEY_{k}": word for k, word in enumerate(key)} | {"CONTROL": 1})
+        output = node.run(emission + 2000, codes=(emission - 100, emission + 1000))
+        assert output.codes is not None
+        assert output.codes.clock[0] - emission in range(1, 100)
+        first, clocks = int(output.codes.pulse[0]), len(output.codes.clock)
+        frame = frame_config(lab, registers["START_CLOCK"])
+        q, r = emitted_codes(registers, frame, first, clocks * lab.lanes)
+        np.testing.assert_array_equal(output.codes.q.reshape(-1), q)
+        np.testing.assert_array_equal(output.codes.r.reshape(-1), r)
+
+    write({}, {"FRAME_TABLE": client_table(lab)})
+    assert lab.lanes == lanes
+    start_and_see((1, 2, 3, 4))
+    until = node.clock + 3000
+    packets = write_requests(node.map, {"KEY_3": 5}, first_id=requests + 1)
+    requests += 1
+    output = node.run(until, rx=[(node.clock, packet) for packet in packets], codes=(node.clock, until))
+    assert output.codes is not None
+    assert 0 < len(output.codes.clock) < 200
+    registers = client_registers(lab, "alice", (1, 2, 3, 4), 0 + (1 << 20), nonce=77)
+    q, _ = emitted_codes(
+        registers, frame_config(lab, 0), int(output.codes.pulse[0]), len(output.codes.clock) * lab.lanes
+    )
+    np.testing.assert_array_equal(output.codes.q.reshape(-1), q)
+    write({"CONTROL": 0})
+    start_and_see((1, 2, 3, 5))
 
 
 def test_device_reads_registers_and_streams_without_loss() -> None:

@@ -127,7 +127,8 @@ def test_half_a_million_clicks_take_under_two_seconds() -> None:
 
 
 def test_emitted_codes_are_those_of_the_table() -> None:
-    registers = {"ROLE": 0, "Z_THRESHOLD": 32768, **{f"KEY_{i}": i + 1 for i in range(4)}}
+    bounds = {"SENT_BELOW": 900, "Z_BELOW": 2048, "VACUUM_BELOW": 2048, "MU1_BELOW": 2048}
+    registers = {"ROLE": 0, **bounds, **{f"KEY_{i}": i + 1 for i in range(4)}}
     q, r = emitted_codes(registers, frame_at(0), 0, 256)
     assert q[12 * 8 :: 8][:4].tolist() == [4 << 8, 4 << 8 | 64, 4 << 8 | 128, 4 << 8 | 192]
     assert r[:32:8].tolist() == q[12 * 8 :: 8][:4].tolist()

@@ -21,7 +21,8 @@ from twinphase_spec.sns import RING_HERALDS, Kind
 from twinphase_spec.symbols import SymbolConfig
 
 KEYS = {"alice": (11, 22, 33, 44), "bob": (55, 66, 77, 88)}
-REGISTERS = {"Z_THRESHOLD": 20000, "SEND_THRESHOLD": 30000, "VAC_THRESHOLD": 9000, "MU1_THRESHOLD": 40000}
+BOUNDS = {"sent_below": 570, "z_below": 1250, "vacuum_below": 1640, "mu1_below": 2990}
+REGISTERS = {name.upper(): bound for name, bound in BOUNDS.items()}
 
 
 def registers(
@@ -38,13 +39,7 @@ def registers(
 
 
 def config(role: str) -> SymbolConfig:
-    return SymbolConfig(
-        key=KEYS[role],  # type: ignore[arg-type]
-        z_threshold=20000,
-        send_threshold=30000,
-        vac_threshold=9000,
-        mu1_threshold=40000,
-    )
+    return SymbolConfig(key=KEYS[role], **BOUNDS)  # type: ignore[arg-type]
 
 
 def stimulus(seed: int, count: int, missing: float = 0.0) -> tuple[np.ndarray, np.ndarray]:

@@ -75,13 +75,13 @@ def run_demo(
     from twinphase_sim.native.toolchain import compiler
     from twinphase_sim.physics.expect import expectations
     from twinphase_sim.physics.link import Link
-    from twinphase_spec.configure import check_delay, frame_config, symbol_config
+    from twinphase_spec.configure import check_delay, frame_config
     from twinphase_spec.track_setup import track_setup
     from twinphase_spec.units import CLOCK_HZ, FRACTION_BITS, TICKS_PER_SECOND
 
+    from ..keys import client_generator
     from ..process import LabProcess
     from ..truth import Truth
-    from ..virtual import client_key
     from .compare import compare, predict
     from .figures import Run
     from .receive import Receiver, cycles_of
@@ -101,7 +101,7 @@ def run_demo(
 
     looped = lab.actuator is not None
     symbols = {
-        role: symbol_config(getattr(lab.clients, role), client_key(seed, role))  # type: ignore[arg-type]
+        role: client_generator(lab, seed, role)  # type: ignore[arg-type]
         for role in ("alice", "bob")
     }
     columns = (

@@ -1,6 +1,7 @@
-"""The clients' symbol generator, symbols and modulator codes, for arrays of pulses.
+"""The clients' key stream, symbols and modulator codes, for arrays of pulses.
 
-Source: `twinphase_spec.symbols` (ROUNDS ARX rounds of Speck64; statistically flat, not secure).
+Source: `twinphase_spec.symbols`. AES-128 itself is the `cryptography` package's (OpenSSL), a statement of it that shares nothing with
+the gateware.
 """
 
 from __future__ import annotations
@@ -9,13 +10,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from numpy.typing import NDArray
 
 from twinphase_spec.frame import FrameConfig, SlotClass
-from twinphase_spec.symbols import KEY_WORDS, PHASE_CODE_BITS, ROUNDS, Intensity, Level, SymbolConfig
+from twinphase_spec.symbols import BLOCK_PULSES, PHASE_CODE_BITS, SLICE_BITS, SLICES, Intensity, Level, SymbolConfig
 
-CHUNK_PULSES = 1 << 15
-"""Pulses per pass of the rounds: both halves of the state stay in the processor's cache."""
+BLOCK_BYTES = 16
+PULSE_INDEX_BITS = BLOCK_PULSES.bit_length() - 1
 
 
 @dataclass(frozen=True)
@@ -25,8 +27,8 @@ class Symbols:
     * ``x``: X window; otherwise Z.
     * ``send``: the Z window is sent (False in X windows).
     * ``intensity``: `Intensity` (Z: MU_Z if sent, else VAC).
-    * ``slice``: bits[39:36], the phase slice of an X window.
-    * ``phase``: modulator phase in 2^-8 turn: ``slice << 4`` in X windows, all 8 bits in Z windows.
+    * ``slice``: the phase slice, 0 .. 15.
+    * ``phase``: modulator phase in 2^-8 turn, ``slice << 4``.
     """
 
     x: NDArray[np.bool_]
@@ -36,48 +38,48 @@ class Symbols:
     phase: NDArray[np.uint8]
 
 
-def symbol_bits(key: tuple[int, int, int, int], pulses: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """64 generator bits of every pulse index (56 bits) under a key of four 32-bit words."""
+def key_stream(key: bytes, nonce: int, blocks: NDArray[np.uint64]) -> NDArray[np.uint8]:
+    """Blocks of the key stream, (n, 16) bytes: AES-128 of ``nonce | block`` for each of n block numbers."""
+    counters = np.empty((blocks.size, 2), dtype=">u8")
+    counters[:, 0] = nonce
+    counters[:, 1] = blocks
+    # Every block is a counter block of CTR mode, of which ECB gives the key stream at any place.
+    encryptor = Cipher(algorithms.AES(key), modes.ECB()).encryptor()
+    return np.frombuffer(encryptor.update(counters.tobytes()), dtype=np.uint8).reshape(-1, BLOCK_BYTES)
+
+
+def symbol_words(config: SymbolConfig, pulses: NDArray[np.uint64]) -> NDArray[np.uint16]:
+    """The 16 bits of the key stream that belong to every pulse index (56 bits)."""
     pulses = np.asarray(pulses, dtype=np.uint64)
-    bits = np.empty(pulses.shape, dtype=np.uint64)
-    flat, out = pulses.reshape(-1), bits.reshape(-1)
-    round_keys = [np.uint32((key[i % KEY_WORDS] + i) & 0xFFFFFFFF) for i in range(ROUNDS)]
-    for start in range(0, flat.size, CHUNK_PULSES):
-        chunk = flat[start : start + CHUNK_PULSES]
-        x = (chunk >> np.uint64(32)).astype(np.uint32)
-        y = chunk.astype(np.uint32)
-        for round_key in round_keys:
-            x = (x >> np.uint32(8)) | (x << np.uint32(24))
-            x += y
-            x ^= round_key
-            y = (y << np.uint32(3)) | (y >> np.uint32(29))
-            y ^= x
-        out[start : start + CHUNK_PULSES] = (x.astype(np.uint64) << np.uint64(32)) | y
-    return bits
+    flat = pulses.reshape(-1)
+    blocks = flat >> np.uint64(PULSE_INDEX_BITS)
+    # Pulses come in runs of a block, or far apart.
+    first = np.flatnonzero(np.diff(blocks, prepend=blocks[:1] + np.uint64(1)))
+    run = np.repeat(np.arange(first.size), np.diff(first, append=blocks.size))
+    stream = key_stream(config.key_bytes, config.nonce, blocks[first]).view(">u2")
+    words = stream[run, (flat % np.uint64(BLOCK_PULSES)).astype(np.intp)]
+    return words.astype(np.uint16).reshape(pulses.shape)
 
 
-def decode(config: SymbolConfig, bits: NDArray[np.uint64]) -> Symbols:
-    """Symbols that generator bits mean under the thresholds of ``config``."""
-    bits = np.asarray(bits, dtype=np.uint64)
-    type_draw = bits.astype(np.uint16)
-    level_draw = (bits >> np.uint64(16)).astype(np.uint16)
-    raw_phase = (bits >> np.uint64(32)).astype(np.uint8)
-    is_x = type_draw >= config.z_threshold
-    send = ~is_x & (level_draw < config.send_threshold)
-    mu_1_or_2 = np.where(level_draw < config.mu1_threshold, np.uint8(Intensity.MU_1), np.uint8(Intensity.MU_2))
-    level = np.where(level_draw < config.vac_threshold, np.uint8(Intensity.VAC), mu_1_or_2)
+def decode(config: SymbolConfig, words: NDArray[np.uint16]) -> Symbols:
+    """Symbols that words of the key stream mean under the bounds of ``config``."""
+    words = np.asarray(words, dtype=np.uint16)
+    place = np.searchsorted(np.array(config.bounds), words >> np.uint16(SLICE_BITS), side="right")
+    levels = (Intensity.MU_Z, Intensity.VAC, Intensity.VAC, Intensity.MU_1, Intensity.MU_2)
+    masks = np.where(place >= 2, np.uint8(config.slices_x), np.uint8(config.slices_z))
+    number = (words & np.uint16(SLICES - 1)).astype(np.uint8) & masks
     return Symbols(
-        x=is_x,
-        send=send,
-        intensity=np.where(is_x, level, np.where(send, np.uint8(Intensity.MU_Z), np.uint8(Intensity.VAC))),
-        slice=raw_phase >> np.uint8(4),
-        phase=np.where(is_x, raw_phase & np.uint8(0xF0), raw_phase),
+        x=place >= 2,
+        send=place == 0,
+        intensity=np.array(levels, dtype=np.uint8)[place],
+        slice=number,
+        phase=number << np.uint8(PHASE_CODE_BITS - SLICE_BITS),
     )
 
 
 def symbols(config: SymbolConfig, pulses: NDArray[np.uint64]) -> Symbols:
     """Symbols of the pulses with the given indices."""
-    return decode(config, symbol_bits(config.key, pulses))
+    return decode(config, symbol_words(config, pulses))
 
 
 def slot_bytes(frame: FrameConfig, pulses: NDArray[np.uint64]) -> NDArray[np.uint8]:

@@ -1,0 +1,94 @@
+"""The client's parts joined with their symbols, as the node joins them."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Module, ResetInserter
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from twinphase_hdl.sift.block import BlockSifter
+from twinphase_hdl.sift.counter import CounterRecall, CounterSymbols
+from twinphase_hdl.sift.emitter import Emitter
+from twinphase_hdl.sift.keyschedule import KeySchedule
+from twinphase_hdl.sift.symbols import SymbolSettings
+from twinphase_spec.symbols import BOUND_BITS, NONCE_BITS, SymbolConfig
+
+
+def settings_of(config: SymbolConfig) -> int:
+    """Bits of `SymbolSettings`: key, nonce, bounds."""
+    value, place = 0, 0
+    fields = [*((word, 32) for word in config.key), (config.nonce, NONCE_BITS)]
+    fields += [*((bound, BOUND_BITS) for bound in config.bounds), (config.slices_z, 4), (config.slices_x, 4)]
+    for part, width in fields:
+        value, place = value | part << place, place + width
+    return value
+
+
+class SymbolEmitter(wiring.Component):
+    """`CounterSymbols` and `Emitter`, with the members of both but what lies between them."""
+
+    def __init__(self, *, lanes: int, shared: bool | None = None) -> None:
+        self._symbols = CounterSymbols(lanes=lanes, shared=shared)
+        self._emitter = Emitter(lanes=lanes, symbol_latency=self._symbols.latency)
+        self.latency, self.recall_latency = self._emitter.latency, self._symbols.recall_latency
+        members = {**self._symbols.signature.members, **self._emitter.signature.members}
+        for name in ("i_pulse", "i_symbols", "o_symbols"):
+            members.pop(name, None)
+        super().__init__(members)
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.symbols = symbols = self._symbols
+        m.submodules.emitter = emitter = self._emitter
+        m.d.comb += [
+            symbols.i_settings.eq(self.i_settings),
+            symbols.i_framing.eq(self.i_framing),
+            symbols.i_pulse.eq(self.i_anchor.pulse),
+            symbols.i_stop.eq(self.i_stop),
+            emitter.i_symbols.eq(symbols.o_symbols),
+            *(getattr(emitter, name).eq(getattr(self, name)) for name in ("i_anchor", "i_framing", "i_grid", "i_role")),
+            *(getattr(emitter, name).eq(getattr(self, name)) for name in ("i_write", "i_address", "i_data")),
+            *(getattr(self, name).eq(getattr(emitter, name)) for name in ("o_valid", "o_pulse", "o_q", "o_r")),
+            *(getattr(self, name).eq(getattr(symbols, name)) for name in ("o_ready", "o_recalled_valid", "o_recalled")),
+        ]
+        wiring.connect(m, wiring.flipped(self.i_recall), symbols.i_recall)
+        return m
+
+
+class RecallingSifter(wiring.Component):
+    """A block sifter with a recall of its own that waits for the key: members of `BlockSifter` but those of recall, and i_settings."""
+
+    def __init__(self, sifter: wiring.Component | None = None) -> None:
+        self._sifter = sifter or BlockSifter()
+        members = dict(self._sifter.signature.members)
+        self._between = ("o_recall", "i_symbol_valid", "i_symbol", "o_stopped")
+        for name in self._between:
+            del members[name]
+        super().__init__({**members, "i_settings": In(SymbolSettings)})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.sifter = sifter = self._sifter
+        m.submodules.schedule = schedule = KeySchedule()
+        m.submodules.recall = recall = ResetInserter(sifter.o_stopped)(CounterRecall())
+        for name, member in sifter.signature.members.items():
+            if name in self._between:
+                continue
+            inner, outer = getattr(sifter, name), getattr(self, name)
+            if member.is_signature:
+                wiring.connect(m, inner, wiring.flipped(outer))
+            elif member.flow is Out:
+                m.d.comb += outer.eq(inner)
+            else:
+                m.d.comb += inner.eq(outer)
+        m.d.comb += [
+            schedule.i_key.eq(self.i_settings.key),
+            recall.i_settings.eq(self.i_settings),
+            recall.i_word.eq(schedule.o_word),
+            recall.i_pulse.payload.eq(sifter.o_recall.payload),
+            recall.i_pulse.valid.eq(sifter.o_recall.valid & schedule.o_ready),
+            sifter.o_recall.ready.eq(recall.i_pulse.ready & schedule.o_ready),
+            sifter.i_symbol_valid.eq(recall.o_valid),
+            sifter.i_symbol.eq(recall.o_symbol),
+        ]
+        return m
