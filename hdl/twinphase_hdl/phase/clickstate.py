@@ -184,22 +184,20 @@ class ClickState(wiring.Component):
             for name, up in (("step_p", grow), ("margin", spare))
         )
         p = word("p", tracking.P_BITS, SKEW_P, tracking.P_BITS)
-        sum_p = p.o_word + step_p.at(WRITE_P)
+        # A step of 2^32 or more takes p to its limit whatever it is; of any other one, bit 32 of the sum says whether it does, unless
+        # the sum is below 0, where it is not looked at.
+        change = step_p.at(WRITE_P)
+        far = ~change[-1] & change[tracking.P_BITS :].any()
+        sum_p = (p.o_word + Cat(change[: tracking.P_BITS], change[-1]))[: tracking.P_BITS + 1]
         below = (p.o_word + margin.at(WRITE_P))[-1]
         ended = ends.at(WRITE_P) | self.i_lose
         gives_up = Mux(below, ended, ended | if_above.at(WRITE_P))
         replaced = always.at(WRITE_P) | self.i_lose
-        substitute = other.at(WRITE_P) & ~self.i_lose.replicate(tracking.P_BITS)
-        # A sum below 0 is below every limit that a click or a turn has: it is not looked at.
-        over = ~sum_p[-1] & sum_p[tracking.P_BITS : -1].any()
-        limited = sum_p[: tracking.P_BITS] | over.replicate(tracking.P_BITS)
-        m.d.comb += p.i_word.eq(
-            Mux(
-                below,
-                Mux(replaced | if_below.at(WRITE_P), substitute, limited),
-                Mux(replaced | if_above.at(WRITE_P), substitute, limited),
-            )
-        )
+        if_less, if_more = replaced | if_below.at(WRITE_P), replaced | if_above.at(WRITE_P)
+        other_p = other.at(WRITE_P) & ~self.i_lose.replicate(tracking.P_BITS)
+        substitute = other_p | (far & ~if_more).replicate(tracking.P_BITS)
+        limited = sum_p[: tracking.P_BITS] | sum_p[tracking.P_BITS].replicate(tracking.P_BITS)
+        m.d.comb += p.i_word.eq(Mux(Mux(below, if_less, if_more | far), substitute, limited))
         lost = stages.after("lost", WRITE_P, lambda: gives_up)
 
         # B.
