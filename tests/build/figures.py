@@ -72,6 +72,7 @@ def units() -> dict[str, Callable[[], wiring.Component]]:
     """Name and maker of every unit whose figures are kept."""
     from twinphase_hdl.core.counterbank import CounterBank
     from twinphase_hdl.core.framer import Framer
+    from twinphase_hdl.core.rarecounts import RareCounts
     from twinphase_hdl.core.timebase import Timebase
     from twinphase_hdl.drive.actuator import Actuator
     from twinphase_hdl.drive.applied import AppliedPhase
@@ -83,6 +84,8 @@ def units() -> dict[str, Callable[[], wiring.Component]]:
     from twinphase_hdl.phase.clicktracker import ClickTracker
     from twinphase_hdl.phase.cordic import Cordic
     from twinphase_hdl.phase.smooth import Smoother
+    from twinphase_hdl.phase.smoothfollow import GainFollower
+    from twinphase_hdl.phase.trackevents import TrackEvents
     from twinphase_hdl.phase.tracker import PhaseTracker
     from twinphase_hdl.sift.block import BlockSifter
     from twinphase_hdl.sift.emitter import Emitter
@@ -99,6 +102,7 @@ def units() -> dict[str, Callable[[], wiring.Component]]:
     from twinphase_hdl.timetag.tagger import Tagger
     from twinphase_hdl.timetag.taps import TapEncoder
     from twinphase_hdl.timetag.widemerge import WideMerge
+    from twinphase_spec.register_groups import TRACK_EVENTS, TRACK_STATES
     from twinphase_spec.registers import SERVER
 
     return {
@@ -109,11 +113,16 @@ def units() -> dict[str, Callable[[], wiring.Component]]:
         "drive.applied": AppliedPhase,
         "drive.sigma_delta": lambda: SigmaDelta(order=2),
         "drive.spi": lambda: SpiDac(half_clocks=3, prefix=3, prefix_bits=4, suffix_bits=4),
-        "link.snapshot": lambda: Snapshot(counters=len(SERVER.counters)),
+        "core.rare_counts": lambda: RareCounts(counters=len(TRACK_EVENTS), levels=len(TRACK_STATES)),
+        "link.snapshot": lambda: Snapshot(
+            counters=len(SERVER.counters) - len(TRACK_EVENTS), rare=len(TRACK_EVENTS)
+        ),
         "link.tag_packer": TagPacker,
         "phase.click_tracker_32": lambda: ClickTracker(channels=32),
         "phase.cordic": Cordic,
         "phase.smooth": Smoother,
+        "phase.smooth_follow": GainFollower,
+        "phase.track_events": TrackEvents,
         "phase.tracker": PhaseTracker,
         "sift.block": BlockSifter,
         "sift.emitter": Emitter,
