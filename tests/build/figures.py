@@ -114,9 +114,7 @@ def units() -> dict[str, Callable[[], wiring.Component]]:
         "drive.sigma_delta": lambda: SigmaDelta(order=2),
         "drive.spi": lambda: SpiDac(half_clocks=3, prefix=3, prefix_bits=4, suffix_bits=4),
         "core.rare_counts": lambda: RareCounts(counters=len(TRACK_EVENTS), levels=len(TRACK_STATES)),
-        "link.snapshot": lambda: Snapshot(
-            counters=len(SERVER.counters) - len(TRACK_EVENTS), rare=len(TRACK_EVENTS)
-        ),
+        "link.snapshot": lambda: Snapshot(counters=len(SERVER.counters) - len(TRACK_EVENTS), rare=len(TRACK_EVENTS)),
         "link.tag_packer": TagPacker,
         "phase.click_tracker_32": lambda: ClickTracker(channels=32),
         "phase.cordic": Cordic,
