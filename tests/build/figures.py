@@ -85,8 +85,8 @@ def units() -> dict[str, Callable[[], wiring.Component]]:
     from twinphase_hdl.phase.cordic import Cordic
     from twinphase_hdl.phase.smooth import Smoother
     from twinphase_hdl.phase.smoothfollow import GainFollower
-    from twinphase_hdl.phase.trackevents import TrackEvents
     from twinphase_hdl.phase.tracker import PhaseTracker
+    from twinphase_hdl.phase.trackevents import TrackEvents
     from twinphase_hdl.sift.block import BlockSifter
     from twinphase_hdl.sift.emitter import Emitter
     from twinphase_hdl.sift.herald import HeraldFinder
