@@ -133,3 +133,50 @@ def test_gains_of_every_block(epoch_bits: int, step_log: int) -> None:
 
     simulate(dut, bench)
     assert len(used) > 1
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_to_which_block_a_click_belongs(late: bool) -> None:
+    """Three clicks around the turn that ends a block, the nearest that there can be: two before it and one after, or the other way round.
+
+    64 nodes of 2^20 are ld 208; one click is ld 0, two 8: with the table from 184 on, entries 6 and 8.
+    """
+    table = [entry for entry in range(16) for _ in range(4)]
+    dut = GainFollower()
+
+    async def bench(ctx):
+        ctx.set(dut.i_epoch_bits, 9)
+        ctx.set(dut.i_from, 184)
+        ctx.set(dut.i_follows, 1)
+        for address, value in enumerate(table):
+            ctx.set(dut.i_write, 1)
+            ctx.set(dut.i_address, address)
+            ctx.set(dut.i_data, value)
+            await ctx.tick()
+        ctx.set(dut.i_write, 0)
+        ctx.set(dut.i_run, 1)
+
+        async def clicks(count: int) -> None:
+            ctx.set(dut.i, {"channel": 0, "kind": TRACKING, "locked": 1})
+            ctx.set(dut.i_valid, 1)
+            for _ in range(count):
+                await ctx.tick()
+            ctx.set(dut.i_valid, 0)
+
+        found = []
+        for e in range(65, 257):
+            ends = e % 64 == 63
+            await clicks((2 - late if e == 191 else 0) if ends else 0)
+            for channel in range(2):
+                turn = {"channel": channel, "kind": TURN, "time": e << 9, "locked": int(e > 65), "p": 1 << 20}
+                ctx.set(dut.i, turn)
+                ctx.set(dut.i_valid, 1)
+                await ctx.tick()
+            ctx.set(dut.i_valid, 0)
+            await clicks(1 + late if e == 191 else 0)
+            await ctx.tick().repeat(GainFollower.latency if ends else 2)
+            if ends:
+                found.append(ctx.get(dut.o_gains[0]))
+        assert found == [8, 6 if late else 8, 8 if late else 6]
+
+    simulate(dut, bench)
