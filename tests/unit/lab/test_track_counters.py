@@ -28,7 +28,7 @@ UNDER_WAY = 256
 """Clocks from a click to its events, and to spare."""
 
 
-@pytest.mark.parametrize("skip", [True, False])
+@pytest.mark.parametrize("skip", [True, pytest.param(False, marks=pytest.mark.long)])
 def test_events_of_a_server_are_those_of_the_model(skip: bool) -> None:
     """Each STATUS packet of 42 ms, and TRACK_LOCKED at its end."""
     names = [name for name, _ in (*TRACK_STATES, *TRACK_EVENTS)]
