@@ -16,6 +16,7 @@ from twinphase_hdl.link.snapshot import Snapshot
 from twinphase_hdl.phase.record import RecordRegister
 from twinphase_hdl.phase.tracker import PhaseTracker
 from twinphase_hdl.sift.arrival import ArrivalCounts
+from twinphase_hdl.sift.flushgate import FlushGate
 from twinphase_hdl.sift.herald import HeraldFinder, causal_record, herald_record
 from twinphase_hdl.sift.join import PsiJoin
 from twinphase_hdl.timetag.delayline import DelayLineFrontEnd
@@ -132,6 +133,7 @@ class ServerNode(wiring.Component):
         self._rooms.put(m, "finder", finder.o_idle, finder=finder)
         self._rooms.put(m, "join", join.o_idle, join=join)
         way = phase_way(m, self._rooms, bank, timebase, framer, actuator_bits=self._actuator_bits)
+        m.submodules.gate = gate = FlushGate(waiting_max=finder.waiting_max)
         m.submodules.causal = causal = RecordRegister(record=Stream.PSI_CAUSAL)
         latched = len(SERVER.counters) - len(TRACK_EVENTS)
         snapshot = Snapshot(counters=latched, rare=len(TRACK_EVENTS))
@@ -200,7 +202,9 @@ class ServerNode(wiring.Component):
             join.i_window_valid.eq(tracker.o_window_valid),
             join.i_dwindow.eq(tracker.o_dwindow),
             join.i_dwindow_valid.eq(tracker.o_dwindow_valid),
-            link.i_flush.eq(join.o_flush | way.join.o_flush),
+            gate.i_flush.eq(join.o_flush | way.join.o_flush),
+            *(gate.i_waiting.eq(finder.o_waiting), gate.i_left.eq(finder.o.valid & finder.o.ready)),
+            *(link.i_flush.eq(gate.o_flush), gate.i_flushed.eq(link.o_flushed)),
             link.send_herald.valid.eq(finder.o.valid & ~recorded),
             link.send_herald.payload.eq(herald_record(finder.o.payload)),
             link.send_herald_code.valid.eq(finder.o.valid & ~coded),
@@ -218,7 +222,7 @@ class ServerNode(wiring.Component):
         for waiting, chosen in ((join, ~smoothed), (way.join, smoothed)):
             m.d.comb += [
                 *(waiting.i.eq(finder.o_pending), waiting.i_valid.eq(finder.o_pending_valid & chosen)),
-                *(waiting.i_flushed.eq(link.o_flushed), waiting.o.ready.eq(link.send_psi.ready & chosen)),
+                *(waiting.i_flushed.eq(gate.o_flushed), waiting.o.ready.eq(link.send_psi.ready & chosen)),
             ]
         wiring.connect(m, tracker.o_phase, link.send_phase)
         wiring.connect(m, tracker.o_dphase, link.send_dphase)

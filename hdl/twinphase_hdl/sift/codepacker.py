@@ -21,7 +21,7 @@ class CodePacker(wiring.Component):
 
     Members
     -------
-    i_push, i_bits, i_length : In - an entry: a code, its first bit lowest, 0 from bit ``i_length`` on; at most DEPTH are inside.
+    i_push, i_bits, i_length : In - an entry: a code, its first bit lowest, 0 from bit ``i_length`` on; at most ``depth`` are inside.
     i_end : In(1) - the entry is an end instead: ``i_bits`` are handed out as they are, ``i_length`` is 0.
     o_popped : Out(1) - strobe: an entry has left the queue.
     i_room : In(1) - there is room for AHEAD words more.
@@ -36,8 +36,11 @@ class CodePacker(wiring.Component):
     AHEAD = 8
     """Words that may come after ``i_room`` has gone."""
 
-    def __init__(self, *, shape: CodeShape = HERALDS) -> None:
+    def __init__(self, *, shape: CodeShape = HERALDS, depth: int = DEPTH) -> None:
+        if depth < 2 or depth & (depth - 1):
+            raise ValueError(f"code packer: depth is {depth} entries; allowed: powers of 2 from 2")
         self._shape = shape
+        self._depth = depth
         super().__init__(
             {
                 "i_push": In(1),
@@ -61,10 +64,10 @@ class CodePacker(wiring.Component):
         place_bits = (width - 1).bit_length()
         layout = data.StructLayout({"bits": shape.code_bits, "length": shape.length_bits, "end": 1})
         m.submodules.queue = queue = memory.Memory(
-            shape=layout, depth=DEPTH, init=[], attrs={"ram_style": "distributed"}
+            shape=layout, depth=self._depth, init=[], attrs={"ram_style": "distributed"}
         )
         write, read = queue.write_port(), queue.read_port(domain="comb")
-        written, fetched = Signal(DEPTH.bit_length()), Signal(DEPTH.bit_length())
+        written, fetched = Signal(self._depth.bit_length()), Signal(self._depth.bit_length())
         waits = Signal()
         m.d.comb += [
             *(write.en.eq(self.i_push), write.addr.eq(written)),

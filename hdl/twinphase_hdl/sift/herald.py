@@ -74,6 +74,8 @@ class HeraldFinder(wiring.Component):
         Into the psi queue, in the clock in which the herald takes its number.
     o_heralds, o_multiple, o_unjoined : Out(1)
         Strobes: a herald announced; a pulse with more clicks; a single click that found the psi queue (or the queue to ``o``) full.
+    o_waiting : Out(16)
+        Announced heralds that have not left, at most `waiting_max`.
     o_idle : Out(1)
 
     Latency: hold time + `latency` clocks from a click to its strobe, less if a later pulse clicks before; 4 more to ``o``.
@@ -93,12 +95,14 @@ class HeraldFinder(wiring.Component):
     o_heralds: Out(1)
     o_multiple: Out(1)
     o_unjoined: Out(1)
+    o_waiting: Out(16)
     o_idle: Out(1)
 
     def __init__(self, *, queue_heralds: int = 512) -> None:
         if queue_heralds < 4 or queue_heralds & (queue_heralds - 1):
             raise ValueError(f"HeraldFinder: queue_heralds is {queue_heralds}; allowed: a power of two from 4")
         self._queue_heralds = queue_heralds
+        self.waiting_max = queue_heralds + 1
         super().__init__()
 
     @property
@@ -200,6 +204,8 @@ class HeraldFinder(wiring.Component):
             m.d.sync += [self.o.valid.eq(1), self.o.payload.eq(queue.o_head)]
         with m.Elif(self.o.ready):
             m.d.sync += self.o.valid.eq(0)
+
+        m.d.comb += self.o_waiting.eq(waiting + self.o.valid)
 
         with m.If(~self.i_run):
             m.d.sync += [v.eq(0) for v in (kept, clicked, arrived, holding, judged, number)]
