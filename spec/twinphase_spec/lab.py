@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from .config_file import ConfigError, ConfigFile
 from .frame import LAG_CLOCKS, MIN_WINDOW_TICKS, SlotClass
 from .lab_actuator import Actuator
+from .lab_arms import Arms
 from .lab_protocol import check_protocol
 from .lab_tracking import Tracking
 from .scene import Scene
@@ -219,6 +220,8 @@ class Lab(_Part):
     clients: Clients
     protocol: Protocol
     tracking: Tracking = Tracking()
+    arms: Arms = Arms()
+    """When the light of each arm comes; left out, in the middle of its place for ever."""
     actuator: Actuator | None = None
     """A phase modulator that the server drives; without one the phase is only measured."""
 

@@ -1,0 +1,63 @@
+"""``[arms]`` of a lab file: when the light of each arm reaches the server, against its place on the server's grid (docs/alignment.md).
+
+Everything is optional; arms that are left out stand still and their pulses meet.
+"""
+
+from __future__ import annotations
+
+import math
+
+from pydantic import Field
+
+from .tagger_parts import Part
+
+DELAY_PS_PER_K_KM = 36.8
+"""Of standard fibre: 6.8 ns/K per 185 km. Slavik et al., Proc. SPIE 11355, 1135507 (2020), have 40."""
+PS_PER_S_PER_PPB = 1e3
+DAY_S = 86_400.0
+MOST_PPB = 1e4
+
+
+class Arm(Part):
+    """One arm and its client. Times are seconds after pulse 0; later arrival counts positive."""
+
+    offset_ps: float = Field(default=0.0, ge=-1e9, le=1e9)
+    """At pulse 0: the clock offset of the client and what its fibre is longer than configured."""
+    kelvin_per_s: float = Field(default=0.0, ge=-1, le=1)
+    """Steady warming of the whole arm."""
+    day_kelvin: float = Field(default=0.0, ge=0, le=100)
+    """Peak to peak of a daily sine, which is steepest at pulse 0."""
+    walk_ps_per_sqrt_s: float = Field(default=0.0, ge=0, le=1e4)
+    """Of a random walk: rms after a second."""
+    clock_ppb: float = Field(default=0.0, ge=-MOST_PPB, le=MOST_PPB)
+    """How much slower the client's clock is than the server's."""
+
+    def steady_ps(self, seconds: float, length_km: float) -> float:
+        """Lateness without the random walk."""
+        kelvin = self.kelvin_per_s * seconds + self.day_kelvin / 2 * math.sin(2 * math.pi * seconds / DAY_S)
+        drift = DELAY_PS_PER_K_KM * length_km * kelvin + PS_PER_S_PER_PPB * self.clock_ppb * seconds
+        return self.offset_ps + drift
+
+
+class Arms(Part):
+    """Both arms, and how long their pulses are."""
+
+    a: Arm = Arm()
+    b: Arm = Arm()
+    pulse_fwhm_ps: float = Field(default=0.0, ge=0, le=1e5)
+    """Of Gaussian pulses in intensity. Pulses that come dt apart interfere with ``exp(-dt^2 / (8 s^2))`` of the visibility, s =
+    FWHM/2.355, and their clicks spread by s. 0: pulses of one place interfere in full, and clicks spread by the detectors alone."""
+    align: bool = False
+    """The virtual server measures the arms and has the clients correct their emission."""
+
+    @property
+    def still(self) -> bool:
+        """Whether all pulses are in the middle of their places for ever."""
+        return self.a == Arm() and self.b == Arm()
+
+    def overlap(self, apart_ps: float) -> float:
+        """Factor of the visibility of two pulses of one place that come ``apart_ps`` apart: overlap of their fields' amplitudes."""
+        if not self.pulse_fwhm_ps:
+            return 1.0
+        sigma = self.pulse_fwhm_ps / math.sqrt(8 * math.log(2))
+        return math.exp(-((apart_ps / sigma) ** 2) / 8)
