@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from .tagger_parts import Part
@@ -32,12 +34,6 @@ class Arm(Part):
     clock_ppb: float = Field(default=0.0, ge=-MOST_PPB, le=MOST_PPB)
     """How much slower the client's clock is than the server's."""
 
-    def steady_ps(self, seconds: float, length_km: float) -> float:
-        """Lateness without the random walk."""
-        kelvin = self.kelvin_per_s * seconds + self.day_kelvin / 2 * math.sin(2 * math.pi * seconds / DAY_S)
-        drift = DELAY_PS_PER_K_KM * length_km * kelvin + PS_PER_S_PER_PPB * self.clock_ppb * seconds
-        return self.offset_ps + drift
-
 
 class Arms(Part):
     """Both arms, and how long their pulses are."""
@@ -47,17 +43,19 @@ class Arms(Part):
     pulse_fwhm_ps: float = Field(default=0.0, ge=0, le=1e5)
     """Of Gaussian pulses in intensity. Pulses that come dt apart interfere with ``exp(-dt^2 / (8 s^2))`` of the visibility, s =
     FWHM/2.355, and their clicks spread by s. 0: pulses of one place interfere in full, and clicks spread by the detectors alone."""
-    align: bool = False
-    """The virtual server measures the arms and has the clients correct their emission."""
 
     @property
     def still(self) -> bool:
         """Whether all pulses are in the middle of their places for ever."""
         return self.a == Arm() and self.b == Arm()
 
-    def overlap(self, apart_ps: float) -> float:
+    @property
+    def sigma_ps(self) -> float:
+        """s, rms length of a pulse in intensity."""
+        return self.pulse_fwhm_ps / math.sqrt(8 * math.log(2))
+
+    def overlap(self, apart_ps: NDArray[np.float64]) -> NDArray[np.float64]:
         """Factor of the visibility of two pulses of one place that come ``apart_ps`` apart: overlap of their fields' amplitudes."""
         if not self.pulse_fwhm_ps:
-            return 1.0
-        sigma = self.pulse_fwhm_ps / math.sqrt(8 * math.log(2))
-        return math.exp(-((apart_ps / sigma) ** 2) / 8)
+            return np.ones(np.shape(apart_ps))
+        return np.exp(-((apart_ps / self.sigma_ps) ** 2) / 8)

@@ -9,26 +9,26 @@ a Poisson process in time. Jitter, offsets, dead time and recovery follow.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from twinphase_sim.model.sift.symbols import symbols
 from twinphase_spec.configure import frame_config
-from twinphase_spec.frame import SlotClass
 from twinphase_spec.lab import Lab
 from twinphase_spec.registers import CHANNELS
-from twinphase_spec.symbols import Level, SymbolConfig
+from twinphase_spec.symbols import SymbolConfig
 from twinphase_spec.units import TICKS_PER_CLOCK, TICKS_PER_SECOND, ps_to_ticks
 
 from .clicks import DARK, NO_CANDIDATES, NO_CLICKS, NO_RAW_CLICKS, C, Candidates, Clicks, RawClicks, join_clicks
 from .detectors import NEVER, TICKS_PER_PS, alive_clicks, arrival_ticks
-from .optics import REFERENCE_STEPS, Band, Port, level_photons, ports
+from .emission import Emission, Piece
+from .optics import Port, ports
 from .phase import LinkPhase
 from .power import LinkPower
-from .slots import ClassPulses
+from .pulses import BANDS, Group, UserLight
 
 BLOCK_SECONDS = 2.0**-6
 """Clicks are drawn in blocks of about this much lab time; every block has its own random generator, so that the clicks do not
@@ -37,17 +37,6 @@ MARGIN_TICKS = ps_to_ticks(2_000_000)
 """Offsets and jitter move a click by less than 2 us; a chunk is complete when that much beyond it is drawn."""
 MIN_PROBABILITY = 1e-15
 """Light that clicks less often than this per pulse is left out: one click in 11 days at 1 GHz, and gaps stay within int64."""
-
-GROUPS: tuple[tuple[Band, tuple[SlotClass, ...]], ...] = (
-    ("q", (SlotClass.SIG,)),
-    ("q", REFERENCE_STEPS),
-    ("q", (SlotClass.REF_A,)),
-    ("q", (SlotClass.REF_B,)),
-    ("r", REFERENCE_STEPS),
-    ("r", (SlotClass.REF_A,)),
-    ("r", (SlotClass.REF_B,)),
-)
-"""Classes that share one upper bound; every other class sends no light."""
 
 
 class Link:
@@ -70,15 +59,12 @@ class Link:
         self.dead_time_losses = np.zeros(len(CHANNELS), dtype=np.int64)
         """Photons and dark counts per channel that fell into a detector's dead time or recovery so far."""
         self._seed = seed
-        self._symbols = (alice, bob)
+        self.emission = Emission(lab, seed)
+        self._light = UserLight(lab, self.frame, alice, bob)
         self._arms = LinkPower(lab, seed, self.start_ticks)
-        self._ports = {band: ports(lab, band) for band in ("q", "r")}
-        self._photons = {
-            band: tuple(level_photons(client, band) for client in (lab.clients.alice, lab.clients.bob))
-            for band in ("q", "r")
-        }
-        self._groups = [(band, classes, ClassPulses(self.frame, band, classes)) for band, classes in GROUPS]
-        self._groups = [group for group in self._groups if group[2].per_frame]
+        self._ports = {band: ports(lab, band) for band in BANDS}
+        self._overlap = lab.arms.overlap
+        self._pulse_sigma_ps = lab.arms.sigma_ps
         self.block_pulses = round(lab.frame.pulse_rate_hz * BLOCK_SECONDS)
         self._position = self._block = 0
         self._raw, self._pending = NO_RAW_CLICKS, NO_CLICKS
@@ -162,12 +148,13 @@ class Link:
         first = block * self.block_pulses
         last = first + self.block_pulses
         parts = []
-        for band, classes, members in self._groups:
-            for port in self._ports[band]:
-                light = decided(self._draw_light(generator, port, band, classes, members, first, last))
-                offset, jitter = port.detector.offset_ps, port.detector.jitter_ps
-                times = arrival_ticks(light.times_ticks, self.period_ticks, offset, jitter, generator)
-                parts.append(replace(light, times_ticks=times))
+        for piece in self._pieces(first, last):
+            for group in self._light.groups(piece.shift):
+                for port in self._ports[group.band]:
+                    light = decided(self._draw_light(generator, port, group, piece))
+                    offset, jitter = port.detector.offset_ps, math.hypot(port.detector.jitter_ps, self._pulse_sigma_ps)
+                    times = arrival_ticks(light.times_ticks, self.period_ticks, offset, jitter, generator)
+                    parts.append(replace(light, times_ticks=times))
         # a generator of its own: the dark counts' times do not depend on whether a detector recovers slowly
         recovery = np.random.default_rng([self._seed, 7, block])
         begin, end = self.pulse_ticks(first), self.pulse_ticks(last)
@@ -179,59 +166,46 @@ class Link:
             parts.append(decided(Candidates(times, channels, pulses, none, recovery.random(times.size), one, none)))
         return [part[part.times_ticks >= 0] for part in parts]
 
-    def _draw_light(
-        self,
-        generator: np.random.Generator,
-        port: Port,
-        band: Band,
-        classes: tuple[SlotClass, ...],
-        members: ClassPulses,
-        first: int,
-        last: int,
-    ) -> Candidates:
-        """Pulses in [first, last) that may click at ``port``, with the times of their starts."""
+    def correct(self, arm: int, slot: int, delay_ps: float) -> None:
+        """From emission slot ``slot`` on arm 0 (A) or 1 (B) emits ``delay_ps`` late. Raises ValueError where that has been drawn."""
+        drawn = (self._block + 2) * self.block_pulses
+        if slot < drawn:
+            raise ValueError(
+                f"link: a correction from slot {slot}; allowed: from {drawn} on, light before it is under way"
+            )
+        self.emission.correct(arm, slot, delay_ps)
+
+    def _pieces(self, first: int, last: int) -> Iterable[Piece]:
+        return self.emission.pieces(first, last) if self.emission.moves else (Piece(first, last, (0, 0)),)
+
+    def _draw_light(self, generator: np.random.Generator, port: Port, group: Group, piece: Piece) -> Candidates:
+        """Light of a group's places in a piece that may click at ``port``, with the times of the places' starts and its lateness."""
         brightest = [
-            self._brightest(band, classes, user) * transmittance
-            for user, transmittance in enumerate(self._arms.largest)
+            self._light.brightest(group, user) * transmittance for user, transmittance in enumerate(self._arms.largest)
         ]
         bound = -np.expm1(-port.intensity(brightest[0], brightest[1], float(port.sign)))
         if bound < MIN_PROBABILITY:
             return NO_CANDIDATES
-        low, high = members.count_before(first), members.count_before(last)
+        low, high = group.members.count_before(piece.first), group.members.count_before(piece.last)
         ordinals = low + bernoulli_positions(generator, high - low, bound)
-        pulses, slot_classes = members.pulse(ordinals)
-        a, b, theta = self._prepare(band, pulses, slot_classes)
-        base = port.intensity(a, b, np.zeros(pulses.size))
-        amplitude = port.intensity(a, b, np.ones(pulses.size)) - base
-        energy = -np.log1p(-generator.random(pulses.size) * bound)
-        starts, channels = self.start_ticks + pulses * self.period_ticks, np.full(pulses.size, port.channel, np.uint8)
-        return Candidates(starts, channels, pulses, theta / (2 * np.pi), energy, base, amplitude)
-
-    def _brightest(self, band: Band, classes: tuple[SlotClass, ...], user: int) -> float:
-        """Largest mean photon number that a user sends in these classes."""
-        if SlotClass.SIG in classes:
-            return float(self._photons[band][user][: Level.REF].max())
-        dark_class = SlotClass.REF_B if user == 0 else SlotClass.REF_A
-        return 0.0 if dark_class in classes else float(self._photons[band][user][Level.REF])
-
-    def _prepare(
-        self, band: Band, pulses: NDArray[np.int64], slot_classes: NDArray[np.uint8]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-        """Photons arriving from either arm, and theta, of pulses that all belong to one of GROUPS."""
-        middle = self.start_ticks + pulses * self.period_ticks + self.period_ticks // 2
-        theta = self.phase_q(middle) if band == "q" else self.phase_r(middle)
-        if pulses.size and slot_classes[0] == SlotClass.SIG:
-            alice, bob = (symbols(config, pulses.astype(np.uint64)) for config in self._symbols)
-            theta = theta + (alice.phase.astype(np.float64) - bob.phase) * (2 * np.pi / 256)
-            a = self._photons[band][0][alice.intensity]
-            b = self._photons[band][1][bob.intensity]
-        else:
-            step = np.where(slot_classes >= SlotClass.REF0, slot_classes.astype(np.int64) - SlotClass.REF0, 0)
-            theta = theta + step * (np.pi / 2)
-            a = np.where(slot_classes == SlotClass.REF_B, 0.0, self._photons[band][0][Level.REF])
-            b = np.where(slot_classes == SlotClass.REF_A, 0.0, self._photons[band][1][Level.REF])
-        arm_a, arm_b = self._arms.transmittances(middle)
-        return a * arm_a, b * arm_b, theta
+        places, class_a, _ = group.members.at(ordinals)
+        starts = self.start_ticks + places * self.period_ticks
+        a, b, theta = self._light.at(group, places, class_a, piece.shift)
+        arm_a, arm_b = self._arms.transmittances(starts + self.period_ticks // 2)
+        a, b = a * arm_a, b * arm_b
+        theta = (self.phase_q if group.band == "q" else self.phase_r)(starts + self.period_ticks // 2) + theta
+        base = port.intensity(a, b, np.zeros(places.size))
+        amplitude = port.intensity(a, b, np.ones(places.size)) - base
+        energy = -np.log1p(-generator.random(places.size) * bound)
+        times = starts
+        if self.emission.moves:
+            shifted_ps = (places * 0.0 + m * self.emission.period_ps for m in piece.shift)
+            late_a, late_b = (self.emission.late_ps(arm, places) - by for arm, by in enumerate(shifted_ps))
+            amplitude = amplitude * self._overlap(late_a - late_b)
+            of_a = generator.random(places.size) * (a + b) < a
+            times = starts + np.rint(np.where(of_a, late_a, late_b) * TICKS_PER_PS).astype(np.int64)
+        channels = np.full(places.size, port.channel, np.uint8)
+        return Candidates(times, channels, places, theta / (2 * np.pi), energy, base, amplitude)
 
 
 def bernoulli_positions(generator: np.random.Generator, count: int, probability: float) -> NDArray[np.int64]:

@@ -53,7 +53,7 @@ def test_a_day_of_5_kelvin(seed: int) -> None:
     settled = played.residual_ps[400:]
     assert bound < 5
     check(settled, bound)
-    assert 1 - Arms(pulse_fwhm_ps=100.0).overlap(2 * float(np.sqrt(np.mean(settled**2)))) < 0.01
+    assert 1 - Arms(pulse_fwhm_ps=100.0).overlap(2 * np.sqrt(np.mean(settled**2))) < 0.01
 
 
 def test_a_clock_of_two_ppb_and_a_walk() -> None:
