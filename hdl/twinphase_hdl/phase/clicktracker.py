@@ -25,18 +25,9 @@ FRONT = 1
 T of the issue, in which an event leaves the queue."""
 NEXT = tracking.WORDS - 1
 """Stage in which a turn lets its channels have their next words: the first event that has them leaves the queue a clock later."""
-WORDS = 2
-"""Stage in which an event's words are known."""
-SEEN = 6
-"""Stage from which on all that an event has found is there but A."""
-GAINS = 8
-"""Stage in which its q is known."""
-SCORE = 10
-"""Stage in which the phase of a click goes into its score."""
-STEP = 15
-"""Stage in which its gains come together; they were in rings since stages WORDS and GAINS."""
-STEPPED = 24
-"""Stage in which its steps are known."""
+WORDS, SEEN, GAINS, SCORE, STEP, STEPPED = 2, 6, 8, 10, 15, 24
+"""Stages in which an event's words are known; all that it has found but A; its q; in which its phase goes into its score; in which its
+gains, in rings since stages WORDS and GAINS, come together; in which its steps are known."""
 
 
 class ClickPhase(data.Struct):
