@@ -90,6 +90,8 @@ def units() -> dict[str, Callable[[], wiring.Component]]:
     from twinphase_hdl.sift.block import BlockSifter
     from twinphase_hdl.sift.emitter import Emitter
     from twinphase_hdl.sift.herald import HeraldFinder
+    from twinphase_hdl.sift.heraldcoder import HeraldCoder
+    from twinphase_hdl.sift.heralddecoder import HeraldDecoder
     from twinphase_hdl.sift.join import PsiJoin
     from twinphase_hdl.sift.smoothjoin import SmoothJoin
     from twinphase_hdl.timetag.coincidence import Coincidences
@@ -125,6 +127,8 @@ def units() -> dict[str, Callable[[], wiring.Component]]:
         "sift.block": BlockSifter,
         "sift.emitter": Emitter,
         "sift.herald": HeraldFinder,
+        "sift.herald_coder": HeraldCoder,
+        "sift.herald_decoder": HeraldDecoder,
         "sift.join": PsiJoin,
         "sift.smooth_join": SmoothJoin,
         "timetag.coincidences": lambda: Coincidences(channels=8),
