@@ -1,4 +1,4 @@
-"""Synthesis figures per unit: LUT, FF, BRAM, DSP and Fmax, out of context on LFE5U-25F, speed grade 6.
+"""Synthesis figures per unit: LUT, FF, BRAM, DSP and Fmax, out of context on LFE5U-25F, speed grade 6; LARGE ones on LFE5U-85F.
 
 ``python tests/build/figures.py [UNIT ...]`` takes them anew and writes ``figures.json`` beside this file. Delays are
 nextpnr's slow-corner model.
@@ -25,6 +25,9 @@ from twinphase_firmware.manifest import read_clocks, read_utilisation
 
 RECORD = Path(__file__).with_name("figures.json")
 DEVICE = ("--25k", "--speed", "6", "--package", "CABGA381")
+LARGE = {"sift.counter_symbols", "sift.counter_symbols_4_lanes"}
+"""Units with more block RAM than an LFE5U-25F has."""
+LARGE_DEVICE = ("--85k", *DEVICE[1:])
 CLOCK_MHZ = 125
 SYNTHESIS = (
     f"read_rtlil unit.il; {DROP_READ_BEFORE_WRITE}; {PURGE_BEFORE_LUTS.format(synthesis='synth_ecp5', top='unit')}; "
@@ -87,12 +90,15 @@ def units() -> dict[str, Callable[[], wiring.Component]]:
     from twinphase_hdl.phase.smoothfollow import GainFollower
     from twinphase_hdl.phase.tracker import PhaseTracker
     from twinphase_hdl.phase.trackevents import TrackEvents
+    from twinphase_hdl.sift.aes import AesCore
     from twinphase_hdl.sift.block import BlockSifter
+    from twinphase_hdl.sift.counter import CounterSymbols
     from twinphase_hdl.sift.emitter import Emitter
     from twinphase_hdl.sift.herald import HeraldFinder
     from twinphase_hdl.sift.heraldcoder import HeraldCoder
     from twinphase_hdl.sift.heralddecoder import HeraldDecoder
     from twinphase_hdl.sift.join import PsiJoin
+    from twinphase_hdl.sift.keyschedule import KeySchedule
     from twinphase_hdl.sift.smoothjoin import SmoothJoin
     from twinphase_hdl.timetag.coincidence import Coincidences
     from twinphase_hdl.timetag.delayline import DelayLineFrontEnd
@@ -124,12 +130,16 @@ def units() -> dict[str, Callable[[], wiring.Component]]:
         "phase.smooth_follow": GainFollower,
         "phase.track_events": TrackEvents,
         "phase.tracker": PhaseTracker,
+        "sift.aes_core": lambda: AesCore(tag_bits=3),
         "sift.block": BlockSifter,
-        "sift.emitter": Emitter,
+        "sift.counter_symbols": CounterSymbols,
+        "sift.counter_symbols_4_lanes": lambda: CounterSymbols(lanes=4),
+        "sift.emitter": lambda: Emitter(symbol_latency=33),  # that of CounterSymbols with 8 lanes
         "sift.herald": HeraldFinder,
         "sift.herald_coder": HeraldCoder,
         "sift.herald_decoder": HeraldDecoder,
         "sift.join": PsiJoin,
+        "sift.key_schedule": KeySchedule,
         "sift.smooth_join": SmoothJoin,
         "timetag.coincidences": lambda: Coincidences(channels=8),
         "timetag.pulser": Pulser,
@@ -159,9 +169,13 @@ def digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def measure(text: str) -> dict[str, float]:
-    """Synthesises, places and routes; LUT, FF, BRAM, DSP and Fmax in MHz. RuntimeError with the tool's words when it fails."""
+def measure(text: str, name: str = "") -> dict[str, float]:
+    """Synthesises, places and routes unit ``name``; LUT, FF, BRAM, DSP and Fmax in MHz.
+
+    RuntimeError with the tool's words when it fails.
+    """
     environment = build_environment()
+    device = LARGE_DEVICE if name in LARGE else DEVICE
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         (work / "unit.il").write_text(text)
@@ -169,7 +183,7 @@ def measure(text: str) -> dict[str, float]:
             [environment["YOSYS"], "-q", "-p", SYNTHESIS],
             [sys.executable, pack.__file__, "unit.json"],
             [
-                *(environment["NEXTPNR_ECP5"], "--quiet", *DEVICE, "--out-of-context", "--json", "unit.json"),
+                *(environment["NEXTPNR_ECP5"], "--quiet", *device, "--out-of-context", "--json", "unit.json"),
                 *("--freq", str(CLOCK_MHZ), "--report", "report.json", "--seed", "1"),
             ],
         ):
@@ -187,7 +201,7 @@ def main(names: list[str]) -> None:
         text = rtlil_of(make)
         if (names and name not in names) or (not names and record.get(name, {}).get("logic") == digest(text)):
             continue
-        record[name] = {"logic": digest(text), **measure(text)}
+        record[name] = {"logic": digest(text), **measure(text, name)}
         print(name, record[name], flush=True)
         RECORD.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n")
 

@@ -17,7 +17,7 @@ def test_unit_meets_its_figures(name: str) -> None:
     known = RECORD.get(name)
     assert known is not None, f"{name} has no figures: run make figures"
     text = figures.rtlil_of(figures.units()[name])
-    taken = known if known["logic"] == figures.digest(text) else figures.measure(text)
+    taken = known if known["logic"] == figures.digest(text) else figures.measure(text, name)
     assert taken["fmax_mhz"] >= figures.CLOCK_MHZ
     for cells in ("lut", "ff", "bram", "dsp"):
         assert taken[cells] <= known[cells] * GROWTH + 20, f"{name}: {cells} grew from {known[cells]} to {taken[cells]}"
