@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections import Counter
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 import cocotb
 
 from bench_packer import LAST, header_of, packets_of, payload_of
+from herald_oracle import Herald, Malformed, decode, numbered
+from herald_oracle import payload as payload_of_heralds
 from link_client import CELLS, COUNTERS, MASK32, RECEIVED, TABLE, Node, compare, words
 from twinphase_hdl.link.snapshot import Snapshot
 from twinphase_spec.packets import (
@@ -119,6 +122,24 @@ async def test_repeated_ids(dut: Any) -> None:
     node.check_outputs()
 
 
+def coded(draw: random.Random) -> tuple[list[int], int]:
+    """Payload of a packet of HERALD_CODE and the number of its heralds, one in three of them damaged."""
+    pulses = list(itertools.accumulate(draw.choice([1, 2, 9, 5000, 1 << 40]) for _ in range(draw.randrange(1, 60))))
+    body = payload_of_heralds(numbered(pulses, (draw.getrandbits(1) for _ in pulses)), draw.randrange(130))
+    damage = draw.randrange(6)
+    if damage == 0:
+        body[-1] ^= 1 << draw.randrange(32)
+    return body, len(pulses) + (damage == 1)
+
+
+def decoded(body: list[int], count: int) -> tuple[list[Herald], bool]:
+    """Heralds of a packet of HERALD_CODE, and whether it is malformed."""
+    try:
+        return decode(body, 0, count), False
+    except Malformed as error:
+        return error.kept, True
+
+
 @cocotb.test()
 @cocotb.parametrize((("seed", "idle", "pause"), [(1, 0.0, 0.0), (2, 0.3, 0.5), (3, 0.0, 0.85)]))
 async def test_depacketizer_takes_whole_packets_only(dut: Any, seed: int, idle: float, pause: float) -> None:
@@ -132,15 +153,23 @@ async def test_depacketizer_takes_whole_packets_only(dut: Any, seed: int, idle: 
     node.rx.send([MAGIC << 16 | VERSION << 8 | Stream.PSI | LAST])
     node.rx.send([MAGIC << 16 | VERSION << 8 | Stream.PSI, 7, 2 | LAST])
     bad += 2
-    for i in range(90):
+    for i in range(160):
         number = draw.choice(RECEIVED)
         size = RECORD_WORDS[number]
         records = draw.choice([0, 1, 2, draw.randrange(20), MAX_PAYLOAD_WORDS // size])
         payload = [draw.getrandbits(32) for _ in range(records * size)]
-        good = words(number, payload, sequence=draw.getrandbits(32), flags=draw.getrandbits(16))
-        fate = draw.randrange(14)
+        flags, fate = draw.getrandbits(16), draw.randrange(14)
+        if number is Stream.HERALD_CODE:
+            payload, flags = coded(draw)
+            fate = 10 if fate == 11 else fate  # every word is whole
+        good = words(number, payload, sequence=draw.getrandbits(32), flags=flags)
         if fate < 5:
             node.rx.send(good)
+            if number is Stream.HERALD_CODE:
+                heralds, malformed = decoded(payload, flags)
+                want[number] += [n | (pulse | detector << 63) << 32 for n, pulse, detector in heralds]
+                bad += malformed
+                continue
             for k in range(0, len(payload), size):
                 want[number].append(sum(word << 32 * i for i, word in enumerate(payload[k : k + size])))
             continue

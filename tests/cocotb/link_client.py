@@ -21,7 +21,9 @@ BUILD_HASH, CELLS_FACTOR, LANES = 0x600DCAFE, 0x01020409, 8
 SHOWN = ("START_CLOCK", "PERIOD", "ROLE", "KEY_0", "STREAM_ENABLE", "CONTROL")
 """Registers whose outputs are ports of the shelf."""
 MASK32 = (1 << 32) - 1
-RECEIVED = (Stream.HERALD, Stream.PSI, Stream.PEER)
+RECEIVED = (Stream.HERALD, Stream.PSI, Stream.PEER, Stream.HERALD_CODE)
+DECODED = {Stream.HERALD_CODE: Stream.HERALD}
+"""What records come out of packets of another stream's."""
 COUNTERS = CLIENT.memory("COUNTERS").address
 CELLS = CLIENT.memory("CELLS").address
 TABLE = CLIENT.memory("FRAME_TABLE")

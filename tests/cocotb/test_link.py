@@ -23,7 +23,7 @@ from twinphase_hdl.types import record_words, word_stream
 from twinphase_spec.packets import Stream
 from twinphase_spec.registers import CLIENT
 
-from link_client import BUILD_HASH, CELLS_FACTOR, LANES, SHOWN  # isort: skip
+from link_client import BUILD_HASH, CELLS_FACTOR, DECODED, LANES, SHOWN  # isort: skip
 from bench_packer import FIRST_RECORD, FIRST_SEQUENCE  # isort: skip
 
 
@@ -31,7 +31,7 @@ class RegisterNode(wiring.Component):
     """A client's link and register bank, with counters, memories and streams as ports."""
 
     def __init__(self) -> None:
-        received = (Stream.HERALD, Stream.PSI, Stream.PEER)
+        received = (Stream.HERALD, Stream.PSI, Stream.PEER, Stream.HERALD_CODE)
         sent = (Stream.SIFTED, Stream.PEER)
         self.link = NodeLink(register_map=CLIENT, send=sent, receive=received)
         self.bank = RegisterBank(CLIENT, build_hash=BUILD_HASH, constants={"LANES": LANES})
@@ -43,12 +43,15 @@ class RegisterNode(wiring.Component):
                 "i_framing": In(1),
                 "i_counters": In(64 * len(CLIENT.counters)),
                 **{f"send_{s.name.lower()}": In(stream.Signature(record_words(s))) for s in sent},
-                **{f"receive_{s.name.lower()}": Out(stream.Signature(record_words(s))) for s in received},
+                **{
+                    f"receive_{s.name.lower()}": Out(stream.Signature(record_words(DECODED.get(s, s))))
+                    for s in received
+                },
                 **{f"o_{name.lower()}": Out(CLIENT[name].width) for name in SHOWN},
                 "o_table_write": Out(1),
                 "o_table_address": Out(13),
                 "o_table_data": Out(32),
-                "o_dropped": Out(1),
+                "o_dropped": Out(2),
                 "o_idle": Out(1),
             }
         )
@@ -58,7 +61,7 @@ class RegisterNode(wiring.Component):
         m.submodules.link, m.submodules.bank = link, bank = self.link, self.bank
         for name in ("rx", "send_sifted", "send_peer"):
             wiring.connect(m, wiring.flipped(getattr(self, name)), getattr(link, name))
-        for name in ("tx", "receive_herald", "receive_psi", "receive_peer"):
+        for name in ("tx", "receive_herald", "receive_psi", "receive_peer", "receive_herald_code"):
             wiring.connect(m, getattr(link, name), wiring.flipped(getattr(self, name)))
         m.d.sync += bank.i_cells_data.eq(bank.o_cells_address * CELLS_FACTOR)
         m.d.comb += [

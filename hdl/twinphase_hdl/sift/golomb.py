@@ -173,7 +173,7 @@ class GolombCoder(wiring.Component):
 
         # Quotient. The rest before the step that decides about bit j of q lies in [-2^j m, 2^j m) of what it is then.
         escape = Signal()
-        m.d.sync += escape.eq(self.i_gap >= Cat(C(0, steps), divisor.m))
+        m.d.sync += escape.eq(self._is_in_full(self.i_gap, Cat(C(0, steps), divisor.m)))
         width = bits + steps
         rest = Signal(width + 1, name="rest_first", reset_less=True)
         m.d.sync += rest.eq(self.i_gap[:width] - Cat(C(0, steps - 1), divisor.m))
@@ -197,7 +197,11 @@ class GolombCoder(wiring.Component):
         # Remainder: b - 1 bits if below t, else b.
         shorter, moved, still = Signal(), Signal(bits, reset_less=True), Signal(bits, reset_less=True)
         q_of_length = delayed(m, q, 1, "q_of_length")
-        m.d.sync += [shorter.eq(remainder < divisor.t), moved.eq(remainder + divisor.t), still.eq(remainder)]
+        m.d.sync += [
+            shorter.eq(self._is_shorter(remainder, divisor.t)),
+            moved.eq(remainder + divisor.t),
+            still.eq(remainder),
+        ]
         since = steps + 2
         detector = delayed(m, self.i_detector, since, "detector")
         tail, length = Signal(bits + 1, reset_less=True), Signal(shape.length_bits, reset_less=True)
@@ -230,3 +234,11 @@ class GolombCoder(wiring.Component):
             self.o_valid.eq(valids[-1]),
         ]
         return m
+
+    def _is_in_full(self, gap: Value, limit: Value) -> Value:
+        """Whether a gap is coded in full; ``limit`` is that of quotients."""
+        return gap >= limit
+
+    def _is_shorter(self, remainder: Value, t: Value) -> Value:
+        """Whether a remainder has b - 1 bits."""
+        return remainder < t
