@@ -79,10 +79,10 @@ class ArmLoop:
         return math.sqrt(self._p[0])
 
     def start(self, time_s: float, late_ps: float, error_ps: float) -> None:
-        """What the search for whole pulses has found, with nothing corrected before."""
-        self._time_s, self._late, self._rate = time_s, late_ps, 0.0
+        """What a search for whole pulses has found, with the last command (if any) in force all the while."""
+        corrected = self._commands[-1].delay_ps if self._commands else 0.0
+        self._time_s, self._late, self._rate = time_s, late_ps - corrected, 0.0
         self._p = (error_ps**2, 0.0, self.config.start_rate_ps_per_s**2)
-        self._commands.clear()
 
     def measure(self, begin_s: float, end_s: float, offset_ps: float, variance_ps2: float) -> None:
         """Fraction of the arm's lateness, mean over an interval. Raises AlignmentLost when the loop is too unsure to know its pulse."""
@@ -106,14 +106,15 @@ class ArmLoop:
         self._p = ((1 - gain) * p11, (1 - gain) * p12, p22 - gain_rate * p12)
 
     def command(self, from_s: float, until_s: float) -> Correction:
-        """The delay to be in force from ``from_s`` on; the next one is expected at ``until_s``."""
+        """The delay to be in force from ``from_s`` on; the next one is expected at ``until_s``. The first may step as far as it must."""
         if self._time_s is None:
             raise AlignmentLost("the arm's pulses have not been searched for yet: search for whole pulses first")
         config = self.config
         wanted = -(self._late + self._rate * ((from_s + until_s) / 2 - self._time_s))
         before = self._commands[-1].delay_ps if self._commands else 0.0
         whole = round((wanted - before) / config.period_ps) * config.period_ps
-        step = min(config.most_step_ps, max(-config.most_step_ps, wanted - before - whole))
+        most = config.most_step_ps if self._commands else config.period_ps
+        step = min(most, max(-most, wanted - before - whole))
         units = round((before + whole + step) / config.unit_ps)
         delay = units * config.unit_ps
         pulses = math.floor(delay / config.period_ps)

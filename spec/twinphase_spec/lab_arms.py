@@ -44,6 +44,9 @@ class Arms(Part):
     """Of Gaussian pulses in intensity. Pulses that come dt apart interfere with ``exp(-dt^2 / (8 s^2))`` of the visibility, s =
     FWHM/2.355, and their clicks spread by s. 0: pulses of one place interfere in full, and clicks spread by the detectors alone."""
 
+    align: bool = False
+    """The virtual server searches for the arms' pulses and has the clients correct their emission from then on."""
+
     @property
     def still(self) -> bool:
         """Whether all pulses are in the middle of their places for ever."""

@@ -34,8 +34,9 @@ from twinphase_spec.frame import LAG_CLOCKS
 from twinphase_spec.lab import LIGHT_IN_FIBRE_KM_PER_S, Lab
 from twinphase_spec.packets import Stream
 from twinphase_spec.symbols import SymbolConfig
-from twinphase_spec.units import CLOCK_HZ
+from twinphase_spec.units import CLOCK_HZ, TICKS_PER_SECOND
 
+from .aligner import PulseAligner
 from .keys import client_generator
 from .light import light_path
 from .lines import NODES, Lines, NodeName
@@ -108,6 +109,8 @@ class VirtualLab:
         self._lock = threading.Lock()
         self._pool = ThreadPoolExecutor(len(NODES), thread_name_prefix="node")
         self._photons: Photons | None = None
+        self.aligner: PulseAligner | None = None
+        """Keeps pulses aligned, where the lab asks for it and the server is here."""
         self._configure(run_frames)
         if mesh is not None:
             mesh.tell(self.clock)
@@ -191,6 +194,8 @@ class VirtualLab:
                 line.send(output)
         if self.mesh is not None:
             self.mesh.tell(stop_clock)
+        if self.aligner is not None:
+            self.aligner.take(outputs["server"], stop_clock)
         clicked = outputs["server"].clicked if "server" in outputs else None
         clicks = light if clicked is None else light[clicked]
         return LabStep(start, stop_clock, clicks, outputs, inputs)
@@ -236,6 +241,10 @@ class VirtualLab:
         if "server" not in self.names:
             return
         self.link = Link(lab, self.seed, self.symbols["alice"], self.symbols["bob"], start_clock=self.start_clock)
+        if lab.arms.align:
+            window_s = self.frame.window_ticks / TICKS_PER_SECOND
+            interval_s = self.registers["server"]["ARRIVAL_WINDOWS"] * window_s
+            self.aligner = PulseAligner(self.link, interval_s=interval_s, flight_s=self.delay_clocks / CLOCK_HZ)
         if lab.actuator is not None:
             self.nodes["server"].set_light(light_path(lab))
         self._photons = Photons(lab, self.link)

@@ -76,14 +76,21 @@ def test_silence_is_bridged_and_too_much_of_it_is_told() -> None:
         loop.command(0.0, 1.0)
     loop.start(0.0, 7_400.0, 10.0)
     first = loop.command(0.1, 1.1)
-    # Whole pulses at once, of the fraction no more than a step.
-    assert (first.pulses, first.delay_ps) == (-8, pytest.approx(-7050, abs=1))
-    for k in range(40):
-        loop.measure(k + 0.0, k + 1.0, 400.0 + loop._mean_delay(k + 0.0, k + 1.0) % 1000, 4.0)
-        last = loop.command(k + 1.1, k + 2.1)
-    assert last.delay_ps == pytest.approx(-7400, abs=3)
-    assert 0 <= last.fraction_ps < 1000
-    loop.measure(60.0, 61.0, 400.0 + last.delay_ps % 1000, 4.0)
+    assert (first.pulses, first.delay_ps) == (-8, pytest.approx(-7400, abs=1))
+    # The arm jumps by 120 ps: no more than a step per command.
+    delays = [first.delay_ps]
+    for k in range(1, 40):
+        loop.measure(k + 0.2, k + 1.0, 520.0 - 400.0 + (delays[-1] + 7400.0), 4.0)
+        delays.append(loop.command(k + 1.1, k + 2.1).delay_ps)
+    steps = np.diff(delays)
+    assert np.abs(steps).max() <= 50.5
+    assert np.abs(steps[:2]).min() > 40
+    assert delays[-1] == pytest.approx(-7520, abs=3)
+    # A new search sees what is left with the last command in force.
+    loop.start(41.0, 2003.0, 10.0)
+    again = loop.command(41.1, 42.1)
+    assert again.delay_ps == pytest.approx(delays[-1] - 2003, abs=1)
+    assert 0 <= again.fraction_ps < 1000
     with pytest.raises(AlignmentLost, match="search for whole pulses again"):
         loop.measure(20_000.0, 20_001.0, 0.0, 4.0)
     with pytest.raises(AlignmentLost, match="search for whole pulses first"):

@@ -6,11 +6,13 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from twinphase_sim.lab.virtual import VirtualLab
 from twinphase_sim.model.server import run_server
 from twinphase_sim.physics.clicks import join_clicks
 from twinphase_spec.configure import server_memories
+from twinphase_spec.lab_arms import Arm, Arms
 from twinphase_spec.packets import ARRIVAL_DTYPE, Stream
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -33,3 +35,35 @@ def test_records_are_those_of_the_model() -> None:
     counts = np.array([sum(record[f"bin_{k}"] for k in range(8)) for record in records]).reshape(2, 4)
     assert (counts[:, :2] == 0).all()
     assert (counts[:, 2:] > 15).all()
+
+
+@pytest.mark.parametrize(("seconds", "within_ps"), [(0.3, 40.0), pytest.param(0.75, 35.0, marks=pytest.mark.long)])
+def test_an_initial_offset_is_found_and_closed(seconds: float, within_ps: float) -> None:
+    """12.3 pulses late, 7.55 early, drifting by 50 ps/s each way: searched, put right, and held.
+
+    The search takes some 0.1 s; its correction acts 0.125 s and a flight later. It knows d to 4.4 ps (1 sigma) and nothing of the
+    rate, which adds 12 ps until the first corrections of the loop act, at 0.41 s. At 0.75 s the filter knows d to 6 ps, at a horizon
+    of 0.16 s and with its rate known to 30 ps/s to 8 ps: 4 sigma are 32 ps.
+    """
+    arms = Arms(
+        a=Arm(offset_ps=12_300.0, clock_ppb=0.05),
+        b=Arm(offset_ps=-7_550.0, clock_ppb=-0.05),
+        pulse_fwhm_ps=100.0,
+        align=True,
+    )
+    lab = small_lab().model_copy(update={"arms": arms})
+    with VirtualLab(lab, 5, progress=False) as virtual:
+        for _ in virtual.run_to(seconds):
+            pass
+        assert virtual.aligner is not None
+        found = virtual.aligner.found
+        emission = virtual.link.emission
+    assert found is not None
+    assert [offset.pulses for offset in found] == [12, -8]
+    places = np.arange(0, round(seconds * 1e9), 1_000_000)
+    for arm, at_start in enumerate((12_300.0, -7_550.0)):
+        late = emission.late_ps(arm, places)
+        assert late[0] == pytest.approx(at_start, abs=0.01)
+        closed = int(np.argmax(np.abs(late) < 50))
+        assert 0 < closed < 300
+        assert np.abs(late[closed:]).max() < within_ps

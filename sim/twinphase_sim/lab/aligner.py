@@ -1,0 +1,90 @@
+"""Keeps the pulses of a virtual lab aligned, as a server's host would: search, control law, corrections to the clients.
+
+Everything comes from the packets that the server node sends. A correction leaves the server at the end of the chunk in which its ARRIVAL
+record came, takes a flight to its client and is in force from an emission slot stated in it, LEAD_S later: the physics draws light ahead.
+"""
+
+from __future__ import annotations
+
+from twinphase.alignment import AlignmentConfig, AlignmentLost, ArmLoop
+from twinphase.errors import TwinphaseError
+from twinphase.measure.arrival import Arrival
+from twinphase.measure.pulse_index import PulseIndex, PulseOffset
+from twinphase.packets import Decoder
+from twinphase_sim.native import NodeOutput
+from twinphase_sim.physics.link import BLOCK_SECONDS, Link
+from twinphase_spec.packets import Stream
+from twinphase_spec.registers import SERVER
+from twinphase_spec.units import CLOCK_HZ, TICKS_PER_SECOND
+
+LEAD_S = 8 * BLOCK_SECONDS
+SEARCH_ERROR_PS = 20.0
+"""Standard deviation of what a search finds, at least: an arm moves while its clicks are counted."""
+ARMS = "ab"
+
+
+class PulseAligner:
+    """The loop of both arms of ``link``. ``interval_s``: of ARRIVAL records; ``flight_s``: of messages."""
+
+    def __init__(self, link: Link, *, interval_s: float, flight_s: float) -> None:
+        self._link, self._interval_s, self._wait_s = link, interval_s, flight_s + LEAD_S
+        period_ps = link.emission.period_ps
+        self._loops = [ArmLoop(AlignmentConfig(period_ps=period_ps, start_rate_ps_per_s=100.0)) for _ in ARMS]
+        self._decoder = Decoder(SERVER)
+        self._index: PulseIndex | None = PulseIndex(link.frame)
+        self._search_begin_s = 0.0
+        self._acting_s = 0.0
+        """Intervals that begin before this have light of the wrong pulses in their one-sided slots."""
+        self.found: tuple[PulseOffset, PulseOffset] | None = None
+        """What the last search has found."""
+
+    def take(self, output: NodeOutput, stop_clock: int) -> None:
+        """What the server has sent in a chunk that ends at ``stop_clock``. TwinphaseError where the frame cannot tell pulses."""
+        wanted = [packet for _, packet in output.packets if packet[0] in (Stream.ARRIVAL, Stream.TAG)]
+        batch = self._decoder.decode(wanted)
+        now_s = (stop_clock - self._link.frame.start_clock) / CLOCK_HZ
+        if self._index is not None:
+            self._index.update(batch)
+        records = batch.get(Stream.ARRIVAL)
+        if records is None:
+            return
+        if self._index is not None:
+            self._search(self._index, now_s)
+            return
+        window_s = self._link.frame.window_ticks / TICKS_PER_SECOND
+        for record in records.reshape(-1, 1):
+            arrival = Arrival(self._link.frame.period_q32 / 2**32)
+            batch.records = {Stream.ARRIVAL: record}
+            arrival.update(batch)
+            [offset] = arrival.newest()
+            end_s = (int(record["window"][0]) + 1) * window_s
+            begin_s = end_s - self._interval_s
+            if offset.band != "r" or begin_s < self._acting_s or offset.offset_ps is None or offset.error_ps is None:
+                continue
+            self._step(ARMS.index(offset.arm), begin_s, end_s, offset.offset_ps, offset.error_ps**2, now_s)
+
+    def _search(self, index: PulseIndex, now_s: float) -> None:
+        try:
+            self.found = index.find()
+        except TwinphaseError:  # not yet
+            return
+        self._index = None
+        self._acting_s = now_s + self._wait_s + self._interval_s
+        for arm, offset in enumerate(self.found):
+            late_ps = offset.pulses * self._link.emission.period_ps + offset.fraction_ps
+            self._loops[arm].start((self._search_begin_s + now_s) / 2, late_ps, max(SEARCH_ERROR_PS, offset.error_ps))
+            self._command(arm, now_s)
+
+    def _step(
+        self, arm: int, begin_s: float, end_s: float, offset_ps: float, variance_ps2: float, now_s: float
+    ) -> None:
+        try:
+            self._loops[arm].measure(begin_s, end_s, offset_ps, variance_ps2)
+            self._command(arm, now_s)
+        except AlignmentLost:
+            self._index, self._search_begin_s = PulseIndex(self._link.frame), now_s
+
+    def _command(self, arm: int, now_s: float) -> None:
+        from_s = now_s + self._wait_s
+        made = self._loops[arm].command(from_s, from_s + self._interval_s)
+        self._link.correct(arm, round(from_s * self._link.lab.frame.pulse_rate_hz), made.delay_ps)
