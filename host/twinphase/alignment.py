@@ -67,6 +67,7 @@ class ArmLoop:
         self._late = self._rate = 0.0
         self._p = (0.0, 0.0, 0.0)
         self._commands: list[Correction] = []
+        self._fresh = True
 
     @property
     def rate_ps_per_s(self) -> float:
@@ -81,7 +82,7 @@ class ArmLoop:
     def start(self, time_s: float, late_ps: float, error_ps: float) -> None:
         """What a search for whole pulses has found, with the last command (if any) in force all the while."""
         corrected = self._commands[-1].delay_ps if self._commands else 0.0
-        self._time_s, self._late, self._rate = time_s, late_ps - corrected, 0.0
+        self._time_s, self._late, self._rate, self._fresh = time_s, late_ps - corrected, 0.0, True
         self._p = (error_ps**2, 0.0, self.config.start_rate_ps_per_s**2)
 
     def measure(self, begin_s: float, end_s: float, offset_ps: float, variance_ps2: float) -> None:
@@ -106,14 +107,17 @@ class ArmLoop:
         self._p = ((1 - gain) * p11, (1 - gain) * p12, p22 - gain_rate * p12)
 
     def command(self, from_s: float, until_s: float) -> Correction:
-        """The delay to be in force from ``from_s`` on; the next one is expected at ``until_s``. The first may step as far as it must."""
+        """The delay to be in force from ``from_s`` on; the next one is expected at ``until_s``.
+
+        The first after a start steps as far as it must.
+        """
         if self._time_s is None:
             raise AlignmentLost("the arm's pulses have not been searched for yet: search for whole pulses first")
         config = self.config
         wanted = -(self._late + self._rate * ((from_s + until_s) / 2 - self._time_s))
         before = self._commands[-1].delay_ps if self._commands else 0.0
         whole = round((wanted - before) / config.period_ps) * config.period_ps
-        most = config.most_step_ps if self._commands else config.period_ps
+        most, self._fresh = (config.period_ps if self._fresh else config.most_step_ps), False
         step = min(most, max(-most, wanted - before - whole))
         units = round((before + whole + step) / config.unit_ps)
         delay = units * config.unit_ps

@@ -27,6 +27,8 @@ FRACTIONS = 16
 """Parts of a period in which clicks are counted."""
 MOST_PULSES = 1 << 20
 REACH = 64
+MOST_REACH = 512
+"""All pairs of offsets are tried: a million of them."""
 EVIDENCE_NAT = 12.0
 """What a single wrong offset must be less likely by; the number of them comes on top."""
 FEW = 12
@@ -77,10 +79,11 @@ class PulseIndex:
     def __init__(self, frame: FrameConfig, *, reach: int = REACH) -> None:
         self.frame = frame
         length = frame.frame_pulses
-        if not 1 <= reach <= (length - 1) // 2:
+        most = min(MOST_REACH, (length - 1) // 2)
+        if not 1 <= reach <= most:
             raise TwinphaseError(
-                f"a reach of {reach} pulses does not fit the frame of {length}; allowed: 1 to {(length - 1) // 2}, beyond which its "
-                "slots come again"
+                f"a reach of {reach} pulses does not fit the frame of {length}; allowed: 1 to {most} (less than half a frame, at most "
+                f"{MOST_REACH})"
             )
         if length > MOST_PULSES:
             raise TwinphaseError(f"a frame of {length} pulses is too long to be searched; allowed: up to {MOST_PULSES}")

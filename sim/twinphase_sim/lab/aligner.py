@@ -6,12 +6,13 @@ record came, takes a flight to its client and is in force from an emission slot 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from twinphase.alignment import AlignmentConfig, AlignmentLost, ArmLoop
 from twinphase.errors import TwinphaseError
 from twinphase.measure.arrival import Arrival
 from twinphase.measure.pulse_index import PulseIndex, PulseOffset
 from twinphase.packets import Decoder
-from twinphase_sim.native import NodeOutput
 from twinphase_sim.physics.link import BLOCK_SECONDS, Link
 from twinphase_spec.packets import Stream
 from twinphase_spec.registers import SERVER
@@ -38,10 +39,9 @@ class PulseAligner:
         self.found: tuple[PulseOffset, PulseOffset] | None = None
         """What the last search has found."""
 
-    def take(self, output: NodeOutput, stop_clock: int) -> None:
+    def take(self, packets: Iterable[bytes], stop_clock: int) -> None:
         """What the server has sent in a chunk that ends at ``stop_clock``. TwinphaseError where the frame cannot tell pulses."""
-        wanted = [packet for _, packet in output.packets if packet[0] in (Stream.ARRIVAL, Stream.TAG)]
-        batch = self._decoder.decode(wanted)
+        batch = self._decoder.decode([packet for packet in packets if packet[0] in (Stream.ARRIVAL, Stream.TAG)])
         now_s = (stop_clock - self._link.frame.start_clock) / CLOCK_HZ
         if self._index is not None:
             self._index.update(batch)
@@ -53,6 +53,8 @@ class PulseAligner:
             return
         window_s = self._link.frame.window_ticks / TICKS_PER_SECOND
         for record in records.reshape(-1, 1):
+            if self._index is not None:  # just lost
+                break
             arrival = Arrival(self._link.frame.period_q32 / 2**32)
             batch.records = {Stream.ARRIVAL: record}
             arrival.update(batch)

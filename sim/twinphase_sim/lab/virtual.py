@@ -195,7 +195,7 @@ class VirtualLab:
         if self.mesh is not None:
             self.mesh.tell(stop_clock)
         if self.aligner is not None:
-            self.aligner.take(outputs["server"], stop_clock)
+            self.aligner.take((packet for _, packet in outputs["server"].packets), stop_clock)
         clicked = outputs["server"].clicked if "server" in outputs else None
         clicks = light if clicked is None else light[clicked]
         return LabStep(start, stop_clock, clicks, outputs, inputs)
