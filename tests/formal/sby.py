@@ -31,8 +31,12 @@ class Result:
         return found.group(1) if found else None
 
 
-def run_proof(component, *, mode: Literal["bmc", "prove"], depth: int, timeout_seconds: int = 600) -> Result:
+def run_proof(
+    component, *, mode: Literal["bmc", "prove"], depth: int, timeout_seconds: int = 600, registers: bool = False
+) -> Result:
     """Checks all assertions of ``component`` for ``depth`` clocks from reset; "prove" adds the induction step over ``depth`` clocks.
+
+    ``registers``: memories become registers, which is faster where they are small.
 
     Raises RuntimeError if the tools cannot be run.
     """
@@ -47,6 +51,7 @@ smtbmc z3
 [script]
 read_rtlil top.il
 prep -top top
+{"memory_map; opt -full" if registers else ""}
 
 [files]
 top.il
