@@ -4,7 +4,7 @@ Both are of `Exchange` with the tables of sending-or-not-sending, in blocks of t
 ring entries at any clock, any back-pressure, and runs of any length, by induction.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from amaranth.hdl import Assert, Assume, Cat, Const, Fragment, Module, Mux, Signal, Value
 from amaranth.lib import data, wiring
@@ -20,14 +20,21 @@ from twinphase_spec.rules import SNS, RuleTables, rule_tables
 from twinphase_spec.sns import Kind
 
 BLOCK = 2
+Script = Sequence[tuple[int, int, int]]
 WALKS = ("SEND", "GET", "SIFT")
 """States in which entries move."""
 
 
 class Environment(wiring.Component):
-    """Free inputs of an exchange; a message that is offered stays until it is taken."""
+    """Free inputs of an exchange; a message that is offered stays until it is taken.
 
-    def __init__(self, tables: RuleTables | None = None, exchange: type[Exchange] = Exchange) -> None:
+    ``script``: for runs of what must be rejected, the peer says these messages (kind, number, value), nothing pauses, and
+    digests and psi are 0: only the ring's entries are free then.
+    """
+
+    def __init__(
+        self, tables: RuleTables | None = None, exchange: type[Exchange] = Exchange, *, script: Script = ()
+    ) -> None:
         super().__init__(
             {
                 "blocks": In(9),
@@ -43,6 +50,9 @@ class Environment(wiring.Component):
         )
         self._tables = tables or rule_tables(SNS, "alice")
         self._exchange = exchange
+        self._script = script
+        # A simulator looks at values that are on their way as well, but for those of a clock's end.
+        self._domain = "sync" if script else "comb"
 
     def _add(self, m: Module, name: str) -> tuple[Exchange, Fragment]:
         dut = self._exchange(walk=BlockWalk(max_block_heralds=BLOCK, types_bits=1), settle_clocks=2)
@@ -55,17 +65,36 @@ class Environment(wiring.Component):
             dut.i_block_heralds.eq(BLOCK),
             dut.i_slice_width.eq(8192),
             *(dut.i_rules[member].eq(registers[register]) for member, register in RULE_REGISTERS.items()),
-            dut.i_blocks.eq(self.blocks),
-            dut.i_herald_digest.eq(self.digests[0]),
-            dut.i_psi_digest.eq(self.digests[1]),
             dut.i_recalled.eq(self.recalled),
-            dut.i_psi.eq(self.psi),
-            dut.i_peer.payload.eq(self.peer),
-            dut.i_peer.valid.eq(self.peer_valid),
-            dut.o_peer.ready.eq(self.ready[0]),
-            dut.o_sifted.ready.eq(self.ready[1]),
-            dut.i_hold.eq(self.hold),
         ]
+        if not self._script:
+            m.d.comb += [
+                dut.i_blocks.eq(self.blocks),
+                dut.i_herald_digest.eq(self.digests[0]),
+                dut.i_psi_digest.eq(self.digests[1]),
+                dut.i_psi.eq(self.psi),
+                dut.i_peer.valid.eq(self.peer_valid),
+                dut.i_peer.payload.eq(self.peer),
+                dut.o_peer.ready.eq(self.ready[0]),
+                dut.o_sifted.ready.eq(self.ready[1]),
+                dut.i_hold.eq(self.hold),
+            ]
+        else:
+            said = Signal(range(len(self._script) + 1), name=f"{name}_said")
+            m.d.comb += [
+                dut.i_blocks.eq(1),
+                dut.i_peer.valid.eq(said != len(self._script)),
+                dut.o_peer.ready.eq(1),
+                dut.o_sifted.ready.eq(1),
+            ]
+            with m.If(dut.i_peer.valid & dut.i_peer.ready):
+                m.d.sync += said.eq(said + 1)
+            with m.Switch(said):
+                for number, message in enumerate(self._script):
+                    with m.Case(number):
+                        fields = zip(("kind", "number", "value"), message, strict=True)
+                        m.d.comb += [dut.i_peer.payload[field].eq(value) for field, value in fields]
+            return dut, fragment
         held, offered = Signal(name=f"{name}_held"), Signal(PeerMessage, name=f"{name}_offered")
         m.d.sync += [held.eq(self.peer_valid & ~dut.i_peer.ready), offered.eq(self.peer)]
         m.d.comb += Assume(~held | (self.peer_valid & (self.peer.as_value() == offered.as_value())))
@@ -109,12 +138,11 @@ class OrderProof(Environment):
     """What is said comes after what must have been heard.
 
     ``phase`` follows the messages that the exchange takes and does not refuse: 0 nothing of the block, 1 the digest of its heralds,
-    2 both, and both equal, 3 its types, 4, 5, 6 that all of types, intensities, slices have come. ``lemmas`` adds what induction needs.
+    2 both, and both equal, 3 its types, 4, 5, 6 that all of types, intensities, slices have come.
     """
 
-    def __init__(self, exchange: type[Exchange] = Exchange, *, lemmas: bool = True) -> None:
-        super().__init__(exchange=exchange)
-        self._lemmas = lemmas
+    def __init__(self, exchange: type[Exchange] = Exchange, *, script: Script = ()) -> None:
+        super().__init__(exchange=exchange, script=script)
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -139,7 +167,7 @@ class OrderProof(Environment):
                         ((message.kind == kind) & (message.value < limit)) | (done & (message.value == kind))
                     )
         with m.If(heard.valid & heard.ready & ~dut.o_refused):
-            m.d.comb += Assert(right, "accepted what is not next")
+            m.d[self._domain] += Assert(right, "accepted what is not next")
             with m.If(phase == 0):
                 m.d.sync += [phase.eq(1), equal.eq(message.value == own[0])]
             with m.Elif(phase == 1):
@@ -158,17 +186,17 @@ class OrderProof(Environment):
 
         kind, value = said.payload.kind, said.payload.value
         with m.If(said.valid):
-            m.d.comb += Assert((kind >= Kind.DIGEST_HERALD) & (kind <= Kind.DONE), "a kind that is none")
+            m.d[self._domain] += Assert((kind >= Kind.DIGEST_HERALD) & (kind <= Kind.DONE), "a kind that is none")
             with m.If((kind == Kind.DIGEST_HERALD) | (kind == Kind.DIGEST_PSI)):
-                m.d.comb += Assert((phase == 0) | (phase == 6), "digest in the middle of a block")
+                m.d[self._domain] += Assert((phase == 0) | (phase == 6), "digest in the middle of a block")
             with m.Else():
-                m.d.comb += Assert((phase >= 2) & (phase < 6), "said without equal digests")
+                m.d[self._domain] += Assert((phase >= 2) & (phase < 6), "said without equal digests")
             for step, after in ((Kind.TYPES, 2), (Kind.INTENSITY, 4), (Kind.SLICE, 5)):
                 with m.If((kind == step) | ((kind == Kind.DONE) & (value == step))):
-                    m.d.comb += Assert(phase == after, f"{step.name} before the peer's DONE, or late")
+                    m.d[self._domain] += Assert(phase == after, f"{step.name} before the peer's DONE, or late")
         with m.If(dut.o_sifted.valid):
-            m.d.comb += Assert(phase == 6, "sifted before the peer's slices")
-        if self._lemmas:
+            m.d[self._domain] += Assert(phase == 6, "sifted before the peer's slices")
+        if not self._script:
             self._induct(m, dict(registers_of(fragment)), fragment, phase, block, own, equal)
         return m
 
@@ -248,10 +276,9 @@ class SecrecyProof(Environment):
     """Two exchanges hear and recall the same but for intensity, slice and key bit of Z windows: they say the same at every clock."""
 
     def __init__(
-        self, tables: RuleTables | None = None, exchange: type[Exchange] = Exchange, *, lemmas: bool = True
+        self, tables: RuleTables | None = None, exchange: type[Exchange] = Exchange, *, script: Script = ()
     ) -> None:
-        super().__init__(tables, exchange)
-        self._lemmas = lemmas
+        super().__init__(tables, exchange, script=script)
 
     OWN = ("intensity", "slice", "key")
     """Members of an entry that are secret where it is Z."""
@@ -266,19 +293,19 @@ class SecrecyProof(Environment):
         peeks.append(self._peeks)
         with m.If(~self.recalled.x):
             m.d.comb += [b.i_recalled[name].eq(self.other[name]) for name in self.OWN]
-        m.d.comb += [
+        m.d[self._domain] += [
             Assert(a.o_peer.valid == b.o_peer.valid, "when it is said"),
             Assert(a.i_peer.ready == b.i_peer.ready, "when it is heard"),
             Assert(a.o_sifted.valid == b.o_sifted.valid, "when it is sifted"),
         ]
         with m.If(a.o_peer.valid):
-            m.d.comb += Assert(a.o_peer.payload.as_value() == b.o_peer.payload.as_value(), "what is said")
+            m.d[self._domain] += Assert(a.o_peer.payload.as_value() == b.o_peer.payload.as_value(), "what is said")
         # What a read port shows before its first read is the same as well: block RAM begins as it is loaded.
         shown = [dut.walk.revealed.read_ports[-1].data.as_value() for dut in (a, b)]
         began = Signal()
         m.d.sync += began.eq(1)
         m.d.comb += Assume(began | (shown[0] == shown[1]))
-        if self._lemmas:
+        if not self._script:
             m.d.comb += Assert(shown[0] == shown[1], "lemma: same word read")
             self._induct(m, first, second)
             for one, other in zip(*peeks, strict=True):
