@@ -91,6 +91,7 @@ def units() -> dict[str, Callable[[], wiring.Component]]:
     from twinphase_hdl.phase.tracker import PhaseTracker
     from twinphase_hdl.phase.trackevents import TrackEvents
     from twinphase_hdl.sift.aes import AesCore
+    from twinphase_hdl.sift.arrival import ArrivalCounts
     from twinphase_hdl.sift.block import BlockSifter
     from twinphase_hdl.sift.counter import CounterSymbols
     from twinphase_hdl.sift.emitter import Emitter
@@ -131,6 +132,7 @@ def units() -> dict[str, Callable[[], wiring.Component]]:
         "phase.track_events": TrackEvents,
         "phase.tracker": PhaseTracker,
         "sift.aes_core": lambda: AesCore(tag_bits=3),
+        "sift.arrival": ArrivalCounts,
         "sift.block": BlockSifter,
         "sift.counter_symbols": CounterSymbols,
         "sift.counter_symbols_4_lanes": lambda: CounterSymbols(lanes=4),
