@@ -10,12 +10,12 @@ import pytest
 
 from twinphase.packets import pack
 from twinphase_sim.lab.aligner import PulseAligner
-from twinphase_sim.lab.virtual import client_key
+from twinphase_sim.lab.keys import client_generator
 from twinphase_sim.model.core.framer import frame_clicks
 from twinphase_sim.model.link.t2 import t2_words
 from twinphase_sim.model.sift.arrival import arrival_records
 from twinphase_sim.physics.link import Link
-from twinphase_spec.configure import delay_ticks, symbol_config
+from twinphase_spec.configure import delay_ticks
 from twinphase_spec.lab import Lab
 from twinphase_spec.lab_arms import Arm, Arms
 from twinphase_spec.packets import Stream
@@ -66,7 +66,7 @@ def test_found_closed_lost_and_found_again() -> None:
         a=Arm(offset_ps=12_300.0, clock_ppb=0.05), b=Arm(offset_ps=-7_550.0, clock_ppb=-0.05), pulse_fwhm_ps=100.0
     )
     lab = small_lab().model_copy(update={"arms": arms})
-    configs = [symbol_config(client, client_key(1, role)) for role, client in vars(lab.clients).items()]
+    configs = [client_generator(lab, 1, role) for role in ("alice", "bob")]
     link = Link(lab, 1, *configs, start_clock=START)
     aligner, server = PulseAligner(link, interval_s=INTERVAL_S, flight_s=1e-3), ModelServer(lab, link)
 

@@ -57,6 +57,8 @@ def play(lab: Lab) -> Played:
         Stream.PHASE: server.phase,
         Stream.DPHASE: server.dphase,
         Stream.HERALD: server.heralds,
+        Stream.HERALD_CODE: server.heralds,
+        Stream.ARRIVAL: server.arrival,
         Stream.PSI: server.psi,
         Stream.PSI_CAUSAL: server.psi_causal,
         Stream.TRACK: server.track,
