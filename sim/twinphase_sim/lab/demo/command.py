@@ -10,6 +10,7 @@ example:
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 from typing import Any
 
@@ -240,10 +241,17 @@ def print_summary(summary: Any, page: Path) -> None:
             "X-QBER",
             f"{summary.x_qber:.2%} of {summary.x_events} (95 %: {low:.2%} to {high:.2%}; expected {summary.x_qber_expected:.2%})",
         ),
-        ("Z error", f"raw {summary.z_error_raw:.1%}, after pairing below {summary.z_error_after_pairing:.3%} (95 %)"),
+        (
+            "Z error",
+            "no Z windows"
+            if math.isnan(summary.z_error_raw)
+            else f"raw {summary.z_error_raw:.1%}, after pairing below {summary.z_error_after_pairing:.3%} (95 %)",
+        ),
         (
             "key rate (formula, measured noise)",
-            f"{summary.key_rate_per_slot:.3e} per slot; PLOB {summary.plob_per_slot:.3e}",
+            "none: the formula is of SNS"
+            if math.isnan(summary.key_rate_per_slot)
+            else f"{summary.key_rate_per_slot:.3e} per slot; PLOB {summary.plob_per_slot:.3e}",
         ),
         ("report", str(page)),
     ):

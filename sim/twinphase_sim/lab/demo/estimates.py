@@ -129,10 +129,11 @@ def figures_of(
     lab: Lab,
     bound_rad: float,
 ) -> EstimateFigures:
-    """Judge one estimate; ``sifted`` are Alice's SIFTED records."""
+    """Judge one estimate; ``sifted`` are X records of `with_own_slices`."""
     error = residual_rad(estimate, truth_turns)
     rms = float(np.sqrt(np.mean(error**2))) if error.size else math.nan
-    kept, wrong, events = _sift(estimate, sifted, slice_width_turns(lab))
+    seen = _of_pairs(estimate) if lab.protocol.pair_span_pulses else estimate
+    kept, wrong, events = _sift(seen, sifted, slice_width_turns(lab))
     return EstimateFigures(
         name=name,
         valid_fraction=float(estimate.valid.mean()) if estimate.valid.size else math.nan,
@@ -165,6 +166,12 @@ def track_figures(received: Received, setup: TrackSetup) -> list[dict[str, Any]]
     return [
         tracer.figures() | {"status": status[channel] if status else None} for channel, tracer in enumerate(tracers)
     ]
+
+
+def _of_pairs(estimate: PsiEstimate) -> PsiEstimate:
+    """Of each herald, what it is as the second of a pair: psi less that of the herald before."""
+    turns, valid = estimate.turns, estimate.valid
+    return PsiEstimate(turns - np.roll(turns, 1), valid & np.roll(valid, 1))
 
 
 def _sift(estimate: PsiEstimate, sifted: NDArray[Any], width_turns: int) -> tuple[int, int, int]:

@@ -29,6 +29,7 @@ from twinphase_spec.registers import CHANNELS
 from twinphase_spec.units import FRACTION_BITS, TICKS_PER_SECOND, TURN
 
 from ..truth import Truth
+from .both_sides import with_own_slices, x_events
 from .compare import Comparison
 from .estimates import track_figures
 from .judged import JudgedEstimates
@@ -54,17 +55,6 @@ class Heralds:
         return ((self.psi_turns - self.truth_turns + 0.5) % 1 - 0.5) * 2 * np.pi
 
 
-@dataclass(frozen=True)
-class XEvents:
-    """SIFTED X words of Alice: time, d in 2^-16 turn, detector, kept, error."""
-
-    ticks: NDArray[np.int64]
-    d_turns: NDArray[np.uint16]
-    detector: NDArray[np.bool_]
-    kept: NDArray[np.bool_]
-    error: NDArray[np.bool_]
-
-
 class Run:
     """One run of the demo: lab, truth and everything that the host received."""
 
@@ -88,10 +78,9 @@ class Run:
         self.truth_turns = self.link.phase_q(self._pulse_ticks) / (2 * np.pi)
         self.truth_turns -= truth.quantum_turns(self._pulse_ticks, lab)
         self.heralds = self._heralds(server[Stream.PSI])
-        self.estimates = JudgedEstimates(
-            lab, frame, server, received["alice"].records[Stream.SIFTED], pulses, self.truth_turns
-        )
-        self.x = self._x_events(received["alice"].records[Stream.SIFTED])
+        x_records = with_own_slices(*(received[user].records[Stream.SIFTED] for user in ("alice", "bob")))
+        self.estimates = JudgedEstimates(lab, frame, server, x_records, pulses, self.truth_turns)
+        self.x = x_events(x_records, self._pulse_ticks)
 
     @property
     def seconds(self) -> float:
@@ -221,18 +210,6 @@ class Run:
         ticks = self._pulse_ticks[valid["number"]]
         return Heralds(ticks, valid["psi_turns"] / TURN, self.truth_turns[valid["number"]])
 
-    def _x_events(self, sifted: NDArray[Any]) -> XEvents:
-        chosen = sifted[sifted["word"] & sns.SIFTED_X != 0]
-        word = chosen["word"]
-        alice, bob = word >> sns.SIFTED_OWN_SLICE_SHIFT & 15, word >> sns.SIFTED_PEER_SLICE_SHIFT & 15
-        return XEvents(
-            ticks=self._pulse_ticks[chosen["number"]],
-            d_turns=((alice - bob) * 4096 + (word & sns.SIFTED_PSI_MASK)).astype(np.uint16),
-            detector=word & sns.SIFTED_DETECTOR != 0,
-            kept=word & sns.SIFTED_KEEP != 0,
-            error=word & sns.SIFTED_ERROR != 0,
-        )
-
     def _z_errors(self) -> tuple[float, float, dict[str, int]]:
         """Raw Z error; upper 95 % limit of the error after pairing over all closed blocks; what the pairing did."""
         bits = []
@@ -282,6 +259,8 @@ class Run:
         )
 
     def _rate_or_nan(self, qber: float, extra_km: float) -> float:
+        if self.lab.protocol.name != "SNS":
+            return math.nan
         try:
             return key_rate_per_slot(self.lab, qber, extra_km)
         except ValueError:

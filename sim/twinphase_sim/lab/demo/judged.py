@@ -31,7 +31,7 @@ from .estimates import (
 
 
 class JudgedEstimates:
-    """``server``: the server's records; ``sifted``: Alice's; ``pulses`` and ``truth_turns``: of every herald."""
+    """``server``: the server's records; ``sifted``: X records of `with_own_slices`; ``pulses`` and ``truth_turns``: of every herald."""
 
     def __init__(
         self,
