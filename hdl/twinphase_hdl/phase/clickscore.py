@@ -9,6 +9,7 @@ from twinphase_spec import tracking
 
 UNIT_BITS = tracking.UNIT_FRACTION + 1
 MOST_J = 2
+RAM_BITS = 4
 STEPS = (4, 8, 4)
 LEAST_SHIFTS = tuple(
     shift - each * MOST_J
@@ -71,15 +72,11 @@ class ClickScore(wiring.Component):
     def elaborate(self, platform) -> Module:
         m = Module()
         stages = Stages(m)
-        m.submodules.sines = sines = memory.Memory(
-            shape=signed(UNIT_BITS), depth=len(tracking.SINE), init=tracking.SINE, attrs={"ram_style": "block"}
-        )
         index = stages.given("index", 0, self.i_index)
         # A quarter turn further: only the two highest bits change.
         low = tracking.SINE_BITS - 2
         ahead = stages.given("ahead", 0, Cat(self.i_index[:low], (self.i_index[low:] + 1)[:2]))
-        sine = stages.table("sine", 0, sines, index)
-        cosine = stages.table("cosine", 0, sines, ahead)
+        sine, cosine = self._sines(m, stages, index, ahead)
 
         w = stages.given("w", 2, self.i_w)
         port = stages.given("port", 2, self.i_port)
@@ -141,6 +138,26 @@ class ClickScore(wiring.Component):
             self.o_gradient.eq(gradient.at(12)),
         ]
         return m
+
+    @staticmethod
+    def _sines(m: Module, stages: Stages, *indices: Staged) -> list[Staged]:
+        """SINE at each index, known two stages later. A block RAM has 4 bits of a table this long: a RAM each, so that nothing lies
+        between RAM and register."""
+        parts: list[list[Staged]] = []
+        for low in range(0, UNIT_BITS, RAM_BITS):
+            bits = min(RAM_BITS, UNIT_BITS - low)
+            content = memory.Memory(
+                shape=bits,
+                depth=len(tracking.SINE),
+                init=[sine >> low & (1 << bits) - 1 for sine in tracking.SINE],
+                attrs={"ram_style": "block"},
+            )
+            m.submodules[f"sines_{low}"] = content
+            parts.append([stages.table(f"unit_{low}_{k}", 0, content, index) for k, index in enumerate(indices)])
+        return [
+            stages.given(f"unit_{k}", 2, Cat(part.at(2) for part in of_index).as_signed())
+            for k, of_index in enumerate(zip(*parts, strict=True))
+        ]
 
     @staticmethod
     def _normalised(stages: Stages, along: Staged) -> tuple[Staged, Staged]:
