@@ -38,6 +38,7 @@ class Environment(wiring.Component):
         super().__init__(
             {
                 "blocks": In(9),
+                "recalled_blocks": In(9),
                 "digests": In(32).array(2),
                 "recalled": In(Recalled),
                 "other": In(Recalled),
@@ -70,6 +71,7 @@ class Environment(wiring.Component):
         if not self._script:
             m.d.comb += [
                 dut.i_blocks.eq(self.blocks),
+                dut.i_recalled_blocks.eq(self.recalled_blocks),
                 dut.i_herald_digest.eq(self.digests[0]),
                 dut.i_psi_digest.eq(self.digests[1]),
                 dut.i_psi.eq(self.psi),
@@ -83,6 +85,7 @@ class Environment(wiring.Component):
             said = Signal(range(len(self._script) + 1), name=f"{name}_said")
             m.d.comb += [
                 dut.i_blocks.eq(1),
+                dut.i_recalled_blocks.eq(1),
                 dut.i_peer.valid.eq(said != len(self._script)),
                 dut.o_peer.ready.eq(1),
                 dut.o_sifted.ready.eq(1),
