@@ -1,4 +1,4 @@
-"""AES-128 encryption: a pipeline that takes a block per clock, and a core that turns two blocks in one round's logic."""
+"""AES-128 encryption: a pipeline that takes a block per clock, and a core that turns three blocks in one round's logic."""
 
 from functools import reduce
 from operator import xor
@@ -13,6 +13,8 @@ from .subbytes import SubBytes, key_bytes, mixed, shifted_row, word_bytes
 BLOCK_BYTES = 16
 BLOCK = data.ArrayLayout(8, BLOCK_BYTES)
 """A block; byte 0 is the first of FIPS-197's input."""
+PLACES = SubBytes.latency + 1
+"""Blocks in an `AesCore`."""
 
 
 class AesPipeline(wiring.Component):
@@ -62,12 +64,12 @@ class AesPipeline(wiring.Component):
 
 
 class AesCore(wiring.Component):
-    """Encrypts two blocks at a time with the logic of one round.
+    """Encrypts three blocks at a time with the logic of one round.
 
     Formula: ``o_block = AES-128(key, i_block)`` (FIPS-197, 5.1).
 
-    A round takes two clocks, block RAM and its register, so that two blocks take turns: each has every second clock. A block that comes
-    out makes room for the next one in the same clock. The key schedule is in LUT RAM.
+    A round takes three clocks, block RAM, its register and the register of its addresses, so that three blocks take turns: each has every
+    third clock. A block that comes out makes room for the next one in the same clock. The key schedule is in LUT RAM.
 
     Members
     -------
@@ -77,13 +79,13 @@ class AesCore(wiring.Component):
     o_ready : Out(1)
     o_valid, o_block, o_tag : Out(1), Out(ArrayLayout(8, 16)), Out(tag_bits), in the order of the blocks
 
-    Latency: 22 clocks from the transfer, up to 18 more while two other blocks are in the core. Throughput: two blocks in 20 clocks.
+    Latency: 32 clocks from the transfer, up to 27 more while three other blocks are in the core. Throughput: three blocks in 30 clocks.
     No overflow. A reset drops the blocks that are in it. Source: FIPS-197.
 
     ``tag_bits``: from 1. ValueError otherwise.
     """
 
-    latency = 1 + ROUNDS * SubBytes.latency + 1
+    latency = 1 + ROUNDS * (SubBytes.latency + 1) + 1
     """Clocks from a block's transfer to o_valid, at least."""
 
     def __init__(self, *, tag_bits: int) -> None:
@@ -106,22 +108,17 @@ class AesCore(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        # Rounds done by the block whose turn it is, 0 without one, and by the other: they change places with every clock. ``free``: the
-        # place whose turn it is takes a block in this clock.
-        turn, other = Signal(range(ROUNDS + 1)), Signal(range(ROUNDS + 1))
-        turn_tag, other_tag = Signal(self._tag_bits, reset_less=True), Signal(self._tag_bits, reset_less=True)
+        # Rounds done by the block whose turn it is, 0 without one, and by those whose turn comes in the next clocks. ``free``: the place
+        # whose turn it is takes a block in this clock.
+        done = [Signal(range(ROUNDS + 1), name=f"done{k}") for k in range(PLACES)]
+        tags = [Signal(self._tag_bits, name=f"tag{k}", reset_less=True) for k in range(PLACES)]
         free, ends, waits = Signal(init=1), Signal(), Signal()
         block, tag = Signal(BLOCK, reset_less=True), Signal(self._tag_bits, reset_less=True)
-        following, following_tag = Signal.like(turn), Signal.like(turn_tag)
-        m.d.comb += [
-            self.o_ready.eq(~waits | free),
-            following.eq(Mux(free, waits, turn + 1)),
-            following_tag.eq(Mux(free, tag, turn_tag)),
-        ]
+        m.d.comb += self.o_ready.eq(~waits | free)
         m.d.sync += [
-            *(turn.eq(other), other.eq(following)),
-            *(turn_tag.eq(other_tag), other_tag.eq(following_tag)),
-            *(free.eq((other == 0) | (other == ROUNDS)), ends.eq(other == ROUNDS)),
+            *(a.eq(b) for a, b in zip(done, [*done[1:], Mux(free, waits, done[0] + 1)], strict=True)),
+            *(a.eq(b) for a, b in zip(tags, [*tags[1:], Mux(free, tag, tags[0])], strict=True)),
+            *(free.eq((done[1] == 0) | (done[1] == ROUNDS)), ends.eq(done[1] == ROUNDS)),
         ]
         with m.If(self.o_ready):
             key = key_bytes(self.i_key)
@@ -138,17 +135,20 @@ class AesCore(wiring.Component):
                 write.en.eq(self.i_word.valid & (self.i_word.index[:2] == column)),
                 write.addr.eq(self.i_word.index[2:]),
                 write.data.eq(self.i_word.word),
-                read.addr.eq(other),
+                read.addr.eq(done[1]),
             ]
             round_key += word_bytes(read.data)
 
         m.submodules.sub = sub = SubBytes(count=BLOCK_BYTES, with_double=True)
-        m.d.comb += [
-            sub.i[k].eq(Mux(free, block[k], reduce(xor, mixed(sub.o, k)) ^ round_key[k])) for k in range(BLOCK_BYTES)
-        ]
+        addresses = Signal(BLOCK, reset_less=True)
+        m.d.comb += sub.i.eq(addresses)
         m.d.sync += [
+            *(
+                addresses[k].eq(Mux(free, block[k], reduce(xor, mixed(sub.o, k)) ^ round_key[k]))
+                for k in range(BLOCK_BYTES)
+            ),
             self.o_valid.eq(ends),
-            self.o_tag.eq(turn_tag),
+            self.o_tag.eq(tags[0]),
             *(self.o_block[k].eq(sub.o[shifted_row(k)][:8] ^ round_key[k]) for k in range(BLOCK_BYTES)),
         ]
         return m
