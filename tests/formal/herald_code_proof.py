@@ -4,7 +4,7 @@ Coder, packer and reader are the gateware's, for gaps of few bits in words of fe
 and detector bits are any. The number of heralds is bounded, and so is the depth.
 """
 
-from amaranth.hdl import Array, Assert, Const, Module, Mux, Signal
+from amaranth.hdl import Array, Assert, Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In
 
@@ -18,13 +18,15 @@ SMALL = CodeShape(gap_bits=4, divisor_bits=2, escape=4, word_bits=4)
 
 WAITS = ("valid", "room", "offer", "take")
 """What may wait: gaps for the coder, words for room behind the packer, words for the reader, decoded gaps."""
+PATIENCE = 1
+"""Clocks in which something waits, any and whatever of it: so every packet ends within the depth."""
 
 
 class HeraldCodeProof(wiring.Component):
     """A packet of ``heralds`` heralds, the first of which is nothing but its detector bit, and divisor ``m``; ``waits`` of WAITS.
 
     Asserts in clock ``depth`` - 1 that until then gaps and detector bits have come out as they went in, in order and each once, that the
-    packet has not been found malformed, and that its end was not told before its last herald.
+    packet has not been found malformed, and that its end has been told, and not before its last herald.
     """
 
     def __init__(
@@ -57,7 +59,11 @@ class HeraldCodeProof(wiring.Component):
         m.submodules.packer = packer = self._packer(shape=shape, depth=4)
         m.submodules.reader = reader = GolombReader(shape=shape, count_bits=3)
 
-        go = {name: getattr(self, name) if name in self._waits else Const(1) for name in WAITS}
+        waited, patient = Signal(range(PATIENCE + 1)), Signal()
+        m.d.comb += patient.eq(waited != PATIENCE)
+        asked = [getattr(self, name) for name in self._waits]
+        m.d.sync += waited.eq(waited + (patient & ~Cat(asked).all()))
+        go = {name: getattr(self, name) | ~patient if name in self._waits else Const(1) for name in WAITS}
         divisor = coder.i_divisor
         b = (self._m - 1).bit_length()
         started = Signal()
@@ -136,7 +142,7 @@ class HeraldCodeProof(wiring.Component):
             wrong[3].eq(reader.o.valid & Mux(read == 0, ~given.first, given.first | (given.gap != recorded.gap))),
             wrong[4].eq(reader.o_bad | (reader.o_done & ~((read == heralds) & ended))),
             wrong[5].eq(done & reader.o.valid),
-            Assert(~((clock == self._depth - 1) & failed)),
+            Assert(~((clock == self._depth - 1) & (failed | ~done))),
         ]
         m.d.sync += [failed.eq(failed | wrong.any()), clock.eq(clock + 1)]
         return m

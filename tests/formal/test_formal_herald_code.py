@@ -36,7 +36,7 @@ class InFullTooLate(GolombCoder):
 
 @pytest.mark.parametrize("m", DIVISORS)
 def test_a_packet_ends_within_the_depth(m: int) -> None:
-    """By simulation: what the proof says of all that happens within the depth, it says of whole packets."""
+    """By simulation, if nothing waits: a check of the harness itself."""
     for gap in (0, 5, 4 * m - 1, 4 * m, 15):
         proof = HeraldCodeProof(m=m, depth=DEPTH)
         clocks: list[int] = []
@@ -60,7 +60,7 @@ def test_a_packet_ends_within_the_depth(m: int) -> None:
 @pytest.mark.long
 @pytest.mark.parametrize("m", DIVISORS)
 def test_round_trip(m: int) -> None:
-    """Any gap, whatever waits in any clock."""
+    """Any gap, whatever waits, whenever it does."""
     result = run_proof(HeraldCodeProof(m=m, depth=DEPTH, waits=WAITS), mode="bmc", depth=DEPTH, registers=True)
     assert result.status == "PASS", result.log[-2000:]
 
