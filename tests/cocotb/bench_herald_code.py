@@ -34,6 +34,8 @@ LAST = 1 << 32
 FLUSH = 1 << FLUSH_BITS[Stream.HERALD_CODE]
 DIVISORS = (0, 3, 8, 11, 12, 15, 16, 17, 18, 23, 24, 25, 31, 13 << 3, 13 << 3 | 5, 20 << 3 | 1, 255, 248)
 """m = 1, 2 and 3 in all spellings, 4, 5, 7, 8, 9, 15, and large ones, powers of two among them."""
+LONGEST = 13 << 3
+"""The divisor whose run fills a packet to its end, whatever is drawn: 700 codes of 14 bits at least are 9800 bits, a packet holds 8192."""
 
 
 def gaps_about(draw: random.Random, m: int, most: int) -> Iterator[int]:
@@ -147,9 +149,8 @@ async def edges(dut: Any) -> None:
     registers: list[int] = []
     for byte in DIVISORS:
         bench.set(byte)
-        pulses = pulses_of(
-            gaps_about(draw, divisor(byte), draw.choice([60, 250])), draw.choice([0, draw.randrange(PULSES >> 1)])
-        )
+        most = 700 if byte == LONGEST else draw.choice([60, 250])
+        pulses = pulses_of(gaps_about(draw, divisor(byte), most), draw.choice([0, draw.randrange(PULSES >> 1)]))
         heralds = numbered(pulses, (draw.getrandbits(1) for _ in pulses))
         bench.send(heralds)
         sent += heralds
@@ -256,9 +257,18 @@ async def ticks(dut: Any) -> None:
     await bench.flush()
     bench.check(sent)
 
-    # Silence: a heartbeat at a heartbeat tick; none while the stream is off.
+    # Silence: a heartbeat at a heartbeat tick; none while the stream is off. The walk may have crossed a heartbeat tick
+    # after the last packet, so one more is closed here: a packet counts for the tick that follows it.
     bench.clocks = None
+    bench.clock = 1 << HEARTBEAT_BITS
     bench.sink.idle = 0.0
+    last = heralds[-1]
+    more = numbered([last.pulse + 7], [1], first=last.number + 1)
+    bench.send(more)
+    await loop.until(lambda: not bench.source.queue, 1000, "herald taken")
+    await bench.flush()
+    sent += more
+    bench.check(sent)
     for enabled, beaten in ((1, 2), (0, 0), (1, 3)):  # before the first tick a packet was closed
         dut.coder__i_enable.value = enabled
         await loop.step(8)
