@@ -191,6 +191,12 @@ CLIENT = RegisterMap(
         register(0x3C, "KEY_READY", 1, "the key written last is expanded; the frame waits for it", access=Access.RO),
         register(0x3D, "SLICES_Z", SLICE_BITS, "bits of a slice that the source uses in Z windows", reset=SLICES - 1),
         register(0x3E, "SLICES_X", SLICE_BITS, "the same in X windows", reset=SLICES - 1),
+        *(
+            register(0x40 + k, f"DIGEST_KEY_{k}", 32, f"key of the pair's block digest, bytes {4 * k} to {4 * k + 3}")
+            for k in range(4)
+        ),
+        register(0x44, "DIGEST_NONCE_0", 32, "bytes 0 to 3 of the pads' counter blocks, byte 0 the highest"),
+        register(0x45, "DIGEST_NONCE_1", 32, "bytes 4 to 7 of the pads' counter blocks"),
     ),
     memories=(
         Memory(

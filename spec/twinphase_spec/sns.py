@@ -12,7 +12,7 @@ Slice test, in 2^-16 turns, with ``Ds = slice_width_turns``::
 Peer messages are PEER records (kind, number, value). A client of a pair sends, for each closed block b of
 ``block_heralds`` heralds (h = b * block_heralds + i), in this order:
 
-1. DIGEST_HERALD and DIGEST_PSI (number = b) when index, detector and final psi of all its heralds are there.
+1. DIGEST_LOW and DIGEST_HIGH (number = b) when index, detector and final psi of all its heralds are there.
 2. Only when both of the peer's digests of b equal its own: TYPES, one message per 32 heralds (number = first herald,
    bit i of value: herald number + i was an X window), then DONE (number = b, value = Kind.TYPES).
 3. Only after the peer's DONE(TYPES): INTENSITY (number = h, value = intensity) for each own X window, in rising order,
@@ -21,11 +21,9 @@ Peer messages are PEER records (kind, number, value). A client of a pair sends, 
    equal intensity other than vacuum, in rising order, then DONE (value = Kind.SLICE).
 5. After the peer's DONE(SLICE): the SIFTED words of the block in rising order, and its counter cells.
 
-A herald whose number was skipped on the way is *missing*: its type counts as Z, it takes part in the digest as eight zero
-bytes, it is never revealed, sifted or counted. Where digests differ, the block is discarded and counted.
+A herald whose number was skipped on the way is *missing*: its type counts as Z, it takes part in the digest as zeros, it is never revealed, sifted or counted. Where digests differ, the block is discarded and counted.
 
-Digest: CRC-32 (ISO-HDLC, zlib's) over 8 bytes per herald, ``pulse | detector << 56`` little-endian; the psi digest over
-4 bytes per herald, ``psi | flags << 16`` little-endian (missing: zero).
+Digest: keyed, docs/digest.md and `twinphase_spec.digest`. A missing herald's words in it are zero.
 """
 
 from __future__ import annotations
@@ -36,8 +34,8 @@ from enum import IntEnum
 class Kind(IntEnum):
     """Kinds of PEER records."""
 
-    DIGEST_HERALD = 1
-    DIGEST_PSI = 2
+    DIGEST_LOW = 1
+    DIGEST_HIGH = 2
     TYPES = 3
     INTENSITY = 4
     SLICE = 5

@@ -143,7 +143,7 @@ async def test_numbers_wrap(dut: Any) -> None:
     counted = client.counters()
     assert counted["late"] == 3 + 3 + 5
     assert counted["blocks_agreed"] == 6
-    blocks = {number for kind, number, _ in client.sent() if kind == Kind.DIGEST_PSI}
+    blocks = {number for kind, number, _ in client.sent() if kind == Kind.DIGEST_HIGH}
     assert blocks == {WRAP_BLOCK, WRAP_BLOCK + 1, 0, 1, 2, 3}
 
 
@@ -218,7 +218,7 @@ async def test_digests_of_a_lying_peer(dut: Any) -> None:
     await loop.start()
     await client.begin()
     said = partner.prepare(script)
-    lies = {(Kind.DIGEST_HERALD, 0): 1, (Kind.DIGEST_PSI, 2): 1 << 31}
+    lies = {(Kind.DIGEST_LOW, 0): 1, (Kind.DIGEST_HIGH, 2): 1 << 31}
     spoken = [(kind, number, value ^ lies.get((kind, number), 0)) for kind, number, value in said]
     block_of = lambda record: record[1] if record[0] in (1, 2, 6) else record[1] // 32  # noqa: E731
     spoken = [record for record in spoken if block_of(record) in (1, 3) or record[0] in (1, 2)]
@@ -278,7 +278,7 @@ async def test_the_ring_overflows_and_recovers(dut: Any) -> None:
     await client.begin()
 
     def spoil(records: list[tuple[int, ...]]) -> list[tuple[int, ...]]:
-        lies = lambda kind, number: kind in (Kind.DIGEST_HERALD, Kind.DIGEST_PSI) and number < 255  # noqa: E731
+        lies = lambda kind, number: kind in (Kind.DIGEST_LOW, Kind.DIGEST_HIGH) and number < 255  # noqa: E731
         return [(kind, number, value ^ lies(kind, number)) for kind, number, value in records]
 
     for part in (script, more):

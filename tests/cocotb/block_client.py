@@ -152,14 +152,14 @@ class Client:
         result = []
         for record in records:
             i = 1 if stream == "peer" else 0
-            by_block = stream == "peer" and record[0] in (Kind.DIGEST_HERALD, Kind.DIGEST_PSI, Kind.DONE)
+            by_block = stream == "peer" and record[0] in (Kind.DIGEST_LOW, Kind.DIGEST_HIGH, Kind.DONE)
             number = record[i] + (self.first_block if by_block else self.first_herald) & MASK32
             result.append((*record[:i], number, *record[i + 1 :]))
         return result
 
     def from_zero(self, messages: Iterable[tuple[int, ...]]) -> list[tuple[int, ...]]:
         """This sifter's messages numbered from 0."""
-        by_block = (Kind.DIGEST_HERALD, Kind.DIGEST_PSI, Kind.DONE)
+        by_block = (Kind.DIGEST_LOW, Kind.DIGEST_HIGH, Kind.DONE)
         return [
             (kind, number - (self.first_block if kind in by_block else self.first_herald) & MASK32, value)
             for kind, number, value in messages

@@ -195,9 +195,9 @@ class Oracle:
         tables, size, first, block = self.rules.tables, self.rules.block_heralds, self.first, self.block
         mine = self._digests()
         theirs = []
-        for kind, digest in zip((Kind.DIGEST_HERALD, Kind.DIGEST_PSI), mine, strict=True):
+        for kind, digest in zip((Kind.DIGEST_LOW, Kind.DIGEST_HIGH), mine, strict=True):
             self._say(kind, block, digest)
-        for kind in (Kind.DIGEST_HERALD, Kind.DIGEST_PSI):
+        for kind in (Kind.DIGEST_LOW, Kind.DIGEST_HIGH):
             theirs.append((yield from self._get(lambda k, n, v, kind=kind: (k, n) == (kind, block))))
         if mine != tuple(theirs):
             self.counters["blocks_discarded"] += 1

@@ -159,7 +159,7 @@ class OrderProof(Environment):
         right = Signal()
         with m.Switch(phase):
             with m.Case(0, 1):
-                m.d.comb += right.eq((message.kind == Kind.DIGEST_HERALD + phase) & of_block)
+                m.d.comb += right.eq((message.kind == Kind.DIGEST_LOW + phase) & of_block)
             with m.Case(2):
                 m.d.comb += right.eq((message.kind == Kind.TYPES) & of_first)
             with m.Case(3):
@@ -181,16 +181,16 @@ class OrderProof(Environment):
             with m.Elif((phase < 4) | (message.kind == Kind.DONE)):
                 m.d.sync += phase.eq(phase + 1)
         with m.If(said.valid & said.ready):
-            for k, kind in enumerate((Kind.DIGEST_HERALD, Kind.DIGEST_PSI)):
+            for k, kind in enumerate((Kind.DIGEST_LOW, Kind.DIGEST_HIGH)):
                 with m.If(said.payload.kind == kind):
                     m.d.sync += own[k].eq(said.payload.value)
-            with m.If((said.payload.kind == Kind.DIGEST_HERALD) & (phase == 6)):
+            with m.If((said.payload.kind == Kind.DIGEST_LOW) & (phase == 6)):
                 m.d.sync += [phase.eq(0), block.eq(block + 1)]
 
         kind, value = said.payload.kind, said.payload.value
         with m.If(said.valid):
-            m.d[self._domain] += Assert((kind >= Kind.DIGEST_HERALD) & (kind <= Kind.DONE), "a kind that is none")
-            with m.If((kind == Kind.DIGEST_HERALD) | (kind == Kind.DIGEST_PSI)):
+            m.d[self._domain] += Assert((kind >= Kind.DIGEST_LOW) & (kind <= Kind.DONE), "a kind that is none")
+            with m.If((kind == Kind.DIGEST_LOW) | (kind == Kind.DIGEST_HIGH)):
                 m.d[self._domain] += Assert((phase == 0) | (phase == 6), "digest in the middle of a block")
             with m.Else():
                 m.d[self._domain] += Assert((phase >= 2) & (phase < 6), "said without equal digests")
@@ -218,9 +218,9 @@ class OrderProof(Environment):
         m.d.comb += Assert(registers["o_first"] == (inside << 1)[:32], "lemma: first herald")
         here, over = inside == block, (phase == 6) & (inside == (block + 1)[:32])
         for names, claim in (
-            (("IDLE", "SETTLE", "SEND_DIGEST_HERALD"), ((phase == 0) & here) | over),
-            (("SEND_DIGEST_PSI", "GET_DIGEST_HERALD"), (phase == 0) & here),
-            (("GET_DIGEST_PSI",), (phase == 1) & here),
+            (("IDLE", "SETTLE", "SEND_DIGEST_LOW"), ((phase == 0) & here) | over),
+            (("SEND_DIGEST_HIGH", "GET_DIGEST_LOW"), (phase == 0) & here),
+            (("GET_DIGEST_HIGH",), (phase == 1) & here),
             (("SEND", "SEND_DONE", "GET", "GET_DONE"), here),
             (("SIFT",), (phase == 6) & here),
             (("NEXT",), ((phase == 6) & here) | ((phase == 0) & (block == (inside + 1)[:32]))),
@@ -236,11 +236,11 @@ class OrderProof(Environment):
             with m.If(state_in(fragment, "GET_DONE") & (kind == which)):
                 m.d.comb += Assert(phase == (3 if which == Kind.TYPES else at), f"lemma: {which.name} has been heard")
         said = own[0] == registers["herald_digest"], own[1] == registers["psi_digest"]
-        with m.If(state_in(fragment, "SEND_DIGEST_PSI", "GET_DIGEST_HERALD", "GET_DIGEST_PSI")):
+        with m.If(state_in(fragment, "SEND_DIGEST_HIGH", "GET_DIGEST_LOW", "GET_DIGEST_HIGH")):
             m.d.comb += Assert(said[0], "lemma: the digest of heralds that was said")
-        with m.If(state_in(fragment, "GET_DIGEST_HERALD", "GET_DIGEST_PSI")):
+        with m.If(state_in(fragment, "GET_DIGEST_LOW", "GET_DIGEST_HIGH")):
             m.d.comb += Assert(said[1], "lemma: the digest of psi that was said")
-        with m.If(state_in(fragment, "GET_DIGEST_PSI")):
+        with m.If(state_in(fragment, "GET_DIGEST_HIGH")):
             m.d.comb += Assert(equal == registers["heralds_agree"], "lemma: digests of heralds")
         walk_lemmas(m, registers, fragment)
         at_end, waits = registers["walk.o_valid"], registers["walk.o_waits"]

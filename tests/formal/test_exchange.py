@@ -40,7 +40,7 @@ def test_z_intensities_stay_secret() -> None:
     assert result.status == "PASS", result.log[-2000:]
 
 
-DIGESTS = [(Kind.DIGEST_HERALD, 0, 0), (Kind.DIGEST_PSI, 0, 0)]
+DIGESTS = [(Kind.DIGEST_LOW, 0, 0), (Kind.DIGEST_HIGH, 0, 0)]
 BOTH_Z = [*DIGESTS, (Kind.TYPES, 0, 0), (Kind.DONE, 0, Kind.TYPES)]
 
 
@@ -50,7 +50,7 @@ BOTH_Z = [*DIGESTS, (Kind.TYPES, 0, 0), (Kind.DONE, 0, Kind.TYPES)]
         (
             "with m.If(heralds_agree & same_psi.all()):",
             "with m.If(same_psi.all()):",
-            [(Kind.DIGEST_HERALD, 0, 1), DIGESTS[1]],
+            [(Kind.DIGEST_LOW, 0, 1), DIGESTS[1]],
         ),
         ('m.next = "GET"\n', 'm.next = "GET_DONE"\n', [*DIGESTS, BOTH_Z[-1]]),
         ("same_block.all() & is_kind)", "same_block.all())", [*BOTH_Z[:-1], (Kind.DONE, 0, Kind.SLICE)]),

@@ -11,7 +11,7 @@ from twinphase_spec.packets import HERALD_DTYPE, PEER_DTYPE, SIFTED_DTYPE
 
 BLOCK = 64
 WIDTH = 7282  # 40 degrees
-DIGEST_HERALD, DIGEST_PSI, TYPES, INTENSITY, SLICE, DONE = range(1, 7)
+DIGEST_LOW, DIGEST_HIGH, TYPES, INTENSITY, SLICE, DONE = range(1, 7)
 
 
 @dataclass
@@ -57,7 +57,7 @@ def pair_path(blocks, seed, *, discarded=(), missing=(), p_x=0.5, first_block=0,
             user[role] = [
                 (rng.random() < p_x, rng.choice((0, 1, 1, 1, 2)), rng.getrandbits(4), rng.getrandbits(1)) for _ in known
             ]
-            path.peer[role] += [(DIGEST_HERALD, b, 1), (DIGEST_PSI, b, 2 + (b in discarded and role == "bob"))]
+            path.peer[role] += [(DIGEST_LOW, b, 1), (DIGEST_HIGH, b, 2 + (b in discarded and role == "bob"))]
         if b in discarded:
             continue
         for role in ("alice", "bob"):

@@ -205,24 +205,24 @@ class Exchange(wiring.Component):
                 m.d.sync += settle.eq(settle - 1)
                 m.d.sync += [herald_digest.eq(read_herald_digest), psi_digest.eq(read_psi_digest)]
                 with m.If(settle == 0):
-                    m.next = "SEND_DIGEST_HERALD"
+                    m.next = "SEND_DIGEST_LOW"
             for kind_sent, digest, following in (
-                (Kind.DIGEST_HERALD, herald_digest, "SEND_DIGEST_PSI"),
-                (Kind.DIGEST_PSI, psi_digest, "GET_DIGEST_HERALD"),
+                (Kind.DIGEST_LOW, herald_digest, "SEND_DIGEST_HIGH"),
+                (Kind.DIGEST_HIGH, psi_digest, "GET_DIGEST_LOW"),
             ):
                 with m.State(f"SEND_{kind_sent.name}"):
                     m.d.comb += [send.valid.eq(1), send.payload.kind.eq(kind_sent)]
                     m.d.comb += [send.payload.number.eq(block), send.payload.value.eq(digest)]
                     with m.If(send.ready):
                         m.next = following
-            with m.State("GET_DIGEST_HERALD"):
-                m.d.comb += match.eq((head.kind == Kind.DIGEST_HERALD) & same_block.all())
+            with m.State("GET_DIGEST_LOW"):
+                m.d.comb += match.eq((head.kind == Kind.DIGEST_LOW) & same_block.all())
                 m.d.comb += waiting.eq(1)
                 with m.If(accepted):
                     m.d.sync += heralds_agree.eq(same_herald.all())
-                    m.next = "GET_DIGEST_PSI"
-            with m.State("GET_DIGEST_PSI"):
-                m.d.comb += match.eq((head.kind == Kind.DIGEST_PSI) & same_block.all())
+                    m.next = "GET_DIGEST_HIGH"
+            with m.State("GET_DIGEST_HIGH"):
+                m.d.comb += match.eq((head.kind == Kind.DIGEST_HIGH) & same_block.all())
                 m.d.comb += waiting.eq(1)
                 with m.If(accepted):
                     with m.If(heralds_agree & same_psi.all()):

@@ -171,7 +171,7 @@ class BlockGatherer:
         for block, chosen, places in self._parts(f"peer {role}", levels["number"]):
             side = block.sides[role]
             side.told[places], side.level[places] = True, levels["value"][chosen] & 3
-        for record in records[(kind == Kind.DONE) | (kind <= Kind.DIGEST_PSI)]:
+        for record in records[(kind == Kind.DONE) | (kind <= Kind.DIGEST_HIGH)]:
             if (found := self._block(int(record["number"]))) is not None:
                 if record["kind"] == Kind.DONE:
                     found.sides[role].done |= 1 << (int(record["value"]) & 31)

@@ -82,7 +82,7 @@ def equal_x(a: Party, b: Party, i: int) -> bool:
 def messages(own: Party, peer: Party, block: int, first: int) -> list[tuple[int, int, int]]:
     """PEER records of one block, in order."""
     herald_digest, psi_digest = own.digests()
-    out = [(Kind.DIGEST_HERALD, block, herald_digest), (Kind.DIGEST_PSI, block, psi_digest)]
+    out = [(Kind.DIGEST_LOW, block, herald_digest), (Kind.DIGEST_HIGH, block, psi_digest)]
     if own.digests() == peer.digests():
         n = len(own.heralds)
         for g in range(0, n, 32):

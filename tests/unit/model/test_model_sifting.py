@@ -168,9 +168,9 @@ def test_order_of_messages_and_nothing_before_the_digests_agree() -> None:
     digests_a, digests_b = messages(alice), messages(bob)
     assert digests_a == digests_b
     pulses = heralds["pulse_low"].astype("<u8") | (heralds["pulse_high_detector"].astype("<u8") >> 31) << 56
-    assert digests_a[0] == (Kind.DIGEST_HERALD, 0, zlib.crc32(pulses.tobytes()))
+    assert digests_a[0] == (Kind.DIGEST_LOW, 0, zlib.crc32(pulses.tobytes()))
     assert digests_a[1] == (
-        Kind.DIGEST_PSI,
+        Kind.DIGEST_HIGH,
         0,
         zlib.crc32(psi[["psi_turns", "flags"]].copy().astype("<u2,<u2").tobytes()),
     )
@@ -220,7 +220,7 @@ def test_different_psi_discards_the_block_and_goes_on() -> None:
 def test_records_out_of_order_are_refused() -> None:
     heralds, psi = stimulus(2, 32)
     client = sifter()
-    early = [(Kind.TYPES, 0, 5), (Kind.DONE, 0, Kind.TYPES), (Kind.DIGEST_HERALD, 1, 0), (77, 0, 0)]
+    early = [(Kind.TYPES, 0, 5), (Kind.DONE, 0, Kind.TYPES), (Kind.DIGEST_LOW, 1, 0), (77, 0, 0)]
     client.push_peer(early)
     assert (client.counters["peer"], client.counters["refused"]) == (4, 0)  # they wait for a state that reads them
     client.push_heralds(heralds)

@@ -201,8 +201,8 @@ class BlockSifter:
         self._own: Windows = windows(self.tables, own, announced.present, second)
         self._unpaired = int(np.count_nonzero(announced.present & ~self._known.present))
         self._digests = {
-            Kind.DIGEST_HERALD: announced.digest_herald(),
-            Kind.DIGEST_PSI: announced.digest_psi(),
+            Kind.DIGEST_LOW: announced.digest_herald(),
+            Kind.DIGEST_HIGH: announced.digest_psi(),
         }
         self._agrees = True
         self._expected: deque[tuple[int, int, Container[int]]] = deque(
