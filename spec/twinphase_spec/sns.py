@@ -21,7 +21,8 @@ Peer messages are PEER records (kind, number, value). A client of a pair sends, 
    equal intensity other than vacuum, in rising order, then DONE (value = Kind.SLICE).
 5. After the peer's DONE(SLICE): the SIFTED words of the block in rising order, and its counter cells.
 
-A herald whose number was skipped on the way is *missing*: its type counts as Z, it takes part in the digest as zeros, it is never revealed, sifted or counted. Where digests differ, the block is discarded and counted.
+A herald whose number was skipped on the way is *missing*: its type counts as Z, it takes part in the digest as
+zeros, it is never revealed, sifted or counted. Where digests differ, the block is discarded and counted.
 
 Digest: keyed, docs/digest.md and `twinphase_spec.digest`. A missing herald's words in it are zero.
 """
