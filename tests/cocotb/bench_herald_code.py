@@ -35,7 +35,7 @@ FLUSH = 1 << FLUSH_BITS[Stream.HERALD_CODE]
 DIVISORS = (0, 3, 8, 11, 12, 15, 16, 17, 18, 23, 24, 25, 31, 13 << 3, 13 << 3 | 5, 20 << 3 | 1, 255, 248)
 """m = 1, 2 and 3 in all spellings, 4, 5, 7, 8, 9, 15, and large ones, powers of two among them."""
 LONGEST = 13 << 3
-"""The divisor whose run fills a packet to its end, whatever is drawn: 700 codes of 14 bits at least are 9800 bits, a packet holds 8192."""
+"""The divisor whose run fills a packet: 700 codes of 14 bits at least are 9800 bits, a packet holds 8192."""
 
 
 def gaps_about(draw: random.Random, m: int, most: int) -> Iterator[int]:
