@@ -130,7 +130,12 @@ def prune(name: str) -> None:
 
 
 def run(runner: _FastVerilator, name: str, bench: str, seed: int | None = None) -> None:
-    """Runs every cocotb test of module ``bench`` (in this folder); AssertionError naming those that failed."""
+    """Runs every cocotb test of module ``bench`` (in this folder); AssertionError naming those that failed.
+
+    Stimulus is random from ``seed``, by default the variable TWINPHASE_SEED or 1; printed, so that a failure shows it.
+    """
+    seed = int(os.environ.get("TWINPHASE_SEED", "1")) if seed is None else seed
+    print(f"TWINPHASE_SEED={seed}")
     folder = Path(runner.build_dir)
     results = folder / f"{bench}.xml"
     results.unlink(missing_ok=True)
@@ -143,7 +148,7 @@ def run(runner: _FastVerilator, name: str, bench: str, seed: int | None = None) 
             results_xml=str(results),
             extra_env={"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])},
             log_file=folder / f"{bench}.log",
-            **({} if seed is None else {"seed": seed}),
+            seed=seed,
         )
     except SystemExit:  # cocotb's word for failed tests; they are named below
         pass

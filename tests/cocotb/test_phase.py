@@ -1,16 +1,9 @@
-"""Gateware of phase and of the server's part of sift, and the whole server core, against the model, on one shelf.
-
-The stimulus is random from a seed, TWINPHASE_SEED or 1; a failure prints it.
-"""
-
-import os
+"""Gateware of phase and of the server's part of sift, and the whole server core, against the model, on one shelf."""
 
 import pytest
 
 from rigs import phase_shelf
 from runner import Verilator, build, run
-
-SEED = int(os.environ.get("TWINPHASE_SEED", "1"))
 
 
 @pytest.fixture(scope="module")
@@ -20,5 +13,4 @@ def shelf() -> Verilator:
 
 @pytest.mark.parametrize("bench", ["bench_phase", "bench_herald", "bench_server"])
 def test_bench(shelf: Verilator, bench: str) -> None:
-    print(f"TWINPHASE_SEED={SEED}")
-    run(shelf, "phase", bench, seed=SEED)
+    run(shelf, "phase", bench)
