@@ -25,8 +25,8 @@ MARK_BITS = {"psi": 16, "r_valid": 1, "d_valid": 1, "blank": 1}
 
 
 def hold_clocks(period_ticks: int) -> int:
-    """The finder's hold time: 8 k + 32 with k the whole clocks of a period."""
-    return 8 * (period_ticks // 8192) + 32
+    """The finder's hold time: 9 k + 16 with k the whole clocks of a period."""
+    return 9 * (period_ticks // 8192) + 16
 
 
 def in_order(rng: np.random.Generator, period_ticks: int, clocks: int) -> tuple[np.ndarray, Clicks]:

@@ -48,7 +48,7 @@ class HeraldFinder(wiring.Component):
 
     the merge's horizon needs k + 1 clocks from the first click to the second, and each of four channels has at most one edge in
     each of the k + 2 clocks that the pulse touches, all of which leave at one per two clocks or faster. The hold time
-    ``8 k + 32`` clocks is longer for every k. Queues that are backlogged delay clicks but keep their order.
+    ``9 k + 16`` clocks is longer by one. Queues that are backlogged delay clicks but keep their order.
 
     Parameters
     ----------
@@ -78,7 +78,8 @@ class HeraldFinder(wiring.Component):
         Announced heralds that have not left, at most `waiting_max`.
     o_idle : Out(1)
 
-    Latency: hold time + `latency` clocks from a click to its strobe, less if a later pulse clicks before; 4 more to ``o``.
+    Latency: hold time + `latency` clocks from a click to its strobe, less if a later pulse clicks before; 4 more to ``o``: 25 clocks for
+    periods below a clock, none waiting.
     Throughput: one click, and one herald, per clock; one per two clocks leaves. Overflow: counted by o_unjoined; such a pulse takes no
     number.
     """
@@ -156,7 +157,7 @@ class HeraldFinder(wiring.Component):
         with m.Elif(arrived):
             m.d.sync += [
                 *(held.eq(latest), holding.eq(1), more.eq(0)),
-                *(clocks_left.eq((period_clocks << 3) + 32), over.eq(0)),
+                *(clocks_left.eq((period_clocks << 3) + period_clocks + 16), over.eq(0)),
             ]
         with m.Elif(finish):
             m.d.sync += holding.eq(0)

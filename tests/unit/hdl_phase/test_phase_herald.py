@@ -13,7 +13,7 @@ PERIOD = 1024 << 32
 
 
 def hold_clocks(period: int) -> int:
-    return 8 * (period >> 45) + 32
+    return 9 * (period >> 45) + 16
 
 
 async def take(ctx, dut, heralds, rng):
