@@ -65,8 +65,8 @@ Q_BITS, Q_FRACTION = 17, 22
 """Variance as gain: unsigned, 2^-22 of rad^2/(2 pi), at most Q_MAX: 0.196 rad^2."""
 Q_SHIFT = P_FRACTION - Q_FRACTION
 Q_MAX = (1 << Q_BITS) - 1
-BLUR_FACTOR, BLUR_SHIFT = 201, 12
-"""P/2 = ``pi q 2^-22`` in 2^-16 is ``(201 q) >> 12``: 201/64 stands for pi."""
+BLUR_FACTOR, BLUR_SHIFT = 201, 11
+"""P = ``2 pi q 2^-22`` in 2^-16 is ``(201 q) >> 11``: 201/64 stands for pi."""
 
 SINE_BITS = 12
 UNIT_FRACTION = 17
@@ -104,8 +104,8 @@ Z_SHIFT = A_FRACTION - Z_FRACTION
 """From a step of A to one of z; and of w times clocks to z."""
 ADVANCE_SHIFT = W_FRACTION - Z_FRACTION
 W_STEP_SHIFT = KAPPA_FRACTION + Z_FRACTION - W_FRACTION
-Z_FALL_SHIFT = 15
-"""P z in z's unit is ``(z blur) >> 15``, blur being P/2 in 2^-16."""
+Z_FALL_SHIFT = 16
+"""P z in z's unit is ``(z blur) >> 16``, blur being P in 2^-16."""
 TELL_BITS, TELL_SHIFT = 18, 16
 TOLD_BITS, TOLD_DROP = 26, 8
 """What clicks say of the gain, and their sum: signed, saturate."""

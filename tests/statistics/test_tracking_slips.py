@@ -101,14 +101,14 @@ def test_first_order_loop_is_within_a_factor_of_two(point: Point, updates: int) 
         long(Point(0.25, 0.98), 30_000_000),
         long(Point(0.2, 0.98), 100_000_000),
         long(Point(0.2, 0.7), 60_000_000),
+        long(Point(0.15, 0.98), 400_000_000),
     ],
 )
 def test_the_tracker_slips_no_more_often(point: Point, updates: int) -> None:
-    """Measured, tracker against loop: 31 and 205 in 3e7 updates at 0.25 rad^2; 79 and 67 in 1e8 at 0.2, the same within their errors;
-    none and 26 in 6e7 at 0.2, V 0.7. At 0.25 it gives the phase up so often that it has one for 69 % of the time only.
+    """Measured, tracker against loop: 6 and 5 slips in 4e8 updates at 0.15 rad^2 (theory 14, 99.92 % of the time with a phase); 1 and
+    205 in 3e7 at 0.25, where it has a phase for 48 % of the time only.
 
-    The intervals may not say that the tracker slips more often. They do at 0.15 rad^2 and V 0.98 (53 against 5 in 4e8, theory 14): see
-    `test_rare_slips_of_sharp_fringes`.
+    The intervals may not say that the tracker slips more often; where the phase is given up it is a break, not a slip.
     """
     seed = run_seed(92)
     loop, tracker = point.first_order(updates, seed), point.tracker(updates, seed)
@@ -119,18 +119,6 @@ def test_the_tracker_slips_no_more_often(point: Point, updates: int) -> None:
     assert per_known_second(tracker)[0] <= per_known_second(loop)[1]
     assert tracker.mse_rad2 < loop.mse_rad2
     assert tracker.state[BREAKS] > 0
-
-
-@pytest.mark.long
-def test_rare_slips_of_sharp_fringes() -> None:
-    """At 0.15 rad^2 and V 0.98 the tracker's slips are more than the loop's, one in 7.5e6 updates: a click that the fringe all but
-    forbids moves it by up to ``P V / sqrt(1 - V^2)``, 0.6 rad, where the loop moves by 0.15. Not more than 6 times those of theory,
-    measured 3.7."""
-    point = Point(0.15, 0.98)
-    tracker = point.tracker(400_000_000, run_seed(93))
-    theory = 1 / tracking.slip_time_s(point.variance, point.gain_hz)
-    print(f"{point}: tracker {tracker.slips} slips in {tracker.updates} updates, theory {theory * tracker.seconds:.1f}")
-    assert per_known_second(tracker)[0] < 6 * theory
 
 
 @pytest.mark.parametrize(

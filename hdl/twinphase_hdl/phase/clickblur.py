@@ -18,7 +18,7 @@ def limited(u: Value) -> Value:
 
 
 class ClickBlur(wiring.Component):
-    """``q = min((p + grow) >> 12, 2^17 - 1)``, ``u = min(i_u, 65407)``, ``w = u - ((u ((201 q) >> 12)) >> 16)``, of one multiplier.
+    """``q = min((p + grow) >> 12, 2^17 - 1)``, ``u = min(i_u, 65407)``, ``w = u - ((u ((201 q) >> 11)) >> 16)``, of one multiplier.
 
     Members
     -------
@@ -28,8 +28,8 @@ class ClickBlur(wiring.Component):
         Visibility, 2^-16, two clocks later; taken to be 65407 at most.
     o_q : Out(17)
         2^-22 of rad^2/(2 pi), two clocks after p.
-    o_blur : Out(13)
-        ``(201 q) >> 12``: half of the variance, 2^-16, four clocks after p.
+    o_blur : Out(14)
+        ``(201 q) >> 11``: the variance, 2^-16, four clocks after p.
     o_w : Out(16)
         2^-16.
 

@@ -39,7 +39,7 @@ class ClickSense(wiring.Component):
     """z, w and a of each channel: sensitivities of phase and slope to ln g, and the sum of what clicks say of it, by four multipliers::
 
         at issue  adv = (w passed) >> 14
-        tracking  zr = sat_18(z + adv),  dz = sat_18((dA >> 12) - ((zr blur) >> 15)),  dw = sat_18((kappa dz) >> 14),
+        tracking  zr = sat_18(z + adv),  dz = sat_18((dA >> 12) - ((zr blur) >> 16)),  dw = sat_18((kappa dz) >> 14),
                   da = sat_18((s zr) >> 16)
                   z = sat_18(z + sat_18(adv + dz)),  w = sat_18(w + dw),  a = sat_26(a + da)
         turn      z = sat_18(z + sat_18(adv)),  told = a >> 8,  a = a mod 2^8
@@ -59,7 +59,7 @@ class ClickSense(wiring.Component):
         Channel of the event issued in clock T.
     i_passed : In(17)
         Clocks since its channel's last event, in T + 8.
-    i_blur : In(13)
+    i_blur : In(14)
         P/2 in 2^-16, in T + 13.
     i_kappa : In(17)
         2^-28 per clock, in T + 15.

@@ -183,7 +183,7 @@ class Oracle:
         sin, cos = fits(18, SINE[i]), fits(18, SINE[(i + 1024) % 4096])
         q = unsigned(17, min((ch.p + grow) >> 12, 2**17 - 1))
         u = min(unsigned(16, ch.v >> 16), 65407)
-        blur = unsigned(13, (201 * q) >> 12)
+        blur = unsigned(14, (201 * q) >> 11)
         w = unsigned(16, u - ((u * blur) >> 16))
         v = fits(17, -1 - w if entry.port else w)
         along = fits(18, (v * cos) >> 16)
@@ -208,7 +208,7 @@ class Oracle:
         event["dz"] = event["dsway"] = event["da"] = 0
         if ch.config.a_gain:
             zr = sat(18, ch.z + event["adv"])
-            event["dz"] = sat(18, (event["dA"] >> 12) - ((zr * blur) >> 15))
+            event["dz"] = sat(18, (event["dA"] >> 12) - ((zr * blur) >> 16))
             event["dsway"] = sat(18, (ch.kappa_now * event["dz"]) >> 14)
             event["da"] = sat(18, (s * zr) >> 16)
         along10 = unsigned(10, (along + 2**17) >> 8)

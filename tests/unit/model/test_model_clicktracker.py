@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from twinphase_sim.model.phase import clicktracker as model
 from twinphase_sim.model.phase import clicktracker_kernel as kernel
 from twinphase_spec import tracking as t
-from twinphase_spec.tracking_config import ChannelConfig, channel_config
+from twinphase_spec.tracking_config import LOST_RAD2, ChannelConfig, channel_config
 
 EPOCH = 1 << 16
 USUAL = channel_config(
@@ -169,7 +169,7 @@ def test_silence_loses_the_phase() -> None:
     at_click = out.p[1] / 2**34 * 2 * math.pi
     effective = SLOW.d / 2**46 * 2 * math.pi * 125e6
     np.testing.assert_allclose(grown, at_click + effective * (passed - 10 / 125e6), rtol=1e-5)
-    assert grown[-1] < 1.0 < grown[-1] + effective * EPOCH / 125e6
+    assert grown[-1] < LOST_RAD2 < grown[-1] + effective * EPOCH / 125e6
     held = np.diff(out.phase[turns][locked])
     assert (held == (int(out.slope[1]) >> 8) << 4).all()
     assert (out.slope[turns][~locked] == 0).all()
@@ -195,7 +195,7 @@ def test_phase_wraps_and_slope_saturates() -> None:
 def test_steps_against_formulas(psi: int, variance: float, visibility: float, port: int) -> None:
     """P s, P^2 c and the gradient in V at the middle of the sine's interval.
 
-    A mantissa's reciprocal is right within 2^-9, its square within 2^-8; v within 2^-15 (blur and rounding, 3e-4 of P/2 for pi) and
+    A mantissa's reciprocal is right within 2^-9, its square within 2^-8; v within 2^-15 (blur and rounding, 3e-4 of P for pi) and
     1 + v cos within 3 2^-17 + that, both divided by the least 1 + v cos, which also scales what roundings of 2^-16 do to the numerators.
     """
     q = int(variance / (2 * math.pi) * 2**t.Q_FRACTION)
@@ -208,7 +208,7 @@ def test_steps_against_formulas(psi: int, variance: float, visibility: float, po
     theta = (psi >> 20) + 0.5
     theta *= 2 * math.pi / 4096
     p = q * 2.0**-t.Q_FRACTION * 2 * math.pi
-    w = config.v_start / 2**16 * (1 - p / 2)
+    w = config.v_start / 2**16 * (1 - p)
     v = -w if port else w
     below = 1 + v * math.cos(theta)
     loose = (2**-14 + 3e-4 * p) / below
