@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 
 from block_oracle import Oracle, Rules
+from digest_oracle import Pair
 from lockstep import Lockstep
 from sift_rigs import settings_of
 from twinphase_hdl.sift.cells import CellCounters
+from twinphase_hdl.sift.pads import DigestPads
 from twinphase_hdl.sift.tables import RULE_REGISTERS
 from twinphase_hdl.sift.tables import RuleTables as RuleMembers
 from twinphase_sim.model.sift.symbols import symbols
@@ -27,6 +29,9 @@ from twinphase_spec.symbols import SymbolConfig
 WRAP_BLOCK, WRAP_HERALD = 0xFFFFFFFE, 0x100000000 - 3 * 32
 """Reset values of the shelf's second sifter, ``bob``: its numbers pass 2^32 within three blocks of 32."""
 MASK32 = (1 << 32) - 1
+TAG_KINDS = (Kind.DIGEST_LOW, Kind.DIGEST_HIGH)
+PAIR = Pair(key=(0x2B7E1516, 0xFFFFFFFF, 0, 0x09CF4F3C), nonce=(0x80000001, 7))
+"""Key and nonce of the digests."""
 COUNTER_NAMES = [name for name in CLIENT.counter_names if name not in dict(CORE_COUNTERS)]
 CONFIGS = {
     "alice": SymbolConfig(
@@ -118,7 +123,7 @@ class Client:
     ) -> None:  # fmt: skip
         self.loop, self.name, self.dut = loop, name, loop.dut
         self.protocol = protocol
-        self.rules = Rules(role, getattr(protocol, role), protocol.pair_span, block, width)
+        self.rules = Rules(role, getattr(protocol, role), protocol.pair_span, block, width, PAIR)
         # Numbers that the sifter begins with, and so its oracle.
         self.first_block, self.first_herald = (WRAP_BLOCK, WRAP_HERALD) if name == "bob" else (0, 0)
         self.model = shadow(self)
@@ -137,6 +142,8 @@ class Client:
             "i_run": 0,
             "i_role": int(role == "bob"),
             "i_settings": settings_of(config),
+            "i_digest": PAIR.settings(),
+            "i_digest_written": 0,
             "i_rules": sum(
                 registers[register] << RuleMembers.as_shape()[member].offset
                 for member, register in RULE_REGISTERS.items()
@@ -147,23 +154,34 @@ class Client:
         }.items():
             self.port(port).value = value
 
+    def _pad(self, kind: int, block: int, role: str) -> int:
+        """Half of the pad of block ``block`` from 0, which has another number here, and so another pad."""
+        pad = self.rules.pair.pads(self.first_block + block)[role == "bob"]
+        return pad & MASK32 if kind == Kind.DIGEST_LOW else pad >> 32
+
     def numbered(self, stream: str, records: Iterable[tuple[int, ...]]) -> list[tuple[int, ...]]:
-        """Records numbered from 0 as this sifter numbers them."""
+        """Records numbered from 0 as this sifter numbers them; tags of the peer that have no pad get theirs."""
         result = []
         for record in records:
-            i = 1 if stream == "peer" else 0
-            by_block = stream == "peer" and record[0] in (Kind.DIGEST_LOW, Kind.DIGEST_HIGH, Kind.DONE)
-            number = record[i] + (self.first_block if by_block else self.first_herald) & MASK32
-            result.append((*record[:i], number, *record[i + 1 :]))
+            if stream != "peer":
+                result.append((record[0] + self.first_herald & MASK32, *record[1:]))
+                continue
+            kind, number, value = record
+            if kind in TAG_KINDS:
+                value ^= self._pad(kind, number, "alice" if self.rules.role == "bob" else "bob")
+            by_block = kind in (*TAG_KINDS, Kind.DONE)
+            result.append((kind, number + (self.first_block if by_block else self.first_herald) & MASK32, value))
         return result
 
     def from_zero(self, messages: Iterable[tuple[int, ...]]) -> list[tuple[int, ...]]:
-        """This sifter's messages numbered from 0."""
-        by_block = (Kind.DIGEST_LOW, Kind.DIGEST_HIGH, Kind.DONE)
-        return [
-            (kind, number - (self.first_block if kind in by_block else self.first_herald) & MASK32, value)
-            for kind, number, value in messages
-        ]
+        """This sifter's messages numbered from 0, tags without their pad."""
+        result = []
+        for kind, number, value in messages:
+            by_block = kind in (*TAG_KINDS, Kind.DONE)
+            from_zero = number - (self.first_block if by_block else self.first_herald) & MASK32
+            pad = self._pad(kind, from_zero, self.rules.role) if kind in TAG_KINDS else 0
+            result.append((kind, from_zero, value ^ pad))
+        return result
 
     def port(self, name: str) -> Any:
         return getattr(self.dut, f"{self.name}__{name}")
@@ -227,8 +245,9 @@ class Client:
         return cells + bins
 
     async def begin(self) -> None:
-        """Starts; no reset clears the cells, so they are counted from here on."""
+        """Starts when the digest's key is expanded; no reset clears the cells, so they are counted from here on."""
         self.cells_before = await self.cells()
+        await self.loop.until(lambda: bool(self.port("o_ready").value), DigestPads.latency, f"{self.name}: ready")
         self.port("i_run").value = 1
 
     async def quiet(self, limit: int = 100_000) -> None:
@@ -326,17 +345,18 @@ def damaged(draw: random.Random, records: list[tuple[int, ...]], rate: float) ->
 class Partner:
     """The other side, played by an oracle: gives its messages one by one."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, pair: Pair = PAIR) -> None:
         self.client = client
         role = "bob" if client.rules.role == "alice" else "alice"
-        rules = replace(client.rules, role=role, tables=getattr(client.protocol, role))
+        rules = replace(client.rules, role=role, tables=getattr(client.protocol, role), pair=pair)
         self.model = Oracle(rules, SYMBOLS[role], client.first_herald, client.first_block)
 
-    def prepare(self, script: Script) -> list[tuple[int, ...]]:
-        """Feeds the script to both oracles and lets them talk; returns all that the partner says."""
+    def prepare(self, script: Script, own: Script | None = None) -> list[tuple[int, ...]]:
+        """Feeds the script to both oracles, or ``own`` to the partner's, and lets them talk; returns all that the partner says."""
         said: list[tuple[int, ...]] = []
         for stream, records in script:
             self.client.push(stream, records)
+        for stream, records in own or script:
             self.model.push(stream, records)
         while True:
             mine, theirs = self.client.model_messages(), self.model.take_peer()

@@ -1,13 +1,12 @@
-"""docs/rules.md and the block sifter of docs/contract.md in plain Python, record by record: what the benches hold the gateware to."""
+"""docs/rules.md, docs/digest.md and the block sifter of docs/contract.md in plain Python, record by record: what the benches hold the gateware to."""
 
 from __future__ import annotations
 
-import struct
-import zlib
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from digest_oracle import Pair, halves
 from twinphase_spec import sns
 from twinphase_spec.rules import RuleTables
 from twinphase_spec.sns import Kind
@@ -33,6 +32,8 @@ class Rules:
     pair_span: int = 0
     block_heralds: int = 32
     slice_width: int = 8192
+    pair: Pair = field(default_factory=Pair)
+    """Key and nonce of the block digest."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,7 @@ class Oracle:
     def stop(self) -> None:
         """CONTROL run = 0 and 1 again."""
         self.first, self.block = self.first_herald, self.first_block
+        self.blocks = self.first_block  # does not wrap
         self.next_herald = self.next_psi = self.first
         self.heralds: list[tuple[int, int] | None] = []  # of the blocks that are not through, from ``first`` on
         self.psis: list[tuple[int, int]] = []
@@ -151,7 +153,8 @@ class Oracle:
             yield from self._exchange()
             del self.heralds[:size], self.psis[:size], self.seconds[:size]
             self.first = self.first + size & MASK32
-            self.block = self.block + 1 & MASK32
+            self.blocks += 1
+            self.block = self.blocks & MASK32
 
     def _get(self, right: Callable[[int, int, int], bool]) -> Generator[None, None, int]:
         """The value of the next message that is right; others are refused."""
@@ -169,10 +172,12 @@ class Oracle:
     def _done(self, step: Kind) -> Generator[None, None, None]:
         yield from self._get(lambda k, n, v: (k, n, v) == (Kind.DONE, self.block, step))
 
-    def _digests(self) -> tuple[int, int]:
+    def _tags(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Own tag and the one that the peer must say, in halves."""
         size = self.rules.block_heralds
-        heralds = b"".join(struct.pack("<Q", h[0] | h[1] << 56) if h else bytes(8) for h in self.heralds[:size])
-        return zlib.crc32(heralds), zlib.crc32(b"".join(struct.pack("<HH", *psi) for psi in self.psis[:size]))
+        digest = self.rules.pair.digest(self.heralds[:size], self.psis[:size])
+        alice, bob = (halves(digest ^ pad) for pad in self.rules.pair.pads(self.blocks))
+        return (alice, bob) if self.rules.role == "alice" else (bob, alice)
 
     def _entry(self, i: int) -> Entry | None:
         herald, tables = self.heralds[i], self.rules.tables
@@ -193,13 +198,13 @@ class Oracle:
 
     def _exchange(self) -> Generator[None, None, None]:
         tables, size, first, block = self.rules.tables, self.rules.block_heralds, self.first, self.block
-        mine = self._digests()
+        mine, right = self._tags()
         theirs = []
-        for kind, digest in zip((Kind.DIGEST_LOW, Kind.DIGEST_HIGH), mine, strict=True):
-            self._say(kind, block, digest)
+        for kind, half in zip((Kind.DIGEST_LOW, Kind.DIGEST_HIGH), mine, strict=True):
+            self._say(kind, block, half)
         for kind in (Kind.DIGEST_LOW, Kind.DIGEST_HIGH):
             theirs.append((yield from self._get(lambda k, n, v, kind=kind: (k, n) == (kind, block))))
-        if mine != tuple(theirs):
+        if right != tuple(theirs):
             self.counters["blocks_discarded"] += 1
             return
         self.counters["blocks_agreed"] += 1

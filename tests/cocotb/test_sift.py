@@ -8,7 +8,7 @@ from block_client import WRAP_BLOCK, WRAP_HERALD
 from preset import Preset
 from runner import Shelf, build, run
 from sift_rigs import RecallingSifter, SymbolEmitter
-from twinphase_hdl.sift import block, exchange, intake
+from twinphase_hdl.sift import block, digest, exchange, intake, pads
 from twinphase_hdl.sift.block import BlockSifter
 from twinphase_hdl.sift.heraldcoder import HeraldCoder
 from twinphase_hdl.sift.heralddecoder import HeraldDecoder
@@ -18,14 +18,15 @@ def wrapping() -> Preset:
     """A sifter whose numbers begin shortly before they wrap."""
     return Preset(
         BlockSifter(),
-        {intake: {"following": WRAP_HERALD}, exchange: {"block": WRAP_BLOCK}},
+        {intake: {"following": WRAP_HERALD}, exchange: {"block": WRAP_BLOCK}, pads: {"number": WRAP_BLOCK}},
         {
             block: {
                 "HeraldIntake": {"o_next": WRAP_HERALD},
                 "Exchange": {"o_first": WRAP_HERALD},
                 "BlockDigest": {"o_blocks": WRAP_BLOCK % 512},
                 "HeraldRing": {"o_blocks": WRAP_BLOCK % 512},
-            }
+            },
+            digest: {"KeyedHash": {"o_blocks": WRAP_BLOCK % 512}},
         },
     )
 

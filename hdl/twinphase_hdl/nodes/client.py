@@ -1,5 +1,8 @@
 """A client node: modulator codes out, heralds and peer messages in, sifted records out."""
 
+from functools import reduce
+from operator import or_
+
 from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import Out
@@ -10,6 +13,7 @@ from twinphase_hdl.link.registers import RegisterBank
 from twinphase_hdl.sift.block import BlockSifter
 from twinphase_hdl.sift.counter import CounterSymbols
 from twinphase_hdl.sift.emitter import Emitter
+from twinphase_hdl.sift.pads import NONCE_WORDS
 from twinphase_hdl.sift.tables import RULE_REGISTERS
 from twinphase_spec import frame, units
 from twinphase_spec.packets import Stream
@@ -18,11 +22,14 @@ from twinphase_spec.symbols import BOUNDS, CODE_BITS, KEY_WORDS
 
 from .common import NODE_MEMBERS, connect_core
 
+DIGEST_KEY = [f"DIGEST_KEY_{k}" for k in range(KEY_WORDS)]
+DIGEST_NONCE = [f"DIGEST_NONCE_{k}" for k in range(NONCE_WORDS)]
+
 
 class ClientNode(wiring.Component):
     """Symbols, emitter and block sifter on one timebase; all of docs/contract.md's client.
 
-    The frame and the sifter run while CONTROL says so and the key is expanded.
+    The frame and the sifter run while CONTROL says so and both keys, the symbols' and the block digest's, are expanded.
 
     Members
     -------
@@ -47,7 +54,13 @@ class ClientNode(wiring.Component):
     ):
         self._symbols = CounterSymbols(lanes=lanes, shared=shared_recall)
         self._emitter = Emitter(lanes=lanes, symbol_latency=self._symbols.latency)
-        self._bank = RegisterBank(CLIENT, build_hash=build_hash, clock_hz=clock_hz, constants={"LANES": lanes})
+        self._bank = RegisterBank(
+            CLIENT,
+            build_hash=build_hash,
+            clock_hz=clock_hz,
+            constants={"LANES": lanes},
+            strobes=(*DIGEST_KEY, *DIGEST_NONCE),
+        )
         super().__init__(
             {
                 **NODE_MEMBERS,
@@ -78,10 +91,16 @@ class ClientNode(wiring.Component):
         wiring.connect(m, wiring.flipped(self.rx), link.rx)
         wiring.connect(m, link.tx, wiring.flipped(self.tx))
 
-        run = Signal()
+        run, ready = Signal(), Signal()
         m.d.comb += [
-            run.eq(bank.o_control & source.o_ready),
-            bank.i_key_ready.eq(source.o_ready),
+            ready.eq(source.o_ready & sifter.o_ready),
+            run.eq(bank.o_control & ready),
+            bank.i_key_ready.eq(ready),
+            *(sifter.i_digest.key[k].eq(getattr(bank, f"o_{name.lower()}")) for k, name in enumerate(DIGEST_KEY)),
+            *(sifter.i_digest.nonce[k].eq(getattr(bank, f"o_{name.lower()}")) for k, name in enumerate(DIGEST_NONCE)),
+            sifter.i_digest_written.eq(
+                reduce(or_, (getattr(bank, f"o_{name.lower()}_written") for name in (*DIGEST_KEY, *DIGEST_NONCE)))
+            ),
             *(source.i_settings.key[k].eq(getattr(bank, f"o_key_{k}")) for k in range(KEY_WORDS)),
             source.i_settings.nonce.eq(Cat(bank.o_nonce_1, bank.o_nonce_0)),
             *(source.i_settings[name].eq(getattr(bank, f"o_{name}")) for name in (*BOUNDS, "slices_z", "slices_x")),
@@ -125,5 +144,5 @@ class ClientNode(wiring.Component):
 
         counters = {name: sifter.o_counters[name] for name in CLIENT.counter_names if name not in dict(CORE_COUNTERS)}
         connect_core(m, self, CLIENT, bank, link, timebase, counters, run)
-        m.d.comb += self.o_idle.eq(sifter.o_idle & link.o_idle & source.o_ready)
+        m.d.comb += self.o_idle.eq(sifter.o_idle & link.o_idle & ready)
         return m

@@ -13,6 +13,7 @@ from .cells import BIN_ADDRESS_BITS, CELL_ADDRESS_BITS, WORD, CellCounters
 from .digest import BLOCK_BITS, BlockDigest
 from .exchange import Exchange
 from .intake import HeraldIntake, PsiIntake
+from .pads import DigestPads, DigestSettings
 from .peerqueue import PeerQueue
 from .recall import HeraldRing
 from .symbols import Symbol
@@ -27,7 +28,12 @@ class BlockSifter(wiring.Component):
 
     Members
     -------
-    i_run : In(1), 0 for a clock clears ring, numbers, queue and state (not counters and cells); records that come are ignored
+    i_run : In(1), 0 for a clock clears ring, numbers, queue and state (not counters and cells); records that come are ignored. Only with
+        ``o_ready``.
+    i_digest, i_digest_written : In(DigestSettings), In(1), key and nonce of the block digest; strobe, in the first clock of what was
+        written to them
+    o_ready : Out(1), the digest's keys are those of ``i_digest``: from `DigestPads.latency` clocks after reset or the strobe on, until the
+        clock after the next
     i_role : In(1), 0 Alice, 1 Bob
     i_rules : In(RuleTables)
     i_block_heralds, i_slice_width : In(12), In(16, Ds in 2^-16 turn); all settings are constant while ``i_run``
@@ -42,9 +48,11 @@ class BlockSifter(wiring.Component):
     o_counters : Out(SifterCounters), 64 bits each, wrapping
     o_idle : Out(1), nothing will change without new input (waiting for the peer is idle)
 
-    Latency: psi are stored within 16 clocks, heralds as soon as they are recalled. Throughput: ``i_herald`` and ``i_psi`` take a record
-    in 4 clocks and stall one clock per skipped number, ``i_herald`` also while 512 heralds wait to be recalled; ``i_peer`` never
-    stalls; a block takes about 12 clocks per herald and what the peer takes.
+    Latency: psi are stored within 16 clocks, heralds as soon as they are recalled. Throughput: the digest takes a herald in 8 clocks and
+    a psi in 4, missing and skipped ones too, and one clock more for each block. ``i_herald`` takes a record in 4 clocks, and stalls one
+    clock per skipped number, and while 512 heralds wait to be recalled and digested; ``i_psi`` stalls while the digest does not
+    take it; ``i_peer`` never stalls; a block takes about 12 clocks per herald, at least `SerialAes.latency` and a few, and what
+    the peer takes.
     Overflow: counted in ``overflow`` (ring) and ``refused`` (peer queue).
     """
 
@@ -53,6 +61,9 @@ class BlockSifter(wiring.Component):
     i_rules: In(RuleTables)
     i_block_heralds: In(BLOCK_BITS)
     i_slice_width: In(16)
+    i_digest: In(DigestSettings)
+    i_digest_written: In(1)
+    o_ready: Out(1)
     o_recall: Out(stream.Signature(PULSE_BITS))
     i_symbol_valid: In(1)
     i_symbol: In(Symbol)
@@ -79,17 +90,15 @@ class BlockSifter(wiring.Component):
         m.d.sync += stopped.eq(~self.i_run)
         heralds, psis, queue = HeraldIntake(), PsiIntake(), PeerQueue()
         ring, exchange, cells = HeraldRing(), Exchange(), CellCounters()
-        herald_digest, psi_digest = BlockDigest(data_width=64), BlockDigest(data_width=32)
+        digest = BlockDigest()
         for reset, parts in (
             (~self.i_run, {"heralds": heralds, "psis": psis, "queue": queue}),
-            (
-                stopped,
-                {"ring": ring, "exchange": exchange, "herald_digest": herald_digest, "psi_digest": psi_digest},
-            ),
+            (stopped, {"ring": ring, "exchange": exchange, "digest": digest}),
         ):
             for name, part in parts.items():
                 m.submodules[name] = ResetInserter(reset)(part)
         m.submodules.cells = cells
+        m.submodules.pads = pads = DigestPads()
         wiring.connect(m, wiring.flipped(self.i_herald), heralds.i_herald)
         wiring.connect(m, wiring.flipped(self.i_psi), psis.i_psi)
         wiring.connect(m, ring.o_recall, wiring.flipped(self.o_recall))
@@ -124,13 +133,21 @@ class BlockSifter(wiring.Component):
             ring.i_psi_index.eq(psis.o_index),
             ring.i_psi.psi.eq(psis.o_psi),
             ring.i_psi.flags.eq(psis.o_flags),
-            herald_digest.i_valid.eq(heralds.o_valid),
-            herald_digest.i_data.eq(Mux(heralds.o_missing, 0, Cat(heralds.o_pulse, heralds.o_detector))),
-            psi_digest.i_valid.eq(psis.o_valid),
-            psi_digest.i_data.eq(Cat(psis.o_psi, psis.o_flags)),
+            pads.i_settings.eq(self.i_digest),
+            pads.i_written.eq(self.i_digest_written),
+            pads.i_stop.eq(stopped),
+            self.o_ready.eq(pads.o_ready),
+            digest.i_block_heralds.eq(self.i_block_heralds),
+            digest.i_herald_key.eq(pads.o_herald_key),
+            digest.i_psi_key.eq(pads.o_psi_key),
+            digest.i_herald_valid.eq(ring.o_leaves),
+            *(getattr(digest, f"i_{name}").eq(getattr(ring, f"o_{name}")) for name in ("pulse", "detector", "missing")),
+            ring.i_digest_ready.eq(digest.o_herald_ready),
+            digest.i_psi_valid.eq(psis.o_valid),
+            *(getattr(digest, f"i_{name}").eq(getattr(psis, f"o_{name}")) for name in ("psi", "flags", "present")),
+            psis.i_ready.eq(digest.o_psi_ready),
+            digest.i_index.eq(exchange.o_block),
         ]
-        for digest in (herald_digest, psi_digest):
-            m.d.comb += [digest.i_block_heralds.eq(self.i_block_heralds), digest.i_index.eq(exchange.o_block)]
 
         wiring.connect(m, queue.o_peer, exchange.i_peer)
         verdict = exchange.o_verdict
@@ -140,10 +157,12 @@ class BlockSifter(wiring.Component):
             exchange.i_slice_width.eq(self.i_slice_width),
             exchange.i_rules.eq(self.i_rules),
             exchange.i_hold.eq(cells.o_hold),
-            exchange.i_blocks.eq(psi_digest.o_blocks),
+            exchange.i_blocks.eq(digest.o_blocks),
             exchange.i_recalled_blocks.eq(ring.o_blocks),
-            exchange.i_herald_digest.eq(herald_digest.o_digest),
-            exchange.i_psi_digest.eq(psi_digest.o_digest),
+            exchange.i_digest.eq(digest.o_digest),
+            exchange.i_pads_valid.eq(pads.o_valid),
+            exchange.i_pads.eq(pads.o_pads),
+            pads.i_next.eq(exchange.o_next),
             ring.i_read.eq(exchange.o_read),
             ring.i_read_index.eq(exchange.o_read_index),
             exchange.i_recalled.eq(ring.o_recalled),
@@ -204,8 +223,8 @@ class BlockSifter(wiring.Component):
             heralds.o_idle
             & psis.o_idle
             & ring.o_idle
-            & ~herald_digest.o_busy
-            & ~psi_digest.o_busy
+            & ~digest.o_busy
+            & pads.o_idle
             & queue.o_settled
             & ~self.i_peer.valid
             & exchange.o_idle

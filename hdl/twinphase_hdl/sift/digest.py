@@ -1,113 +1,175 @@
-"""CRC-32 digests of the blocks of a record stream."""
+"""The keyed digest of each block: a polynomial hash of its heralds and one of their psi."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.hdl import C, Cat, Module, Mux, Signal
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
+from twinphase_spec.digest import DIGEST_BITS, HALF_PRESENT, HERALD_PRESENT
+from twinphase_spec.frame import PULSE_BITS
 from twinphase_spec.sns import MAX_BLOCK_HERALDS, RING_HERALDS
 
-POLYNOMIAL = 0xEDB88320
-"""CRC-32/ISO-HDLC, reflected; start and final inversion 0xFFFFFFFF."""
+from .field import FieldMultiplier
+
 BLOCK_BITS = MAX_BLOCK_HERALDS.bit_length()
 HELD_BLOCKS = RING_HERALDS // 32
 """Most blocks that can be complete and not yet sifted."""
 HELD_BITS = HELD_BLOCKS.bit_length()
+DETECTOR_PLACE = 56
+HALF_BITS = HALF_PRESENT.bit_length()
+HALF_PLACE = 32
 
 
-def crc_masks(data_width: int) -> list[int]:
-    """For each CRC bit, the mask of the bits of ``data ^ state`` (state in the low 32) whose parity it becomes.
+class KeyedHash(wiring.Component):
+    """Polynomial hash of each run of ``i_words`` words, kept for the last 256 runs.
 
-    The CRC is linear, so the mask columns are the CRC steps of the unit vectors. ``data_width`` is a multiple of 32.
-    """
-    masks = [0] * 32
-    for bit in range(data_width):
-        word = 1 << bit
-        for _ in range(data_width):
-            word = (word >> 1) ^ (POLYNOMIAL if word & 1 else 0)
-        for i in range(32):
-            masks[i] |= (word >> i & 1) << bit
-    return masks
-
-
-def _parities(value: Value, masks: list[int]) -> Value:
-    """For each mask, the parity of the bits of ``value`` under it."""
-    return Cat((value & (mask & (1 << len(value)) - 1)).xor() for mask in masks)
-
-
-class BlockDigest(wiring.Component):
-    """CRC-32 over each run of ``i_block_heralds`` words, kept for the last 256 runs.
-
-    Formula: ``zlib.crc32`` of the run's words, little-endian.
+    Formula: ``s = 1; for each word: s = (s xor word) key`` in GF(2^64) (`FieldMultiplier`).
 
     Members
     -------
-    i_block_heralds : In(12), words per block, constant while in use
-    i_valid, i_data : In(1), In(data_width), one word
-    o_blocks : Out(9), complete blocks so far, modulo 512
-    o_busy : Out(1), a word or the end of a block is on its way
-    i_index, o_digest : In(8), Out(32), digest of block ``i_index`` (number modulo 256), one clock later
+    i_key : In(64), constant while in use
+    i_words : In(12), words of a run, constant while in use
+    i_valid, i_word : In(1), In(64), a word; only with ``o_ready``
+    o_ready : Out(1)
+    o_blocks : Out(9), complete runs so far, modulo 512
+    o_busy : Out(1), a word or the end of a run is on its way
+    i_index, o_hash : In(8), Out(64), hash of run ``i_index`` (number modulo 256), two clocks later
 
-    The words' share of the CRC is summed ahead, so that only the state's own step lies between its register and itself.
+    A word waits in a register for the multiplier. A run begins with the product 0 and its first word's lowest bit inverted: that is s = 1.
 
-    Latency: a block counts in ``o_blocks``, and its digest can be read, from 4 clocks after its last word.
-    Throughput: one word per clock. Overflow: a digest is overwritten 256 blocks later; the owner does not let more wait.
-    Source: CRC-32/ISO-HDLC as in zlib; block rule of `twinphase_spec.sns`.
-
-    ``data_width``: 32 or 64. ValueError otherwise.
+    Latency: a run counts in ``o_blocks`` 10 clocks after its last word, if none waits. Throughput: a word in 8 clocks, a run's first one
+    clock later. Overflow: a hash is overwritten 256 runs later; the owner does not let more wait. Source: docs/digest.md.
     """
 
-    def __init__(self, *, data_width: int) -> None:
-        if data_width not in (32, 64):
-            raise ValueError(f"BlockDigest: data_width is {data_width}; allowed: 32 or 64")
-        self._data_width = data_width
-        super().__init__(
-            {
-                "i_block_heralds": In(BLOCK_BITS),
-                "i_valid": In(1),
-                "i_data": In(data_width),
-                "o_blocks": Out(HELD_BITS),
-                "o_busy": Out(1),
-                "i_index": In(HELD_BITS - 1),
-                "o_digest": Out(32),
-            }
-        )
+    i_key: In(DIGEST_BITS)
+    i_words: In(BLOCK_BITS)
+    i_valid: In(1)
+    i_word: In(DIGEST_BITS)
+    o_ready: Out(1)
+    o_blocks: Out(HELD_BITS)
+    o_busy: Out(1)
+    i_index: In(HELD_BITS - 1)
+    o_hash: Out(DIGEST_BITS)
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.digests = digests = memory.Memory(shape=32, depth=HELD_BLOCKS, init=[])
-        write, read = digests.write_port(), digests.read_port()
+        m.submodules.multiplier = multiplier = FieldMultiplier()
+        m.submodules.hashes = hashes = memory.Memory(shape=DIGEST_BITS, depth=HELD_BLOCKS, init=[])
+        write, read = hashes.write_port(), hashes.read_port()
 
-        given, word = Signal(), Signal(self._data_width)
-        m.d.sync += given.eq(self.i_valid)
-        with m.If(self.i_valid):
-            m.d.sync += word.eq(self.i_data)
-
-        masks = crc_masks(self._data_width)
-        position, last_position = Signal(BLOCK_BITS), Signal(BLOCK_BITS)
-        ready, last, share = Signal(), Signal(), Signal(32)
+        waits, word, word_ends = Signal(), Signal(DIGEST_BITS, reset_less=True), Signal(reset_less=True)
+        position, last_position, first = Signal(BLOCK_BITS), Signal(BLOCK_BITS), Signal(init=1)
         ends = position == last_position
-        m.d.sync += [
-            last_position.eq(self.i_block_heralds - 1),
-            ready.eq(given),
-            last.eq(given & ends),
-            share.eq(_parities(word, masks)),
-        ]
-        with m.If(given):
-            m.d.sync += position.eq(Mux(ends, 0, position + 1))
+        starts = Signal()
+        m.d.sync += [last_position.eq(self.i_words - 1), waits.eq(self.i_valid | (waits & ~starts))]
+        with m.If(self.i_valid):
+            m.d.sync += [
+                *(word.eq(self.i_word ^ first), word_ends.eq(ends)),
+                *(first.eq(ends), position.eq(Mux(ends, 0, position + 1))),
+            ]
 
-        state, step = Signal(32, init=0xFFFFFFFF), Signal(32)
-        closed, digest = Signal(), Signal(32)
-        m.d.comb += step.eq(_parities(state, masks) ^ share)
-        m.d.sync += [closed.eq(last), digest.eq(~step)]
-        with m.If(ready):
-            m.d.sync += state.eq(Mux(last, 0xFFFFFFFF, step))
-        m.d.sync += self.o_blocks.eq(self.o_blocks + closed)
+        last = Signal()
+        """The word under way is the run's last."""
+        closes = Signal()
         m.d.comb += [
-            self.o_busy.eq(given | ready | closed),
-            write.en.eq(closed),
+            starts.eq(waits & ~multiplier.o_busy & ~last),
+            closes.eq(last & ~multiplier.o_busy),
+            multiplier.i_start.eq(starts),
+            multiplier.i_a.eq(multiplier.o_product ^ word),
+            multiplier.i_b.eq(self.i_key),
+            multiplier.i_clear.eq(closes),
+            self.o_ready.eq(~waits | starts),
+            self.o_busy.eq(waits | multiplier.o_busy | last),
+            write.en.eq(closes),
             write.addr.eq(self.o_blocks),
-            write.data.eq(digest),
+            write.data.eq(multiplier.o_product),
             read.addr.eq(self.i_index),
-            self.o_digest.eq(read.data),
         ]
+        m.d.sync += [last.eq((starts & word_ends) | (last & ~closes)), self.o_blocks.eq(self.o_blocks + closes)]
+        # Right behind block RAM, which no reset clears: the block RAM takes it in.
+        held = Signal(DIGEST_BITS, reset_less=True)
+        m.d.sync += held.eq(read.data)
+        m.d.comb += self.o_hash.eq(held)
+        return m
+
+
+class BlockDigest(wiring.Component):
+    """Digest of each block of a herald stream, kept for the last 256 blocks.
+
+    Formula: docs/digest.md: ``s`` over the herald words with key h, ``t`` over the psi words with key k, ``digest = s xor t``. A `KeyedHash`
+    each, since heralds run ahead of their psi; both hashes of a block are kept, their sum is taken where it is read.
+
+    Members
+    -------
+    i_block_heralds : In(12), a multiple of 2, constant while in use
+    i_herald_key, i_psi_key : In(64), h and k, constant while in use
+    i_herald_valid, i_pulse, i_detector, i_missing : In(1, 56, 1, 1), next herald, missing: the rest means nothing; only with ``o_herald_ready``
+    o_herald_ready : Out(1)
+    i_psi_valid, i_psi, i_flags, i_present : In(1, 16, 2, 1), next psi, 0 with flags 0 and not present for a missing herald; only if
+        ``o_psi_ready`` was high in some clock since the last
+    o_psi_ready : Out(1)
+    o_blocks : Out(9), blocks whose digest is complete, modulo 512
+    o_busy : Out(1), something is on its way
+    i_index, o_digest : In(8), Out(64), digest of block ``i_index`` (number modulo 256), two clocks later
+
+    Latency: a block counts in ``o_blocks`` 11 clocks after the last of its heralds and psi, if none waits. Throughput: a herald in 8
+    clocks, a psi in 4 (two make a word), one clock more for each block. Overflow: a digest is overwritten 256 blocks later; the owner does
+    not let more wait. Source: docs/digest.md.
+    """
+
+    i_block_heralds: In(BLOCK_BITS)
+    i_herald_key: In(DIGEST_BITS)
+    i_psi_key: In(DIGEST_BITS)
+    i_herald_valid: In(1)
+    i_pulse: In(PULSE_BITS)
+    i_detector: In(1)
+    i_missing: In(1)
+    o_herald_ready: Out(1)
+    i_psi_valid: In(1)
+    i_psi: In(16)
+    i_flags: In(2)
+    i_present: In(1)
+    o_psi_ready: Out(1)
+    o_blocks: Out(HELD_BITS)
+    o_busy: Out(1)
+    i_index: In(HELD_BITS - 1)
+    o_digest: Out(DIGEST_BITS)
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.heralds = heralds = KeyedHash()
+        m.submodules.psis = psis = KeyedHash()
+        spare = C(0, HERALD_PRESENT.bit_length() - 1 - DETECTOR_PLACE - 1)
+        m.d.comb += [
+            heralds.i_key.eq(self.i_herald_key),
+            heralds.i_words.eq(self.i_block_heralds),
+            heralds.i_valid.eq(self.i_herald_valid),
+            heralds.i_word.eq(Mux(self.i_missing, 0, Cat(self.i_pulse, self.i_detector, spare, C(1, 1)))),
+            self.o_herald_ready.eq(heralds.o_ready),
+        ]
+
+        # The first of two psi waits for the second, which completes their word.
+        low, odd = Signal(HALF_BITS, reset_less=True), Signal()
+        half = Cat(self.i_psi, self.i_flags, self.i_present)
+        m.d.comb += [
+            psis.i_key.eq(self.i_psi_key),
+            psis.i_words.eq(self.i_block_heralds[1:]),
+            psis.i_valid.eq(self.i_psi_valid & odd),
+            psis.i_word.eq(Cat(low, C(0, HALF_PLACE - HALF_BITS), half)),
+            self.o_psi_ready.eq(psis.o_ready),
+        ]
+        with m.If(self.i_psi_valid):
+            m.d.sync += odd.eq(~odd)
+            with m.If(~odd):
+                m.d.sync += low.eq(half)
+
+        complete = Signal()
+        m.d.comb += [
+            complete.eq((heralds.o_blocks != self.o_blocks) & (psis.o_blocks != self.o_blocks)),
+            self.o_busy.eq(heralds.o_busy | psis.o_busy | complete),
+            heralds.i_index.eq(self.i_index),
+            psis.i_index.eq(self.i_index),
+            self.o_digest.eq(heralds.o_hash ^ psis.o_hash),
+        ]
+        with m.If(complete):
+            m.d.sync += self.o_blocks.eq(self.o_blocks + 1)
         return m

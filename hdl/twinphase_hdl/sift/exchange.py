@@ -1,9 +1,10 @@
 """One block at a time: digests, reveals in their order, and the pass that sifts."""
 
 from amaranth.hdl import C, Cat, Module, Mux, Signal, Value
-from amaranth.lib import stream, wiring
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from twinphase_spec.digest import DIGEST_BITS
 from twinphase_spec.packets import Stream
 from twinphase_spec.sns import Kind
 
@@ -17,7 +18,7 @@ from .verdict import Verdict, VerdictResult
 from .walk import BlockWalk
 
 SETTLE_CLOCKS = 8
-"""So long after a block's last symbol and psi, ring and digests certainly hold the whole block (digests take 4, and 1 to be read)."""
+"""So long after a block's last symbol and its digest, the ring certainly holds the whole block, and the digest has been read."""
 
 
 def same_bytes(a: Value, b: Value) -> Value:
@@ -26,9 +27,10 @@ def same_bytes(a: Value, b: Value) -> Value:
 
 
 class Exchange(wiring.Component):
-    """Processes closed blocks in order: exchanges digests, types, intensities and slices with the peer, then sifts, by tables.
+    """Processes closed blocks in order: exchanges tags, types, intensities and slices with the peer, then sifts, by tables.
 
-    Each of the three reveals is two passes over the block's ring entries, one that sends and one that waits for the
+    The own tag is ``digest xor own pad``, the peer's must be ``digest xor peer's pad``: it is sent and compared in two halves. Each
+    of the three reveals is two passes over the block's ring entries, one that sends and one that waits for the
     peer's; every message that may come next is known exactly (kind, number), anything else is refused.
 
     Members
@@ -36,11 +38,13 @@ class Exchange(wiring.Component):
     i_role : In(1), 0 Alice, 1 Bob
     i_block_heralds, i_slice_width : In(12), In(16, Ds in 2^-16 turn)
     i_rules : In(RuleTables), constant while blocks are exchanged
-    i_blocks : In(9), blocks whose psi are complete so far, modulo 512
+    i_blocks : In(9), blocks whose digest is complete so far, modulo 512
     i_recalled_blocks : In(9), blocks whose symbols are
     o_first : Out(32), first herald of the oldest unfinished block
     o_block : Out(8), its number modulo 256
-    i_herald_digest, i_psi_digest : In(32), own digests of block ``o_block``
+    i_digest : In(64), digest of block ``o_block``
+    i_pads_valid, i_pads : In(1), In(ArrayLayout(64, 2)), Alice's and Bob's pad of the block whose turn it is; hold until ``o_next``
+    o_next : Out(1), strobe: the block is done, the next one's turn
     o_read, o_read_index, i_recalled, i_psi : read port of `HeraldRing`
     i_peer : In(stream of PeerMessage), taken only in states that wait for the peer
     o_peer : Out(stream of PeerMessage)
@@ -54,7 +58,7 @@ class Exchange(wiring.Component):
     outputs (two) take.
     Overflow: none, both outputs wait. Source: docs/rules.md, `twinphase_spec.sns`, docs/contract.md.
 
-    ``walk``: a smaller one for proofs; ``settle_clocks``: from a block's last psi to its first message.
+    ``walk``: a smaller one for proofs; ``settle_clocks``: from a block's last symbol and its digest to its first message, at least.
     """
 
     i_role: In(1)
@@ -65,8 +69,10 @@ class Exchange(wiring.Component):
     i_recalled_blocks: In(HELD_BITS)
     o_first: Out(32)
     o_block: Out(HELD_BITS - 1)
-    i_herald_digest: In(32)
-    i_psi_digest: In(32)
+    i_digest: In(DIGEST_BITS)
+    i_pads_valid: In(1)
+    i_pads: In(data.ArrayLayout(DIGEST_BITS, 2))
+    o_next: Out(1)
     o_read: Out(1)
     o_read_index: Out(RING_BITS)
     i_recalled: In(Recalled)
@@ -163,15 +169,12 @@ class Exchange(wiring.Component):
         m.d.comb += self.i_peer.ready.eq(accepted | self.o_refused)
 
         settle = Signal(range(self._settle_clocks))
-        herald_digest = Signal(32)
-        psi_digest = Signal(32)
-        read_herald_digest, read_psi_digest = Signal(32, reset_less=True), Signal(32, reset_less=True)
-        same_herald, same_psi = Signal(4), Signal(4)
-        heralds_agree = Signal()
+        own_pad, peer_pad = (Mux(self.i_role, self.i_pads[k], self.i_pads[1 - k]) for k in (1, 0))
+        tag, expected = Signal(DIGEST_BITS), Signal(DIGEST_BITS)
+        same_low, same_high, low_agrees = Signal(4), Signal(4), Signal()
         m.d.sync += [
-            same_herald.eq(same_bytes(head.value, herald_digest)),
-            same_psi.eq(same_bytes(head.value, psi_digest)),
-            *(read_herald_digest.eq(self.i_herald_digest), read_psi_digest.eq(self.i_psi_digest)),
+            same_low.eq(same_bytes(head.value, expected[:32])),
+            same_high.eq(same_bytes(head.value, expected[32:])),
         ]
         m.submodules.verdict = verdict = Verdict()
         m.d.comb += [
@@ -202,30 +205,31 @@ class Exchange(wiring.Component):
                 with m.If(~no_block):
                     m.next = "SETTLE"
             with m.State("SETTLE"):
-                m.d.sync += settle.eq(settle - 1)
-                m.d.sync += [herald_digest.eq(read_herald_digest), psi_digest.eq(read_psi_digest)]
-                with m.If(settle == 0):
+                m.d.sync += [tag.eq(self.i_digest ^ own_pad), expected.eq(self.i_digest ^ peer_pad)]
+                with m.If(settle != 0):
+                    m.d.sync += settle.eq(settle - 1)
+                with m.Elif(self.i_pads_valid):
                     m.next = "SEND_DIGEST_LOW"
-            for kind_sent, digest, following in (
-                (Kind.DIGEST_LOW, herald_digest, "SEND_DIGEST_HIGH"),
-                (Kind.DIGEST_HIGH, psi_digest, "GET_DIGEST_LOW"),
+            for kind_sent, half, following in (
+                (Kind.DIGEST_LOW, tag[:32], "SEND_DIGEST_HIGH"),
+                (Kind.DIGEST_HIGH, tag[32:], "GET_DIGEST_LOW"),
             ):
                 with m.State(f"SEND_{kind_sent.name}"):
                     m.d.comb += [send.valid.eq(1), send.payload.kind.eq(kind_sent)]
-                    m.d.comb += [send.payload.number.eq(block), send.payload.value.eq(digest)]
+                    m.d.comb += [send.payload.number.eq(block), send.payload.value.eq(half)]
                     with m.If(send.ready):
                         m.next = following
             with m.State("GET_DIGEST_LOW"):
                 m.d.comb += match.eq((head.kind == Kind.DIGEST_LOW) & same_block.all())
                 m.d.comb += waiting.eq(1)
                 with m.If(accepted):
-                    m.d.sync += heralds_agree.eq(same_herald.all())
+                    m.d.sync += low_agrees.eq(same_low.all())
                     m.next = "GET_DIGEST_HIGH"
             with m.State("GET_DIGEST_HIGH"):
                 m.d.comb += match.eq((head.kind == Kind.DIGEST_HIGH) & same_block.all())
                 m.d.comb += waiting.eq(1)
                 with m.If(accepted):
-                    with m.If(heralds_agree & same_psi.all()):
+                    with m.If(low_agrees & same_high.all()):
                         m.d.comb += self.o_agreed.eq(1)
                         m.d.sync += [start.eq(1), kind.eq(Kind.TYPES)]
                         m.next = "SEND"
@@ -279,6 +283,7 @@ class Exchange(wiring.Component):
                 with m.If(consume & last):
                     m.next = "NEXT"
             with m.State("NEXT"):
+                m.d.comb += self.o_next.eq(1)
                 m.d.sync += [block.eq(block + 1), self.o_first.eq(self.o_first + self.i_block_heralds)]
                 m.next = "IDLE"
         m.d.comb += self.o_idle.eq(no_block | (waiting & ~self.i_peer.valid))

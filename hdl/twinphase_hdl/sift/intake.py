@@ -115,12 +115,14 @@ class PsiIntake(wiring.Component):
     i_herald_next : In(32), next herald number that the herald intake expects
     o_flush, o_flush_number, i_flushed : Out(1), Out(32), In(1), to the herald intake
     i_herald_valid, i_herald_index, i_herald_missing : In(1), In(13), In(1), ring entries as the herald intake makes them
+    i_ready : In(1), a number may be settled; its psi comes three clocks later, and none is settled meanwhile
     o_valid : Out(1), ring entry ``o_index`` (13 bits) has ``o_psi`` (16 bits, 2^-16 turn) and ``o_flags`` (2 bits)
+    o_present : Out(1), with o_valid: its herald is not missing
     o_taken, o_late, o_overflow : Out(1), strobes of the counters
     o_idle : Out(1), waits for input and nothing is on its way to the output
 
-    Latency: 6 clocks (taken, differences, their meaning; block RAM, its register, output). Throughput: a psi in 4 clocks, a skipped
-    number in 1. The input stalls while numbers are filled. Source: docs/contract.md, block sifter.
+    Latency: 6 clocks (taken, differences, their meaning; block RAM, its register, output). Throughput: a psi or a skipped number in 4
+    clocks. The input stalls while numbers are filled, and without ``i_ready``. Source: docs/contract.md, block sifter.
     """
 
     i_psi: In(stream.Signature(record_words(Stream.PSI)))
@@ -132,10 +134,12 @@ class PsiIntake(wiring.Component):
     i_herald_valid: In(1)
     i_herald_index: In(RING_BITS)
     i_herald_missing: In(1)
+    i_ready: In(1)
     o_valid: Out(1)
     o_index: Out(RING_BITS)
     o_psi: Out(16)
     o_flags: Out(2)
+    o_present: Out(1)
     o_taken: Out(1)
     o_late: Out(1)
     o_overflow: Out(1)
@@ -156,7 +160,7 @@ class PsiIntake(wiring.Component):
         ahead, room, behind = Signal(32), Signal(32), Signal(32)
         last = Signal()
         skipped = [last.eq(~ahead[:RING_BITS].any()), ahead[:RING_BITS].eq(ahead[:RING_BITS] - 1)]
-        settle = Signal()
+        settle, on_the_way = Signal(), Signal()
         waiting = Signal()
         m.d.comb += self.o_flush_number.eq(number)
         m.d.sync += [self.o_late.eq(0), self.o_overflow.eq(0)]
@@ -193,7 +197,7 @@ class PsiIntake(wiring.Component):
                 m.d.comb += self.o_flush.eq(1)
                 with m.If(self.i_flushed):
                     m.next = "DIFFER"
-            with m.State("SETTLE"):
+            with m.State("SETTLE"), m.If(self.i_ready & ~on_the_way):
                 m.d.comb += [settle.eq(1), self.o_taken.eq(last)]
                 m.d.sync += skipped
                 m.d.sync += following.eq(following + 1)
@@ -211,8 +215,12 @@ class PsiIntake(wiring.Component):
             *(decided.eq(found), decided_given.eq(found_given), decided_index.eq(found_index)),
             *(decided_missing.eq(look.data), decided_psi.eq(psi), decided_flags.eq(flags)),
             *(self.o_valid.eq(decided), self.o_index.eq(decided_index), self.o_psi.eq(0), self.o_flags.eq(0)),
+            self.o_present.eq(~decided_missing),
         ]
         with m.If(decided_given & ~decided_missing):
             m.d.sync += [self.o_psi.eq(decided_psi), self.o_flags.eq(decided_flags)]
-        m.d.comb += self.o_idle.eq(waiting & ~(found | decided | self.o_valid | self.o_late | self.o_overflow))
+        m.d.comb += [
+            on_the_way.eq(found | decided | self.o_valid),
+            self.o_idle.eq(waiting & ~(on_the_way | self.o_late | self.o_overflow)),
+        ]
         return m

@@ -49,14 +49,17 @@ class HeraldRing(wiring.Component):
     """Has the symbol of each herald recalled, makes it that of the pair whose second it is, and holds it with its psi at
     ``number mod RING_HERALDS``.
 
-    Heralds wait in a queue until whoever recalls takes them, and then in the order of their pulses for the symbols. A missing one has
-    none to wait for: its entry is written when no symbol is under way. Who is the second of a pair is found as heralds leave the queue.
+    Heralds wait in a queue until whoever recalls and the digest take them, and then in the order of their pulses for the symbols. A missing
+    one has none to wait for: its entry is written when no symbol is under way. Who is the second of a pair is found as heralds leave the
+    queue.
 
     Members
     -------
     i_rules, i_block_heralds : In(RuleTables), In(12, entries per block), constant while in use
     i_valid, i_index, i_pulse, i_detector, i_missing : In(1, 13, 56, 1, 1), a herald from the intake, only with ``o_ready``
     o_ready : Out(1), the queue has room
+    i_digest_ready : In(1), the digest takes a herald; does not fall before it comes
+    o_leaves, o_pulse, o_detector, o_missing : Out(1, 56, 1, 1), a herald leaves the queue, to the digest
     o_recall : Out(stream of 56 bits), pulses whose symbols are wanted
     i_symbol_valid, i_symbol : In(1), In(Symbol), their symbols, in the same order, from the clock after the transfer on
     o_blocks : Out(9), blocks all of whose entries are there, modulo 512
@@ -68,7 +71,7 @@ class HeraldRing(wiring.Component):
     o_idle : Out(1), no herald on its way to the ring
 
     Latency: 2 clocks from a herald to its pulse at ``o_recall``, if none waits; 6 from its symbol to its entry. Throughput: one per
-    clock, less if recall takes less. Overflow: none: ``o_ready`` falls. Source: `twinphase_spec.sns`, docs/contract.md, docs/rules.md.
+    clock, less if recall or digest take less. Overflow: none: ``o_ready`` falls. Source: `twinphase_spec.sns`, docs/contract.md, docs/rules.md.
     """
 
     i_rules: In(RuleTables)
@@ -79,6 +82,11 @@ class HeraldRing(wiring.Component):
     i_detector: In(1)
     i_missing: In(1)
     o_ready: Out(1)
+    i_digest_ready: In(1)
+    o_leaves: Out(1)
+    o_pulse: Out(PULSE_BITS)
+    o_detector: Out(1)
+    o_missing: Out(1)
     o_recall: Out(stream.Signature(PULSE_BITS))
     i_symbol_valid: In(1)
     i_symbol: In(Symbol)
@@ -120,11 +128,13 @@ class HeraldRing(wiring.Component):
             waiting.i_data.eq(Cat(self.i_pulse, self.i_index, self.i_detector, self.i_missing)),
             self.o_ready.eq(~waiting.o_full),
             oldest.eq(waiting.o_head),
-            self.o_recall.valid.eq(waiting.o_valid & ~oldest.missing & ~under_way[-1]),
+            self.o_recall.valid.eq(waiting.o_valid & ~oldest.missing & ~under_way[-1] & self.i_digest_ready),
             self.o_recall.payload.eq(oldest.pulse),
             asks.eq(self.o_recall.valid & self.o_recall.ready),
-            skips.eq(waiting.o_valid & oldest.missing & none_under_way),
+            skips.eq(waiting.o_valid & oldest.missing & none_under_way & self.i_digest_ready),
             waiting.i_pop.eq(asks | skips),
+            self.o_leaves.eq(waiting.i_pop),
+            *(getattr(self, f"o_{name}").eq(oldest[name]) for name in ("pulse", "detector", "missing")),
             asked_write.en.eq(asks),
             asked_write.addr.eq(place_in),
             asked_write.data.index.eq(oldest.index),

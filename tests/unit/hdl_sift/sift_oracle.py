@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import struct
-import zlib
 from dataclasses import dataclass, field
 
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
+from digest_oracle import Pair, halves
 from twinphase_spec import sns
 from twinphase_spec.sns import Kind
 from twinphase_spec.symbols import Intensity, SymbolConfig
@@ -21,6 +20,7 @@ SETTINGS = SymbolConfig(
     vacuum_below=2400,
     mu1_below=3600,
 )
+PAIR = Pair(key=(0x0F0E0D0C, 0x0B0A0908, 7, 0xFFFFFFFF), nonce=(0xFEDCBA98, 0x76543210))
 
 
 @dataclass(frozen=True)
@@ -62,13 +62,12 @@ class Party:
     def __post_init__(self) -> None:
         self.windows = [symbol(self.config, h[0]) if h else None for h in self.heralds]
 
-    def digests(self) -> tuple[int, int]:
-        herald_bytes = b"".join(struct.pack("<Q", h[0] | h[1] << 56) if h else bytes(8) for h in self.heralds)
-        psi_bytes = b"".join(
-            struct.pack("<I", p[0] | p[1] << 16) if p and h else bytes(4)
-            for h, p in zip(self.heralds, self.psis, strict=True)
-        )
-        return zlib.crc32(herald_bytes), zlib.crc32(psi_bytes)
+    def digest(self) -> int:
+        return PAIR.digest(self.heralds, self.psis)
+
+    def tag(self, block: int) -> tuple[int, int]:
+        """Values of DIGEST_LOW and DIGEST_HIGH of block ``block``."""
+        return halves(self.digest() ^ PAIR.pads(block)[self.role])
 
     def is_x(self, i: int) -> bool:
         window = self.windows[i]
@@ -81,9 +80,9 @@ def equal_x(a: Party, b: Party, i: int) -> bool:
 
 def messages(own: Party, peer: Party, block: int, first: int) -> list[tuple[int, int, int]]:
     """PEER records of one block, in order."""
-    herald_digest, psi_digest = own.digests()
-    out = [(Kind.DIGEST_LOW, block, herald_digest), (Kind.DIGEST_HIGH, block, psi_digest)]
-    if own.digests() == peer.digests():
+    low, high = own.tag(block)
+    out = [(Kind.DIGEST_LOW, block, low), (Kind.DIGEST_HIGH, block, high)]
+    if own.digest() == peer.digest():
         n = len(own.heralds)
         for g in range(0, n, 32):
             out.append((Kind.TYPES, first + g & MASK, sum(own.is_x(g + i) << i for i in range(32))))

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import pytest
 from amaranth.hdl import Module
 from amaranth.sim import Simulator
-from sift_oracle import MASK, SETTINGS, Party, messages, sift
+from sift_oracle import MASK, PAIR, SETTINGS, Party, messages, sift
 from test_symbols import settings_of
 
 from sift_rigs import RecallingSifter
@@ -76,14 +76,19 @@ async def drain(ctx, stream, sink, rng, stall):
         await ctx.tick()
 
 
-def start(ctx, client, block):
+async def start(ctx, client, block):
     ctx.set(client.dut.i_role, client.role)
     ctx.set(client.dut.i_settings, settings_of(CONFIGS[client.role]))
+    ctx.set(client.dut.i_digest.as_value(), PAIR.settings())
+    ctx.set(client.dut.i_digest_written, 1)
     registers = rule_tables(SNS, "bob" if client.role else "alice").registers()
     for table, name in RULE_REGISTERS.items():
         ctx.set(client.dut.i_rules[table], registers[name])
     ctx.set(client.dut.i_block_heralds, block)
     ctx.set(client.dut.i_slice_width, SLICE_WIDTH)
+    await ctx.tick()
+    ctx.set(client.dut.i_digest_written, 0)
+    await ctx.tick().until(client.dut.o_ready)
     ctx.set(client.dut.i_run, 1)
 
 
@@ -120,7 +125,7 @@ def connect_pair(clients, seed, idle, stall, block, clocks=60000):
 
     async def main(ctx):
         for client in clients:
-            start(ctx, client, block)
+            await start(ctx, client, block)
         quiet = 0
         for _ in range(clocks):
             await ctx.tick()
@@ -139,6 +144,8 @@ def connect_pair(clients, seed, idle, stall, block, clocks=60000):
         given = [-1]
 
         async def heralds(ctx):
+            while not ctx.get(client.dut.i_run):
+                await ctx.tick()
             for record in client.heralds:
                 await feed(ctx, client.dut.i_herald, [herald_record(*record)], rng, idle)
                 given[0] = record[0]
@@ -191,7 +198,7 @@ def expect_pair(clients, block, blocks):
     ]
     for b in range(blocks):
         views = [knowledge(c.role, c.heralds, c.psis, b * block, block) for c in clients]
-        agreed = views[0].digests() == views[1].digests()
+        agreed = views[0].digest() == views[1].digest()
         for own, other in ((0, 1), (1, 0)):
             peer[own].extend(messages(views[own], views[other], b, b * block))
             counts[own]["blocks_agreed" if agreed else "blocks_discarded"] += 1
@@ -245,7 +252,7 @@ def run_single(script):
     simulator.add_clock(8e-9)
 
     async def main(ctx):
-        start(ctx, client, 32)
+        await start(ctx, client, 32)
         await script(ctx, client)
 
     async def sent(ctx):
@@ -357,8 +364,8 @@ def test_late_skipped_and_early_records():
             "overflow": 0,
             "psi": 39,
         }
-        herald_digest, psi_digest = view.digests()
-        assert client.peer == [(1, 0, herald_digest), (2, 0, psi_digest)]
+        low, high = view.tag(0)
+        assert client.peer == [(1, 0, low), (2, 0, high)]
 
     run_single(script)
 
@@ -383,7 +390,7 @@ def test_ring_overflow_and_modular_late():
         }
         blank = [None] * 31
         view = Party(0, SETTINGS, [(pulses[0], 1), *blank], [None] * 32)
-        assert client.peer == [(1, 0, view.digests()[0]), (2, 0, view.digests()[1])]
+        assert client.peer == [(1, 0, view.tag(0)[0]), (2, 0, view.tag(0)[1])]
         # Numbers compare as 32-bit differences: what lies behind 0 is late, not far ahead.
         await give(ctx, dut.i_herald, [herald_record(MASK, pulses[3], 0)])
         await give(ctx, dut.i_psi, [(MASK - 5, 0)])

@@ -53,15 +53,15 @@ def entries_of(heralds, span):
     return entries, alone
 
 
-def run(heralds, *, gap, pause, delay, jitter=0, span=0):
+def run(heralds, *, gap, pause, delay, jitter=0, span=0, digest_clocks=1):
     """Ring entries, clocks (in, asked, written) per herald, and how often the ring was not ready.
 
     A herald comes after ``gap()`` clocks; the recall pauses with probability ``pause`` and answers after ``delay`` clocks and up to
-    ``jitter`` more, in order.
+    ``jitter`` more, in order. The digest takes a herald in ``digest_clocks`` clocks, each in its order.
     """
     dut = HeraldRing()
     rng = random.Random(len(heralds))
-    result = {"entries": {}, "came": [], "asked": [], "closed": [], "refused": 0, "alone": 0}
+    result = {"entries": {}, "came": [], "asked": [], "closed": [], "refused": 0, "alone": 0, "left": []}
     clock = [0]
     due = []
 
@@ -88,7 +88,7 @@ def run(heralds, *, gap, pause, delay, jitter=0, span=0):
             await ctx.tick()
             ctx.set(dut.i_valid, 0)
         await ctx.tick()
-        for _ in range(len(heralds) * (delay + jitter + 2) * 20 + 100):
+        for _ in range(len(heralds) * (delay + jitter + digest_clocks + 2) * 20 + 100):
             if ctx.get(dut.o_idle):
                 break
             await ctx.tick()
@@ -115,6 +115,17 @@ def run(heralds, *, gap, pause, delay, jitter=0, span=0):
                 ctx.set(dut.i_symbol, symbol_of(answered[0]))
             await ctx.tick()
 
+    async def digest(ctx):
+        rest = 0
+        while True:
+            ctx.set(dut.i_digest_ready, rest == 0)
+            names = ("o_leaves", "o_pulse", "o_detector", "o_missing")
+            _, _, leaves, *left = await ctx.tick().sample(*(getattr(dut, name) for name in names))
+            rest = max(rest - 1, 0)
+            if leaves:
+                result["left"].append(tuple(left))
+                rest = digest_clocks - 1
+
     async def watch(ctx):
         blocks = 0
         while True:
@@ -127,6 +138,7 @@ def run(heralds, *, gap, pause, delay, jitter=0, span=0):
     simulator = Simulator(dut)
     simulator.add_clock(8e-9)
     simulator.add_testbench(count, background=True)
+    simulator.add_testbench(digest, background=True)  # before who looks at what it leads to
     simulator.add_testbench(give)
     simulator.add_testbench(recall, background=True)
     simulator.add_testbench(watch, background=True)
@@ -143,14 +155,23 @@ def make(rng, count, missing):
 
 
 @pytest.mark.parametrize(
-    ("gap", "pause", "delay", "jitter", "missing"),
-    [(0, 0.0, 1, 0, 0.2), (0, 0.0, 36, 0, 0.5), (3, 0.9, 36, 27, 0.1), (40, 0.5, 36, 27, 0.3), (0, 0.5, 5, 3, 0.95)],
+    ("gap", "pause", "delay", "jitter", "missing", "digest_clocks"),
+    [
+        (0, 0.0, 1, 0, 0.2, 1),
+        (0, 0.0, 36, 0, 0.5, 8),
+        (3, 0.9, 36, 27, 0.1, 8),
+        (40, 0.5, 36, 27, 0.3, 3),
+        (0, 0.5, 5, 3, 0.95, 9),
+    ],
 )
 @pytest.mark.parametrize("span", [0, 1 << 31])
-def test_every_entry_is_its_heralds(gap, pause, delay, jitter, missing, span):
+def test_every_entry_is_its_heralds(gap, pause, delay, jitter, missing, digest_clocks, span):
+    """And each leaves for the digest once, in order."""
     rng = random.Random(f"{gap} {pause} {delay}")
     heralds = make(rng, 5 * BLOCK + 7, missing)
-    result = run(heralds, gap=lambda: rng.randrange(gap + 1), pause=pause, delay=delay, jitter=jitter, span=span)
+    pace = {"pause": pause, "delay": delay, "jitter": jitter, "digest_clocks": digest_clocks}
+    result = run(heralds, gap=lambda: rng.randrange(gap + 1), span=span, **pace)
+    assert result["left"] == [tuple(herald[1:]) for herald in heralds]
     entries, alone = entries_of(heralds, span)
     assert result["entries"] == entries
     assert result["alone"] == alone
