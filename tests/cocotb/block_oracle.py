@@ -1,4 +1,4 @@
-"""docs/rules.md, docs/digest.md and the block sifter of docs/contract.md in plain Python, record by record: what the benches hold the gateware to."""
+"""docs/rules.md, docs/digest.md and docs/contract.md's block sifter in plain Python, record by record: the benches' measure."""
 
 from __future__ import annotations
 

@@ -16,20 +16,23 @@ from twinphase_hdl.sift.recall import FinalPsi, Recalled
 from twinphase_hdl.sift.tables import RULE_REGISTERS
 from twinphase_hdl.sift.verdict import VerdictResult
 from twinphase_hdl.sift.walk import BlockWalk
+from twinphase_spec.digest import DIGEST_BITS
 from twinphase_spec.rules import SNS, RuleTables, rule_tables
 from twinphase_spec.sns import Kind
 
 BLOCK = 2
+PADS = (0x0123_4567_89AB_CDEF, 0xFEDC_BA98_0000_0001)
+"""Alice's and Bob's in scripted runs; the digest is 0 there."""
 Script = Sequence[tuple[int, int, int]]
 WALKS = ("SEND", "GET", "SIFT")
 """States in which entries move."""
 
 
 class Environment(wiring.Component):
-    """Free inputs of an exchange; a message that is offered stays until it is taken.
+    """Free inputs of an exchange; a message that is offered stays until it is taken, and pads that are shown until the next are wanted.
 
-    ``script``: for runs of what must be rejected, the peer says these messages (kind, number, value), nothing pauses, and
-    digests and psi are 0: only the ring's entries are free then.
+    ``script``: for runs of what must be rejected, the peer says these messages (kind, number, value), nothing pauses, pads are PADS, and
+    digest and psi are 0: only the ring's entries are free then.
     """
 
     def __init__(
@@ -39,7 +42,9 @@ class Environment(wiring.Component):
             {
                 "blocks": In(9),
                 "recalled_blocks": In(9),
-                "digests": In(32).array(2),
+                "digest": In(DIGEST_BITS),
+                "pads_valid": In(1),
+                "pads": In(data.ArrayLayout(DIGEST_BITS, 2)),
                 "recalled": In(Recalled),
                 "other": In(Recalled),
                 "psi": In(FinalPsi),
@@ -72,8 +77,9 @@ class Environment(wiring.Component):
             m.d.comb += [
                 dut.i_blocks.eq(self.blocks),
                 dut.i_recalled_blocks.eq(self.recalled_blocks),
-                dut.i_herald_digest.eq(self.digests[0]),
-                dut.i_psi_digest.eq(self.digests[1]),
+                dut.i_digest.eq(self.digest),
+                dut.i_pads_valid.eq(self.pads_valid),
+                dut.i_pads.eq(self.pads),
                 dut.i_psi.eq(self.psi),
                 dut.i_peer.valid.eq(self.peer_valid),
                 dut.i_peer.payload.eq(self.peer),
@@ -86,6 +92,8 @@ class Environment(wiring.Component):
             m.d.comb += [
                 dut.i_blocks.eq(1),
                 dut.i_recalled_blocks.eq(1),
+                dut.i_pads_valid.eq(1),
+                *(pad.eq(value) for pad, value in zip(dut.i_pads, PADS, strict=True)),
                 dut.i_peer.valid.eq(said != len(self._script)),
                 dut.o_peer.ready.eq(1),
                 dut.o_sifted.ready.eq(1),
@@ -101,6 +109,9 @@ class Environment(wiring.Component):
         held, offered = Signal(name=f"{name}_held"), Signal(PeerMessage, name=f"{name}_offered")
         m.d.sync += [held.eq(self.peer_valid & ~dut.i_peer.ready), offered.eq(self.peer)]
         m.d.comb += Assume(~held | (self.peer_valid & (self.peer.as_value() == offered.as_value())))
+        self.shown, self.pads_shown = Signal(name=f"{name}_shown"), Signal.like(self.pads, name=f"{name}_pads_shown")
+        m.d.sync += [self.shown.eq(self.pads_valid & ~dut.o_next), self.pads_shown.eq(self.pads)]
+        m.d.comb += Assume(~self.shown | (self.pads_valid & (self.pads.as_value() == self.pads_shown.as_value())))
         return dut, fragment
 
 
@@ -140,8 +151,8 @@ def walk_lemmas(m: Module, named: dict[str, Signal], fragment: Fragment) -> None
 class OrderProof(Environment):
     """What is said comes after what must have been heard.
 
-    ``phase`` follows the messages that the exchange takes and does not refuse: 0 nothing of the block, 1 the digest of its heralds,
-    2 both, and both equal, 3 its types, 4, 5, 6 that all of types, intensities, slices have come.
+    ``phase`` follows the messages that the exchange takes and does not refuse: 0 nothing of the block, 1 the first half of its tag,
+    2 both, and each differs from what was said as the pads do, 3 its types, 4, 5, 6 that all of types, intensities, slices have come.
     """
 
     def __init__(self, exchange: type[Exchange] = Exchange, *, script: Script = ()) -> None:
@@ -153,6 +164,8 @@ class OrderProof(Environment):
         said, heard = dut.o_peer, dut.i_peer
         phase, block, equal = Signal(range(7)), Signal(32), Signal()
         own = Signal(32), Signal(32)
+        apart = dut.i_pads[0] ^ dut.i_pads[1]
+        right_halves = own[0] ^ apart[:32], own[1] ^ apart[32:]
         message = heard.payload
         of_block, of_first = message.number == block, message.number == (block << 1)[:32]
         done = (message.kind == Kind.DONE) & of_block
@@ -172,9 +185,9 @@ class OrderProof(Environment):
         with m.If(heard.valid & heard.ready & ~dut.o_refused):
             m.d[self._domain] += Assert(right, "accepted what is not next")
             with m.If(phase == 0):
-                m.d.sync += [phase.eq(1), equal.eq(message.value == own[0])]
+                m.d.sync += [phase.eq(1), equal.eq(message.value == right_halves[0])]
             with m.Elif(phase == 1):
-                with m.If(equal & (message.value == own[1])):
+                with m.If(equal & (message.value == right_halves[1])):
                     m.d.sync += phase.eq(2)
                 with m.Else():
                     m.d.sync += [phase.eq(0), block.eq(block + 1)]
@@ -191,9 +204,9 @@ class OrderProof(Environment):
         with m.If(said.valid):
             m.d[self._domain] += Assert((kind >= Kind.DIGEST_LOW) & (kind <= Kind.DONE), "a kind that is none")
             with m.If((kind == Kind.DIGEST_LOW) | (kind == Kind.DIGEST_HIGH)):
-                m.d[self._domain] += Assert((phase == 0) | (phase == 6), "digest in the middle of a block")
+                m.d[self._domain] += Assert((phase == 0) | (phase == 6), "tag in the middle of a block")
             with m.Else():
-                m.d[self._domain] += Assert((phase >= 2) & (phase < 6), "said without equal digests")
+                m.d[self._domain] += Assert((phase >= 2) & (phase < 6), "said without a right tag")
             for step, after in ((Kind.TYPES, 2), (Kind.INTENSITY, 4), (Kind.SLICE, 5)):
                 with m.If((kind == step) | ((kind == Kind.DONE) & (value == step))):
                     m.d[self._domain] += Assert(phase == after, f"{step.name} before the peer's DONE, or late")
@@ -213,7 +226,7 @@ class OrderProof(Environment):
         own: tuple[Signal, Signal],
         equal: Signal,
     ) -> None:
-        """Where the exchange is when it has heard what, and that it compares the digests that it said."""
+        """Where the exchange is when it has heard what, and that it compares with the tag that it said."""
         inside, kind = registers["block"], registers["kind"]
         m.d.comb += Assert(registers["o_first"] == (inside << 1)[:32], "lemma: first herald")
         here, over = inside == block, (phase == 6) & (inside == (block + 1)[:32])
@@ -235,13 +248,18 @@ class OrderProof(Environment):
                     m.d.comb += Assert(phase == at, f"lemma: {which.name} is heard")
             with m.If(state_in(fragment, "GET_DONE") & (kind == which)):
                 m.d.comb += Assert(phase == (3 if which == Kind.TYPES else at), f"lemma: {which.name} has been heard")
-        said = own[0] == registers["herald_digest"], own[1] == registers["psi_digest"]
+        tag, expected = registers["tag"], registers["expected"]
+        with m.If(state_in(fragment, "SEND_DIGEST_LOW", "SEND_DIGEST_HIGH", "GET_DIGEST_LOW", "GET_DIGEST_HIGH")):
+            m.d.comb += [
+                Assert(self.shown, "lemma: pads stay"),
+                Assert(tag ^ expected == self.pads_shown[0] ^ self.pads_shown[1], "lemma: tags differ by the pads"),
+            ]
         with m.If(state_in(fragment, "SEND_DIGEST_HIGH", "GET_DIGEST_LOW", "GET_DIGEST_HIGH")):
-            m.d.comb += Assert(said[0], "lemma: the digest of heralds that was said")
+            m.d.comb += Assert(own[0] == tag[:32], "lemma: the first half that was said")
         with m.If(state_in(fragment, "GET_DIGEST_LOW", "GET_DIGEST_HIGH")):
-            m.d.comb += Assert(said[1], "lemma: the digest of psi that was said")
+            m.d.comb += Assert(own[1] == tag[32:], "lemma: the second half that was said")
         with m.If(state_in(fragment, "GET_DIGEST_HIGH")):
-            m.d.comb += Assert(equal == registers["heralds_agree"], "lemma: digests of heralds")
+            m.d.comb += Assert(equal == registers["low_agrees"], "lemma: first halves")
         walk_lemmas(m, registers, fragment)
         at_end, waits = registers["walk.o_valid"], registers["walk.o_waits"]
         with m.If(state_in(fragment, "SIFT")):

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from amaranth.sim import Simulator
-from exchange_proof import OrderProof, Script, SecrecyProof
+from exchange_proof import PADS, OrderProof, Script, SecrecyProof
 from sby import run_proof
 
 from twinphase_hdl.sift import exchange
@@ -40,25 +40,31 @@ def test_z_intensities_stay_secret() -> None:
     assert result.status == "PASS", result.log[-2000:]
 
 
-DIGESTS = [(Kind.DIGEST_LOW, 0, 0), (Kind.DIGEST_HIGH, 0, 0)]
-BOTH_Z = [*DIGESTS, (Kind.TYPES, 0, 0), (Kind.DONE, 0, Kind.TYPES)]
+OWN_TAG, TAG = ([(Kind.DIGEST_LOW, 0, pad & 0xFFFFFFFF), (Kind.DIGEST_HIGH, 0, pad >> 32)] for pad in PADS)
+BOTH_Z = [*TAG, (Kind.TYPES, 0, 0), (Kind.DONE, 0, Kind.TYPES)]
 
 
 @pytest.mark.parametrize(
     ("right", "instead", "script"),
     [
         (
-            "with m.If(heralds_agree & same_psi.all()):",
-            "with m.If(same_psi.all()):",
-            [(Kind.DIGEST_LOW, 0, 1), DIGESTS[1]],
+            "with m.If(low_agrees & same_high.all()):",
+            "with m.If(same_high.all()):",
+            [(Kind.DIGEST_LOW, 0, TAG[0][2] ^ 1), TAG[1]],
         ),
-        ('m.next = "GET"\n', 'm.next = "GET_DONE"\n', [*DIGESTS, BOTH_Z[-1]]),
+        (
+            "with m.If(low_agrees & same_high.all()):",
+            "with m.If(low_agrees):",
+            [TAG[0], (Kind.DIGEST_HIGH, 0, TAG[1][2] ^ 1 << 31)],
+        ),
+        ("expected.eq(self.i_digest ^ peer_pad)", "expected.eq(self.i_digest ^ own_pad)", OWN_TAG),
+        ('m.next = "GET"\n', 'm.next = "GET_DONE"\n', [*TAG, BOTH_Z[-1]]),
         ("same_block.all() & is_kind)", "same_block.all())", [*BOTH_Z[:-1], (Kind.DONE, 0, Kind.SLICE)]),
         ("Mux(kind == Kind.TYPES, Kind.INTENSITY, Kind.SLICE)", "Kind.SLICE", BOTH_Z),
     ],
 )
 def test_wrong_orders_are_rejected(right: str, instead: str, script: Script) -> None:
-    """One that does not compare the digests, does not wait for types, takes any DONE, leaves out the intensities."""
+    """One that compares half of the tag only, takes its own tag, does not wait for types, takes any DONE, leaves out the intensities."""
     assert rejected(OrderProof(wrong(right, instead), script=script))
     assert not rejected(OrderProof(script=script))
 
@@ -80,7 +86,7 @@ def test_rules_that_tell_are_rejected(rules: dict[str, int], script: Script) -> 
 
 def test_an_exchange_that_tells_is_rejected() -> None:
     telling = wrong("value.eq(Cat(types[1:], own.x))", "value.eq(Cat(types[1:], own.x | own.intensity[1]))")
-    assert rejected(SecrecyProof(exchange=telling, script=DIGESTS))
+    assert rejected(SecrecyProof(exchange=telling, script=TAG))
 
 
 def rejected(proof: OrderProof | SecrecyProof) -> bool:

@@ -32,8 +32,8 @@ class BlockSifter(wiring.Component):
         ``o_ready``.
     i_digest, i_digest_written : In(DigestSettings), In(1), key and nonce of the block digest; strobe, in the first clock of what was
         written to them
-    o_ready : Out(1), the digest's keys are those of ``i_digest``: from `DigestPads.latency` clocks after reset or the strobe on, until the
-        clock after the next
+    o_ready : Out(1), the digest's keys are those of ``i_digest``: from `DigestPads.latency` clocks after reset or the strobe on, until
+        the clock after the next
     i_role : In(1), 0 Alice, 1 Bob
     i_rules : In(RuleTables)
     i_block_heralds, i_slice_width : In(12), In(16, Ds in 2^-16 turn); all settings are constant while ``i_run``

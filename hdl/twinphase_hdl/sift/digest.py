@@ -34,7 +34,8 @@ class KeyedHash(wiring.Component):
     o_busy : Out(1), a word or the end of a run is on its way
     i_index, o_hash : In(8), Out(64), hash of run ``i_index`` (number modulo 256), two clocks later
 
-    A word waits in a register for the multiplier. A run begins with the product 0 and its first word's lowest bit inverted: that is s = 1.
+    A word waits in a register for the multiplier. A run begins with the product 0 and its first word's lowest bit inverted, which is
+    s = 1.
 
     Latency: a run counts in ``o_blocks`` 10 clocks after its last word, if none waits. Throughput: a word in 8 clocks, a run's first one
     clock later. Overflow: a hash is overwritten 256 runs later; the owner does not let more wait. Source: docs/digest.md.
@@ -95,14 +96,15 @@ class KeyedHash(wiring.Component):
 class BlockDigest(wiring.Component):
     """Digest of each block of a herald stream, kept for the last 256 blocks.
 
-    Formula: docs/digest.md: ``s`` over the herald words with key h, ``t`` over the psi words with key k, ``digest = s xor t``. A `KeyedHash`
-    each, since heralds run ahead of their psi; both hashes of a block are kept, their sum is taken where it is read.
+    Formula: docs/digest.md: ``s`` over the herald words with key h, ``t`` over the psi words with key k, ``digest = s xor t``. A
+    `KeyedHash` each, since heralds run ahead of their psi; both hashes of a block are kept, and their sum is taken as they are read.
 
     Members
     -------
     i_block_heralds : In(12), a multiple of 2, constant while in use
     i_herald_key, i_psi_key : In(64), h and k, constant while in use
-    i_herald_valid, i_pulse, i_detector, i_missing : In(1, 56, 1, 1), next herald, missing: the rest means nothing; only with ``o_herald_ready``
+    i_herald_valid, i_pulse, i_detector, i_missing : In(1, 56, 1, 1), next herald, if missing without meaning; only with
+        ``o_herald_ready``
     o_herald_ready : Out(1)
     i_psi_valid, i_psi, i_flags, i_present : In(1, 16, 2, 1), next psi, 0 with flags 0 and not present for a missing herald; only if
         ``o_psi_ready`` was high in some clock since the last
@@ -112,8 +114,8 @@ class BlockDigest(wiring.Component):
     i_index, o_digest : In(8), Out(64), digest of block ``i_index`` (number modulo 256), two clocks later
 
     Latency: a block counts in ``o_blocks`` 11 clocks after the last of its heralds and psi, if none waits. Throughput: a herald in 8
-    clocks, a psi in 4 (two make a word), one clock more for each block. Overflow: a digest is overwritten 256 blocks later; the owner does
-    not let more wait. Source: docs/digest.md.
+    clocks, a psi in 4 (two make a word), one clock more for each block. Overflow: a digest is overwritten 256 blocks later; the owner
+    does not let more wait. Source: docs/digest.md.
     """
 
     i_block_heralds: In(BLOCK_BITS)

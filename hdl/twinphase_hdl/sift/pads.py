@@ -23,8 +23,8 @@ class DigestSettings(data.Struct):
 class DigestPads(wiring.Component):
     """Keys h and k, and the pads of one block after the other.
 
-    Formula: docs/digest.md: ``h | k = AES(0)``, ``pad_A | pad_B = AES(nonce, 2^63 + b)`` for b = 0, 1, 2 ..., each half with its first byte
-    highest. While a block's pads are shown, the next one's are made up to the last round.
+    Formula: docs/digest.md: ``h | k = AES(0)``, ``pad_A | pad_B = AES(nonce, 2^63 + b)`` for b = 0, 1, 2 ..., each half with its first
+    byte highest. While a block's pads are shown, the next one's are made up to the last round.
 
     Members
     -------
@@ -37,8 +37,8 @@ class DigestPads(wiring.Component):
     i_next : In(1), strobe, only with ``o_valid``: the next block's turn
     o_idle : Out(1), nothing is being made
 
-    Latency: `latency` clocks from reset or ``i_written`` to ``o_ready``, `SerialAes.latency` + 2 from ``i_stop``'s end to ``o_valid``, 26 from
-    ``i_next``, as long as blocks take `SerialAes.latency` + 2 clocks at least. No overflow. Source: docs/digest.md, FIPS-197.
+    Latency: `latency` clocks from reset or ``i_written`` to ``o_ready``, `SerialAes.latency` + 2 from ``i_stop``'s end to ``o_valid``, 26
+    from ``i_next``. Throughput: a block in `SerialAes.latency` + 2 clocks. No overflow. Source: docs/digest.md, FIPS-197.
     """
 
     i_settings: In(DigestSettings)

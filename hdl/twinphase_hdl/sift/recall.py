@@ -49,9 +49,9 @@ class HeraldRing(wiring.Component):
     """Has the symbol of each herald recalled, makes it that of the pair whose second it is, and holds it with its psi at
     ``number mod RING_HERALDS``.
 
-    Heralds wait in a queue until whoever recalls and the digest take them, and then in the order of their pulses for the symbols. A missing
-    one has none to wait for: its entry is written when no symbol is under way. Who is the second of a pair is found as heralds leave the
-    queue.
+    Heralds wait in a queue until whoever recalls and the digest take them, and then in the order of their pulses for the symbols. A
+    missing one has none to wait for: its entry is written when no symbol is under way. Who is the second of a pair is found as heralds
+    leave the queue.
 
     Members
     -------
@@ -71,7 +71,8 @@ class HeraldRing(wiring.Component):
     o_idle : Out(1), no herald on its way to the ring
 
     Latency: 2 clocks from a herald to its pulse at ``o_recall``, if none waits; 6 from its symbol to its entry. Throughput: one per
-    clock, less if recall or digest take less. Overflow: none: ``o_ready`` falls. Source: `twinphase_spec.sns`, docs/contract.md, docs/rules.md.
+    clock, less if recall or digest take less. Overflow: none: ``o_ready`` falls. Source: `twinphase_spec.sns`, docs/contract.md,
+    docs/rules.md.
     """
 
     i_rules: In(RuleTables)

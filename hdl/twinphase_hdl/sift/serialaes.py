@@ -26,7 +26,8 @@ class SerialAes(wiring.Component):
     Members
     -------
     i_start, i_expands : In(1), In(1), begin to expand, or to encrypt, whatever is under way; the first one expands
-    o_place, i_byte : Out(4), In(8), the key's or block's byte ``o_place`` of the last clock but one, for `ROUND_STEPS` clocks from ``i_start`` on
+    o_place, i_byte : Out(4), In(8), the key's or block's byte ``o_place`` of the last clock but one, for `ROUND_STEPS` clocks from
+        ``i_start`` on
     i_hold : In(1), the last round does not begin
     o_holds : Out(1), it is all that remains, and does not
     o_valid, o_byte : Out(1), Out(8), bytes of the encrypted block in 16 clocks on end, the first first
@@ -51,16 +52,19 @@ class SerialAes(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.sub = sub = SubBytes(count=2, with_double=True)
-        m.submodules.keys = keys = memory.Memory(
-            shape=unsigned(8), depth=256, init=[], attrs={"ram_style": "block"}
-        )
+        m.submodules.keys = keys = memory.Memory(shape=unsigned(8), depth=256, init=[], attrs={"ram_style": "block"})
         m.submodules.state = state = memory.Memory(
             shape=unsigned(8), depth=2 * BLOCK_BYTES, init=[], attrs={"ram_style": "distributed"}
         )
         key_write, key_read = keys.write_port(), keys.read_port()
         state_write, state_read = state.write_port(), state.read_port()
 
-        expands, number, before, step = Signal(), Signal(range(ROUNDS + 1)), Signal(range(ROUNDS + 1)), Signal(range(ROUND_STEPS))
+        expands, number, before, step = (
+            Signal(),
+            Signal(range(ROUNDS + 1)),
+            Signal(range(ROUNDS + 1)),
+            Signal(range(ROUND_STEPS)),
+        )
         first, last, ends = Signal(), Signal(), Signal()
         m.d.comb += self.o_holds.eq(last & ~expands & (step == 0) & self.i_hold)
         m.d.sync += ends.eq(step == ROUND_STEPS - 2)
@@ -68,7 +72,13 @@ class SerialAes(wiring.Component):
             m.d.sync += [expands.eq(self.i_expands), number.eq(0), step.eq(0), first.eq(1), last.eq(0), ends.eq(0)]
             m.d.sync += self.o_busy.eq(1)
         with m.Elif(ends):
-            m.d.sync += [step.eq(0), number.eq(number + 1), before.eq(number), first.eq(0), last.eq(number == ROUNDS - 1)]
+            m.d.sync += [
+                step.eq(0),
+                number.eq(number + 1),
+                before.eq(number),
+                first.eq(0),
+                last.eq(number == ROUNDS - 1),
+            ]
             with m.If(last):
                 m.d.sync += [self.o_busy.eq(0), last.eq(0)]
         with m.Elif(self.o_busy & ~self.o_holds):
