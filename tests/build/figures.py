@@ -94,12 +94,14 @@ def units() -> dict[str, Callable[[], wiring.Component]]:
     from twinphase_hdl.sift.arrival import ArrivalCounts
     from twinphase_hdl.sift.block import BlockSifter
     from twinphase_hdl.sift.counter import CounterSymbols
+    from twinphase_hdl.sift.digest import BlockDigest
     from twinphase_hdl.sift.emitter import Emitter
     from twinphase_hdl.sift.herald import HeraldFinder
     from twinphase_hdl.sift.heraldcoder import HeraldCoder
     from twinphase_hdl.sift.heralddecoder import HeraldDecoder
     from twinphase_hdl.sift.join import PsiJoin
     from twinphase_hdl.sift.keyschedule import KeySchedule
+    from twinphase_hdl.sift.pads import DigestPads
     from twinphase_hdl.sift.smoothjoin import SmoothJoin
     from twinphase_hdl.timetag.coincidence import Coincidences
     from twinphase_hdl.timetag.delayline import DelayLineFrontEnd
@@ -136,6 +138,8 @@ def units() -> dict[str, Callable[[], wiring.Component]]:
         "sift.block": BlockSifter,
         "sift.counter_symbols": CounterSymbols,
         "sift.counter_symbols_4_lanes": lambda: CounterSymbols(lanes=4),
+        "sift.digest": BlockDigest,
+        "sift.digest_pads": DigestPads,
         "sift.emitter": lambda: Emitter(symbol_latency=33),  # that of CounterSymbols with 8 lanes
         "sift.herald": HeraldFinder,
         "sift.herald_coder": HeraldCoder,

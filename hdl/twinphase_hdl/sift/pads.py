@@ -1,6 +1,6 @@
 """Keys of the block digest, and the pads that cover its tags."""
 
-from amaranth.hdl import C, Cat, Module, Mux, Signal
+from amaranth.hdl import C, Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -8,7 +8,7 @@ from twinphase_spec.digest import BLOCK_COUNT_BITS, DIGEST_BITS, PAD_FIRST
 
 from .keyschedule import KEY_LAYOUT
 from .serialaes import SerialAes
-from .subbytes import key_bytes
+from .subbytes import word_bytes
 
 NONCE_WORDS = 2
 
@@ -18,6 +18,13 @@ class DigestSettings(data.Struct):
 
     key: KEY_LAYOUT
     nonce: data.ArrayLayout(32, NONCE_WORDS)
+
+
+def of_place(values: list[Value], place: Value) -> Value:
+    """``values[place]``, two to one for each bit of ``place``."""
+    for bit in place:
+        values = [Mux(bit, odd, even) for even, odd in zip(values[::2], values[1::2], strict=True)]
+    return values[0]
 
 
 class DigestPads(wiring.Component):
@@ -62,13 +69,15 @@ class DigestPads(wiring.Component):
         block = Cat(number, C(PAD_FIRST >> BLOCK_COUNT_BITS, DIGEST_BITS - BLOCK_COUNT_BITS))
         key, pads = Signal(), Signal()
 
-        # A byte is chosen in two steps: of both key and counter block, then between them. The block of h and k is all zeros.
-        words = [*self.i_settings.nonce, block[32:], block[:32]]
-        of_key, of_block = Signal(8, reset_less=True), Signal(8, reset_less=True)
+        # A byte is chosen in two steps, a word of key or counter block, then its byte. The block of h and k is all zeros.
+        words = [*self.i_settings.nonce, block[32:], block[:32], *self.i_settings.key]
+        word, place = Signal(32, reset_less=True), Signal(2)
         byte = Signal(8, reset_less=True)
-        for chosen, source in ((of_key, self.i_settings.key), (of_block, words)):
-            m.d.sync += chosen.eq(Cat(key_bytes(source)).word_select(aes.o_place, 8))
-        m.d.sync += byte.eq(Mux(key, of_key, Mux(pads, of_block, 0)))
+        m.d.sync += [
+            word.eq(of_place(words, Cat(aes.o_place[2:], key))),
+            place.eq(aes.o_place[:2]),
+            byte.eq(Mux(key | pads, of_place(word_bytes(word), place), 0)),
+        ]
         m.d.comb += aes.i_byte.eq(byte)
 
         both_keys, both_pads = Signal(2 * DIGEST_BITS, reset_less=True), Signal(2 * DIGEST_BITS, reset_less=True)

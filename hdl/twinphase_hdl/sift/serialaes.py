@@ -89,11 +89,10 @@ class SerialAes(wiring.Component):
         place = Signal(4)
         m.d.comb += [
             place.eq(Mux(rotated, Cat((step[:2] + 1)[:2], Cat(1, 1)), (step[:4] - (FIRST_STEP - 2))[:4])),
-            self.o_place.eq(place),
             key_read.addr.eq(Cat(place, Mux(expands, before, number))),
         ]
         key = Signal(8, reset_less=True)
-        m.d.sync += key.eq(key_read.data)
+        m.d.sync += [key.eq(key_read.data), self.o_place.eq((step[:4] - (FIRST_STEP - 3))[:4])]
 
         # ShiftRows is in the order in which the state is read.
         row, column = step[:2], step[2:4]

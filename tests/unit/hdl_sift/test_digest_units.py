@@ -277,7 +277,6 @@ def test_a_word_in_eight_clocks_and_one_for_each_run():
         ctx.set(dut.i_words, size)
         ctx.set(dut.i_key, 3)
         await wait(ctx, 2)
-        ctx.set(dut.i_valid, 1)
         await hashing(dut, [(0, 5)] * count)(ctx)
 
     async def watch(ctx):
