@@ -19,6 +19,7 @@ from block_client import (
     Client,
     Partner,
     Script,
+    at_rest,
     damaged,
     exchange,
     heralds,
@@ -51,6 +52,7 @@ async def test_a_pair(dut: Any, block: int, idle: float, pause: float, rate: flo
     await loop.start()
     for client in (alice, bob):
         await client.begin()
+    loop.after += [at_rest(alice), at_rest(bob)]
     for chunk in range(6):
         numbers = range(100 * chunk, 100 * chunk + 100)
         server = damaged(draw, heralds(draw, numbers), rate), damaged(draw, psis(draw, numbers), rate)
@@ -59,6 +61,7 @@ async def test_a_pair(dut: Any, block: int, idle: float, pause: float, rate: flo
             await client.feed([(stream, client.numbered(stream, records)) for stream, records in own_records])
     await alice.quiet()
     await bob.quiet()
+    loop.after.clear()
     exchange((alice, bob))
     for client in (alice, bob):
         await client.check()

@@ -286,6 +286,23 @@ class Client:
         self.model.stop()
 
 
+def at_rest(client: Client) -> Callable[[int], None]:
+    """Check for every clock: a sifter that says it is idle stays so, and says and counts nothing, until something comes."""
+    counted: int | None = None
+
+    def check(cycle: int) -> None:
+        nonlocal counted
+        idle = bool(client.port("o_idle").value)
+        if counted is not None and not any(source.valid.value for source in client.sources.values()):
+            assert idle, f"{client.name} goes on by itself at cycle {cycle}"
+            assert int(client.port("o_counters").value) == counted
+            assert not client.port("o_peer__valid").value
+            assert not client.port("o_sifted__valid").value
+        counted = int(client.port("o_counters").value) if idle else None
+
+    return check
+
+
 def relay(sender: Client, receiver: Client) -> Callable[[int], None]:
     """Every message that leaves ``sender`` goes to ``receiver``'s sifter at once."""
     position = itertools.count()

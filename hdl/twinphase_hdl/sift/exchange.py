@@ -170,8 +170,10 @@ class Exchange(wiring.Component):
 
         settle = Signal(range(self._settle_clocks))
         own_pad, peer_pad = (Mux(self.i_role, self.i_pads[k], self.i_pads[1 - k]) for k in (1, 0))
-        tag, expected = Signal(DIGEST_BITS), Signal(DIGEST_BITS)
-        same_low, same_high, low_agrees = Signal(4), Signal(4), Signal()
+        tag = Signal(DIGEST_BITS)
+        expected = Signal(DIGEST_BITS)
+        same_low, same_high = Signal(4), Signal(4)
+        low_agrees = Signal()
         m.d.sync += [
             same_low.eq(same_bytes(head.value, expected[:32])),
             same_high.eq(same_bytes(head.value, expected[32:])),
