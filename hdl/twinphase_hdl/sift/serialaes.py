@@ -59,26 +59,18 @@ class SerialAes(wiring.Component):
         key_write, key_read = keys.write_port(), keys.read_port()
         state_write, state_read = state.write_port(), state.read_port()
 
-        expands, number, before, step = (
-            Signal(),
-            Signal(range(ROUNDS + 1)),
-            Signal(range(ROUNDS + 1)),
-            Signal(range(ROUND_STEPS)),
-        )
+        expands, step = Signal(), Signal(range(ROUND_STEPS))
+        number, before = Signal(range(ROUNDS + 1)), Signal(range(ROUNDS + 1))
+        """Of the round, and of the one before it."""
         first, last, ends = Signal(), Signal(), Signal()
         m.d.comb += self.o_holds.eq(last & ~expands & (step == 0) & self.i_hold)
         m.d.sync += ends.eq(step == ROUND_STEPS - 2)
         with m.If(self.i_start):
-            m.d.sync += [expands.eq(self.i_expands), number.eq(0), step.eq(0), first.eq(1), last.eq(0), ends.eq(0)]
-            m.d.sync += self.o_busy.eq(1)
+            m.d.sync += [self.o_busy.eq(1), expands.eq(self.i_expands), first.eq(1), last.eq(0)]
+            m.d.sync += [number.eq(0), step.eq(0), ends.eq(0)]
         with m.Elif(ends):
-            m.d.sync += [
-                step.eq(0),
-                number.eq(number + 1),
-                before.eq(number),
-                first.eq(0),
-                last.eq(number == ROUNDS - 1),
-            ]
+            m.d.sync += [number.eq(number + 1), before.eq(number), step.eq(0)]
+            m.d.sync += [first.eq(0), last.eq(number == ROUNDS - 1)]
             with m.If(last):
                 m.d.sync += [self.o_busy.eq(0), last.eq(0)]
         with m.Elif(self.o_busy & ~self.o_holds):
@@ -104,9 +96,7 @@ class SerialAes(wiring.Component):
         begins = step[:2] == (SubBytes.latency + 1) % 4
         sums = [Signal(8, name=f"sum{k}", reset_less=True) for k in range(4)]
         terms = [Mux(last, once, twice), *(Mux(last, 0, term) for term in (once ^ twice, once, once))]
-        m.d.sync += [
-            *(sums[k].eq(terms[k] ^ Mux(begins, 0, sums[k - 1])) for k in range(4)),
-        ]
+        m.d.sync += [sums[k].eq(terms[k] ^ Mux(begins, 0, sums[k - 1])) for k in range(4)]
 
         chain = [Signal(8, name=f"chain{k}", reset_less=True) for k in range(4)]
         constant = Signal(8)
