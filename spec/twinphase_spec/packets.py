@@ -56,6 +56,8 @@ class Stream(IntEnum):
     HERALD_CODE = 11
     """HERALD in few bits (docs/heralds.md): the records of a packet are as many heralds as its flags say."""
     ARRIVAL = 12
+    LIVE = 13
+    """Runs of pulses whose windows are not live (docs/live.md)."""
     REGISTER_REQUEST = 64
     REGISTER_RESPONSE = 65
     SUBSCRIBE = 80
@@ -77,6 +79,7 @@ RECORD_WORDS = {
     Stream.PSI_CAUSAL: 2,
     Stream.HERALD_CODE: 1,
     Stream.ARRIVAL: 12,
+    Stream.LIVE: 3,
 }
 """32-bit words per record (a STATUS record is 2 words per entry of its node's counter list; HERALD_CODE is words of code)."""
 
@@ -92,6 +95,7 @@ FLUSH_BITS = {
     Stream.PSI_CAUSAL: 13,
     Stream.HERALD_CODE: 13,
     Stream.ARRIVAL: 17,
+    Stream.LIVE: 17,
 }
 """A stream's open packet is closed when the clock count is a multiple of 2^FLUSH_BITS (65 us or 1.05 ms). STATUS has none: see
 STATUS_BITS."""
@@ -186,6 +190,14 @@ ARRIVAL_DTYPE = np.dtype(
     ]
 )
 """Clicks of one band in the one-sided slots of one arm, in an interval of windows (docs/alignment.md)."""
+LIVE_DTYPE = np.dtype(
+    [
+        ("pulse_low", "<u4"),
+        ("pulse_high", "<u4"),  # bits 32-55 of the first pulse in bits 0-23
+        ("length", "<u4"),  # pulses
+    ]
+)
+"""A run of pulses that are not live (docs/live.md)."""
 SIFTED_DTYPE = np.dtype([("number", "<u4"), ("word", "<u4")])  # fields of word: twinphase_spec.sns
 PEER_DTYPE = np.dtype([("kind", "<u4"), ("number", "<u4"), ("value", "<u4")])
 RECORD_DTYPES = {
@@ -200,6 +212,7 @@ RECORD_DTYPES = {
     Stream.PSI_CAUSAL: PSI_DTYPE,
     Stream.HERALD_CODE: HERALD_DTYPE,  # decoded
     Stream.ARRIVAL: ARRIVAL_DTYPE,
+    Stream.LIVE: LIVE_DTYPE,
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .actuator import TABLE_ENTRIES, WORD_BITS
 from .herald_code import FIRST
+from .live import RECOVERY_BITS
 from .register_groups import (
     ID_MAGIC,
     SMOOTH_TABLE,
@@ -102,6 +103,12 @@ SERVER = RegisterMap(
             "divisor of the herald code until 272 heralds are out: E << 3 | f",
             reset=FIRST.byte,
         ),
+        register(
+            0x3F,
+            "RECOVERY_PULSES",
+            RECOVERY_BITS,
+            "pulses after that of a click of the quantum band that are not live; 0: all are",
+        ),
         *tracking(),
         *actuator(),
         *arrival(),
@@ -144,6 +151,7 @@ SERVER = RegisterMap(
         ("other", "all other gated clicks (VAC, REF-A, REF-B; SIG in the reference band)"),
         ("heralds", "heralds announced"),
         ("multiple", "SIG pulses with more than one gated click: no herald"),
+        ("not_live", "gated clicks of the quantum band in SIG slots whose pulse is not live: no herald"),
         (
             "unjoined",
             "single-click pulses not announced because the psi queue or the queue of the HERALD packer was full",

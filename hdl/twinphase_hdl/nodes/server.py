@@ -249,7 +249,7 @@ class ServerNode(wiring.Component):
             **{name: getattr(finder, f"o_{name}") for name in ("heralds", "multiple", "unjoined")},
             "unsent": tracker.o_lost | way.tracker.o_lost | causal.o_lost | arrival.o_lost,
             "untracked": way.feed.o_untracked,
-            **dict.fromkeys(("flybacks", "blanked", "limited"), Const(0)),
+            **dict.fromkeys(("flybacks", "blanked", "limited", "not_live"), Const(0)),
             **self._actuator_strobes(way),
             **{
                 f"{kind}_{name}": self._line_strobe(kind, channel)
