@@ -13,6 +13,9 @@ from twinphase_hdl.sift.keyschedule import KeySchedule
 from twinphase_hdl.sift.symbols import SymbolSettings
 from twinphase_spec.symbols import BOUND_BITS, NONCE_BITS, SymbolConfig
 
+SMALL_LIVE = {"pulse_bits": 16, "recovery_bits": 5, "length_bits": 9}
+"""Of live windows whose pulses wrap and whose runs grow too long soon."""
+
 
 def settings_of(config: SymbolConfig) -> int:
     """Bits of `SymbolSettings`: key, nonce, bounds."""

@@ -1,4 +1,4 @@
-"""The sift room on one shelf: emitters of 8 lanes and 1 lane with their symbols, two block sifters with theirs, coder and decoder."""
+"""The sift room on one shelf: emitters of 8 lanes and 1 lane, two block sifters, all with their symbols, coder, decoder, live windows."""
 
 from typing import Any
 
@@ -7,11 +7,12 @@ import pytest
 from block_client import WRAP_BLOCK, WRAP_HERALD
 from preset import Preset
 from runner import Shelf, build, run
-from sift_rigs import RecallingSifter, SymbolEmitter
+from sift_rigs import SMALL_LIVE, RecallingSifter, SymbolEmitter
 from twinphase_hdl.sift import block, digest, exchange, intake, pads
 from twinphase_hdl.sift.block import BlockSifter
 from twinphase_hdl.sift.heraldcoder import HeraldCoder
 from twinphase_hdl.sift.heralddecoder import HeraldDecoder
+from twinphase_hdl.sift.live import LiveWindows
 
 
 def wrapping() -> Preset:
@@ -41,6 +42,8 @@ def shelf() -> Shelf:
             "bob": RecallingSifter(wrapping()),
             "coder": HeraldCoder(),
             "decoder": HeraldDecoder(),
+            "live": LiveWindows(),
+            "small_live": LiveWindows(**SMALL_LIVE),
         }
     )
 
@@ -50,6 +53,6 @@ def sift() -> Any:
     return build("sift", shelf())
 
 
-@pytest.mark.parametrize("bench", ["bench_emitter", "bench_block", "bench_herald_code"])
+@pytest.mark.parametrize("bench", ["bench_emitter", "bench_block", "bench_herald_code", "bench_live"])
 def test_sift(sift: Any, bench: str) -> None:
     run(sift, "sift", bench)
