@@ -31,6 +31,9 @@ from .t2 import TagPacker
 LOSSLESS = (Stream.PSI, Stream.PEER, Stream.SIFTED)
 """Streams whose source can wait for room: the psi of a whole d-window come at once, two words in two clocks, and wait in the join."""
 
+LOST_BEFORE = (Stream.LIVE,)
+"""Streams whose source may lose records before they reach the packer."""
+
 
 def _packer_room(number: Stream) -> str:
     """Records per click and records per herald have a room each; the other packers are rarely awake."""
@@ -77,6 +80,7 @@ class NodeLink(wiring.Component):
     send_<stream> : In(stream of records; tag: of Tag, always ready unless ``small``; herald_code: of PlacedHerald).
     receive_<stream> : Out(stream of records; herald_code: of HERALD's).
     i_flush, o_flushed : In(1), Out(1) - of the packers of HERALD and HERALD_CODE, if there is one: see `PacketBuffer`.
+    i_lost_<stream> : In(1), of streams in LOST_BEFORE - strobe: a record was lost before it reached this.
     i_herald_divisor : In(8) - if HERALD_CODE is sent: see `HeraldCoder`.
     o_dropped : Out(1), Out(2) if HERALD_CODE is received - in this clock so many malformed packets came.
     o_idle : Out(1) - nothing changes before the next word, record, tick or strobe.
@@ -131,6 +135,8 @@ class NodeLink(wiring.Component):
             else:
                 record = stream.Signature(record_words(number))
             members[f"send_{number.name.lower()}"] = In(record)
+            if number in LOST_BEFORE:
+                members[f"i_lost_{number.name.lower()}"] = In(1)
         for number in self._receive:
             record_of = Stream.HERALD if number is Stream.HERALD_CODE else number
             members[f"receive_{number.name.lower()}"] = Out(stream.Signature(record_words(record_of)))
@@ -167,7 +173,10 @@ class NodeLink(wiring.Component):
                 packers[number] = coder = HeraldCoder()
                 m.d.comb += coder.i_divisor.eq(self.i_herald_divisor)
             else:
-                packers[number] = StreamPacker(number, lossless=number in LOSSLESS, **depth)
+                kinds = {"lossless": number in LOSSLESS, "counts_lost": number in LOST_BEFORE}
+                packers[number] = packer = StreamPacker(number, **kinds, **depth)
+                if number in LOST_BEFORE:
+                    m.d.comb += packer.i_lost.eq(getattr(self, f"i_lost_{number.name.lower()}"))
             wiring.connect(m, wiring.flipped(getattr(self, f"send_{number.name.lower()}")), packers[number].i)
 
         if self._flushed:

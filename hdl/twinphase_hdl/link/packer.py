@@ -1,6 +1,6 @@
 """Records in, packets out: one per data stream of a node."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal, signed
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -259,6 +259,7 @@ class StreamPacker(wiring.Component):
     -------
     i : In(stream of ArrayLayout(32, record_words)) - element 0 first on the wire.
     i_enable, i_clock, i_flush, o_flushed, o, o_idle : as in `PacketBuffer`.
+    i_lost : In(1), only with ``counts_lost`` - strobe: a record was lost before it reached this.
 
     Latency: free. Throughput: a record in ``record_words`` clocks (lossless: one more); between them ``i`` waits. Overflow:
     records that find no room are lost and counted, with ``lossless`` they wait.
@@ -271,7 +272,9 @@ class StreamPacker(wiring.Component):
         record_words: int | None = None,
         depth: int = 2 * packets.MAX_PAYLOAD_WORDS,
         lossless: bool = False,
+        counts_lost: bool = False,
     ):
+        self._counts_lost = counts_lost
         self._record_words = packets.RECORD_WORDS[stream_number] if record_words is None else record_words
         self._lossless = lossless
         self._buffer = PacketBuffer(stream_number, record_words=self._record_words, depth=depth, lossless=lossless)
@@ -284,6 +287,7 @@ class StreamPacker(wiring.Component):
                 "o_flushed": Out(1),
                 "o": Out(word_stream()),
                 "o_idle": Out(1),
+                **({"i_lost": In(1)} if counts_lost else {}),
             }
         )
 
@@ -296,12 +300,15 @@ class StreamPacker(wiring.Component):
             *(buffer.i_flush.eq(self.i_flush), self.o_flushed.eq(buffer.o_flushed)),
         ]
 
+        lost_before = self.i_lost if self._counts_lost else Const(0)
+        m.d.comb += buffer.i_lost.eq(lost_before)
+
         words = Signal(32 * self._record_words)
         left = Signal(self._record_words)
         """As many bits are set as words are left: that there is one, or more than one, is a bit."""
         any_left, more_left = left[0], left[1:2].any()
         step = Signal()
-        m.d.comb += self.o_idle.eq(buffer.o_idle & ~any_left & ~self.i.valid)
+        m.d.comb += self.o_idle.eq(buffer.o_idle & ~any_left & ~self.i.valid & ~lost_before)
         if self._lossless:
             # Whether the buffer takes a word is known too late in the clock to be told to whoever sends.
             m.d.comb += [step.eq(~buffer.i.valid | buffer.i.ready), self.i.ready.eq(~any_left)]
