@@ -57,7 +57,10 @@ def clicks(draw: random.Random, proof: LiveProof) -> Callable[[Any], None]:
     def step(context: Any) -> None:
         nonlocal pulse, early, started
         started += 1
-        here, move = draw.random() < density, draw.choice([0, 0, 0, 1, 1, recovery, recovery, recovery + 1, draw.randrange(9)])
+        here, move = (
+            draw.random() < density,
+            draw.choice([0, 0, 0, 1, 1, recovery, recovery, recovery + 1, draw.randrange(9)]),
+        )
         context.set(proof.valid, 0)
         if here and started > 3 and pulse + move < (1 << PULSE_BITS) - OFFSET:
             early = draw.random() < 0.5 and (early or move > 0)

@@ -34,6 +34,8 @@ class PhaseWay:
     tracker: BandTracker
     join: SmoothJoin
     actuation: Actuation | None
+    latency: int
+    """Clocks from the framer's click to the marked one."""
     idle: tuple[Value, ...]
 
 
@@ -87,10 +89,11 @@ def phase_way(
     """Of the registers; channel 0's have the follower's between."""
     m.d.comb += smoother.i_gains[0].eq(follower.o_gains)
     framed = framer.o_valid & framer.o.framed
-    acting = None
+    acting, latency = None, marks.latency
     if actuator_bits:
         acting = actuation(m, rooms, bank, timebase, tracker, bits=actuator_bits)
         clicks = acting.clicks
+        latency += clicks.latency
         m.d.comb += [
             *(clicks.i.eq(framer.o), clicks.i_valid.eq(framed)),
             *(marks.i.eq(clicks.o), marks.i_valid.eq(clicks.o_valid)),
@@ -117,4 +120,4 @@ def phase_way(
             ),
         ]
     idle = (*(part.o_idle for part in parts), *(() if acting is None else (acting.idle,)))
-    return PhaseWay(marks=marks, feed=feed, tracker=tracker, join=join, actuation=acting, idle=idle)
+    return PhaseWay(marks=marks, feed=feed, tracker=tracker, join=join, actuation=acting, latency=latency, idle=idle)

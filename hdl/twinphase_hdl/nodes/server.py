@@ -17,8 +17,9 @@ from twinphase_hdl.phase.record import RecordRegister
 from twinphase_hdl.phase.tracker import PhaseTracker
 from twinphase_hdl.sift.arrival import ArrivalCounts
 from twinphase_hdl.sift.flushgate import FlushGate
-from twinphase_hdl.sift.herald import HeraldFinder, causal_record, herald_record
+from twinphase_hdl.sift.herald import HeraldFinder
 from twinphase_hdl.sift.join import PsiJoin
+from twinphase_hdl.sift.live import LiveWindows
 from twinphase_hdl.timetag.delayline import DelayLineFrontEnd
 from twinphase_hdl.timetag.frontend import DdrFrontEnd, SimulationFrontEnd
 from twinphase_hdl.timetag.tagger import Tagger, channel_rooms
@@ -29,7 +30,9 @@ from twinphase_spec.registers import CHANNELS, SERVER
 
 from .actuation import ROOM as DRIVE
 from .common import NODE_MEMBERS, connect_core
+from .heraldout import heralds_out
 from .lines import connect_lines, connect_pins, frontend_constants, line_members, pin_members
+from .liveway import live_way
 from .phaseway import PARTS as PHASE_PARTS
 from .phaseway import PhaseWay, phase_way
 
@@ -43,6 +46,7 @@ SENT = (
     Stream.PSI_CAUSAL,
     Stream.HERALD_CODE,
     Stream.ARRIVAL,
+    Stream.LIVE,
 )
 PARTS = ("tagger", "framer", "tracker", "finder", "join", *PHASE_PARTS)
 """Rooms beside those of the link."""
@@ -120,7 +124,7 @@ class ServerNode(wiring.Component):
         m.submodules.frontend = frontend = self._frontend
         bank = self._bank
         tagger = Tagger(channels=len(CHANNELS), frontend_latency=frontend.latency, rooms=self._rooms)
-        framer = Framer()
+        framer, live = Framer(), LiveWindows()
         tracker = PhaseTracker()
         finder = HeraldFinder()
         join = PsiJoin()
@@ -128,7 +132,8 @@ class ServerNode(wiring.Component):
         self._rooms.put(m, CONTROL, bank=bank)
         m.submodules.timebase = timebase = Timebase()
         self._rooms.put(m, "tagger", tagger.o_idle, tagger=tagger)
-        self._rooms.put(m, "framer", ~(framer.i.valid | framer.o_busy), framer=framer)
+        framer_rests = ~(framer.i.valid | framer.o_busy)
+        self._rooms.put(m, "framer", framer_rests & live.o_idle, framer=framer, live=live)
         self._rooms.put(m, "tracker", tracker.o_idle & arrival.o_idle, tracker=tracker, arrival=arrival)
         self._rooms.put(m, "finder", finder.o_idle, finder=finder)
         self._rooms.put(m, "join", join.o_idle, join=join)
@@ -174,18 +179,15 @@ class ServerNode(wiring.Component):
             framer.i_table_en.eq(bank.o_frame_table_write),
         ]
 
-        # Clicks to the phases of windows, and with their marks to heralds.
+        # Clicks to the phases of windows, and with their marks to heralds, if their windows are live.
+        may_herald = live_way(m, live, bank, timebase, framer, way, link)
         for sink, click, valid in (
             (tracker, framer.o, framer.o_valid & framer.o.framed),
             (arrival, framer.o, framer.o_valid),
-            (finder, way.marks.o, way.marks.o_valid),
+            (finder, way.marks.o, way.marks.o_valid & may_herald),
         ):
             m.d.comb += [sink.i_run.eq(bank.o_control), sink.i.eq(click), sink.i_valid.eq(valid)]
         smoothed = bank.o_psi_source
-        recorded, coded = Signal(), Signal()
-        """The herald that waits has gone to HERALD, to HERALD_CODE, and not yet to the other."""
-        for gone, port in ((recorded, link.send_herald), (coded, link.send_herald_code)):
-            m.d.sync += gone.eq(finder.o.valid & ~finder.o.ready & (gone | port.ready))
         m.d.comb += [
             tracker.i_close.eq(timebase.o_close),
             tracker.i_anchor.eq(timebase.o_anchor),
@@ -205,20 +207,10 @@ class ServerNode(wiring.Component):
             gate.i_flush.eq(join.o_flush | way.join.o_flush),
             *(gate.i_waiting.eq(finder.o_waiting), gate.i_left.eq(finder.o.valid & finder.o.ready)),
             *(link.i_flush.eq(gate.o_flush), gate.i_flushed.eq(link.o_flushed)),
-            link.send_herald.valid.eq(finder.o.valid & ~recorded),
-            link.send_herald.payload.eq(herald_record(finder.o.payload)),
-            link.send_herald_code.valid.eq(finder.o.valid & ~coded),
-            *(
-                link.send_herald_code.payload[name].eq(finder.o.payload[name])
-                for name in ("number", "pulse", "detector")
-            ),
-            link.i_herald_divisor.eq(bank.o_herald_divisor),
-            finder.o.ready.eq((recorded | link.send_herald.ready) & (coded | link.send_herald_code.ready)),
-            causal.i.eq(causal_record(finder.o.payload)),
-            causal.i_valid.eq(finder.o.valid & finder.o.ready),
             link.send_psi.valid.eq(Mux(smoothed, way.join.o.valid, join.o.valid)),
             link.send_psi.payload.eq(Mux(smoothed, way.join.o.payload.as_value(), join.o.payload.as_value())),
         ]
+        heralds_out(m, bank, finder, causal, link)
         for waiting, chosen in ((join, ~smoothed), (way.join, smoothed)):
             m.d.comb += [
                 *(waiting.i.eq(finder.o_pending), waiting.i_valid.eq(finder.o_pending_valid & chosen)),
@@ -248,8 +240,9 @@ class ServerNode(wiring.Component):
             },
             **{name: getattr(finder, f"o_{name}") for name in ("heralds", "multiple", "unjoined")},
             "unsent": tracker.o_lost | way.tracker.o_lost | causal.o_lost | arrival.o_lost,
+            "not_live": live.o_not_live,
             "untracked": way.feed.o_untracked,
-            **dict.fromkeys(("flybacks", "blanked", "limited", "not_live"), Const(0)),
+            **dict.fromkeys(("flybacks", "blanked", "limited"), Const(0)),
             **self._actuator_strobes(way),
             **{
                 f"{kind}_{name}": self._line_strobe(kind, channel)
@@ -278,6 +271,7 @@ class ServerNode(wiring.Component):
             own = (
                 tagger.o_idle,
                 ~framer.o_busy,
+                live.o_idle,
                 tracker.o_idle,
                 finder.o_idle,
                 join.o_idle,
