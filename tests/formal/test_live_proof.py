@@ -1,51 +1,15 @@
 """Formal proofs of the runs of live windows, and wrong ones that they must reject."""
 
-import inspect
 import random
 from collections.abc import Callable
-from types import ModuleType
 from typing import Any
 
 import pytest
-from amaranth.sim import Simulator
 from live_proof import LENGTH_BITS, OFFSET, PULSE_BITS, RECOVERY_BITS, LiveProof, RecordsProof
+from rejection import rejected, wrong
 from sby import run_proof
 
 from twinphase_hdl.sift import live, runrecords
-
-RUNS, RUN_CLOCKS = 80, 40
-
-
-def wrong(module: ModuleType, name: str, right: str, instead: str) -> Any:
-    """The class ``name`` of a module with other code in one place."""
-    source = inspect.getsource(module)
-    assert source.count(right) == 1, f"{right} occurs {source.count(right)} times"
-    names = {"__name__": module.__name__, "__package__": module.__package__}
-    exec(compile(source.replace(right, instead), str(module.__file__), "exec"), names)
-    return names[name]
-
-
-def rejected(proof: Any, drive: Callable[[random.Random, Any], Callable[[Any], None]]) -> bool:
-    """An assertion fails in one of some random runs from reset: a solver takes long to find one."""
-    draw = random.Random(1)
-    simulator = Simulator(proof)
-    simulator.add_clock(8e-9)
-
-    async def bench(context: Any) -> None:
-        step = drive(draw, proof)
-        for _ in range(RUN_CLOCKS):
-            step(context)
-            await context.tick()
-
-    simulator.add_testbench(bench)
-    for run in range(RUNS):
-        if run:
-            simulator.reset()
-        try:
-            simulator.run()
-        except AssertionError:
-            return True
-    return False
 
 
 def clicks(draw: random.Random, proof: LiveProof) -> Callable[[Any], None]:

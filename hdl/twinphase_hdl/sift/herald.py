@@ -115,8 +115,9 @@ class HeraldFinder(wiring.Component):
         m = Module()
         # 1: take them, as they come from far away, and pick those that count.
         source, mark = self.i.click, self.i.mark
-        taken, kept, is_signal = Signal(_Pulse), Signal(), Signal()
-        click, clicked = Signal(_Pulse), Signal()
+        # (Proofs know the registers by their names.)
+        taken, click = Signal(_Pulse), Signal(_Pulse)
+        kept, is_signal, clicked = (Signal(name=name) for name in ("kept", "is_signal", "clicked"))
         m.d.sync += [
             kept.eq(self.i_valid & source.framed & source.gated),
             is_signal.eq((source.slot_class == SlotClass.SIG) & (source.channel[1:] == 0)),
@@ -139,13 +140,15 @@ class HeraldFinder(wiring.Component):
                 m.d.sync += [click.psi.eq(0), click.flags.eq(0)]
 
         # 2: compare each with the one before. Pulses come in rising order: what is held is always the pulse of the latest click.
-        latest, arrived, same = Signal(_Pulse), Signal(), Signal()
+        latest = Signal(_Pulse)
+        arrived, same = (Signal(name=name) for name in ("arrived", "same"))
         m.d.sync += arrived.eq(clicked)
         with m.If(clicked):
             m.d.sync += [latest.eq(click), same.eq(click.pulse == latest.pulse)]
 
         # 3: hold a pulse until nothing more can come for it.
-        held, holding, more = Signal(_Pulse), Signal(), Signal()
+        held = Signal(_Pulse)
+        holding, more = (Signal(name=name) for name in ("holding", "more"))
         period_clocks = self.i_period[frame.PERIOD_FRACTION_BITS + units.FRACTION_BITS :]
         clocks_left = Signal(8)
         over = Signal()
@@ -165,7 +168,8 @@ class HeraldFinder(wiring.Component):
             m.d.sync += [clocks_left.eq(clocks_left - 1), over.eq(clocks_left == 1)]
 
         # 4: judge it, and take a number only if both queues have room.
-        pulse, judged, multiple = Signal(_Pulse), Signal(), Signal()
+        pulse = Signal(_Pulse)
+        judged, multiple = (Signal(name=name) for name in ("judged", "multiple"))
         m.d.sync += judged.eq(finish)
         with m.If(finish):
             m.d.sync += [pulse.eq(held), multiple.eq(more)]
