@@ -86,7 +86,10 @@ def expected(
     return heralds, [(begin, end - begin) for begin, end in runs], counts
 
 
-@pytest.mark.parametrize(("recovery", "dense"), [(37, True), (5, True), (400, False)])
+@pytest.mark.parametrize(
+    ("recovery", "dense"),
+    [(5, True), pytest.param(37, True, marks=pytest.mark.long), pytest.param(400, False, marks=pytest.mark.long)],
+)
 def test_heralds_and_runs_follow_from_the_edges(recovery: int, dense: bool) -> None:
     lab = small_lab()
     frame = frame_config(lab, START)
@@ -97,8 +100,8 @@ def test_heralds_and_runs_follow_from_the_edges(recovery: int, dense: bool) -> N
     setup = write_requests(SERVER, registers, server_memories(lab))
     setup += write_requests(SERVER, {"CONTROL": 1}, first_id=len(setup) + 1)
     first = START + LAG_CLOCKS + 10_000
-    # Silence afterwards closes the last run, and a status tick comes behind it.
-    until = ((first + LENGTH >> STATUS_BITS) + 2 << STATUS_BITS) + (SILENT_HEARTBEATS << HEARTBEAT_BITS) + 60_000
+    # Silence afterwards closes the last run; a status tick comes with the sixth heartbeat or behind it.
+    until = ((first + LENGTH >> STATUS_BITS) + 1 << STATUS_BITS) + (SILENT_HEARTBEATS << HEARTBEAT_BITS) + 60_000
     ticks, channels = edges_of(np.random.default_rng((SEED, recovery)), first, dense)
     streams: dict[int, list[int]] = {}
     lost = 0
@@ -108,7 +111,8 @@ def test_heralds_and_runs_follow_from_the_edges(recovery: int, dense: bool) -> N
         outputs.append(node.run(until, ticks, channels, word_clocks=True))
     for name in ("words", "ends", "clocks", "word_clocks"):
         np.testing.assert_array_equal(getattr(outputs[0], name), getattr(outputs[1], name), err_msg=name)
-    assert nodes[0].cycles_simulated < 0.2 * nodes[1].cycles_simulated
+    # An open run does not keep it awake; the turns of the tracker do for a while.
+    assert nodes[0].cycles_simulated < 0.6 * nodes[1].cycles_simulated
     begin = 0
     for end in outputs[0].ends.tolist():
         words = outputs[0].words[begin:end].tolist()
