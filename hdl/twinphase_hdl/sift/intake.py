@@ -58,7 +58,8 @@ class HeraldIntake(wiring.Component):
         m = Module()
         words = self.i_herald.payload
         number = Signal(32)
-        ahead, room = Signal(32), Signal(32)
+        ahead = Signal(32)
+        room = Signal(32)
         flushing = Signal()
         # With room, it is the low bits of ``ahead`` that count. Whether none is missing any more is known a clock before it is needed.
         last = Signal()
@@ -205,8 +206,9 @@ class PsiIntake(wiring.Component):
                     m.next = "IDLE"
 
         # Whether the herald is missing comes out of block RAM two clocks later; psi goes along, from where it stays for one clock more.
-        found, found_given, found_index = Signal(), Signal(), Signal(RING_BITS)
-        decided, decided_given, decided_index = Signal(), Signal(), Signal(RING_BITS)
+        found, decided = (Signal(name=name) for name in ("found", "decided"))
+        found_given, found_index = Signal(), Signal(RING_BITS)
+        decided_given, decided_index = Signal(), Signal(RING_BITS)
         decided_missing = Signal(reset_less=True)
         decided_psi, decided_flags = Signal(16), Signal(2)
         m.d.comb += look.addr.eq(following)
