@@ -20,7 +20,13 @@ def wrong(module: ModuleType, name: str, right: str, instead: str) -> Any:
     return names[name]
 
 
-def rejected(proof: Any, drive: Callable[[random.Random, Any], Callable[[Any], None]]) -> bool:
+def rejected(
+    proof: Any,
+    drive: Callable[[random.Random, Any], Callable[[Any], None]],
+    *,
+    runs: int = RUNS,
+    clocks: int = RUN_CLOCKS,
+) -> bool:
     """An assertion fails in one of some random runs from reset: a solver takes long to find one."""
     draw = random.Random(1)
     simulator = Simulator(proof)
@@ -28,12 +34,12 @@ def rejected(proof: Any, drive: Callable[[random.Random, Any], Callable[[Any], N
 
     async def bench(context: Any) -> None:
         step = drive(draw, proof)
-        for _ in range(RUN_CLOCKS):
+        for _ in range(clocks):
             step(context)
             await context.tick()
 
     simulator.add_testbench(bench)
-    for run in range(RUNS):
+    for run in range(runs):
         if run:
             simulator.reset()
         try:
