@@ -209,7 +209,7 @@ async def silence_closes_at_the_sixth_heartbeat(dut: Any) -> None:
     await play(dut, {"live__i_run": 0, "live__i_recovery": 9, "live__i_valid": 0, "live__i_clock": 3}, clocks=3)
     for offset in range(-4, 5):
         # Ticks, a click about one of them, and ticks again; the clock counts on around each, and jumps between, as simulators make it.
-        before, pulse = int(rng.integers(SILENT_HEARTBEATS)), 1000 * (offset + 9)
+        before, pulse = int(rng.integers(SILENT_HEARTBEATS - 1)), 1000 * (offset + 9)
         first = beat * int(rng.integers(1, 1 << 20))
         counts = [first + k * beat + near for k in range(before + 2 * SILENT_HEARTBEATS) for near in range(-lead, tail)]
         click_at = before * (lead + tail) + lead + offset
