@@ -11,6 +11,7 @@ from typing import Literal
 
 from . import herald_code
 from .arrival import interval_windows
+from .digest import DigestConfig
 from .frame import LAG_CLOCKS, SLOT_RECIPROCAL_SHIFT, FrameConfig, slot_byte
 from .herald_wait import FREE, exchange_s, held_heralds
 from .lab import Client, Lab, LabError
@@ -172,9 +173,17 @@ def slice_width_turns(lab: Lab) -> int:
 
 
 def client_registers(
-    lab: Lab, role: Literal["alice", "bob"], key: tuple[int, int, int, int], first_emission_clock: int, nonce: int = 0
+    lab: Lab,
+    role: Literal["alice", "bob"],
+    key: tuple[int, int, int, int],
+    first_emission_clock: int,
+    nonce: int = 0,
+    *,
+    digest: DigestConfig,
 ) -> dict[str, int]:
     """All RW registers of a client node except CONTROL. Pulse 0 is emitted at the client's ``first_emission_clock``.
+
+    ``key`` and ``nonce`` are the client's own, ``digest`` is shared by the two of a pair.
 
     Raises LabError for symbols that cannot be drawn as the lab says.
     """
@@ -189,6 +198,7 @@ def client_registers(
         **{f"KEY_{i}": word for i, word in enumerate(symbols.key)},
         "NONCE_0": symbols.nonce >> 32,
         "NONCE_1": symbols.nonce & 0xFFFFFFFF,
+        **digest.registers(),
         **{name.upper(): bound for name, bound in zip(BOUNDS, symbols.bounds, strict=True)},
         "SLICES_Z": symbols.slices_z,
         "SLICES_X": symbols.slices_x,

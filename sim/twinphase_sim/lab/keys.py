@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 
 from twinphase_spec.configure import client_symbols
+from twinphase_spec.digest import DigestConfig
 from twinphase_spec.lab import Lab
 from twinphase_spec.symbols import KEY_WORDS, NONCE_BITS, SymbolConfig
 
@@ -26,3 +27,11 @@ def client_nonce(seed: int, role: Literal["alice", "bob"]) -> int:
 def client_generator(lab: Lab, seed: int, role: Literal["alice", "bob"]) -> SymbolConfig:
     """The generator of a lab's client: a simulation's key, which its seed tells. Raises LabError."""
     return client_symbols(lab, role, client_key(seed, role), client_nonce(seed, role))
+
+
+def pair_digest(seed: int) -> DigestConfig:
+    """Key and nonce of the block digest, one for the pair: nothing else can make its two clients differ in it."""
+    generator = np.random.default_rng([seed, 0x646967])
+    words = generator.integers(0, 1 << 32, KEY_WORDS).tolist()
+    nonce = int(generator.integers(0, 1 << NONCE_BITS, dtype=np.uint64))
+    return DigestConfig(key=tuple(words), nonce=nonce)

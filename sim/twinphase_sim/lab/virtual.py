@@ -37,7 +37,7 @@ from twinphase_spec.symbols import SymbolConfig
 from twinphase_spec.units import CLOCK_HZ, TICKS_PER_SECOND
 
 from .aligner import PulseAligner
-from .keys import client_generator
+from .keys import client_generator, pair_digest
 from .light import light_path
 from .lines import NODES, Lines, NodeName
 from .mesh import Mesh
@@ -251,9 +251,9 @@ class VirtualLab:
 
     def _client_registers(self, role: Literal["alice", "bob"], arm: Literal["a", "b"]) -> dict[str, int]:
         generator = self.symbols[role]
-        return client_registers(
-            self.lab, role, generator.key, self.start_clock - self._flight_clocks(arm), generator.nonce
-        )
+        emission_clock = self.start_clock - self._flight_clocks(arm)
+        digest = pair_digest(self.seed)
+        return client_registers(self.lab, role, generator.key, emission_clock, generator.nonce, digest=digest)
 
     def _flight_clocks(self, arm: Literal["a", "b"]) -> int:
         length_km = self.lab.fibre.length_a_km if arm == "a" else self.lab.fibre.length_b_km

@@ -12,6 +12,7 @@ import pytest
 from twinphase.device import open_device
 from twinphase.packets import total_losses
 from twinphase_sim.lab.device import LabDevice, open_lab
+from twinphase_sim.lab.keys import pair_digest
 from twinphase_sim.lab.process import LabProcess
 from twinphase_sim.lab.virtual import NODES, LabStep, NodeName, VirtualLab
 from twinphase_sim.model.sift.herald import herald_pulses
@@ -196,7 +197,7 @@ def test_a_new_key_stops_a_running_client_before_its_symbols_change(lanes: int) 
 
     def start_and_see(key: tuple[int, int, int, int]) -> None:
         emission = node.clock + 700_000
-        registers = client_registers(lab, "alice", key, emission, nonce=77)
+        registers = client_registers(lab, "alice", key, emission, nonce=77, digest=pair_digest(SEED))
         write(registers)
         # The key once more, right before the start, which waits for its expansion.
         write({f"KEY_{k}": word for k, word in enumerate(key)} | {"CONTROL": 1})
@@ -219,7 +220,7 @@ def test_a_new_key_stops_a_running_client_before_its_symbols_change(lanes: int) 
     output = node.run(until, rx=[(node.clock + 400, packet) for packet in packets], codes=(node.clock + 300, until))
     assert output.codes is not None
     assert 100 < len(output.codes.clock) < 300
-    registers = client_registers(lab, "alice", (1, 2, 3, 4), 0 + (1 << 20), nonce=77)
+    registers = client_registers(lab, "alice", (1, 2, 3, 4), 0 + (1 << 20), nonce=77, digest=pair_digest(SEED))
     q, _ = emitted_codes(
         registers, frame_config(lab, 0), int(output.codes.pulse[0]), len(output.codes.clock) * lab.lanes
     )

@@ -10,6 +10,7 @@ import pytest
 
 from twinphase.device import register_words
 from twinphase.measure.lab_figures import lab_figures
+from twinphase_sim.lab.keys import pair_digest
 from twinphase_sim.physics.expect import expectations
 from twinphase_spec.configure import check_delay, client_registers, client_table, frame_config, server_registers
 from twinphase_spec.lab import Lab, LabError, load_lab, parse_lab
@@ -70,7 +71,8 @@ def set_up(lab: Lab) -> None:
     for name, value in server_registers(lab, 1 << 16).items():
         register_words(SERVER[name], value, name)
     for role in ("alice", "bob"):
-        for name, value in client_registers(lab, role, (1, 2, 3, 4), 1 << 16).items():  # type: ignore[arg-type]
+        registers = client_registers(lab, role, (1, 2, 3, 4), 1 << 16, digest=pair_digest(1))  # type: ignore[arg-type]
+        for name, value in registers.items():
             register_words(CLIENT[name], value, name)
 
 

@@ -5,10 +5,12 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from twinphase_spec.configure import client_registers, client_symbols, symbol_config
+from twinphase_spec.digest import DigestConfig
 from twinphase_spec.lab import Client, Lab, LabError, load_lab
 from twinphase_spec.symbols import Intensity
 
 KEY = (1, 2, 3, 4)
+DIGEST = DigestConfig(key=(5, 6, 7, 8), nonce=0x00112233_44556677)
 COARSE = st.sampled_from([0.0, 0.02, 0.1, 0.269, 1 / 3, 0.5, 0.735, 0.9, 1.0])
 
 
@@ -63,14 +65,16 @@ def test_a_symbol_that_would_never_be_sent_is_refused_by_name(values: dict[str, 
     with pytest.raises(LabError, match=words):
         client_symbols(lab, "bob", KEY)
     with pytest.raises(LabError, match=words):
-        client_registers(lab, "bob", KEY, 1 << 20)
+        client_registers(lab, "bob", KEY, 1 << 20, digest=DIGEST)
     client_symbols(lab, "alice", KEY)
 
 
 def test_registers_hold_key_nonce_and_bounds() -> None:
     lab = load_lab("seed-370km")
-    registers = client_registers(lab, "alice", KEY, 1 << 20, nonce=0x01234567_89ABCDEF)
+    registers = client_registers(lab, "alice", KEY, 1 << 20, nonce=0x01234567_89ABCDEF, digest=DIGEST)
     bounds = symbol_config(lab.clients.alice, KEY).bounds
     assert [registers[f"KEY_{k}"] for k in range(4)] == list(KEY)
     assert (registers["NONCE_0"], registers["NONCE_1"]) == (0x01234567, 0x89ABCDEF)
+    assert [registers[f"DIGEST_KEY_{k}"] for k in range(4)] == [5, 6, 7, 8]
+    assert (registers["DIGEST_NONCE_0"], registers["DIGEST_NONCE_1"]) == (0x00112233, 0x44556677)
     assert [registers[name] for name in ("SENT_BELOW", "Z_BELOW", "VACUUM_BELOW", "MU1_BELOW")] == list(bounds)
