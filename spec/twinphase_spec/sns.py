@@ -13,7 +13,7 @@ Peer messages are PEER records (kind, number, value). A client of a pair sends, 
 ``block_heralds`` heralds (h = b * block_heralds + i), in this order:
 
 1. DIGEST_LOW and DIGEST_HIGH (number = b) when index, detector and final psi of all its heralds are there.
-2. Only when both of the peer's digests of b equal its own: TYPES, one message per 32 heralds (number = first herald,
+2. Only when the peer's tag of b is the one that its own digest makes: TYPES, one message per 32 heralds (number = first herald,
    bit i of value: herald number + i was an X window), then DONE (number = b, value = Kind.TYPES).
 3. Only after the peer's DONE(TYPES): INTENSITY (number = h, value = intensity) for each own X window, in rising order,
    then DONE (number = b, value = Kind.INTENSITY).
@@ -22,7 +22,7 @@ Peer messages are PEER records (kind, number, value). A client of a pair sends, 
 5. After the peer's DONE(SLICE): the SIFTED words of the block in rising order, and its counter cells.
 
 A herald whose number was skipped on the way is *missing*: its type counts as Z, it takes part in the digest as
-zeros, it is never revealed, sifted or counted. Where digests differ, the block is discarded and counted.
+a word of 0, it is never revealed, sifted or counted. Where digests differ, the block is discarded and counted.
 
 Digest: keyed, docs/digest.md and `twinphase_spec.digest`. A missing herald's words in it are zero.
 """
