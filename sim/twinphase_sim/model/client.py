@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from twinphase_sim.model.sift.block import BlockSifter
 from twinphase_sim.model.sift.symbols import modulator_codes
+from twinphase_spec.digest import DigestConfig
 from twinphase_spec.frame import FrameConfig
 from twinphase_spec.packets import Stream
 from twinphase_spec.registers import CLIENT
@@ -48,6 +49,13 @@ def symbol_config(registers: Mapping[str, int]) -> SymbolConfig:
     )
 
 
+def digest_config(registers: Mapping[str, int]) -> DigestConfig:
+    """The block digest's key and nonce as the registers hold them."""
+    k0, k1, k2, k3 = (register(registers, f"DIGEST_KEY_{i}") for i in range(KEY_WORDS))
+    nonce = register(registers, "DIGEST_NONCE_0") << 32 | register(registers, "DIGEST_NONCE_1")
+    return DigestConfig(key=(k0, k1, k2, k3), nonce=nonce)
+
+
 def rule_tables_of(registers: Mapping[str, int]) -> RuleTables:
     """The protocol's tables as the registers hold them."""
     return RuleTables(
@@ -67,6 +75,7 @@ def block_sifter(registers: Mapping[str, int]) -> BlockSifter:
     """A sifter set up from a client's registers."""
     return BlockSifter(
         config=symbol_config(registers),
+        digest=digest_config(registers),
         role=role_of(registers),
         block_heralds=register(registers, "BLOCK_HERALDS"),
         slice_width_turns=register(registers, "SLICE_WIDTH"),

@@ -1,12 +1,14 @@
 """Each protocol in plain words of Python, herald by herald: what the two users keep, and with which bits.
 
 Written from the papers' steps as docs/rules.md quotes them, without tables: the judge of `twinphase_spec.rules` and of what is made of
-it.
+it. The digest that comes before all of it is docs/digest.md's, in integers.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 VACUUM = 0
 KEPT_SECRET = 3
@@ -146,3 +148,45 @@ def sift(
         cell = (la, lb, judged.detector, kept, error)
         cells[cell] = cells.get(cell, 0) + 1
     return a_kept, b_kept, cells, alone
+
+
+def product(a: int, b: int) -> int:
+    """Of two polynomials over GF(2), modulo x^64 + x^4 + x^3 + x + 1, bit by bit."""
+    result = 0
+    for i in range(64):
+        if b >> i & 1:
+            result ^= a << i
+    for i in reversed(range(64, 128)):
+        if result >> i & 1:
+            result ^= (1 << 64 | 0b11011) << (i - 64)
+    return result
+
+
+def ciphered(key: bytes, block: bytes) -> tuple[int, int]:
+    """AES-128 of 16 bytes: the first eight and the last eight, highest byte first."""
+    cipher = Cipher(algorithms.AES(key), modes.ECB()).encryptor()
+    done = cipher.update(block) + cipher.finalize()
+    return int.from_bytes(done[:8], "big"), int.from_bytes(done[8:], "big")
+
+
+def block_tags(
+    heralds: list[tuple[int, int, int, int] | None], block: int, key: bytes, nonce: bytes
+) -> tuple[int, int, int]:
+    """(digest, Alice's tag, Bob's) of a block of heralds (pulse, detector, psi, flags; None for a missing one)."""
+    h, k = ciphered(key, bytes(16))
+    of_heralds = of_psi = 1
+    half = 0
+    for i, herald in enumerate(heralds):
+        word = part = 0
+        if herald is not None:
+            pulse, detector, psi, flags = herald
+            word = 2**63 + detector * 2**56 + pulse
+            part = 2**18 + flags * 2**16 + psi
+        of_heralds = product(of_heralds ^ word, h)
+        if i % 2 == 0:
+            half = part
+        else:
+            of_psi = product(of_psi ^ (half + part * 2**32), k)
+    digest = of_heralds ^ of_psi
+    pads = ciphered(key, nonce + (2**63 + block).to_bytes(8, "big"))
+    return digest, digest ^ pads[0], digest ^ pads[1]

@@ -1,12 +1,12 @@
 """Block sifting: the state machine of both clients against the vectorised pair and against the rule, record by record."""
 
 import time
-import zlib
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from protocol_statement import block_tags
 
 from twinphase_sim.model.client import run_client, run_pair
 from twinphase_sim.model.sift.block import PEER_QUEUE, BlockSifter, State
@@ -15,6 +15,7 @@ from twinphase_sim.model.sift.pair import SiftedPair, sift_pair
 from twinphase_sim.model.sift.rule import Announced, outcome
 from twinphase_sim.model.sift.symbols import symbols
 from twinphase_spec import sns
+from twinphase_spec.digest import DigestConfig
 from twinphase_spec.packets import PSI_DTYPE, Stream
 from twinphase_spec.rules import SNS, Definition, rule_tables
 from twinphase_spec.sns import RING_HERALDS, Kind
@@ -22,6 +23,8 @@ from twinphase_spec.symbols import SymbolConfig
 
 KEYS = {"alice": (11, 22, 33, 44), "bob": (55, 66, 77, 88)}
 BOUNDS = {"sent_below": 570, "z_below": 1250, "vacuum_below": 1640, "mu1_below": 2990}
+DIGEST = DigestConfig(key=(21, 22, 23, 24), nonce=25 << 32 | 26)
+"""The pair's."""
 REGISTERS = {name.upper(): bound for name, bound in BOUNDS.items()}
 
 
@@ -32,6 +35,7 @@ def registers(
         **rule_tables(protocol, role).registers(span),
         **REGISTERS,
         **{f"KEY_{i}": word for i, word in enumerate(KEYS[role])},
+        **DIGEST.registers(),
         "ROLE": int(role == "bob"),
         "BLOCK_HERALDS": block_heralds,
         "SLICE_WIDTH": slice_width,
@@ -147,9 +151,10 @@ def messages(sifter: BlockSifter) -> list[tuple[int, int, int]]:
     return [tuple(record) for record in sifter.take_peer().tolist()]
 
 
-def sifter(role: str = "alice", block: int = 32) -> BlockSifter:
+def sifter(role: str = "alice", block: int = 32, digest: DigestConfig = DIGEST) -> BlockSifter:
     return BlockSifter(
         config=config(role),
+        digest=digest,
         role=role,  # type: ignore[arg-type]
         block_heralds=block,
         slice_width_turns=8192,
@@ -166,20 +171,18 @@ def test_order_of_messages_and_nothing_before_the_digests_agree() -> None:
         assert messages(client) == []
         client.push_psi(psi[-1:])
     digests_a, digests_b = messages(alice), messages(bob)
-    assert digests_a == digests_b
-    pulses = heralds["pulse_low"].astype("<u8") | (heralds["pulse_high_detector"].astype("<u8") >> 31) << 56
-    assert digests_a[0] == (Kind.DIGEST_LOW, 0, zlib.crc32(pulses.tobytes()))
-    assert digests_a[1] == (
-        Kind.DIGEST_HIGH,
-        0,
-        zlib.crc32(psi[["psi_turns", "flags"]].copy().astype("<u2,<u2").tobytes()),
-    )
+    pulses = heralds["pulse_low"].astype("<u8")
+    of_heralds = pulses.tolist(), (heralds["pulse_high_detector"] >> 31).tolist()
+    block = list(zip(*of_heralds, psi["psi_turns"].tolist(), psi["flags"].tolist(), strict=True))
+    _, tag_a, tag_b = block_tags(block, 0, DIGEST.key_bytes, DIGEST.nonce.to_bytes(8, "big"))
+    for sent, tag in ((digests_a, tag_a), (digests_b, tag_b)):
+        assert sent == [(Kind.DIGEST_LOW, 0, tag % 2**32), (Kind.DIGEST_HIGH, 0, tag >> 32)]
 
     alice.push_peer(digests_b[:1])
     assert messages(alice) == []
     alice.push_peer(digests_b[1:])
     bob.push_peer(digests_a)
-    own = symbols(config("alice"), pulses & np.uint64(2**56 - 1))
+    own = symbols(config("alice"), pulses)
     types = sum(int(x) << i for i, x in enumerate(own.x))
     types_a, types_b = messages(alice), messages(bob)
     assert types_a == [(Kind.TYPES, 0, types), (Kind.DONE, 0, Kind.TYPES)]
@@ -226,7 +229,11 @@ def test_records_out_of_order_are_refused() -> None:
     client.push_heralds(heralds)
     client.push_psi(psi)
     assert client.counters["refused"] == 4
-    digests = messages(client)
+    messages(client)
+    peer = sifter("bob")
+    peer.push_heralds(heralds)
+    peer.push_psi(psi)
+    digests = messages(peer)
     client.push_peer(digests)
     assert client.state is State.TYPES
     client.push_peer(

@@ -1,6 +1,6 @@
 """One client's block sifting, as a state machine over its ordered inputs.
 
-Source: docs/rules.md, the order of messages in `twinphase_spec.sns`, rings and counters in ``sift.block`` of docs/contract.md.
+Source: docs/rules.md, docs/digest.md, the order of messages in `twinphase_spec.sns`, counters in ``sift.block`` of docs/contract.md.
 Processing takes no time here: after every input the machine runs until it has to wait, so ring and peer queue are never fuller than in
 the gateware.
 """
@@ -15,9 +15,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from twinphase_sim.model.sift.digest import BlockDigest
 from twinphase_sim.model.sift.herald import herald_pulses
+from twinphase_sim.model.sift.ring import MASK32, HeraldRing
 from twinphase_sim.model.sift.rule import (
-    Announced,
     Windows,
     by_codes,
     count_cells,
@@ -29,13 +30,13 @@ from twinphase_sim.model.sift.rule import (
     windows,
 )
 from twinphase_sim.model.sift.symbols import symbols
+from twinphase_spec.digest import BLOCK_COUNT_BITS, DigestConfig
 from twinphase_spec.packets import PEER_DTYPE, SIFTED_DTYPE
 from twinphase_spec.rules import SNS, RuleTables, rule_tables
-from twinphase_spec.sns import CELLS, MAX_BLOCK_HERALDS, RING_HERALDS, Kind
+from twinphase_spec.sns import CELLS, MAX_BLOCK_HERALDS, Kind
 from twinphase_spec.symbols import SLICES, SymbolConfig
 
 PEER_QUEUE = 4096
-MASK32 = (1 << 32) - 1
 ANY = range(1 << 32)
 """Any value of a message."""
 TYPE_BITS = 32
@@ -45,6 +46,11 @@ COUNTERS = (
     *("heralds", "missing", "late", "overflow", "psi", "peer", "refused"),
     *("blocks_agreed", "blocks_discarded", "unpaired", "sifted_z", "sifted_x", "kept_x", "error_x"),
 )
+
+
+def by_kind(tag: int) -> dict[Kind, int]:
+    """The two messages that bring a tag."""
+    return {Kind.DIGEST_LOW: tag & MASK32, Kind.DIGEST_HIGH: tag >> 32}
 
 
 class State(Enum):
@@ -60,14 +66,15 @@ class State(Enum):
 class BlockSifter:
     """Feed records with `push_heralds`, `push_psi` and `push_peer`; fetch results with `take_peer` and `take_sifted`.
 
-    ``tables`` are the protocol's (SNS by default). ``cells`` (CELLS counters) and ``counters`` (by the client's counter names) survive
-    `stop`.
+    ``digest``: key and nonce that the pair shares. ``tables`` are the protocol's (SNS by default). ``cells`` (CELLS counters) and
+    ``counters`` (by the client's counter names) survive `stop`.
     """
 
     def __init__(
         self,
         *,
         config: SymbolConfig,
+        digest: DigestConfig,
         role: Literal["alice", "bob"],
         block_heralds: int,
         slice_width_turns: int,
@@ -79,6 +86,7 @@ class BlockSifter:
                 f"block sifter: block_heralds is {block_heralds}; allowed: multiples of {TYPE_BITS} up to {MAX_BLOCK_HERALDS}"
             )
         self.config = config
+        self._digest = BlockDigest(digest)
         self.role = role
         self.block_heralds = block_heralds
         self.slice_width_turns = slice_width_turns
@@ -93,55 +101,23 @@ class BlockSifter:
     def stop(self) -> None:
         """CONTROL run = 0: forget ring, numbers, queue and state; keep counters and cells."""
         self.state = State.COLLECT
-        self._next_herald = self._next_psi = 0
-        self._block = self._first = 0
+        self._ring = HeraldRing(self.counters)
+        self._blocks = 0
+        """Blocks before the one under way."""
         self._queue: deque[tuple[int, int, int]] = deque()
-        self._present = np.zeros(RING_HERALDS, dtype=np.bool_)
-        self._pulse = np.zeros(RING_HERALDS, dtype=np.uint64)
-        self._detector = np.zeros(RING_HERALDS, dtype=np.uint8)
-        self._psi = np.zeros(RING_HERALDS, dtype=np.uint16)
-        self._flags = np.zeros(RING_HERALDS, dtype=np.uint16)
 
     # Inputs
 
     def push_heralds(self, records: NDArray[np.void]) -> None:
         """HERALD records in order of arrival."""
         pulses, detectors = herald_pulses(records)
-        for number, pulse, detector in zip(
-            records["number"].tolist(), pulses.tolist(), detectors.tolist(), strict=True
-        ):
-            ahead = (number - self._next_herald) & MASK32
-            if ahead >> 31:
-                self.counters["late"] += 1
-                continue
-            if ((number - self._first) & MASK32) >= RING_HERALDS:
-                # It becomes missing when a later number is settled; one damaged number must not skip all that follow.
-                self.counters["overflow"] += 1
-                continue
-            self.counters["missing"] += ahead
-            self._next_herald = (number + 1) & MASK32
-            self.counters["heralds"] += 1
-            slot = number % RING_HERALDS
-            self._present[slot], self._pulse[slot], self._detector[slot] = True, pulse, detector
+        for herald in zip(records["number"].tolist(), pulses.tolist(), detectors.tolist(), strict=True):
+            self._ring.put_herald(*herald)
 
     def push_psi(self, records: NDArray[np.void]) -> None:
         """PSI records in order of arrival."""
-        for number, psi, flags in records.tolist():
-            if ((number - self._next_psi) & MASK32) >> 31:
-                self.counters["late"] += 1
-                continue
-            if ((number - self._first) & MASK32) >= RING_HERALDS:
-                self.counters["overflow"] += 1
-                continue
-            lost_heralds = (number + 1 - self._next_herald) & MASK32
-            if 0 < lost_heralds < 1 << 31:
-                self.counters["missing"] += lost_heralds
-                self._next_herald = (number + 1) & MASK32
-            self.counters["psi"] += 1
-            self._next_psi = (number + 1) & MASK32
-            slot = number % RING_HERALDS
-            if self._present[slot]:
-                self._psi[slot], self._flags[slot] = psi, flags
+        for psi in records.tolist():
+            self._ring.put_psi(*psi)
             self._advance()
 
     def push_peer(self, records: Iterable[tuple[int, int, int]] | NDArray[np.void]) -> None:
@@ -170,11 +146,15 @@ class BlockSifter:
 
     # The machine
 
+    @property
+    def _block(self) -> int:
+        """Number of the block under way, as records have it."""
+        return self._blocks & MASK32
+
     def _advance(self) -> None:
         while True:
             if self.state is State.COLLECT:
-                arrived = (self._next_psi - self._first) & MASK32
-                if not self.block_heralds <= arrived < 1 << 31:
+                if not self._ring.has(self.block_heralds):
                     return
                 self._close_block()
             elif self._queue:
@@ -183,15 +163,7 @@ class BlockSifter:
                 return
 
     def _close_block(self) -> None:
-        slots = (self._first + np.arange(self.block_heralds)) % RING_HERALDS
-        self._slots = slots
-        announced = Announced(
-            present=self._present[slots],
-            pulse=self._pulse[slots],
-            detector=self._detector[slots],
-            psi=self._psi[slots],
-            flags=self._flags[slots],
-        )
+        announced = self._ring.oldest(self.block_heralds)
         second = None
         self._known = announced
         if self.pair_span:
@@ -200,19 +172,18 @@ class BlockSifter:
         own = symbols(self.config, announced.pulse)
         self._own: Windows = windows(self.tables, own, announced.present, second)
         self._unpaired = int(np.count_nonzero(announced.present & ~self._known.present))
-        self._digests = {
-            Kind.DIGEST_LOW: announced.digest_herald(),
-            Kind.DIGEST_HIGH: announced.digest_psi(),
-        }
+        pads, digest = self._digest.pads(self._blocks), self._digest.of(announced)
+        own_pad, peer_pad = pads if self.role == "alice" else pads[::-1]
+        self._peer_tag = by_kind(digest ^ peer_pad)
+        """The peer's if it has the same heralds, psi and key."""
         self._agrees = True
         self._expected: deque[tuple[int, int, Container[int]]] = deque(
-            (kind, self._block, ANY) for kind in self._digests
+            (kind, self._block, ANY) for kind in self._peer_tag
         )
         self._peer_x = np.zeros(self.block_heralds, dtype=np.bool_)
         self._peer_intensity = np.zeros(self.block_heralds, dtype=np.uint8)
         self._peer_slice = np.zeros(self.block_heralds, dtype=np.uint8)
-        for kind, digest in self._digests.items():
-            self._peer_out.append((kind, self._block, digest))
+        self._peer_out += [(kind, self._block, word) for kind, word in by_kind(digest ^ own_pad).items()]
         self.state = State.DIGEST
 
     def _read_peer(self, kind: int, number: int, value: int) -> None:
@@ -222,7 +193,7 @@ class BlockSifter:
             self.counters["refused"] += 1
             return
         self._expected.popleft()
-        offset = (number - self._first) & MASK32
+        offset = (number - self._ring.first) & MASK32
         if kind == Kind.TYPES:
             self._peer_x[offset : offset + TYPE_BITS] = value >> np.arange(TYPE_BITS) & 1
         elif kind == Kind.INTENSITY:
@@ -232,13 +203,13 @@ class BlockSifter:
         elif kind == Kind.DONE:
             self._next_step()
         else:
-            self._agrees &= value == self._digests[Kind(kind)]
+            self._agrees &= value == self._peer_tag[Kind(kind)]
             if not self._expected:
                 self._compare_digests()
 
     def _expect(self, kind: Kind, offsets: Iterable[int], values: Container[int]) -> None:
         """The peer's step is one ``kind`` per offset into the block, in this order, then DONE."""
-        numbers = [(self._first + offset) & MASK32 for offset in offsets]
+        numbers = [(self._ring.first + offset) & MASK32 for offset in offsets]
         self._expected = deque([*((kind, number, values) for number in numbers)])
         self._expected.append((Kind.DONE, self._block, range(kind, kind + 1)))
 
@@ -250,7 +221,7 @@ class BlockSifter:
         self.counters["blocks_agreed"] += 1
         words = np.packbits(self._own.x, bitorder="little").view("<u4")
         for i, word in enumerate(words.tolist()):
-            self._peer_out.append((Kind.TYPES, (self._first + TYPE_BITS * i) & MASK32, word))
+            self._peer_out.append((Kind.TYPES, (self._ring.first + TYPE_BITS * i) & MASK32, word))
         self._done(Kind.TYPES, State.TYPES)
         self._expect(Kind.TYPES, range(0, self.block_heralds, TYPE_BITS), ANY)
 
@@ -278,7 +249,7 @@ class BlockSifter:
 
     def _reveal(self, kind: Kind, chosen: NDArray[np.bool_], values: NDArray[np.uint8]) -> None:
         for offset in np.flatnonzero(chosen).tolist():
-            self._peer_out.append((kind, (self._first + offset) & MASK32, int(values[offset])))
+            self._peer_out.append((kind, (self._ring.first + offset) & MASK32, int(values[offset])))
 
     def _done(self, kind: Kind, state: State) -> None:
         self._peer_out.append((Kind.DONE, self._block, kind))
@@ -301,7 +272,7 @@ class BlockSifter:
 
         offsets = np.flatnonzero(result.is_x | result.is_z)
         records = np.zeros(offsets.size, dtype=SIFTED_DTYPE)
-        records["number"] = (self._first + offsets) & MASK32
+        records["number"] = (self._ring.first + offsets) & MASK32
         records["word"] = sifted_words(known, result, self._level, own, self._peer_slice)[offsets]
         self._sifted_out.append(records)
 
@@ -317,8 +288,6 @@ class BlockSifter:
             self.counters[name] += int(np.count_nonzero(chosen))
 
     def _finish_block(self) -> None:
-        for ring in (self._present, self._pulse, self._detector, self._psi, self._flags):
-            ring[self._slots] = 0
-        self._first = (self._first + self.block_heralds) & MASK32
-        self._block = (self._block + 1) & MASK32
+        self._ring.clear(self.block_heralds)
+        self._blocks = (self._blocks + 1) % (1 << BLOCK_COUNT_BITS)
         self.state = State.COLLECT

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,16 +41,6 @@ class Announced:
     detector: NDArray[np.uint8]
     psi: NDArray[np.uint16]
     flags: NDArray[np.uint16]
-
-    def digest_herald(self) -> int:
-        """CRC-32 over ``pulse | detector << 56``, 8 bytes per herald."""
-        words = self.pulse | self.detector.astype(np.uint64) << np.uint64(56)
-        return zlib.crc32(words.astype("<u8").tobytes())
-
-    def digest_psi(self) -> int:
-        """CRC-32 over ``psi | flags << 16``, 4 bytes per herald."""
-        words = self.psi | self.flags.astype(np.uint32) << np.uint32(16)
-        return zlib.crc32(words.astype("<u4").tobytes())
 
     def paired(self, second: NDArray[np.bool_]) -> Announced:
         """Of each pair, at the place of its second herald: detectors xor-ed, psi subtracted; the others are not present."""
