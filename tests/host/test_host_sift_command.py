@@ -201,6 +201,26 @@ def test_nothing_sifted(capsys, path):
     assert "no block was closed" in err
 
 
+def test_discarded_blocks_are_explained(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "220")
+    some = pair_path(BLOCKS, 5, discarded=(2, 3))
+    with Pair(some, alice=client_registers("alice", some), bob=client_registers("bob", some)) as urls:
+        code, out, err = run(capsys, "sift", *urls, "--seconds", "0.25")
+    assert code == 0, err
+    shown = " ".join(out.split())
+    assert "22 closed, 0 incomplete, 2 discarded" in shown
+    assert "digests differ (other heralds, other psi, or another DIGEST_KEY or DIGEST_NONCE" in shown
+    # Two keys that differ discard every block: heralds and digests are all there is.
+    none = pair_path(BLOCKS, 5, discarded=range(BLOCKS))
+    sifted = [(BLOCK * BLOCKS + k, 0) for k in range(2)]
+    none.sifted = {role: list(sifted) for role in none.sifted}
+    none.counts_after = [(0, 0, 0, 0)] * 2
+    with Pair(none, alice=client_registers("alice", none), bob=client_registers("bob", none)) as urls:
+        code, out, err = run(capsys, "sift", *urls, "--seconds", "0.25")
+    assert (code, out) == (2, "")
+    assert "no block was closed and 23 discarded: the clients' digests differ" in err
+
+
 @pytest.mark.parametrize(
     ("arguments", "match"),
     [

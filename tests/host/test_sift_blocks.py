@@ -91,6 +91,20 @@ def test_discarded_blocks_and_heralds_missing_at_both():
     assert keys.spans == 1
 
 
+def test_blocks_that_are_all_discarded_are_told_without_any_sifted_record():
+    """As with two keys: SIFTED stays silent for ever. Joined in the middle, where the first tag has passed; the last may yet go on."""
+    path = pair_path(6, 3, first_block=7, discarded=range(7, 13))
+    parts = streams(path)
+    parts["bob", Stream.PEER] = parts["bob", Stream.PEER][1:]
+    found, tally, _, history = gather(
+        [(*key, records) for key, records in parts.items() if key[1] is not Stream.SIFTED]
+    )
+    assert [block.number for block in found] == [8, 9, 10, 11]
+    assert all(block.fate is Fate.DISCARDED for block in found)
+    assert tally.heralds == 0
+    assert (history.first_block, history.broken_at) == (8, None)
+
+
 @pytest.mark.parametrize(
     ("name", "node", "stream", "spoil"),
     [

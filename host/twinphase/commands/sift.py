@@ -58,6 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
     from ..measure.watch import PLOT_INTERVAL_S
     from ..report.measure_plots import check_plot_file, save
     from ..report.sift_plots import overview
+    from ..sift.blocks import WHY_DISCARDED
     from ..sift.keys import write_keys
     from ..sift.session import SiftSession, by_role, expand_urls
     from ..sift.table import table
@@ -110,6 +111,10 @@ def run(arguments: argparse.Namespace) -> int:
                 break
         session.finish(wait=not stopped.is_set())
         result = {"urls": urls, **session.as_dict()}
+    if not result["heralds"] and (discarded := result["blocks"]["discarded"]):
+        raise TwinphaseError(
+            f"no block was closed and {discarded} discarded: {WHY_DISCARDED}; check both clients' registers"
+        )
     if not result["heralds"]:
         raise TwinphaseError(
             f"no block was closed in {result['node_seconds']:.3g} s of node time: the nodes send no heralds, the frame does not run, or "

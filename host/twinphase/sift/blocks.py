@@ -1,8 +1,10 @@
 """Gathers the records of a pair's three nodes into herald blocks and hands each out once it is closed.
 
 A block is *closed* when both clients have sent DONE(SLICE) for it and all SIFTED records that follow from what they revealed have come.
-A block of which something is still missing when all five streams (HERALD, both PEER, both SIFTED) have gone on to later blocks is
-*incomplete* (records were lost), or *discarded* (its digests differed, nothing of it was revealed).
+A block of which both clients have sent their tags and nothing else before a later block's is *discarded*: their digests of it differed,
+which are of heralds and psi under a key that both share, and nothing of it was revealed. One of which something else is missing when
+both PEER streams, or something at all when all five (HERALD, both PEER, both SIFTED), have gone on to later blocks is *incomplete*
+(records were lost).
 """
 
 from __future__ import annotations
@@ -28,6 +30,13 @@ Node = Literal["server", "alice", "bob"]
 UNKNOWN = 255
 MOST_WAITING = 1 << 12
 """Blocks that are held at most; beyond, the oldest is given up."""
+
+
+WHY_DISCARDED = (
+    "the clients' digests differ (other heralds, other psi, or another DIGEST_KEY or DIGEST_NONCE at one of them); "
+    "nothing of them was told"
+)
+"""What is known of discarded blocks."""
 
 
 class Fate(Enum):
@@ -92,7 +101,8 @@ class Block:
 class BlockGatherer:
     """Takes batches of the three nodes and yields blocks in order.
 
-    Of streams that are joined in the middle, the first blocks are there in part only; they are left out, up to the first that is closed.
+    Of streams that are joined in the middle, the first blocks are there in part only; they are left out, up to the first that is closed
+    or discarded.
     """
 
     def __init__(self, block_heralds: int, rule: PairRule) -> None:
@@ -171,7 +181,10 @@ class BlockGatherer:
         for block, chosen, places in self._parts(f"peer {role}", levels["number"]):
             side = block.sides[role]
             side.told[places], side.level[places] = True, levels["value"][chosen] & 3
-        for record in records[(kind == Kind.DONE) | (kind <= Kind.DIGEST_HIGH)]:
+        by_block = records[(kind == Kind.DONE) | (kind <= Kind.DIGEST_HIGH)]
+        if by_block.size:
+            self._newest[f"peer {role}"] = max(self._newest[f"peer {role}"], int(by_block["number"].max()))
+        for record in by_block:
             if (found := self._block(int(record["number"]))) is not None:
                 if record["kind"] == Kind.DONE:
                     found.sides[role].done |= 1 << (int(record["value"]) & 31)
@@ -184,29 +197,31 @@ class BlockGatherer:
             block = self._blocks[number]
             if self._closed(block):
                 block.fate = Fate.CLOSED
+            elif min(self._newest[f"peer {role}"] for role in ROLES) > number and not self._revealed(block):
+                told = any(side.done or side.typed.any() or side.sifted.any() for side in block.sides.values())
+                tagged = all(side.digests == 2 for side in block.sides.values())
+                block.fate = Fate.DISCARDED if tagged and not told else Fate.INCOMPLETE
             elif min(self._newest.values()) > number or len(self._blocks) > MOST_WAITING:
-                if self._closed(block, overdue=True):
-                    block.fate = Fate.CLOSED
-                told = any(side.typed.any() or side.sifted.any() for side in block.sides.values())
-                digests = all(side.digests == 2 for side in block.sides.values())
-                block.fate = block.fate or (Fate.DISCARDED if digests and not told else Fate.INCOMPLETE)
+                block.fate = Fate.CLOSED if self._closed(block, overdue=True) else Fate.INCOMPLETE
             else:
                 return
             self._passed = number
             del self._blocks[number]
-            self._joined |= block.fate is Fate.CLOSED or number == 0
+            self._joined |= block.fate is not Fate.INCOMPLETE or number == 0
             if self._joined:
                 yield block
+
+    def _revealed(self, block: Block) -> bool:
+        """Whether everything of PEER has come."""
+        alice, bob = block.sides["alice"], block.sides["bob"]
+        return all(side.done >> Kind.SLICE & 1 and side.typed.all() for side in (alice, bob)) and all(
+            np.array_equal(own.told, self.rule.revealed(own.x, peer.x)) for own, peer in ((alice, bob), (bob, alice))
+        )
 
     def _closed(self, block: Block, overdue: bool = False) -> bool:
         """Whether all has come. Z heralds that neither client has sifted of an ``overdue`` block were missing at both: forgotten."""
         alice, bob = block.sides["alice"], block.sides["bob"]
-        if any(not side.done >> Kind.SLICE & 1 or not side.typed.all() for side in (alice, bob)):
-            return False
-        if any(
-            not np.array_equal(own.told, self.rule.revealed(own.x, peer.x))
-            for own, peer in ((alice, bob), (bob, alice))
-        ):
+        if not self._revealed(block):
             return False
         wanted = block.outcome(self.rule)
         if overdue:

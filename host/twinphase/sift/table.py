@@ -6,6 +6,8 @@ from typing import Any
 
 from rich.table import Table
 
+from .blocks import WHY_DISCARDED
+
 
 def percent(entry: dict[str, Any] | None) -> str:
     """``fraction (interval of 95 %) of n``."""
@@ -26,6 +28,8 @@ def table(result: dict[str, Any]) -> Table:
     view.add_row(
         "blocks", f"{blocks['closed']} closed, {blocks['incomplete']} incomplete, {blocks['discarded']} discarded"
     )
+    if blocks["discarded"]:
+        view.add_row("discarded blocks", WHY_DISCARDED, style="red")
     view.add_row("heralds", f"{result['heralds']:,}")
     for name, x in result["x"].items():
         view.add_row(f"X {name}", f"{x['records']:,} records, kept {percent(x['kept'])}")
