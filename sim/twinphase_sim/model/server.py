@@ -18,6 +18,7 @@ from twinphase_sim.model.phase.tracker import track
 from twinphase_sim.model.sift.arrival import arrival_records
 from twinphase_sim.model.sift.herald import find_heralds
 from twinphase_sim.model.sift.join import join_psi
+from twinphase_sim.model.sift.live import live_windows
 from twinphase_sim.model.timetag.channel import tag_edges
 from twinphase_sim.model.timetag.merge import merge_tags
 from twinphase_spec.fixed import wrap_signed
@@ -40,6 +41,8 @@ class ServerRecords:
     psi_causal: NDArray[np.void]
     track: NDArray[np.void]
     arrival: NDArray[np.void]
+    live: NDArray[np.void]
+    """Runs of pulses that are not live."""
     counters: dict[str, int]
     """Final counters by the server map's names, with every edge drained and the clock at ``until_clock``."""
     clicks: Clicks
@@ -69,7 +72,7 @@ def run_server(
 
     ``lab_registers`` are the RW registers by name (absent: reset value); those of the frame are taken from ``frame``. PHASE,
     DPHASE, ARRIVAL and PSI hold what is closed by ``until_clock``, and TRACK and smoothed PSI what is complete then (see
-    `phase_path`); tags, heralds and causal psi hold all edges. ``room[channel]`` and ``unjoined_pulses`` replay observed drops (see
+    `phase_path`); tags, heralds, causal psi and LIVE hold all edges. ``room[channel]`` and ``unjoined_pulses`` replay observed drops (see
     `tag_edges`, `find_heralds`), ``inputs`` what an actuator and the feed's queue did to each tag; ``smooth_table`` holds
     SMOOTH_TABLE's words.
     Raises ValueError for edges that the front end cannot take, and for settings of the phase's way that the node does not have.
@@ -105,14 +108,18 @@ def run_server(
         ratio=register(lab_registers, "RATIO"),
         windows_per_dwindow=frame.windows_per_dwindow,
     )
-    heralds = find_heralds(clicks, swap=swap, unjoined_pulses=unjoined_pulses)
+    live = live_windows(
+        clicks, register(lab_registers, "RECOVERY_PULSES"), register(lab_registers, "GATE_START_Q")
+    )
+    heralds = find_heralds(clicks, swap=swap, not_live=live.not_live, unjoined_pulses=unjoined_pulses)
     registers = {entry.name: register(lab_registers, entry.name) for entry in SERVER.registers}
     path = phase_path(
         registers, clicks, heralds, frame.start_clock, until_clock, inputs=inputs, smooth_table=smooth_table
     )
     counters |= clicks.counters()
     counters |= {"clock": until_clock, "heralds": heralds.records.size}
-    counters |= {"multiple": heralds.multiple, "unjoined": heralds.unjoined, "untracked": path.untracked}
+    counters |= {"multiple": heralds.multiple, "not_live": heralds.not_live, "unjoined": heralds.unjoined}
+    counters |= {"untracked": path.untracked}
     counters |= path.fed.events.counters()
     return ServerRecords(
         tag_times_ticks=tag_times,
@@ -126,6 +133,7 @@ def run_server(
         arrival=arrival_records(
             clicks, frame.period_q32, register(lab_registers, "ARRIVAL_WINDOWS"), closed_windows(frame, until_clock)
         ),
+        live=live.runs,
         counters=counters,
         clicks=clicks,
         herald_times_ticks=heralds.times_ticks,

@@ -78,6 +78,7 @@ def model(s: Settings, tags: list[Tag], until: int, swap: int = 0) -> PhasePath:
         click=chosen,
         multiple=0,
         unjoined=0,
+        not_live=0,
     )
     inputs = PathInputs(
         applied=np.array([tag.applied for tag in tags], dtype=np.int64),

@@ -1,4 +1,4 @@
-"""Heralds: pulses with exactly one gated q-band click in a SIG slot. Source: ``sift.herald`` of docs/contract.md."""
+"""Heralds: live pulses with exactly one gated q-band click in a SIG slot. Source: ``sift.herald`` of docs/contract.md, docs/live.md."""
 
 from __future__ import annotations
 
@@ -27,9 +27,11 @@ class Heralds:
     click: NDArray[np.int64]
     """Index of the click among all."""
     multiple: int
-    """SIG pulses with more than one gated click."""
+    """Live SIG pulses with more than one gated click."""
     unjoined: int
     """Single-click pulses that found the psi queue full."""
+    not_live: int
+    """Gated clicks in SIG slots whose pulse is not live."""
 
 
 def herald_records(
@@ -51,13 +53,21 @@ def herald_pulses(records: NDArray[np.void]) -> tuple[NDArray[np.uint64], NDArra
     return pulses, (high >> np.uint32(31)).astype(np.uint8)
 
 
-def find_heralds(clicks: Clicks, *, swap: int = 0, unjoined_pulses: NDArray[np.uint64] | None = None) -> Heralds:
+def find_heralds(
+    clicks: Clicks,
+    *,
+    swap: int = 0,
+    not_live: NDArray[np.bool_] | None = None,
+    unjoined_pulses: NDArray[np.uint64] | None = None,
+) -> Heralds:
     """Heralds of clicks in time order.
 
-    Bit 0 of the SWAP register exchanges L and R. ``unjoined_pulses`` replays which single-click pulses were observed to find the
-    psi queue full (how fast it empties is a matter of cycles); without it none did.
+    Bit 0 of the SWAP register exchanges L and R. ``not_live``: clicks whose pulse is not (`LiveWindows`); without it all are.
+    ``unjoined_pulses`` replays which single-click pulses were observed to find the psi queue full (how fast it empties is a matter of
+    cycles); without it none did.
     """
-    chosen = np.flatnonzero(clicks.signal)
+    live = clicks.signal if not_live is None else clicks.signal & ~not_live
+    chosen = np.flatnonzero(live)
     pulses = clicks.pulse[chosen]
     starts = np.flatnonzero(np.diff(pulses, prepend=~pulses[:1]) != 0)  # prepended value differs from the first pulse
     single = np.diff(starts, append=pulses.size) == 1
@@ -74,4 +84,5 @@ def find_heralds(clicks: Clicks, *, swap: int = 0, unjoined_pulses: NDArray[np.u
         click=chosen,
         multiple=int(np.count_nonzero(~single)),
         unjoined=int(np.count_nonzero(single)) - chosen.size,
+        not_live=int(np.count_nonzero(clicks.signal & ~live)),
     )
