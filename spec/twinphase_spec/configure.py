@@ -16,6 +16,7 @@ from .frame import LAG_CLOCKS, SLOT_RECIPROCAL_SHIFT, FrameConfig, slot_byte
 from .herald_wait import FREE, exchange_s, held_heralds
 from .lab import Client, Lab, LabError
 from .lab_actuator import actuator_memories, actuator_registers
+from .lab_live import recovery_pulses
 from .packets import Stream
 from .port_balance import step_angles
 from .registers import CHANNELS, CLIENT_TABLE_ENTRIES
@@ -37,6 +38,7 @@ SERVER_STREAMS = (
     Stream.HERALD_CODE,
     Stream.ARRIVAL,
 )
+"""LIVE comes with them where the lab asks for live windows."""
 CLIENT_STREAMS = (Stream.SIFTED, Stream.PEER, Stream.STATUS)
 MAX_DELAY_TICKS = (1 << 21) - 1
 PROBABILITY_ROUNDING = 1e-12
@@ -95,9 +97,11 @@ def _frame_registers(frame: FrameConfig) -> dict[str, int]:
 def server_registers(lab: Lab, start_clock: int) -> dict[str, int]:
     """All RW registers of the server node, except CONTROL, which starts it and is written last.
 
-    Raises LabError for a frame that the gateware cannot hold, and for tracking that the lab asks for and cannot have.
+    Raises LabError for a frame that the gateware cannot hold, and for tracking or live windows that the lab asks for and cannot have.
     """
     (start_q, stop_q), (start_r, stop_r) = gate_ticks(lab, "q"), gate_ticks(lab, "r")
+    recovery = recovery_pulses(lab, start_q)
+    streams = (*SERVER_STREAMS, Stream.LIVE) if recovery else SERVER_STREAMS
     return {
         **_frame_registers(frame_config(lab, start_clock)),
         "GATE_START_Q": start_q,
@@ -107,10 +111,11 @@ def server_registers(lab: Lab, start_clock: int) -> dict[str, int]:
         "SWAP": int(lab.server.swap_q) | int(lab.server.swap_r) << 1,
         "RATIO": ratio_register(lab) & 0xFFFFFFFF,
         "CHANNEL_ENABLE": 15,
-        "STREAM_ENABLE": sum(1 << stream for stream in SERVER_STREAMS),
+        "STREAM_ENABLE": sum(1 << stream for stream in streams),
         **{f"DELAY_{name}": delay & 0xFFFFFFFF for name, delay in zip(CHANNELS, delay_ticks(lab), strict=True)},
         **{f"DEAD_TIME_{name}": ps_to_ticks(lab.server.dead_time_ns * 1000) for name in CHANNELS},
         "HERALD_DIVISOR": herald_code.FIRST.byte,
+        "RECOVERY_PULSES": recovery,
         **track_setup(lab).registers(),
         **{f"STEP_R_{k}": angle for k, angle in enumerate(step_angles(lab))},
         **actuator_registers(lab),

@@ -198,6 +198,8 @@ class Server(_Part):
 
     dead_time_ns: float = Field(default=0.0, ge=0, le=1e6)
     """Programmed dead time of the tagger channels."""
+    live_windows: bool = False
+    """Heralds only in windows in which both detectors could have clicked (docs/live.md), and runs of the others sent as LIVE records."""
     swap_q: bool = False
     swap_r: bool = False
 

@@ -108,9 +108,7 @@ def run_server(
         ratio=register(lab_registers, "RATIO"),
         windows_per_dwindow=frame.windows_per_dwindow,
     )
-    live = live_windows(
-        clicks, register(lab_registers, "RECOVERY_PULSES"), register(lab_registers, "GATE_START_Q")
-    )
+    live = live_windows(clicks, register(lab_registers, "RECOVERY_PULSES"), register(lab_registers, "GATE_START_Q"))
     heralds = find_heralds(clicks, swap=swap, not_live=live.not_live, unjoined_pulses=unjoined_pulses)
     registers = {entry.name: register(lab_registers, entry.name) for entry in SERVER.registers}
     path = phase_path(

@@ -31,7 +31,7 @@ from twinphase_spec.units import TICKS_PER_SECOND
 
 from .optics import REFERENCE_STEPS, Band, Port, level_photons
 from .phase import fibre_rate_rms
-from .rates import PHASES, all_click_rates, port_rates, symbol_probabilities
+from .rates import PHASES, all_click_rates, live_share, port_rates, symbol_probabilities
 from .slots import band_classes
 
 QUADRATURE = 32
@@ -43,12 +43,14 @@ class Expectations:
 
     The phases are those of the lab's source: smoothed ones of the click tracker, or those of windows. ``click_rates``: per channel
     and slot class name, plus ``dark``, after dead time, gate or not. ``psi_q_rms_rad`` is that of the psi a herald gets, against phi_q
-    at its click; ``psi_d_rms_rad`` that of psi_d alone; ``x_kept_per_second``: X heralds in the slice.
+    at its click; ``psi_d_rms_rad`` that of psi_d alone; ``x_kept_per_second``: X heralds in the slice. ``live_share``: fraction of the
+    SIG windows that may give heralds, 1 where the lab does not ask for live windows.
     """
 
     click_rates: dict[str, dict[str, float]]
     clicks_per_second: float
     heralds_per_second: float
+    live_share: float
     psi_r_rms_rad: float
     psi_d_rms_rad: float
     psi_q_rms_rad: float
@@ -68,7 +70,8 @@ def expectations(lab: Lab) -> Expectations:
     click_rates = all_click_rates(lab)
     window_s = frame.window_ticks / TICKS_PER_SECOND
     psi_r, psi_d, psi_q = _phase_errors(lab, window_s)
-    signal_rate = lab.frame.pulse_rate_hz * float(np.mean(band_classes(frame, "q") == SlotClass.SIG))
+    live = live_share(lab)
+    signal_rate = live * lab.frame.pulse_rate_hz * float(np.mean(band_classes(frame, "q") == SlotClass.SIG))
     receiver = Receiver(lab)
     symbols_a, symbols_b = symbol_probabilities(lab.clients.alice), symbol_probabilities(lab.clients.bob)
     gains = {
@@ -108,6 +111,7 @@ def expectations(lab: Lab) -> Expectations:
         click_rates=click_rates,
         clicks_per_second=sum(sum(rates.values()) for rates in click_rates.values()),
         heralds_per_second=heralds,
+        live_share=live,
         psi_r_rms_rad=psi_r,
         psi_d_rms_rad=psi_d,
         psi_q_rms_rad=psi_q,
@@ -123,11 +127,13 @@ def expectations(lab: Lab) -> Expectations:
 
 
 class Receiver:
-    """Both quantum detectors as heralding sees them: gate, jitter, dark counts in the gate, dead time."""
+    """Both quantum detectors as heralding sees them: gate, jitter, dark counts in the gate, dead time (in live windows, recovery)."""
 
     def __init__(self, lab: Lab) -> None:
         rates = port_rates(lab, "q")
-        alive = [rate.alive.get(SlotClass.SIG.name, 1.0) for rate in rates]
+        alive = [
+            rate.recovered if lab.server.live_windows else rate.alive.get(SlotClass.SIG.name, 1.0) for rate in rates
+        ]
         self._ports = [rate.port for rate in rates]
         self._gate = [live * gate_fraction(lab, port, "q") for live, port in zip(alive, self._ports, strict=True)]
         self._dark = [

@@ -7,13 +7,15 @@ mean light, good where pulses are weak (I^2 times the relative variance is left 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from twinphase_spec.configure import frame_config, symbol_config
+from twinphase_spec.configure import frame_config, gate_ticks, symbol_config
 from twinphase_spec.frame import SlotClass
 from twinphase_spec.lab import Client, Detector, Lab
+from twinphase_spec.lab_live import recovery_pulses
 from twinphase_spec.registers import CHANNELS
 from twinphase_spec.symbols import Intensity, Level
 
@@ -37,12 +39,13 @@ class PortRates:
     """A detector's clicks.
 
     ``mean``: clicks per second of lab time by slot class (and ``dark``), before dead time. ``alive``: the fraction of them that the
-    dead time and recovery leave.
+    dead time and recovery leave. ``recovered``: that of clicks in SIG slots in windows that are live.
     """
 
     port: Port
     mean: dict[str, float]
     alive: dict[str, float]
+    recovered: float
 
     def clicks(self, key: str) -> float:
         """Clicks per second after dead time; 0 for a class that the table lacks."""
@@ -60,14 +63,13 @@ def port_rates(lab: Lab, band: Band) -> tuple[PortRates, PortRates]:
     classes = band_classes(frame_config(lab), band)
     slot_s = lab.frame.slot_pulses / lab.frame.pulse_rate_hz
     results = []
-    fringe = interference_factor(lab)
-    for port in ports(lab, band):
-        port = replace(port, visibility=port.visibility * fringe)
+    for port in _fringed_ports(lab, band):
         inside = {c: _rate_inside(lab, band, port, c) for c in SlotClass if (classes == c).any()}
-        profile = np.empty((classes.size, PHASES.size))
-        for slot_class, rate in inside.items():
-            profile[classes == slot_class] = rate + port.detector.dark_hz
+        profile = _profile(classes, inside, port)
         alive = 1 / (1 + _clicks_before(profile, slot_s, port.detector, lab.server.dead_time_ns))
+        sharp = port.detector.model_copy(update={"recovery_ns": 0.0})
+        blind = _clicks_before(profile, slot_s, sharp, lab.server.dead_time_ns)
+        recovered = (alive * (1 + blind))[classes == SlotClass.SIG]
         mean, fraction = {"dark": port.detector.dark_hz}, {"dark": float(alive.mean())}
         for slot_class, rate in inside.items():
             total = float(rate.mean())
@@ -75,8 +77,45 @@ def port_rates(lab: Lab, band: Band) -> tuple[PortRates, PortRates]:
                 chosen = alive[classes == slot_class]
                 mean[slot_class.name] = total * chosen.shape[0] / classes.size
                 fraction[slot_class.name] = float((chosen * rate).mean()) / total
-        results.append(PortRates(port, mean, fraction))
+        results.append(PortRates(port, mean, fraction, float(recovered.mean()) if recovered.size else 1.0))
     return results[0], results[1]
+
+
+def live_share(lab: Lab) -> float:
+    """Fraction of the SIG windows that are live (docs/live.md); 1 where the lab does not ask for live windows.
+
+    Neither detector may have clicked in the R pulses before (nor before the gate in its own pulse, where there is no light). As in
+    `port_rates` that has, at one phi, the probability ``1 / (1 + m)`` for each of them, m the mean of raw clicks in that time.
+    """
+    frame = frame_config(lab)
+    recovery = recovery_pulses(lab, gate_ticks(lab, "q")[0])
+    if not recovery:
+        return 1.0
+    looked_back_ns = 1e9 * recovery / lab.frame.pulse_rate_hz
+    classes = band_classes(frame, "q")
+    slot_s = lab.frame.slot_pulses / lab.frame.pulse_rate_hz
+    share = np.ones((classes.size, PHASES.size))
+    for port in _fringed_ports(lab, "q"):
+        inside = {c: _rate_inside(lab, "q", port, c) for c in SlotClass if (classes == c).any()}
+        sharp = port.detector.model_copy(update={"recovery_ns": 0.0})
+        share /= 1 + _clicks_before(_profile(classes, inside, port), slot_s, sharp, looked_back_ns)
+    return float(share[classes == SlotClass.SIG].mean())
+
+
+def _fringed_ports(lab: Lab, band: Band) -> list[Port]:
+    """A band's ports with the visibility that fluctuating power leaves."""
+    fringe = interference_factor(lab)
+    return [replace(port, visibility=port.visibility * fringe) for port in ports(lab, band)]
+
+
+def _profile(
+    classes: NDArray[np.integer[Any]], inside: dict[SlotClass, NDArray[np.float64]], port: Port
+) -> NDArray[np.float64]:
+    """Raw clicks per second, (slots of a frame, PHASES)."""
+    profile = np.empty((classes.size, PHASES.size))
+    for slot_class, rate in inside.items():
+        profile[classes == slot_class] = rate + port.detector.dark_hz
+    return profile
 
 
 def all_click_rates(lab: Lab) -> dict[str, dict[str, float]]:

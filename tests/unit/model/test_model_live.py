@@ -85,7 +85,9 @@ CLICKS = st.lists(st.tuples(st.integers(0, 60), POSITIONS, st.integers(0, 3), st
     base=st.sampled_from([0, 2**32 - 30, 2**56 - 10_000]),
 )
 @example(drawn=[(5, GATE[0], 0, 1), (5, GATE[0], 1, 1)], spread=1, recovery=1, base=0)  # both detectors at one time
-@example(drawn=[(5, GATE[0] - 1, 0, 1), (5, GATE[0], 1, 1)], spread=1, recovery=1, base=0)  # before the gate, then in it
+@example(
+    drawn=[(5, GATE[0] - 1, 0, 1), (5, GATE[0], 1, 1)], spread=1, recovery=1, base=0
+)  # before the gate, then in it
 def test_marked_by_hand(drawn, spread, recovery, base):
     drawn = sorted((base + spread * pulse, position, channel, odd) for pulse, position, channel, odd in drawn)
     clicks = clicks_at([(pulse, position) for pulse, position, *_ in drawn], [channel for _, _, channel, _ in drawn])

@@ -118,6 +118,7 @@ def compare(
             *("server", Stream.ARRIVAL, server[Stream.ARRIVAL], tags.arrival),
             sum(frame.close_clock(int(window)) << FRACTION_BITS < stop_ticks for window in tags.arrival["window"]),
         ),
+        ("server", Stream.LIVE, server[Stream.LIVE], tags.live, _closed_runs(tags.live, frame, stop_ticks)),
         ("alice", Stream.SIFTED, received["alice"].records[Stream.SIFTED], model.pair.alice, 0),
         ("bob", Stream.SIFTED, received["bob"].records[Stream.SIFTED], model.pair.bob, 0),
     ]
@@ -157,6 +158,13 @@ def _before(times_ticks: NDArray[np.unsignedinteger[Any]], stop_ticks: int) -> i
 def _closed(frame: FrameConfig, count: int, stop_ticks: int, windows: int) -> int:
     """How many of ``count`` (d-)windows are closed before ``stop_ticks``."""
     return sum(frame.close_clock((i + 1) * windows - 1) << 13 < stop_ticks for i in range(count))
+
+
+def _closed_runs(runs: NDArray[Any], frame: FrameConfig, stop_ticks: int) -> int:
+    """How many runs are closed for sure before ``stop_ticks``: all but the last that has begun by then."""
+    first = runs["pulse_high"].astype(np.int64) << 32 | runs["pulse_low"]
+    stop_pulse = (stop_ticks - (frame.start_clock << FRACTION_BITS) << 32) // frame.period_q32
+    return max(0, int(np.count_nonzero(first < stop_pulse)) - 1)
 
 
 def _track_ticks(records: NDArray[Any]) -> NDArray[np.uint64]:

@@ -1,7 +1,7 @@
 """Live windows: which clicks may give heralds, and the runs of pulses that are not live. Source: docs/live.md.
 
-Clicks come in the order of their times, so that their pulses never fall, and within a pulse their positions neither; what the last click of
-an earlier pulse makes not live is then all that matters, and of the same pulse whether its first click came before the gate.
+Clicks come in the order of their times, so that their pulses never fall, and within a pulse their positions neither. What the last click
+of an earlier pulse makes not live is then all that matters, and of the same pulse whether its first click came before the gate.
 """
 
 from __future__ import annotations
@@ -39,7 +39,9 @@ def live_windows(clicks: Clicks, recovery_pulses: int, gate_start_ticks: int) ->
     if not recovery_pulses or not chosen.size:
         return LiveWindows(not_live, np.zeros(0, dtype=LIVE_DTYPE))
     pulse, early = clicks.pulse[chosen], clicks.position[chosen] < gate_start_ticks
-    first_of_pulse = np.flatnonzero(np.diff(pulse, prepend=~pulse[:1]) != 0)  # prepended value differs from the first pulse
+    first_of_pulse = np.flatnonzero(
+        np.diff(pulse, prepend=~pulse[:1]) != 0
+    )  # prepended value differs from the first pulse
     clicks_of_pulse = np.diff(first_of_pulse, append=pulse.size)
     own = pulse[first_of_pulse]
     shadowed = np.append(False, np.diff(own) <= np.uint64(recovery_pulses))
