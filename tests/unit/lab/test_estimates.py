@@ -59,6 +59,7 @@ def play(lab: Lab) -> Played:
         Stream.HERALD: server.heralds,
         Stream.HERALD_CODE: server.heralds,
         Stream.ARRIVAL: server.arrival,
+        Stream.LIVE: server.live,
         Stream.PSI: server.psi,
         Stream.PSI_CAUSAL: server.psi_causal,
         Stream.TRACK: server.track,
@@ -75,14 +76,19 @@ def play(lab: Lab) -> Played:
     )
 
 
+def live_lab() -> Lab:
+    lab = load_lab("seed-370km")
+    return lab.model_copy(update={"server": lab.server.model_copy(update={"live_windows": True})})
+
+
 @pytest.fixture(scope="module")
 def clicks() -> Played:
-    return play(load_lab("seed-370km"))
+    return play(live_lab())
 
 
 @pytest.fixture(scope="module")
 def windows() -> Played:
-    return play(load_lab("seed-370km").model_copy(update={"tracking": Tracking(source="windows")}))
+    return play(live_lab().model_copy(update={"tracking": Tracking(source="windows")}))
 
 
 def judged(played: Played) -> dict[str, dict]:
@@ -94,11 +100,13 @@ def test_every_stream_is_compared_and_a_changed_word_is_found(clicks: Played) ->
     assert sum(comparison.mismatches.values()) == 0
     words = comparison.words
     assert words["server track"] == 8 * clicks.model.server.track.size > 8 * 2 * 15_000 * SECONDS
+    assert words["server live"] == 3 * clicks.model.server.live.size > 3 * 10_000 * SECONDS
     assert words["server psi_causal"] == 2 * clicks.model.server.heralds.size
     for stream, field, name in (
         (Stream.TRACK, "variance", "server track"),
         (Stream.PSI_CAUSAL, "psi_turns", "server psi_causal"),
         (Stream.PSI, "flags", "server psi"),
+        (Stream.LIVE, "length", "server live"),
     ):
         right = clicks.received["server"].records[stream]
         try:
