@@ -54,6 +54,8 @@ class StreamState:
     """Times that the node's numbering began anew; losses across a restart are unknown."""
     silences: int = 0
     """Pauses of more than 10 ms of node time without even a heartbeat."""
+    earlier_records: int | None = None
+    """Records that the node had sent (modulo 2^32) or lost before those of the first packet; 0: followed from the stream's start."""
     sequence: int | None = None
     """Last sequence number accepted."""
     last_ticks: int | None = None
@@ -172,6 +174,8 @@ class StreamOrder:
         missing = np.where(good, missing, 0)
         lost = np.where(good, lost, 0)
         state = self.state
+        if state.earlier_records is None:
+            state.earlier_records = int(first[0] + node[0])
         state.lost_records += int(missing.sum())
         state.node_lost_records += int(lost.sum())
         state.records += int(count[good].sum())

@@ -82,29 +82,12 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _index(device: Device, arguments: argparse.Namespace) -> PulseIndex | None:
     """The search for whole pulses, where the frame is known."""
-    from twinphase_spec.config_file import ConfigError
-    from twinphase_spec.configure import frame_config
-    from twinphase_spec.lab import load_lab
-
-    from ..errors import TwinphaseError
+    from ..lab_frame import lab_frame
     from ..measure.pulse_index import PulseIndex
 
-    scheme, _, name = arguments.url.partition(":")
-    lab_name = arguments.lab or device.lab or (name.partition("?")[0] if scheme == "lab" else None)
-    if lab_name is None:
+    frame = lab_frame(device, arguments.url, arguments.lab)
+    if frame is None:
         return None
-    try:
-        frame = frame_config(load_lab(lab_name), device.read("START_CLOCK"))
-    except (ConfigError, OSError) as error:
-        if arguments.lab is None:  # a recording may carry any name
-            return None
-        raise TwinphaseError(str(error)) from error
-    of_lab = {"PERIOD": frame.period_q32, "FRAME_PULSES": frame.frame_pulses, "SLOT_PULSES": frame.slot_pulses}
-    for register, value in of_lab.items():
-        if (told := device.read(register)) != value:
-            raise TwinphaseError(
-                f"{arguments.url} has {register} {told}, lab {lab_name} {value}; give the lab that the server runs"
-            )
     return PulseIndex(frame, reach=arguments.reach)
 
 

@@ -3,8 +3,8 @@
 URLs are those of the pair's server, Alice and Bob, in any order. One URL stands for all three where it is the folder that holds the
 recordings server, alice and bob, lab:NAME, or the server's UDP port with the clients on the next two (start the lab with --readers 3).
 Every counter cell is recomputed from the streams and compared with the clients' own, live; of a recording, which holds no cells, the
-status snapshots are compared. Z bits of closed blocks are paired (AOPP) as two users would. Intervals are exact ones
-(Clopper-Pearson) of 95 %.
+status snapshots are compared. Yields are over live windows (docs/live.md), which takes the frame of the server's lab. Z bits of closed
+blocks are paired (AOPP) as two users would. Intervals are exact ones (Clopper-Pearson) of 95 %.
 
 example:
   twinphase sift udp://localhost:9750 --seconds 2 --keys keys.npz
@@ -23,6 +23,11 @@ DEFAULT_SPAN = 8
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "url", nargs="+", help="udp://host:port, serial:///dev/ttyUSB0, lab:NAME or a recording's folder"
+    )
+    parser.add_argument(
+        "--lab",
+        metavar="NAME|FILE",
+        help="preset or lab file that the server runs, for live windows and yields; lab:NAME and recordings know it",
     )
     parser.add_argument("--seconds", type=float, metavar="S", help="node time to watch; without it, until Ctrl-C")
     parser.add_argument("--interval", type=float, default=0.5, metavar="S", help="seconds between updates (0.5)")
@@ -55,6 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
     from ..arguments import check_positive
     from ..device import open_device
     from ..errors import TwinphaseError
+    from ..lab_frame import lab_frame
     from ..measure.watch import PLOT_INTERVAL_S
     from ..report.measure_plots import check_plot_file, save
     from ..report.sift_plots import overview
@@ -81,7 +87,9 @@ def run(arguments: argparse.Namespace) -> int:
     with ExitStack() as stack:
         urls = expand_urls(arguments.url)
         devices = by_role([stack.enter_context(open_device(url)) for url in urls])
-        session = SiftSession(devices, span=arguments.span, group=arguments.group)
+        server = devices["server"]
+        frame = lab_frame(server, server.url, arguments.lab)
+        session = SiftSession(devices, span=arguments.span, group=arguments.group, frame=frame)
         stopped = stack.enter_context(stop_on_signals())
         live = Live(console=console, auto_refresh=False, transient=True) if shows else None
         if live is not None:

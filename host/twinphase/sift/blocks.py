@@ -3,7 +3,7 @@
 A block is *closed* when both clients have sent DONE(SLICE) for it and all SIFTED records that follow from what they revealed have come.
 A block of which both clients have sent their tags and nothing else before a later block's is *discarded*: their digests of it differed,
 which are of heralds and psi under a key that both share, and nothing of it was revealed. One of which something else is missing when
-both PEER streams, or something at all when all five (HERALD, both PEER, both SIFTED), have gone on to later blocks is *incomplete*
+HERALD and both PEER streams, or something at all when all five (both SIFTED as well), have gone on to later blocks is *incomplete*
 (records were lost).
 """
 
@@ -79,10 +79,11 @@ class Side:
 
 @dataclass
 class Block:
-    """A herald block; ``detector``: 0 L, 1 R, UNKNOWN where the server's record has not come."""
+    """A herald block; ``detector``: 0 L, 1 R, UNKNOWN where the server's record has not come; ``pulse``: -1 there."""
 
     number: int
     detector: NDArray[np.uint8]
+    pulse: NDArray[np.int64]
     sides: dict[Role, Side] = field(default_factory=dict)
     fate: Fate | None = None
 
@@ -143,6 +144,7 @@ class BlockGatherer:
             self._blocks[number] = Block(
                 number,
                 np.full(self.block_heralds, UNKNOWN, np.uint8),
+                np.full(self.block_heralds, -1, np.int64),
                 {role: Side.empty(self.block_heralds) for role in ROLES},
             )
         return self._blocks[number]
@@ -159,8 +161,9 @@ class BlockGatherer:
 
     def _heralds(self, records: NDArray[Any]) -> None:
         detector = (records["pulse_high_detector"] >> 31).astype(np.uint8)
+        pulse = (records["pulse_high_detector"] & 0xFFFFFF).astype(np.int64) << 32 | records["pulse_low"]
         for block, chosen, places in self._parts("herald", records["number"]):
-            block.detector[places] = detector[chosen]
+            block.detector[places], block.pulse[places] = detector[chosen], pulse[chosen]
 
     def _sifted(self, role: Role, records: NDArray[Any]) -> None:
         for block, chosen, places in self._parts(f"sifted {role}", records["number"]):
@@ -197,7 +200,7 @@ class BlockGatherer:
             block = self._blocks[number]
             if self._closed(block):
                 block.fate = Fate.CLOSED
-            elif min(self._newest[f"peer {role}"] for role in ROLES) > number and not self._revealed(block):
+            elif self._told(block) and not self._revealed(block):
                 told = any(side.done or side.typed.any() or side.sifted.any() for side in block.sides.values())
                 tagged = all(side.digests == 2 for side in block.sides.values())
                 block.fate = Fate.DISCARDED if tagged and not told else Fate.INCOMPLETE
@@ -210,6 +213,11 @@ class BlockGatherer:
             self._joined |= block.fate is not Fate.INCOMPLETE or number == 0
             if self._joined:
                 yield block
+
+    def _told(self, block: Block) -> bool:
+        """Whether both PEER streams have gone on to later blocks, and all of its heralds have come or been lost."""
+        heralds = block.pulse[-1] >= 0 or self._newest["herald"] > block.number
+        return heralds and min(self._newest[f"peer {role}"] for role in ROLES) > block.number
 
     def _revealed(self, block: Block) -> bool:
         """Whether everything of PEER has come."""

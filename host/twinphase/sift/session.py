@@ -9,13 +9,15 @@ from typing import Any
 
 import numpy as np
 
+from twinphase_spec.frame import FrameConfig
 from twinphase_spec.packets import Stream
 from twinphase_spec.registers import NodeType
 from twinphase_spec.units import TICKS_PER_SECOND
 
 from ..batch import Batch
 from ..device import Device, PacketDevice
-from ..errors import DeviceError
+from ..errors import DeviceError, TwinphaseError
+from ..measure.live import LiveWindows
 from ..measure.losses import losses
 from .blocks import ROLES, Block, BlockGatherer, Fate, Node
 from .check import CellCheck, CellHistory, StatusCheck, read_cells
@@ -23,12 +25,15 @@ from .costs import HeraldCost, costs, wire_bits
 from .keys import KeyMaker
 from .rule import PairRule
 from .tally import Tally
+from .yields import Yields, pair_probabilities
 
 READ_EVERY_S = 1.0
 """Wall time between two readings of the clients' cells."""
 PATIENCE_S = 15.0
 """Wall time that the end of a run waits for the blocks of the last reading."""
 NODES: tuple[Node, ...] = ("server", "alice", "bob")
+NOT_IN_LIVE = ("unjoined", "dropped_qL", "dropped_qR")
+"""Counters of the server that LIVE records do not tell of."""
 
 
 def expand_urls(urls: Sequence[str]) -> list[str]:
@@ -73,10 +78,19 @@ def by_role(devices: Sequence[Device]) -> dict[Node, Device]:
 
 
 class SiftSession:
-    """``span``: closed blocks that are paired at once, 0 for none. Raises DeviceError when the nodes do not belong together."""
+    """``span``: closed blocks that are paired at once, 0 for none. ``frame``: the server's, by which live windows are counted.
+
+    Raises DeviceError when the nodes do not belong together.
+    """
 
     def __init__(
-        self, devices: Mapping[Node, Device], *, span: int, group: int, read_every_s: float = READ_EVERY_S
+        self,
+        devices: Mapping[Node, Device],
+        *,
+        span: int,
+        group: int,
+        frame: FrameConfig | None = None,
+        read_every_s: float = READ_EVERY_S,
     ) -> None:
         self.devices = dict(devices)
         alice, bob = devices["alice"], devices["bob"]
@@ -101,6 +115,16 @@ class SiftSession:
         self.tally = Tally(self.rule)
         self.keys = KeyMaker(self.rule, self.block_heralds, span=span, group=group)
         self.history = CellHistory()
+        self.yields: Yields | str = "the server's frame is not known: give its lab with --lab"
+        """Or why there are none."""
+        if frame is not None:
+            chance = pair_probabilities(self.rule, {role: devices[role] for role in ROLES})
+            try:
+                self.yields = Yields(LiveWindows.of_device(devices["server"], frame), chance, self.rule)
+            except TwinphaseError as error:
+                self.yields = str(error)
+        self._server_counters: list[dict[str, int]] = []
+        """First and newest of those that bear on live windows."""
         self.herald_cost = HeraldCost()
         self.by_block: list[tuple[int, int, int]] = []
         """(block, kept, errors) of each closed block."""
@@ -156,6 +180,7 @@ class SiftSession:
             start, _ = self._times.get(node, (batch.time_ticks, 0))
             self._times[node] = (start, batch.time_ticks)
         if node == "server":
+            self._live_windows(batch)
             for stream in (Stream.HERALD, Stream.HERALD_CODE):
                 if (records := batch.get(stream)) is not None and self._cost_stream in (None, stream):
                     self._cost_stream = stream
@@ -169,11 +194,26 @@ class SiftSession:
         for block in self.gatherer.update(node, batch):
             self._take(block)
 
+    def _live_windows(self, batch: Batch) -> None:
+        if isinstance(self.yields, str):
+            return
+        state = self.devices["server"].streams.get(Stream.LIVE)
+        whole = state is not None and state.earlier_records == 0
+        self.yields.windows.update(batch, whole=whole)
+        if (status := batch.get(Stream.STATUS)) is not None and status.size:
+            read = [{name: int(record[name]) for name in NOT_IN_LIVE} for record in (status[0], status[-1])]
+            # A node that was followed from its start has counted nothing before it.
+            first = dict.fromkeys(NOT_IN_LIVE, 0) if whole else read[0]
+            self._server_counters = [*(self._server_counters[:1] or [first]), read[1]]
+        self.yields.settle()
+
     def _take(self, block: Block) -> None:
         before = self.tally.x_total
         self.tally.add(block)
         self.keys.add(block)
         self.history.add(block, self.tally.cells)
+        if isinstance(self.yields, Yields):
+            self.yields.add(block)
         if block.fate is Fate.CLOSED:
             after = self.tally.x_total
             self.by_block.append((block.number, after.kept - before.kept, after.errors - before.errors))
@@ -205,6 +245,7 @@ class SiftSession:
                 }
                 for role in ROLES
             },
+            "live": self._yields(),
             "herald_code": self.herald_cost.as_dict(),
             "wire_bits": wire_bits(self.devices),
             "bits_per_survivor": costs(
@@ -220,6 +261,15 @@ class SiftSession:
             else None,
             "losses": {node: losses(device) for node, device in self.devices.items()},
         }
+
+    def _yields(self) -> dict[str, Any]:
+        if isinstance(self.yields, str):
+            return {"reason": self.yields}
+        self.yields.settle()
+        first, newest = self._server_counters or [dict.fromkeys(NOT_IN_LIVE, 0)] * 2
+        grown = {name: newest[name] - first[name] for name in NOT_IN_LIVE}
+        unjoined = grown.pop("unjoined")
+        return self.yields.as_dict(unjoined, sum(grown.values()))
 
     def _whole(self, role: Any) -> bool:
         """Whether a client's SIFTED stream was followed from its first record on."""

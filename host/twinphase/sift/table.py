@@ -49,6 +49,7 @@ def table(result: dict[str, Any]) -> Table:
             for name, bits in cost["messages"].items():
                 view.add_row(f"bits: {name}", f"{bits['sent']:.1f} sent, {bits['coded']:.1f} coded, per survivor")
             view.add_row("bits: all", f"{cost['sent']:.1f} sent, {cost['coded']:.1f} coded, core {cost['core']:.1f}")
+    _add_yields(view, result["live"])
     view.add_section()
     for role, checks in result["counters"].items():
         view.add_row(f"counters of {role}", *_verdict(checks))
@@ -58,6 +59,31 @@ def table(result: dict[str, Any]) -> Table:
     lost = {node: entry["records"] for node, entry in result["losses"].items() if entry["records"]}
     view.add_row("lost records", str(lost) if lost else "none", style="red" if lost else None)
     return view
+
+
+def _add_yields(view: Table, live: dict[str, Any]) -> None:
+    """N_live, and S_jk over it."""
+    view.add_section()
+    if "reason" in live:
+        view.add_row("live windows", live["reason"])
+        return
+    if not live["blocks"] or not live["signal_windows"]:
+        view.add_row("live windows", "not known for any block yet")
+        return
+    doubts = [f"{live[name]} {name}" for name in ("unjoined", "dropped", "contradictions") if live[name]]
+    if not live["recovery_pulses"]:
+        doubts.append("RECOVERY_PULSES is 0: windows of dead detectors count")
+    exact = f"[red]not exact: {', '.join(doubts)}[/red]" if doubts else "exact"
+    view.add_row(
+        "live windows",
+        f"{live['live_windows']:,} of {live['signal_windows']:,} SIG ({live['share']:.2%}) in {live['blocks']} blocks, "
+        f"{live['blocks_left_out']} left out; {exact}",
+    )
+    for row in live["yields"]:
+        if row["heralds"]:
+            low, high = row["ci95"]
+            text = f"{row['yield']:.3e} ({low:.3e} to {high:.3e}): {row['heralds']:,} heralds of {row['windows']:,.0f} windows"
+            view.add_row(f"yield {row['alice']}, {row['bob']}", text)
 
 
 def _verdict(checks: dict[str, Any]) -> tuple[str]:
