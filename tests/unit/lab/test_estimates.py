@@ -11,6 +11,7 @@ import pytest
 from twinphase_sim.lab.demo.compare import Comparison, Model, compare, predict
 from twinphase_sim.lab.demo.estimates import CAUSAL, PERFECT, SMOOTHED, WINDOWS
 from twinphase_sim.lab.demo.figures import Run
+from twinphase_sim.lab.demo.live import live_rows
 from twinphase_sim.lab.demo.receive import Received
 from twinphase_sim.lab.truth import Truth
 from twinphase_sim.physics.link import Link
@@ -146,6 +147,18 @@ def test_smoothed_clicks_come_near_the_bound_and_windows_do_not(clicks: Played) 
 
 def test_summary_and_plots_have_it(clicks: Played) -> None:
     summary = clicks.run.summary(clicks.compare(), 1.0, 1)
+    live = summary.details["live"]
+    runs = clicks.model.server.live
+    # The share varies with the number of runs, each of the dead time.
+    assert abs(live["share"] - live["share_expected"]) < (1 - live["share_expected"]) * (5 / runs.size**0.5 + 0.02)
+    assert live_rows(live) == [
+        (
+            f"live windows (of {live['signal_windows']:,} SIG; 0 records lost)",
+            f"{live['share']:.3%}",
+            f"{live['share_expected']:.3%}",
+        )
+    ]
+    assert live_rows(None) == []
     assert summary.psi_source == "clicks"
     assert [entry["name"] for entry in summary.psi_estimates] == [SMOOTHED, CAUSAL, WINDOWS, PERFECT]
     r, d = summary.details["track"]

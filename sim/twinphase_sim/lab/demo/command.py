@@ -85,6 +85,7 @@ def run_demo(
     from ..truth import Truth
     from .compare import compare, predict
     from .figures import Run
+    from .live import live_rows
     from .receive import Receiver, cycles_of
 
     check_delay(lab, expectations(lab).heralds_per_second)
@@ -163,6 +164,7 @@ def run_demo(
                     ("figure", "measured", "expected"),
                     [
                         ("heralds per second", summary.heralds_per_second, summary.heralds_per_second_expected),
+                        *live_rows(summary.details["live"]),
                         ("psi_q rms (rad)", summary.psi_rms_rad, summary.psi_rms_expected_rad),
                         ("X events kept", summary.x_events, summary.details["x_events_expected"]),
                         ("X-QBER", summary.x_qber, summary.x_qber_expected),

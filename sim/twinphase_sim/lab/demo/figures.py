@@ -33,6 +33,7 @@ from .both_sides import with_own_slices, x_events
 from .compare import Comparison
 from .estimates import track_figures
 from .judged import JudgedEstimates
+from .live import live_figures
 from .receive import Received
 
 PIPELINE_CLOCKS = 16
@@ -140,6 +141,7 @@ class Run:
                 "words": comparison.words,
                 "counters": {node: result.counters for node, result in self.received.items()},
                 "pairing": pairing,
+                "live": live_figures(lab, self.frame, self.received["server"], expected.live_share),
                 "reference": self.estimates.reference,
                 "track": track_figures(self.received["server"], self.estimates.setup),
             },
