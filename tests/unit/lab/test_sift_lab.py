@@ -12,6 +12,8 @@ from twinphase.sift.blocks import Fate
 from twinphase.sift.session import SiftSession, by_role
 from twinphase_sim.lab.device import LabDevice
 from twinphase_sim.lab.virtual import NODES, VirtualLab
+from twinphase_sim.physics.expect import expectations
+from twinphase_spec.configure import frame_config
 
 sys.path.insert(0, str(Path(__file__).parent))
 from small import small_lab
@@ -21,13 +23,15 @@ SEED = 5
 
 
 def test_cells_snapshots_and_keys_of_the_gateware() -> None:
-    """Each node is read from a lab of its own with the same seed, as three ``lab:`` URLs are."""
+    """Each node is read from a lab of its own with the same seed, as three ``lab:`` URLs are. Heralds come in live windows alone."""
+    lab = small_lab()
+    lab = lab.model_copy(update={"server": lab.server.model_copy(update={"live_windows": True})})
     with ExitStack() as stack:
         devices = [
-            stack.enter_context(LabDevice(VirtualLab(small_lab(), SEED, progress=False), node, seconds=SECONDS))
+            stack.enter_context(LabDevice(VirtualLab(lab, SEED, progress=False), node, seconds=SECONDS))
             for node in NODES
         ]
-        session = SiftSession(by_role(devices), span=4, group=64, read_every_s=0.1)
+        session = SiftSession(by_role(devices), span=4, group=64, frame=frame_config(lab), read_every_s=0.1)
         while session.step():
             pass
         session.finish()
@@ -42,6 +46,13 @@ def test_cells_snapshots_and_keys_of_the_gateware() -> None:
         assert checks["cells"]["blocks"] > 0
         assert checks["status"]["equal"] is True, checks
     assert (tally.wrong_words, tally.unlike) == (0, 0)
+    live = result["live"]
+    assert (live["exact"], live["contradictions"], live["blocks_left_out"]) == (True, 0, 0)
+    assert live["blocks"] == tally.fates[Fate.CLOSED]
+    assert sum(row["heralds"] for row in live["yields"]) == tally.heralds
+    covered = 1 - expectations(lab).live_share
+    # 2400 runs of one length and more are Poisson: 2 %, of which chance has 5 at most.
+    assert abs(1 - live["share"] - covered) < 0.12 * covered
     assert session.keys.spans >= 2
     arrays = session.keys.arrays()
     place = {number: i for i, number in enumerate(arrays["number"].tolist())}
