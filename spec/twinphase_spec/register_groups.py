@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from . import actuator as drive
+from . import emission as emit
 from . import smooth_follow, smoothing
 from . import tracking as click_tracking
 from .arrival import WINDOWS_BITS
+from .frame import PULSE_BITS
 from .register_map import INTERFACE_VERSION, Access, Memory, NodeType, Register
 from .tdc import DEFAULT_CAL_LAST, DEFAULT_CAL_STEP
 from .units import TURN_BITS
@@ -197,6 +199,30 @@ def arrival() -> tuple[Register, ...]:
     """Registers of the arms' arrival times (docs/alignment.md), at 0xB0."""
     return (
         register(0xB0, "ARRIVAL_WINDOWS", WINDOWS_BITS, "windows per interval of ARRIVAL records; 0: none are made"),
+    )
+
+
+def emission() -> tuple[Register, ...]:
+    """Corrections of a client's emission (docs/alignment.md), at 0x48."""
+    ro = Access.RO
+    return (
+        register(
+            0x48, "EMIT_SLOT", PULSE_BITS, "N: emission slot from which on a correction is in force, multiple of 8"
+        ),
+        register(0x4A, "EMIT_PULSES", emit.PULSES_BITS, "K: in slot p pulse p - K is emitted", signed=True),
+        register(
+            0x4B, "EMIT_FRACTION", emit.FRACTION_BITS, "F: ticks that it is late; this write hands over N, K and F"
+        ),
+        register(0x4C, "EMITTED_PULSES", emit.PULSES_BITS, "K in force", access=ro, signed=True),
+        register(0x4D, "EMITTED_FRACTION", emit.FRACTION_BITS, "F in force", access=ro),
+        register(0x4E, "EMIT_TAKEN", 32, "corrections that were taken since reset", access=ro),
+        register(
+            0x4F,
+            "EMIT_REFUSED",
+            32,
+            "corrections that were refused since reset: too late, too near, too far",
+            access=ro,
+        ),
     )
 
 

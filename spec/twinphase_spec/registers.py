@@ -14,6 +14,7 @@ from .register_groups import (
     arrival,
     calibration,
     common,
+    emission,
     frame,
     register,
     rules,
@@ -205,6 +206,7 @@ CLIENT = RegisterMap(
         ),
         register(0x44, "DIGEST_NONCE_0", 32, "bytes 0 to 3 of the pads' counter blocks, byte 0 the highest"),
         register(0x45, "DIGEST_NONCE_1", 32, "bytes 4 to 7 of the pads' counter blocks"),
+        *emission(),
     ),
     memories=(
         Memory(
