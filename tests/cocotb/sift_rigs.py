@@ -7,6 +7,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from twinphase_hdl.sift.block import BlockSifter
+from twinphase_hdl.sift.corrections import Corrections
 from twinphase_hdl.sift.counter import CounterRecall, CounterSymbols
 from twinphase_hdl.sift.emitter import Emitter
 from twinphase_hdl.sift.keyschedule import KeySchedule
@@ -27,15 +28,52 @@ def settings_of(config: SymbolConfig) -> int:
     return value
 
 
+CORRECTED = {"i_correct": "i_write", "i_from": "i_from", "i_pulses": "i_pulses", "i_fraction": "i_fraction"}
+"""Members of `CorrectedEmitter` that are those of `Corrections`."""
+
+
+class CorrectedEmitter(wiring.Component):
+    """`Corrections` and `Emitter`: members of both but what lies between them, and CORRECTED."""
+
+    def __init__(self, *, lanes: int, symbol_latency: int) -> None:
+        self._emitter = Emitter(lanes=lanes, symbol_latency=symbol_latency)
+        self._corrections = Corrections(lanes=lanes)
+        self.latency = self._emitter.latency
+        members, known = dict(self._emitter.signature.members), self._corrections.signature.members
+        del members["i_shift"]
+        members |= {name: known[inner] for name, inner in CORRECTED.items()}
+        super().__init__({**members, **{name: known[name] for name in ("o_taken", "o_refused", "o_idle")}})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.emitter = emitter = self._emitter
+        m.submodules.corrections = corrections = self._corrections
+        for name, member in emitter.signature.members.items():
+            if name == "i_shift":
+                m.d.comb += emitter.i_shift.eq(corrections.o_shift)
+            elif member.flow is Out:
+                m.d.comb += getattr(self, name).eq(getattr(emitter, name))
+            else:
+                m.d.comb += getattr(emitter, name).eq(getattr(self, name))
+        m.d.comb += [
+            corrections.i_framing.eq(self.i_framing),
+            corrections.i_slot.eq(self.i_anchor.pulse),
+            corrections.i_frame_pulses.eq(self.i_grid.frame_pulses),
+            *(getattr(corrections, inner).eq(getattr(self, name)) for name, inner in CORRECTED.items()),
+            *(getattr(self, name).eq(getattr(corrections, name)) for name in ("o_taken", "o_refused", "o_idle")),
+        ]
+        return m
+
+
 class SymbolEmitter(wiring.Component):
-    """`CounterSymbols` and `Emitter`, with the members of both but what lies between them."""
+    """`CounterSymbols` and `CorrectedEmitter`, with the members of both but what lies between them."""
 
     def __init__(self, *, lanes: int, shared: bool | None = None) -> None:
         self._symbols = CounterSymbols(lanes=lanes, shared=shared)
-        self._emitter = Emitter(lanes=lanes, symbol_latency=self._symbols.latency)
+        self._emitter = CorrectedEmitter(lanes=lanes, symbol_latency=self._symbols.latency)
         self.latency, self.recall_latency = self._emitter.latency, self._symbols.recall_latency
         members = {**self._symbols.signature.members, **self._emitter.signature.members}
-        for name in ("i_pulse", "i_symbols", "o_symbols"):
+        for name in ("i_pulse", "i_symbols", "o_symbols", "o_asks", "o_ask_pulse"):
             members.pop(name, None)
         super().__init__(members)
 
@@ -43,15 +81,16 @@ class SymbolEmitter(wiring.Component):
         m = Module()
         m.submodules.symbols = symbols = self._symbols
         m.submodules.emitter = emitter = self._emitter
+        inner = {name for name in emitter.signature.members if name in self.signature.members}
+        for name in inner:
+            here, there = getattr(self, name), getattr(emitter, name)
+            m.d.comb += here.eq(there) if name.startswith("o_") else there.eq(here)
         m.d.comb += [
             symbols.i_settings.eq(self.i_settings),
-            symbols.i_framing.eq(self.i_framing),
-            symbols.i_pulse.eq(self.i_anchor.pulse),
+            symbols.i_framing.eq(emitter.o_asks),
+            symbols.i_pulse.eq(emitter.o_ask_pulse),
             symbols.i_stop.eq(self.i_stop),
             emitter.i_symbols.eq(symbols.o_symbols),
-            *(getattr(emitter, name).eq(getattr(self, name)) for name in ("i_anchor", "i_framing", "i_grid", "i_role")),
-            *(getattr(emitter, name).eq(getattr(self, name)) for name in ("i_write", "i_address", "i_data")),
-            *(getattr(self, name).eq(getattr(emitter, name)) for name in ("o_valid", "o_pulse", "o_q", "o_r")),
             *(getattr(self, name).eq(getattr(symbols, name)) for name in ("o_ready", "o_recalled_valid", "o_recalled")),
         ]
         wiring.connect(m, wiring.flipped(self.i_recall), symbols.i_recall)

@@ -11,11 +11,12 @@ from twinphase_hdl.core.timebase import Timebase
 from twinphase_hdl.link.link import NodeLink
 from twinphase_hdl.link.registers import RegisterBank
 from twinphase_hdl.sift.block import BlockSifter
+from twinphase_hdl.sift.corrections import Corrections
 from twinphase_hdl.sift.counter import CounterSymbols
 from twinphase_hdl.sift.emitter import Emitter
 from twinphase_hdl.sift.pads import NONCE_WORDS
 from twinphase_hdl.sift.tables import RULE_REGISTERS
-from twinphase_spec import frame, units
+from twinphase_spec import emission, frame, units
 from twinphase_spec.packets import Stream
 from twinphase_spec.registers import CLIENT, CLIENT_LANES, CORE_COUNTERS
 from twinphase_spec.symbols import BOUNDS, CODE_BITS, KEY_WORDS
@@ -37,6 +38,7 @@ class ClientNode(wiring.Component):
     o_codes_valid : Out(1) - pulses o_codes_pulse .. o_codes_pulse + lanes - 1 are emitted.
     o_codes_pulse : Out(56)
     o_codes_q, o_codes_r : Out(ArrayLayout(11, lanes)) - ``level << 8 | phase`` of each lane.
+    o_emit_fraction : Out(13) - how late they are to be emitted, ticks: of a delay line's or modulator clock's (docs/alignment.md).
 
     Latency: `latency` clocks from the anchor's clock to the codes. Throughput: ``lanes`` pulses per clock.
 
@@ -54,12 +56,13 @@ class ClientNode(wiring.Component):
     ):
         self._symbols = CounterSymbols(lanes=lanes, shared=shared_recall)
         self._emitter = Emitter(lanes=lanes, symbol_latency=self._symbols.latency)
+        self._corrections = Corrections(lanes=lanes)
         self._bank = RegisterBank(
             CLIENT,
             build_hash=build_hash,
             clock_hz=clock_hz,
             constants={"LANES": lanes},
-            strobes=(*DIGEST_KEY, *DIGEST_NONCE),
+            strobes=(*DIGEST_KEY, *DIGEST_NONCE, "EMIT_FRACTION"),
         )
         super().__init__(
             {
@@ -68,6 +71,7 @@ class ClientNode(wiring.Component):
                 "o_codes_pulse": Out(frame.PULSE_BITS),
                 "o_codes_q": Out(data.ArrayLayout(CODE_BITS, lanes)),
                 "o_codes_r": Out(data.ArrayLayout(CODE_BITS, lanes)),
+                "o_emit_fraction": Out(emission.FRACTION_BITS),
             }
         )
 
@@ -80,6 +84,7 @@ class ClientNode(wiring.Component):
         m = Module()
         m.submodules.bank = bank = self._bank
         m.submodules.emitter = emitter = self._emitter
+        m.submodules.corrections = corrections = self._corrections
         m.submodules.symbols = source = self._symbols
         m.submodules.timebase = timebase = Timebase()
         m.submodules.sifter = sifter = BlockSifter()
@@ -104,8 +109,8 @@ class ClientNode(wiring.Component):
             *(source.i_settings.key[k].eq(getattr(bank, f"o_key_{k}")) for k in range(KEY_WORDS)),
             source.i_settings.nonce.eq(Cat(bank.o_nonce_1, bank.o_nonce_0)),
             *(source.i_settings[name].eq(getattr(bank, f"o_{name}")) for name in (*BOUNDS, "slices_z", "slices_x")),
-            source.i_framing.eq(timebase.o_running),
-            source.i_pulse.eq(timebase.o_anchor.pulse),
+            source.i_framing.eq(emitter.o_asks),
+            source.i_pulse.eq(emitter.o_ask_pulse),
             source.i_stop.eq(sifter.o_stopped),
             emitter.i_role.eq(bank.o_role),
             emitter.i_symbols.eq(source.o_symbols),
@@ -117,6 +122,7 @@ class ClientNode(wiring.Component):
         m.d.comb += [
             emitter.i_anchor.eq(timebase.o_anchor),
             emitter.i_framing.eq(timebase.o_running),
+            emitter.i_shift.eq(corrections.o_shift),
             emitter.i_grid.eq(timebase.i_config),
             emitter.i_write.eq(bank.o_frame_table_write),
             emitter.i_address.eq(bank.o_frame_table_address),
@@ -125,6 +131,18 @@ class ClientNode(wiring.Component):
             self.o_codes_pulse.eq(emitter.o_pulse),
             self.o_codes_q.eq(emitter.o_q),
             self.o_codes_r.eq(emitter.o_r),
+            self.o_emit_fraction.eq(emitter.o_fraction),
+            corrections.i_framing.eq(timebase.o_running),
+            corrections.i_slot.eq(timebase.o_anchor.pulse),
+            corrections.i_frame_pulses.eq(timebase.i_config.frame_pulses),
+            corrections.i_write.eq(bank.o_emit_fraction_written),
+            corrections.i_from.eq(bank.o_emit_slot),
+            corrections.i_pulses.eq(bank.o_emit_pulses),
+            corrections.i_fraction.eq(bank.o_emit_fraction),
+            bank.i_emitted_pulses.eq(corrections.o_shift.pulses),
+            bank.i_emitted_fraction.eq(corrections.o_shift.fraction),
+            bank.i_emit_taken.eq(corrections.o_taken),
+            bank.i_emit_refused.eq(corrections.o_refused),
             sifter.i_run.eq(run),
             sifter.i_block_heralds.eq(bank.o_block_heralds),
             sifter.i_slice_width.eq(bank.o_slice_width),
@@ -144,5 +162,5 @@ class ClientNode(wiring.Component):
 
         counters = {name: sifter.o_counters[name] for name in CLIENT.counter_names if name not in dict(CORE_COUNTERS)}
         connect_core(m, self, CLIENT, bank, link, timebase, counters, run)
-        m.d.comb += self.o_idle.eq(sifter.o_idle & link.o_idle & ready)
+        m.d.comb += self.o_idle.eq(sifter.o_idle & link.o_idle & ready & corrections.o_idle)
         return m

@@ -92,12 +92,17 @@ def modulator_codes(
     frame: FrameConfig, role: Literal["alice", "bob"], config: SymbolConfig, pulses: NDArray[np.uint64]
 ) -> tuple[NDArray[np.uint16], NDArray[np.uint16]]:
     """Codes ``level << 8 | phase`` of the quantum and of the reference band for every pulse index."""
+    return codes_of(slot_bytes(frame, pulses), role, symbols(config, pulses))
+
+
+def codes_of(
+    entries: NDArray[np.uint8], role: Literal["alice", "bob"], drawn: Symbols
+) -> tuple[NDArray[np.uint16], NDArray[np.uint16]]:
+    """Codes of both bands for table entries and symbols. ValueError for another role."""
     if role not in ("alice", "bob"):
         raise ValueError(f"modulator codes: role is {role!r}; allowed: 'alice' or 'bob'")
     table = reference_codes(role)
-    entries = slot_bytes(frame, pulses)
     class_q, class_r = entries & np.uint8(15), entries >> np.uint8(4)
-    drawn = symbols(config, pulses)
     symbol = drawn.intensity.astype(np.uint16) << np.uint16(PHASE_CODE_BITS) | drawn.phase
     return np.where(class_q == SlotClass.SIG, symbol, table[class_q]), table[class_r]
 

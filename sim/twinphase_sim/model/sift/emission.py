@@ -1,0 +1,115 @@
+"""What a client emits in each slot of its grid under corrections (docs/alignment.md, Emission)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twinphase_spec import emission as spec
+from twinphase_spec.frame import PULSE_BITS, FrameConfig
+from twinphase_spec.symbols import SymbolConfig
+from twinphase_spec.units import TICKS_PER_CLOCK
+
+from .symbols import codes_of, slot_bytes, symbols
+
+SLOT_MASK = (1 << PULSE_BITS) - 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Correction:
+    """From slot N on pulse p - K is emitted in slot p, ``fraction`` ticks late: a write of EMIT_SLOT, EMIT_PULSES and EMIT_FRACTION."""
+
+    slot: int
+    pulses: int
+    fraction: int
+
+
+@dataclass(frozen=True, eq=False)
+class Emitted:
+    """Slot by slot: ``pulse`` (n, as it would be without wrapping), whether there is ``light``, ``fraction`` in ticks."""
+
+    pulse: NDArray[np.int64]
+    light: NDArray[np.bool_]
+    fraction: NDArray[np.int64]
+
+
+class EmissionSchedule:
+    """Corrections of a client with ``lanes`` pulses per clock, since the start of its frame.
+
+    Slots here do not wrap: those of a `Correction`, 56 bits, are those next to the slot at which it is written.
+    """
+
+    def __init__(self, *, lanes: int) -> None:
+        self._lanes = lanes
+        self._slots, self._pulses, self._fractions = [0], [0], [0]
+        self._dark: list[tuple[int, int]] = []
+        self._any = False
+        self.taken = self.refused = 0
+
+    def write(self, correction: Correction, slot: int) -> bool:
+        """Hand over a correction while the anchor stands at ``slot``, not before that of the write before. Whether it was taken."""
+        named = correction.slot & ~(spec.SLOT_STEP - 1) & SLOT_MASK
+        ahead = named - slot & SLOT_MASK
+        begin = slot + (ahead if ahead < 1 << (PULSE_BITS - 1) else ahead - (1 << PULSE_BITS))
+        change = correction.pulses - self._pulses[-1]
+        good = (
+            begin - slot >= spec.LEAD_SLOTS
+            and (not self._any or begin - self._slots[-1] >= spec.APART_SLOTS)
+            and sum(waiting > slot for waiting in self._slots) < spec.QUEUE
+            and -spec.MOST_STEP <= change < spec.MOST_STEP
+            and 0 <= correction.fraction < TICKS_PER_CLOCK // self._lanes
+        )
+        if not good:
+            self.refused += 1
+            return False
+        self.taken += 1
+        self._any = True
+        if change:
+            light = max(begin + spec.DARK_SLOTS, begin - self._lanes + change)
+            self._dark.append((begin - self._lanes, -(-light // spec.SLOT_STEP) * spec.SLOT_STEP))
+        self._slots.append(begin)
+        self._pulses.append(correction.pulses)
+        self._fractions.append(correction.fraction)
+        return True
+
+    def stop(self) -> None:
+        """The frame stops."""
+        self._slots, self._pulses, self._fractions, self._dark, self._any = [0], [0], [0], [], False
+
+    def forget(self, slot: int) -> None:
+        """Nothing before ``slot`` will be asked for any more."""
+        old = sum(begin <= slot for begin in self._slots[1:])
+        for part in (self._slots, self._pulses, self._fractions):
+            del part[:old]
+        self._dark = [(begin, end) for begin, end in self._dark if end > slot]
+
+    def changes(self, first: int, last: int) -> list[int]:
+        """Slots between those two where another K begins, or light ends or returns."""
+        edges = {edge for stretch in self._dark for edge in stretch} | set(self._slots[1:])
+        return sorted(edge for edge in edges if first < edge < last)
+
+    def at(self, slots: NDArray[np.int64]) -> Emitted:
+        """What is emitted in these slots."""
+        number = np.maximum(np.searchsorted(self._slots, slots, side="right") - 1, 0)
+        light = np.ones(np.shape(slots), np.bool_)
+        for begin, end in self._dark:
+            light &= (slots < begin) | (slots >= end)
+        return Emitted(slots - np.array(self._pulses)[number], light, np.array(self._fractions)[number])
+
+
+def emitted_codes(
+    schedule: EmissionSchedule,
+    frame: FrameConfig,
+    role: Literal["alice", "bob"],
+    config: SymbolConfig,
+    slots: NDArray[np.int64],
+) -> tuple[NDArray[np.uint16], NDArray[np.uint16]]:
+    """Codes ``level << 8 | phase`` of both bands in every slot; 0 where it is dark."""
+    emitted = schedule.at(slots)
+    places = np.mod(emitted.pulse, frame.frame_pulses).astype(np.uint64)
+    drawn = symbols(config, emitted.pulse.astype(np.uint64) & np.uint64(SLOT_MASK))
+    q, r = codes_of(slot_bytes(frame, places), role, drawn)
+    return np.where(emitted.light, q, 0).astype(np.uint16), np.where(emitted.light, r, 0).astype(np.uint16)
