@@ -53,6 +53,8 @@ def sift() -> Any:
     return build("sift", shelf())
 
 
-@pytest.mark.parametrize("bench", ["bench_emitter", "bench_block", "bench_herald_code", "bench_live"])
+@pytest.mark.parametrize(
+    "bench", ["bench_emitter", "bench_corrections", "bench_block", "bench_herald_code", "bench_live"]
+)
 def test_sift(sift: Any, bench: str) -> None:
     run(sift, "sift", bench)

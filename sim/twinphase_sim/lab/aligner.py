@@ -1,19 +1,22 @@
-"""Keeps the pulses of a virtual lab aligned, as a server's host would: search, control law, corrections to the clients.
+"""Keeps the pulses of a virtual lab aligned, as a server's host would: search, control law, corrections for the clients.
 
-Everything comes from the packets that the server node sends. A correction leaves the server at the end of the chunk in which its ARRIVAL
-record came, takes a flight to its client and is in force from an emission slot stated in it, LEAD_S later: the physics draws light ahead.
+Everything comes from the packets that the server node sends. A correction is ready at the end of the chunk in which its ARRIVAL record
+came, takes a flight to its client and is in force from an emission slot stated in it, LEAD_S later: the physics draws light ahead.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from twinphase.alignment import AlignmentConfig, AlignmentLost, ArmLoop
 from twinphase.errors import TwinphaseError
 from twinphase.measure.arrival import Arrival
 from twinphase.measure.pulse_index import PulseIndex, PulseOffset
 from twinphase.packets import Decoder
-from twinphase_sim.physics.link import BLOCK_SECONDS, Link
+from twinphase_sim.model.sift.emission import Correction
+from twinphase_sim.physics.link import BLOCK_SECONDS
+from twinphase_spec.emission import SLOT_STEP
+from twinphase_spec.frame import FrameConfig
 from twinphase_spec.packets import Stream
 from twinphase_spec.registers import SERVER
 from twinphase_spec.units import CLOCK_HZ, TICKS_PER_SECOND
@@ -25,14 +28,19 @@ ARMS = "ab"
 
 
 class PulseAligner:
-    """The loop of both arms of ``link``. ``interval_s``: of ARRIVAL records; ``flight_s``: of messages."""
+    """The loop of both arms. ``interval_s``: of ARRIVAL records; ``flight_s``: of messages; ``correct``: takes the corrections of arms 0
+    and 1."""
 
-    def __init__(self, link: Link, *, interval_s: float, flight_s: float) -> None:
-        self._link, self._interval_s, self._wait_s = link, interval_s, flight_s + LEAD_S
-        period_ps = link.emission.period_ps
-        self._loops = [ArmLoop(AlignmentConfig(period_ps=period_ps, start_rate_ps_per_s=100.0)) for _ in ARMS]
+    def __init__(
+        self, frame: FrameConfig, *, interval_s: float, flight_s: float, correct: Callable[[int, Correction], None]
+    ) -> None:
+        self._frame, self._correct = frame, correct
+        self._interval_s, self._wait_s = interval_s, flight_s + LEAD_S
+        self._period_ticks = frame.period_q32 >> 32
+        self._period_ps = self._period_ticks / TICKS_PER_SECOND * 1e12
+        self._loops = [ArmLoop(AlignmentConfig(period_ps=self._period_ps, start_rate_ps_per_s=100.0)) for _ in ARMS]
         self._decoder = Decoder(SERVER)
-        self._index: PulseIndex | None = PulseIndex(link.frame)
+        self._index: PulseIndex | None = PulseIndex(frame)
         self._search_begin_s = 0.0
         self._acting_s = 0.0
         """Intervals that begin before this have light of the wrong pulses in their one-sided slots."""
@@ -42,7 +50,7 @@ class PulseAligner:
     def take(self, packets: Iterable[bytes], stop_clock: int) -> None:
         """What the server has sent in a chunk that ends at ``stop_clock``. TwinphaseError where the frame cannot tell pulses."""
         batch = self._decoder.decode([packet for packet in packets if packet[0] in (Stream.ARRIVAL, Stream.TAG)])
-        now_s = (stop_clock - self._link.frame.start_clock) / CLOCK_HZ
+        now_s = (stop_clock - self._frame.start_clock) / CLOCK_HZ
         if self._index is not None:
             self._index.update(batch)
         records = batch.get(Stream.ARRIVAL)
@@ -51,11 +59,11 @@ class PulseAligner:
         if self._index is not None:
             self._search(self._index, now_s)
             return
-        window_s = self._link.frame.window_ticks / TICKS_PER_SECOND
+        window_s = self._frame.window_ticks / TICKS_PER_SECOND
         for record in records.reshape(-1, 1):
             if self._index is not None:  # just lost
                 break
-            arrival = Arrival(self._link.frame.period_q32 / 2**32)
+            arrival = Arrival(self._frame.period_q32 / 2**32)
             batch.records = {Stream.ARRIVAL: record}
             arrival.update(batch)
             [offset] = arrival.newest()
@@ -73,7 +81,7 @@ class PulseAligner:
         self._index = None
         self._acting_s = now_s + self._wait_s + self._interval_s
         for arm, offset in enumerate(self.found):
-            late_ps = offset.pulses * self._link.emission.period_ps + offset.fraction_ps
+            late_ps = offset.pulses * self._period_ps + offset.fraction_ps
             self._loops[arm].start((self._search_begin_s + now_s) / 2, late_ps, max(SEARCH_ERROR_PS, offset.error_ps))
             self._command(arm, now_s)
 
@@ -84,9 +92,11 @@ class PulseAligner:
             self._loops[arm].measure(begin_s, end_s, offset_ps, variance_ps2)
             self._command(arm, now_s)
         except AlignmentLost:
-            self._index, self._search_begin_s = PulseIndex(self._link.frame), now_s
+            self._index, self._search_begin_s = PulseIndex(self._frame), now_s
 
     def _command(self, arm: int, now_s: float) -> None:
         from_s = now_s + self._wait_s
         made = self._loops[arm].command(from_s, from_s + self._interval_s)
-        self._link.correct(arm, round(from_s * self._link.lab.frame.pulse_rate_hz), made.delay_ps)
+        pulses, fraction = divmod(round(made.delay_ps * TICKS_PER_SECOND / 1e12), self._period_ticks)
+        slot = from_s * TICKS_PER_SECOND / self._period_ticks
+        self._correct(arm, Correction(slot=-int(-slot // SLOT_STEP) * SLOT_STEP, pulses=pulses, fraction=fraction))

@@ -14,15 +14,15 @@ from .messages import DelayLine
 NodeName: TypeAlias = str
 NODES: tuple[NodeName, ...] = ("server", "alice", "bob")
 MESSAGES: dict[tuple[NodeName, NodeName], tuple[tuple[Stream, ...], int]] = {
-    ("server", "alice"): ((Stream.HERALD_CODE, Stream.PSI), 1),
-    ("server", "bob"): ((Stream.HERALD_CODE, Stream.PSI), 1),
-    ("alice", "server"): ((), 1),
-    ("bob", "server"): ((), 1),
+    ("server", "alice"): ((Stream.HERALD_CODE, Stream.PSI, Stream.REGISTER_REQUEST), 1),
+    ("server", "bob"): ((Stream.HERALD_CODE, Stream.PSI, Stream.REGISTER_REQUEST), 1),
+    ("alice", "server"): ((Stream.REGISTER_RESPONSE,), 1),
+    ("bob", "server"): ((Stream.REGISTER_RESPONSE,), 1),
     ("alice", "bob"): ((Stream.PEER,), 2),
     ("bob", "alice"): ((Stream.PEER,), 2),
 }
-"""Streams from node to node, and how many flights they take. A server in a process of its own waits for clients that send it nothing:
-nobody runs far ahead."""
+"""Streams from node to node, and how many flights they take. Requests to clients are those of the server's host, who corrects their
+emission; their answers are for him. A server in a process of its own waits for clients that send nothing: nobody runs far ahead."""
 
 
 class Lines:
@@ -31,6 +31,8 @@ class Lines:
     def __init__(self, here: Sequence[NodeName], delay_clocks: int, mesh: Mesh | None) -> None:
         self.arriving: dict[NodeName, list[DelayLine]] = {name: [] for name in here}
         self.leaving: dict[NodeName, list[DelayLine]] = {name: [] for name in here}
+        self.between: dict[tuple[NodeName, NodeName], DelayLine] = {}
+        """Of each sender here to each receiver."""
         elsewhere: dict[NodeName, ArrivingLine] = {}
         if mesh is not None:
             mesh.connect()
@@ -40,9 +42,11 @@ class Lines:
             if sender in here and receiver in here:
                 line = DelayLine(streams, delay)
                 self.leaving[sender].append(line)
+                self.between[sender, receiver] = line
                 self.arriving[receiver].append(line)
             elif mesh is not None and sender in here:
-                self.leaving[sender].append(mesh.leaving(receiver, streams, delay))
+                self.between[sender, receiver] = mesh.leaving(receiver, streams, delay)
+                self.leaving[sender].append(self.between[sender, receiver])
             elif mesh is not None and receiver in here:
                 elsewhere[sender] = ArrivingLine(streams, delay)
                 self.arriving[receiver].append(elsewhere[sender])

@@ -60,9 +60,8 @@ class ArrivingLine(DelayLine):
 
     def put(self, clock: int, packet: bytes) -> None:
         """A packet that left at ``clock``."""
-        if self._wanted[packet[0]]:
-            with self._lock:
-                self._underway.append((clock + self.delay_clocks, packet))
+        with self._lock:
+            super().put(clock, packet)
 
     def arriving(self, before_clock: int) -> list[tuple[int, bytes]]:
         with self._lock:
@@ -84,6 +83,9 @@ class LeavingLine(DelayLine):
     def send(self, output: NodeOutput) -> None:
         for index in np.flatnonzero(self._wanted[output.streams]).tolist():
             self._peer.send(Kind.PACKET, output.packet(index), int(output.clocks[index]))
+
+    def put(self, clock: int, packet: bytes) -> None:
+        self._peer.send(Kind.PACKET, packet, clock)
 
 
 class Peer:

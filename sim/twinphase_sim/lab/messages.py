@@ -25,6 +25,11 @@ class DelayLine:
         for index in np.flatnonzero(self._wanted[output.streams]).tolist():
             self._underway.append((int(output.clocks[index]) + self.delay_clocks, output.packet(index)))
 
+    def put(self, clock: int, packet: bytes) -> None:
+        """A packet of another's that leaves at ``clock``, not before what was sent already."""
+        if self._wanted[packet[0]]:
+            self._underway.append((clock + self.delay_clocks, packet))
+
     def arriving(self, before_clock: int) -> list[tuple[int, bytes]]:
         """(clock of arrival, packet) of what arrives before that clock; it leaves the line."""
         arrived = []

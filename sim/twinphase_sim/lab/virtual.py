@@ -34,9 +34,10 @@ from twinphase_spec.frame import LAG_CLOCKS
 from twinphase_spec.lab import LIGHT_IN_FIBRE_KM_PER_S, Lab
 from twinphase_spec.packets import Stream
 from twinphase_spec.symbols import SymbolConfig
-from twinphase_spec.units import CLOCK_HZ, TICKS_PER_SECOND
+from twinphase_spec.units import CLOCK_HZ
 
 from .aligner import PulseAligner
+from .corrections import Alignment, answers_in
 from .keys import client_generator, pair_digest
 from .light import light_path
 from .lines import NODES, Lines, NodeName
@@ -109,8 +110,7 @@ class VirtualLab:
         self._lock = threading.Lock()
         self._pool = ThreadPoolExecutor(len(NODES), thread_name_prefix="node")
         self._photons: Photons | None = None
-        self.aligner: PulseAligner | None = None
-        """Keeps pulses aligned, where the lab asks for it and the server is here."""
+        self._alignment: Alignment | None = None
         self._configure(run_frames)
         if mesh is not None:
             mesh.tell(self.clock)
@@ -125,6 +125,11 @@ class VirtualLab:
         """The longest step now; 0 while nodes elsewhere are behind. Raises MeshError when one has gone."""
         limit = None if self.mesh is None else self.mesh.limit()
         return self._chunk_clocks if limit is None else max(0, min(self._chunk_clocks, limit - self.clock))
+
+    @property
+    def aligner(self) -> PulseAligner | None:
+        """Keeps pulses aligned, where the lab asks for it and the server is here."""
+        return None if self._alignment is None else self._alignment.aligner
 
     @property
     def waker(self) -> socket | None:
@@ -179,6 +184,7 @@ class VirtualLab:
             for line in self._lines.arriving[name]:
                 packets += line.arriving(stop_clock)
             packets.sort(key=lambda entry: entry[0])
+        answers = answers_in(inputs.get("server", []))
         light = NO_CLICKS if self._photons is None else self._photons.between(start, stop_clock)
 
         def run(name: NodeName) -> NodeOutput:
@@ -194,8 +200,8 @@ class VirtualLab:
                 line.send(output)
         if self.mesh is not None:
             self.mesh.tell(stop_clock)
-        if self.aligner is not None:
-            self.aligner.take((packet for _, packet in outputs["server"].packets), stop_clock)
+        if self._alignment is not None:
+            self._alignment.take((packet for _, packet in outputs["server"].packets), answers, stop_clock)
         clicked = outputs["server"].clicked if "server" in outputs else None
         clicks = light if clicked is None else light[clicked]
         return LabStep(start, stop_clock, clicks, outputs, inputs)
@@ -242,9 +248,8 @@ class VirtualLab:
             return
         self.link = Link(lab, self.seed, self.symbols["alice"], self.symbols["bob"], start_clock=self.start_clock)
         if lab.arms.align:
-            window_s = self.frame.window_ticks / TICKS_PER_SECOND
-            interval_s = self.registers["server"]["ARRIVAL_WINDOWS"] * window_s
-            self.aligner = PulseAligner(self.link, interval_s=interval_s, flight_s=self.delay_clocks / CLOCK_HZ)
+            windows = self.registers["server"]["ARRIVAL_WINDOWS"]
+            self._alignment = Alignment(self.link, self._lines.between, windows=windows, delay_clocks=self.delay_clocks)
         if lab.actuator is not None:
             self.nodes["server"].set_light(light_path(lab))
         self._photons = Photons(lab, self.link)

@@ -16,6 +16,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from twinphase_sim.model.sift.emission import Correction
 from twinphase_spec.configure import frame_config
 from twinphase_spec.lab import Lab
 from twinphase_spec.registers import CHANNELS
@@ -166,14 +167,14 @@ class Link:
             parts.append(decided(Candidates(times, channels, pulses, none, recovery.random(times.size), one, none)))
         return [part[part.times_ticks >= 0] for part in parts]
 
-    def correct(self, arm: int, slot: int, delay_ps: float) -> None:
-        """From emission slot ``slot`` on arm 0 (A) or 1 (B) emits ``delay_ps`` late. Raises ValueError where that has been drawn."""
+    def correct(self, arm: int, correction: Correction) -> None:
+        """What the client of arm 0 (A) or 1 (B) has taken. Raises ValueError where its light has been drawn already."""
         drawn = (self._block + 2) * self.block_pulses
-        if slot < drawn:
+        if correction.slot < drawn:
             raise ValueError(
-                f"link: a correction from slot {slot}; allowed: from {drawn} on, light before it is under way"
+                f"link: a correction from slot {correction.slot}; allowed: from {drawn} on, light before it is under way"
             )
-        self.emission.correct(arm, slot, delay_ps)
+        self.emission.correct(arm, correction)
 
     def _pieces(self, first: int, last: int) -> Iterable[Piece]:
         return self.emission.pieces(first, last) if self.emission.moves else (Piece(first, last, (0, 0)),)
@@ -193,14 +194,18 @@ class Link:
         a, b, theta = self._light.at(group, places, class_a, piece.shift)
         arm_a, arm_b = self._arms.transmittances(starts + self.period_ticks // 2)
         a, b = a * arm_a, b * arm_b
+        if self.emission.moves:
+            (late_a, light_a), (late_b, light_b) = (self.emission.arriving(arm, places) for arm in range(2))
+            late_a, late_b = (
+                late - m * self.emission.period_ps for late, m in zip((late_a, late_b), piece.shift, strict=True)
+            )
+            a, b = a * light_a, b * light_b
         theta = (self.phase_q if group.band == "q" else self.phase_r)(starts + self.period_ticks // 2) + theta
         base = port.intensity(a, b, np.zeros(places.size))
         amplitude = port.intensity(a, b, np.ones(places.size)) - base
         energy = -np.log1p(-generator.random(places.size) * bound)
         times = starts
         if self.emission.moves:
-            shifted_ps = (places * 0.0 + m * self.emission.period_ps for m in piece.shift)
-            late_a, late_b = (self.emission.late_ps(arm, places) - by for arm, by in enumerate(shifted_ps))
             amplitude = amplitude * self._overlap(late_a - late_b)
             of_a = generator.random(places.size) * (a + b) < a
             times = starts + np.rint(np.where(of_a, late_a, late_b) * TICKS_PER_PS).astype(np.int64)

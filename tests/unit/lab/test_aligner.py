@@ -68,7 +68,8 @@ def test_found_closed_lost_and_found_again() -> None:
     lab = small_lab().model_copy(update={"arms": arms})
     configs = [client_generator(lab, 1, role) for role in ("alice", "bob")]
     link = Link(lab, 1, *configs, start_clock=START)
-    aligner, server = PulseAligner(link, interval_s=INTERVAL_S, flight_s=1e-3), ModelServer(lab, link)
+    aligner = PulseAligner(link.frame, interval_s=INTERVAL_S, flight_s=1e-3, correct=link.correct)
+    server = ModelServer(lab, link)
 
     def run(first: int, last: int) -> None:
         for number in range(first, last):

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from twinphase_hdl.nodes.client import ClientNode
+from twinphase_sim.lab.device import LabDevice
 from twinphase_sim.lab.virtual import VirtualLab
+from twinphase_sim.model.client import role_of, symbol_config
 from twinphase_sim.model.server import run_server
+from twinphase_sim.model.sift.emission import emitted_codes
+from twinphase_sim.native import NodeOutput
+from twinphase_sim.native.output import Codes
 from twinphase_sim.physics.clicks import join_clicks
 from twinphase_spec.configure import server_memories
 from twinphase_spec.lab_arms import Arm, Arms
@@ -37,6 +44,61 @@ def test_records_are_those_of_the_model() -> None:
     assert (counts[:, 2:] > 15).all()
 
 
+class EmissionWatch:
+    """Has a client's codes recorded around the slots of its corrections: the light of a virtual lab is what its gateware emits."""
+
+    def __init__(self, virtual: VirtualLab, name: str, arm: int) -> None:
+        self._virtual, self._name = virtual, name
+        self._schedule = virtual.link.emission.schedules[arm]
+        self._node, self._run = virtual.nodes[name], virtual.nodes[name].run
+        self._emission = virtual.start_clock - virtual._flight_clocks("ab"[arm])
+        self._latency = ClientNode(lanes=virtual.lab.lanes).latency
+        self._codes: list[Codes] = []
+        self._node.run = self._recording  # type: ignore[method-assign]
+
+    def _slot(self, clock: int) -> int:
+        """Of lane 0 of the codes of a clock."""
+        return (clock - self._latency - self._emission) * self._virtual.lab.lanes
+
+    def _recording(self, stop: int, *given: Any, **named: Any) -> NodeOutput:
+        begins = self._schedule.begins(self._slot(self._node.clock), self._slot(stop))
+        if not begins:
+            return self._run(stop, *given, **named)
+        first = self._emission + self._latency + begins[0] // self._virtual.lab.lanes
+        output = self._run(stop, *given, **named, codes=(max(first - 20, self._node.clock), min(first + 40, stop)))
+        assert output.codes is not None
+        self._codes.append(output.codes)
+        return output
+
+    def check(self) -> None:
+        """Codes slot by slot, and what the client's registers say."""
+        lab, registers = self._virtual.lab, self._virtual.registers[self._name]
+        dark = lit = 0
+        for codes in self._codes:
+            slots = np.array([self._slot(int(clock)) for clock in codes.clock])[:, None] + np.arange(lab.lanes)
+            emitted = self._schedule.at(slots)
+            np.testing.assert_array_equal(codes.pulse.astype(np.int64), emitted.pulse[:, 0])
+            want = emitted_codes(
+                self._schedule, self._virtual.frame, role_of(registers), symbol_config(registers), slots
+            )
+            np.testing.assert_array_equal(codes.q, want[0])
+            np.testing.assert_array_equal(codes.r, want[1])
+            dark, lit = dark + np.count_nonzero(~emitted.light), lit + np.count_nonzero(codes.q | codes.r)
+        assert dark >= 40
+        assert lit > 100
+        device = LabDevice(self._virtual, self._name)
+        before = self._slot(self._virtual.clock)
+        taken, refused, pulses, fraction = (
+            device.read(name) for name in ("EMIT_TAKEN", "EMIT_REFUSED", "EMITTED_PULSES", "EMITTED_FRACTION")
+        )
+        slots = np.array([before, self._slot(self._virtual.clock) + 1000])
+        possible = self._schedule.at(slots)
+        assert taken >= self._schedule.taken >= len(self._codes) >= 1
+        assert refused == 0
+        assert pulses in slots - possible.pulse
+        assert fraction in possible.fraction
+
+
 @pytest.mark.parametrize(("seconds", "within_ps"), [(0.3, 40.0), pytest.param(0.75, 35.0, marks=pytest.mark.long)])
 def test_an_initial_offset_is_found_and_closed(seconds: float, within_ps: float) -> None:
     """12.3 pulses late, 7.55 early, drifting by 50 ps/s each way: searched, put right, and held.
@@ -53,8 +115,11 @@ def test_an_initial_offset_is_found_and_closed(seconds: float, within_ps: float)
     )
     lab = small_lab().model_copy(update={"arms": arms})
     with VirtualLab(lab, 5, progress=False) as virtual:
+        watches = [EmissionWatch(virtual, name, arm) for arm, name in enumerate(("alice", "bob"))]
         for _ in virtual.run_to(seconds):
             pass
+        for watch in watches:
+            watch.check()
         assert virtual.aligner is not None
         found = virtual.aligner.found
         emission = virtual.link.emission

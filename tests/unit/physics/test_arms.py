@@ -7,6 +7,7 @@ import pytest
 from physics_labs import changed, short_lab, symbol_configs
 
 from twinphase.measure.pulse_index import PulseIndex
+from twinphase_sim.model.sift.emission import Correction
 from twinphase_sim.model.sift.symbols import symbols
 from twinphase_sim.physics.arms import GRID_S, ArmDrift
 from twinphase_sim.physics.clicks import DARK, Clicks, join_clicks
@@ -99,8 +100,8 @@ def test_clicks_do_not_depend_on_chunks_or_order() -> None:
     lab = arms_lab(a__clock_ppb=5e3, b__walk_ps_per_sqrt_s=1e4, pulse_fwhm_ps=300.0)
     whole, parts = (Link(lab, 4, *symbol_configs(lab), start_clock=1 << 16) for _ in range(2))
     for link in (whole, parts):
-        link.correct(0, 4_000_000, -3.4 * PERIOD_PS)
-        link.correct(1, 4_200_001, 5000.0)
+        link.correct(0, Correction(slot=4_000_000, pulses=-4, fraction=4915))
+        link.correct(1, Correction(slot=4_200_001, pulses=0, fraction=5120))
     joined = join_clicks([parts.clicks(a, b) for a, b in ((0, 10), (10, 3_999_999), (3_999_999, 5_000_000))])
     expected = whole.clicks(0, 5_000_000)
     for name in ("times_ticks", "channels", "pulses"):
@@ -111,17 +112,38 @@ def test_a_correction_acts_from_its_slot_on() -> None:
     """Arms three pulses late are put right at a slot: before it symbols of n - 3, after it of n; what is under way is not changed."""
     lab = arms_lab(a__offset_ps=3 * PERIOD_PS, b__offset_ps=3 * PERIOD_PS)
     link = Link(lab, 4, *symbol_configs(lab), start_clock=1 << 16)
-    slot = 2 * link.block_pulses + 12_345
+    slot = 2 * link.block_pulses + 12_344
     for arm in range(2):
-        link.correct(arm, slot, -3 * PERIOD_PS)
+        link.correct(arm, Correction(slot=slot, pulses=-3, fraction=0))
     _, clicks = light(lab, 0.07, link)
     before, after = clicks[clicks.pulses < slot + 3], clicks[clicks.pulses >= slot + 3]
     assert fringe(link, before, 3) > 0.8
     assert fringe(link, after, 0) > 0.8
     with pytest.raises(ValueError, match="light before it is under way"):
-        link.correct(0, slot + 10, 0.0)
-    with pytest.raises(ValueError, match="not before the last"):
-        Emission(lab, 1).correct(0, -5, 0.0)
+        link.correct(0, Correction(slot=slot + 8, pulses=0, fraction=0))
+    emission = Emission(lab, 1)
+    emission.correct(0, Correction(slot=1 << 20, pulses=1, fraction=0))
+    with pytest.raises(ValueError, match=r"allowed: what a client takes: 2\^17 slots"):
+        emission.correct(0, Correction(slot=(1 << 20) + (1 << 16), pulses=0, fraction=0))
+
+
+def test_a_change_of_pulses_is_dark_and_no_pulse_comes_twice() -> None:
+    """Place by place around a correction, in an arm that is two and a half pulses late: in their order, with a gap in them or in time."""
+    for change, fraction in ((5, 700), (-5, 8000), (100, 1), (-1, 0)):
+        lab = arms_lab(a__offset_ps=2.45 * PERIOD_PS)
+        emission, slot = Emission(lab, 1), 1 << 20
+        emission.correct(0, Correction(slot=slot, pulses=change, fraction=fraction))
+        places = np.arange(slot - 300, slot + 600)
+        late, light = emission.arriving(0, places)
+        pulses = (places - np.round(late / PERIOD_PS).astype(np.int64))[light]
+        steps = np.diff(pulses)
+        dark = 1 + max(32, -(-(change - 1) // 8) * 8)
+        assert (steps >= 1).all()
+        assert steps.max() == dark - change + 1
+        assert np.count_nonzero(steps > 1) == 1
+        assert pulses[0] == places[0] - 2
+        assert pulses[-1] == places[-1] - round(2.45 + change + fraction / 8192)
+        assert np.count_nonzero(~light) in (dark, dark + 1)
 
 
 def test_drift_is_the_sum_of_its_parts() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from typing import Literal
 
@@ -44,10 +45,15 @@ class EmissionSchedule:
 
     def __init__(self, *, lanes: int) -> None:
         self._lanes = lanes
+        self.taken = self.refused = 0
+        self.stop()
+
+    def stop(self) -> None:
+        """The frame stops: there are no corrections."""
         self._slots, self._pulses, self._fractions = [0], [0], [0]
         self._dark: list[tuple[int, int]] = []
         self._any = False
-        self.taken = self.refused = 0
+        self._arrays: tuple[NDArray[np.int64], ...] | None = None
 
     def write(self, correction: Correction, slot: int) -> bool:
         """Hand over a correction while the anchor stands at ``slot``, not before that of the write before. Whether it was taken."""
@@ -55,10 +61,11 @@ class EmissionSchedule:
         ahead = named - slot & SLOT_MASK
         begin = slot + (ahead if ahead < 1 << (PULSE_BITS - 1) else ahead - (1 << PULSE_BITS))
         change = correction.pulses - self._pulses[-1]
+        waiting = len(self._slots) - max(1, bisect_right(self._slots, slot))
         good = (
             begin - slot >= spec.LEAD_SLOTS
             and (not self._any or begin - self._slots[-1] >= spec.APART_SLOTS)
-            and sum(waiting > slot for waiting in self._slots) < spec.QUEUE
+            and waiting < spec.QUEUE
             and -spec.MOST_STEP <= change < spec.MOST_STEP
             and 0 <= correction.fraction < TICKS_PER_CLOCK // self._lanes
         )
@@ -66,38 +73,31 @@ class EmissionSchedule:
             self.refused += 1
             return False
         self.taken += 1
-        self._any = True
         if change:
             light = max(begin + spec.DARK_SLOTS, begin - self._lanes + change)
             self._dark.append((begin - self._lanes, -(-light // spec.SLOT_STEP) * spec.SLOT_STEP))
         self._slots.append(begin)
         self._pulses.append(correction.pulses)
         self._fractions.append(correction.fraction)
+        self._any, self._arrays = True, None
         return True
 
-    def stop(self) -> None:
-        """The frame stops."""
-        self._slots, self._pulses, self._fractions, self._dark, self._any = [0], [0], [0], [], False
-
-    def forget(self, slot: int) -> None:
-        """Nothing before ``slot`` will be asked for any more."""
-        old = sum(begin <= slot for begin in self._slots[1:])
-        for part in (self._slots, self._pulses, self._fractions):
-            del part[:old]
-        self._dark = [(begin, end) for begin, end in self._dark if end > slot]
-
-    def changes(self, first: int, last: int) -> list[int]:
-        """Slots between those two where another K begins, or light ends or returns."""
-        edges = {edge for stretch in self._dark for edge in stretch} | set(self._slots[1:])
-        return sorted(edge for edge in edges if first < edge < last)
+    def begins(self, first: int, last: int) -> list[int]:
+        """Slots between those two from which on corrections are in force."""
+        low, high = bisect_right(self._slots, first), bisect_left(self._slots, last)
+        return self._slots[max(1, low) : high]
 
     def at(self, slots: NDArray[np.int64]) -> Emitted:
         """What is emitted in these slots."""
-        number = np.maximum(np.searchsorted(self._slots, slots, side="right") - 1, 0)
-        light = np.ones(np.shape(slots), np.bool_)
-        for begin, end in self._dark:
-            light &= (slots < begin) | (slots >= end)
-        return Emitted(slots - np.array(self._pulses)[number], light, np.array(self._fractions)[number])
+        if self._arrays is None:
+            edges = [edge for stretch in self._dark for edge in stretch]
+            self._arrays = tuple(
+                np.array(part, np.int64) for part in (self._slots, self._pulses, self._fractions, edges)
+            )
+        begins, pulses, fractions, edges_of_dark = self._arrays
+        number = np.maximum(np.searchsorted(begins, slots, side="right") - 1, 0)
+        light = np.searchsorted(edges_of_dark, slots, side="right") % 2 == 0
+        return Emitted(slots - pulses[number], light, fractions[number])
 
 
 def emitted_codes(
