@@ -81,8 +81,7 @@ class SymbolEmitter(wiring.Component):
         m = Module()
         m.submodules.symbols = symbols = self._symbols
         m.submodules.emitter = emitter = self._emitter
-        inner = {name for name in emitter.signature.members if name in self.signature.members}
-        for name in inner:
+        for name in (name for name in emitter.signature.members if name in self.signature.members):
             here, there = getattr(self, name), getattr(emitter, name)
             m.d.comb += here.eq(there) if name.startswith("o_") else there.eq(here)
         m.d.comb += [

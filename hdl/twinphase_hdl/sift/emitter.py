@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 from twinphase_spec.emission import FRACTION_BITS
 from twinphase_spec.frame import FRAME_PULSE_BITS, PULSE_BITS, SLOT_PULSES_BITS, SLOT_RECIPROCAL_SHIFT, SlotClass
 from twinphase_spec.registers import CLIENT_LANES, CLIENT_TABLE_ENTRIES
-from twinphase_spec.symbols import CODE_BITS, LEVEL_BITS, PHASE_CODE_BITS, Level
+from twinphase_spec.symbols import CODE_BITS, LEVEL_BITS, PHASE_CODE_BITS, SLICE_BITS, Level
 
 from ..core.along import delayed, delayed_in_ram
 from ..core.divide import ConstantDivide
@@ -17,6 +17,8 @@ from .corrections import HALF_BITS, Shift
 from .symbols import Symbol
 
 ENTRY_ADDRESS_BITS = (CLIENT_TABLE_ENTRIES - 1).bit_length()
+UNUSED_BITS = PHASE_CODE_BITS - SLICE_BITS
+"""Lowest bits of a phase, always 0."""
 TABLE_READ_CLOCKS = 2
 """Block RAM and the register behind it."""
 SHIFT_CLOCKS = 2
@@ -38,7 +40,8 @@ def modulator_codes(m: Module, slot: ValueLike, symbol: data.View, bob: ValueLik
                 m.d.comb += code.eq(Mux(bob, Level.REF << PHASE_CODE_BITS, 0))
             if code is codes[0]:
                 with m.Case(SlotClass.SIG):
-                    m.d.comb += code.eq(Cat(symbol.phase, symbol.intensity))
+                    # Only SLICES phases: what is constant needs no lanes.
+                    m.d.comb += code.eq(Cat(C(0, UNUSED_BITS), symbol.phase[UNUSED_BITS:], symbol.intensity))
     return codes
 
 
