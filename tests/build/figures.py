@@ -93,6 +93,7 @@ def units() -> dict[str, Callable[[], wiring.Component]]:
     from twinphase_hdl.sift.aes import AesCore
     from twinphase_hdl.sift.arrival import ArrivalCounts
     from twinphase_hdl.sift.block import BlockSifter
+    from twinphase_hdl.sift.corrections import Corrections
     from twinphase_hdl.sift.counter import CounterSymbols
     from twinphase_hdl.sift.digest import BlockDigest
     from twinphase_hdl.sift.emitter import Emitter
@@ -137,6 +138,7 @@ def units() -> dict[str, Callable[[], wiring.Component]]:
         "sift.aes_core": lambda: AesCore(tag_bits=3),
         "sift.arrival": ArrivalCounts,
         "sift.block": BlockSifter,
+        "sift.corrections": Corrections,
         "sift.counter_symbols": CounterSymbols,
         "sift.counter_symbols_4_lanes": lambda: CounterSymbols(lanes=4),
         "sift.digest": BlockDigest,
