@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .actuator import TABLE_ENTRIES, WORD_BITS
+from .drive import ENTRY_BITS, TABLE_WORDS
 from .herald_code import FIRST
 from .live import RECOVERY_BITS
 from .register_groups import (
@@ -227,6 +228,13 @@ CLIENT = RegisterMap(
             width=32,
             doc="X records of the last snapshot by psi >> 10, 2 words each",
             access=Access.RO,
+        ),
+        Memory(
+            name="MODULATOR_TABLE",
+            address=0x3000,
+            words=TABLE_WORDS,
+            width=ENTRY_BITS,
+            doc="DAC words of band << 7 | level << 4 | phase: intensity in bits 0 to 11, phase in 12 to 23",
         ),
         Memory(
             name="FRAME_TABLE",

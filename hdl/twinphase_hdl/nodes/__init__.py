@@ -37,6 +37,8 @@ Client::
     output o_codes_pulse 56     pulse index of lane 0
     output o_codes_q 11*lanes   ``level << 8 | phase`` per lane, quantum band
     output o_codes_r 11*lanes   the same, reference band
+    output o_drive_q 24*lanes   DAC words of the codes of two clocks ago: ``phase << 12 | intensity`` per lane, quantum band
+    output o_drive_r 24*lanes   the same, reference band
     output o_emit_fraction 13   how late these pulses are to be emitted: ticks, in step with the codes
 
 A transfer on rx (tx) happens in a clock in which valid and ready are both high at the rising edge. ``rx_ready`` does not

@@ -14,6 +14,7 @@ from twinphase_hdl.sift.block import BlockSifter
 from twinphase_hdl.sift.corrections import Corrections
 from twinphase_hdl.sift.counter import CounterSymbols
 from twinphase_hdl.sift.emitter import Emitter
+from twinphase_hdl.sift.modulators import Drive, ModulatorTables
 from twinphase_hdl.sift.pads import NONCE_WORDS
 from twinphase_hdl.sift.tables import RULE_REGISTERS
 from twinphase_spec import emission, frame, units
@@ -38,6 +39,7 @@ class ClientNode(wiring.Component):
     o_codes_valid : Out(1) - pulses o_codes_pulse .. o_codes_pulse + lanes - 1 are emitted.
     o_codes_pulse : Out(56)
     o_codes_q, o_codes_r : Out(ArrayLayout(11, lanes)) - ``level << 8 | phase`` of each lane.
+    o_drive_q, o_drive_r : Out(ArrayLayout(Drive, lanes)) - DAC words of the codes of two clocks ago (docs/modulators.md).
     o_emit_fraction : Out(13) - how late they are to be emitted, ticks: of a delay line's or modulator clock's (docs/alignment.md).
 
     Latency: `latency` clocks from the anchor's clock to the codes. Throughput: ``lanes`` pulses per clock.
@@ -57,6 +59,7 @@ class ClientNode(wiring.Component):
         self._symbols = CounterSymbols(lanes=lanes, shared=shared_recall)
         self._emitter = Emitter(lanes=lanes, symbol_latency=self._symbols.latency)
         self._corrections = Corrections(lanes=lanes)
+        self._modulators = ModulatorTables(lanes=lanes)
         self._bank = RegisterBank(
             CLIENT,
             build_hash=build_hash,
@@ -72,6 +75,8 @@ class ClientNode(wiring.Component):
                 "o_codes_q": Out(data.ArrayLayout(CODE_BITS, lanes)),
                 "o_codes_r": Out(data.ArrayLayout(CODE_BITS, lanes)),
                 "o_emit_fraction": Out(emission.FRACTION_BITS),
+                "o_drive_q": Out(data.ArrayLayout(Drive, lanes)),
+                "o_drive_r": Out(data.ArrayLayout(Drive, lanes)),
             }
         )
 
@@ -85,6 +90,7 @@ class ClientNode(wiring.Component):
         m.submodules.bank = bank = self._bank
         m.submodules.emitter = emitter = self._emitter
         m.submodules.corrections = corrections = self._corrections
+        m.submodules.modulators = modulators = self._modulators
         m.submodules.symbols = source = self._symbols
         m.submodules.timebase = timebase = Timebase()
         m.submodules.sifter = sifter = BlockSifter()
@@ -132,6 +138,13 @@ class ClientNode(wiring.Component):
             self.o_codes_q.eq(emitter.o_q),
             self.o_codes_r.eq(emitter.o_r),
             self.o_emit_fraction.eq(emitter.o_fraction),
+            modulators.i_write.eq(bank.o_modulator_table_write),
+            modulators.i_address.eq(bank.o_modulator_table_address),
+            modulators.i_data.eq(bank.o_modulator_table_data),
+            modulators.i_q.eq(emitter.o_q),
+            modulators.i_r.eq(emitter.o_r),
+            self.o_drive_q.eq(modulators.o_q),
+            self.o_drive_r.eq(modulators.o_r),
             corrections.i_framing.eq(timebase.o_running),
             corrections.i_slot.eq(timebase.o_anchor.pulse),
             corrections.i_frame_pulses.eq(timebase.i_config.frame_pulses),
