@@ -103,6 +103,7 @@ def units() -> dict[str, Callable[[], wiring.Component]]:
     from twinphase_hdl.sift.join import PsiJoin
     from twinphase_hdl.sift.keyschedule import KeySchedule
     from twinphase_hdl.sift.live import LiveWindows
+    from twinphase_hdl.sift.modulators import ModulatorTables
     from twinphase_hdl.sift.pads import DigestPads
     from twinphase_hdl.sift.smoothjoin import SmoothJoin
     from twinphase_hdl.timetag.coincidence import Coincidences
@@ -150,6 +151,7 @@ def units() -> dict[str, Callable[[], wiring.Component]]:
         "sift.join": PsiJoin,
         "sift.key_schedule": KeySchedule,
         "sift.live": LiveWindows,
+        "sift.modulators": ModulatorTables,
         "sift.smooth_join": SmoothJoin,
         "timetag.coincidences": lambda: Coincidences(channels=8),
         "timetag.pulser": Pulser,
