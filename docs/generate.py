@@ -1,15 +1,18 @@
-"""Writes the pages, JSON and SVD that are made from the register maps: python docs/generate.py"""
+"""Writes the pages, JSON and SVD that are made from the register maps, and the tables on the protocols' pages: python docs/generate.py"""
 
 from pathlib import Path
 
 from twinphase_spec.registers import MAPS
+from twinphase_spec.rule_pages import with_tables
+from twinphase_spec.rules import PROTOCOLS
 
 FOLDER = Path(__file__).parent / "registers"
+PROTOCOL_FOLDER = Path(__file__).parent / "protocols"
 
 
 def pages() -> dict[Path, str]:
     """Every generated file with its text."""
-    return {
+    registers = {
         FOLDER / f"{node_map.node.name.lower()}.{ending}": text
         for node_map in MAPS.values()
         for ending, text in (
@@ -18,6 +21,11 @@ def pages() -> dict[Path, str]:
             ("svd", node_map.to_svd()),
         )
     }
+    protocols = {}
+    for name, definition in PROTOCOLS.items():
+        path = PROTOCOL_FOLDER / f"{name.lower()}.md"
+        protocols[path] = with_tables(path.read_text(encoding="utf-8"), definition)
+    return registers | protocols
 
 
 if __name__ == "__main__":
