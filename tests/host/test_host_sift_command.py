@@ -6,12 +6,14 @@ from contextlib import ExitStack
 import numpy as np
 import pytest
 from fake_node import CLIENT, SERVER, FakeNode, Registers, record_packets
+from protocol_paths import SPAN, protocol_path
 from sift_paths import BLOCK, WIDTH, pair_path
 
 from twinphase import cli
 from twinphase.packets import pack
 from twinphase.sift.session import expand_urls
 from twinphase_spec.packets import Stream
+from twinphase_spec.rules import PROTOCOLS, rule_tables
 
 BLOCKS = 24
 CLOCKS = 20_000
@@ -170,6 +172,38 @@ def test_a_counter_that_differs_is_shown(capsys, path):
     assert counters["bob"]["cells"] == {"blocks": BLOCKS, "equal": False, "different_cells": [5]}
 
 
+@pytest.mark.parametrize("name", ["MP", "PM"])
+def test_another_protocol(capsys, tmp_path, name):
+    """Rules from the registers; keys of both sides with their mismatches, and no pairing of Z bits."""
+    other = protocol_path(name, BLOCKS, 3)
+    other.counts_after = [(0, 0, 0, 0)]
+    made = {}
+    for role in ("alice", "bob"):
+        made[role] = client_registers(role, other)
+        tables = rule_tables(PROTOCOLS[name], role).registers(SPAN if name == "MP" else 0)
+        for register, value in tables.items():
+            for word in range(CLIENT[register].words):
+                made[role].words[CLIENT[register].address + word] = value >> 32 * word & 0xFFFFFFFF
+    with Pair(other, **made) as urls:
+        keys, plot = tmp_path / "keys.npz", tmp_path / "sift.png"
+        code, out, err = run(capsys, "sift", *urls, "--seconds", "0.25", "--json", "--keys", keys, "--plot", plot)
+        assert code == 0, err
+    result = json.loads(out)
+    assert result["blocks"] == {"closed": BLOCKS, "incomplete": 0, "discarded": 0}
+    assert {row["cell"]: row["heralds"] for row in result["cells"]} == {i: n for i, n in enumerate(other.cells) if n}
+    assert result["pairing"] is None
+    assert result["x_qber"] is None
+    wrong = sum(a != b for a, b in other.x_keys.values())
+    assert (result["x_key_error"]["count"], result["x_key_error"]["of"]) == (wrong, other.kept)
+    assert result["counters"]["alice"]["cells"] == {"blocks": BLOCKS, "equal": True, "different_cells": []}
+    assert (result["wrong_words"], result["unlike_between_clients"]) == (0, 0)
+    with np.load(keys) as file:
+        assert file["x_number"].tolist() == list(other.x_keys)
+        assert np.count_nonzero(file["x_alice"] != file["x_bob"]) == wrong
+        assert file["number"].tolist() == list(other.z)
+        assert json.loads(str(file["about"]))["x_key_error"]["count"] == wrong
+
+
 @pytest.mark.parametrize(
     ("changed", "match"),
     [
@@ -178,7 +212,7 @@ def test_a_counter_that_differs_is_shown(capsys, path):
         ({"STREAM_ENABLE": 1 << Stream.SIFTED}, "does not send PEER (bit 9 of STREAM_ENABLE is 0)"),
         ({"ROLE": 0}, "are both alice"),
         ({"RULE_X": 5, "RULE_Z": 2}, "different rule tables"),
-        ({"RULE_X": 5, "PAIR_SPAN": 9}, "pairs its heralds"),
+        ({"RULE_X": 5, "PAIR_SPAN": 9}, "different rule tables"),
     ],
 )
 def test_nodes_that_do_not_belong_together(capsys, path, changed, match):

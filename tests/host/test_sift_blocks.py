@@ -16,10 +16,10 @@ from twinphase.sift.tally import Tally
 from twinphase_spec.herald_code import BATCH, bound_bits, divisor_of_batch
 from twinphase_spec.packets import Stream
 from twinphase_spec.registers import CLIENT
-from twinphase_spec.rules import CAL, SNS, rule_tables
+from twinphase_spec.rules import SNS, rule_tables
 
 TABLES = rule_tables(SNS, "alice")
-RULE = PairRule(reveal=TABLES.reveal, x=TABLES.x, z=TABLES.z, slice_width=WIDTH)
+RULE = PairRule.of_tables(TABLES, slice_width=WIDTH)
 
 
 def streams(path):
@@ -185,21 +185,6 @@ def test_keys_are_those_of_the_z_windows_and_pairs_are_odd():
     assert keys.survivors == arrays["key_bob"].size > 0
     assert keys.errors == np.count_nonzero(arrays["key_alice"] != arrays["key_bob"])
     assert keys.spans == 4
-
-
-def test_rules_of_another_protocol():
-    """CAL: both code (Z) gives an X record without slices, so errors are not known."""
-    tables = rule_tables(CAL, "alice")
-    rule = PairRule(
-        reveal=TABLES.reveal, x=tables.x, z=tables.z, slice_width=WIDTH, errors=False
-    )  # who reveals: as SNS
-    path = pair_path(2, 7)
-    for role in ("alice", "bob"):
-        path.sifted[role] = [(number, 1 << 31 | 3 << 24) for number in sorted(path.z)]
-    found, tally, _, _ = gather(whole(path), rule=rule)
-    assert [block.fate for block in found] == [Fate.CLOSED] * 2
-    assert tally.x_total.records == len(path.z)
-    assert tally.as_dict()["x_qber"] is None
 
 
 def cells_check(path, blocks_read, *, start=0, spoil=None, under_way=0):

@@ -1,6 +1,7 @@
 """N_live of closed blocks and yields over it: pulse by pulse, with losses, and as `twinphase sift` shows them."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from twinphase_spec.packets import Stream
 from twinphase_spec.rules import PM, SNS, rule_tables
 
 TABLES = rule_tables(SNS, "alice")
-RULE = PairRule(reveal=TABLES.reveal, x=TABLES.x, z=TABLES.z, slice_width=WIDTH)
+RULE = PairRule.of_tables(TABLES, slice_width=WIDTH)
 BOUNDS = {"SENT_BELOW": 500, "Z_BELOW": 1500, "VACUUM_BELOW": 2000, "MU1_BELOW": 3500}
 Z, VACUUM, MU1, MU2 = 1500, 500, 1500, 596
 """In 1/4096."""
@@ -168,7 +169,7 @@ def clients(reveal, **bounds):
         def read(self, name):
             return (BOUNDS | bounds)[name]
 
-    rule = PairRule(reveal=reveal, x=0, z=0, slice_width=1)
+    rule = replace(RULE, reveal=reveal)
     return pair_probabilities(rule, {"alice": Asked(), "bob": Asked()})
 
 

@@ -4,7 +4,8 @@ URLs are those of the pair's server, Alice and Bob, in any order. One URL stands
 recordings server, alice and bob, lab:NAME, or the server's UDP port with the clients on the next two (start the lab with --readers 3).
 Every counter cell is recomputed from the streams and compared with the clients' own, live; of a recording, which holds no cells, the
 status snapshots are compared. Yields are over live windows (docs/live.md), which takes the frame of the server's lab. Z bits of closed
-blocks are paired (AOPP) as two users would. Intervals are exact ones (Clopper-Pearson) of 95 %.
+blocks are paired (AOPP) as two users would, with SNS; of protocols whose key is in the phases, and of mode pairing, both users' key
+bits are compared. Intervals are exact ones (Clopper-Pearson) of 95 %.
 
 example:
   twinphase sift udp://localhost:9750 --seconds 2 --keys keys.npz
@@ -131,7 +132,8 @@ def run(arguments: argparse.Namespace) -> int:
     if plot is not None:
         save(overview(result, session.by_block), plot)
     if keys is not None:
-        write_keys(keys, session.keys, {"urls": urls, "raw": result["z_error_raw"], "pairing": result["pairing"]})
+        about = {"raw": result["z_error_raw"], "x_key_error": result["x_key_error"], "pairing": result["pairing"]}
+        write_keys(keys, session.keys, {"urls": urls, **about})
     if arguments.json:
         print(json.dumps(result))
     else:

@@ -1,6 +1,7 @@
 """Gathers the records of a pair's three nodes into herald blocks and hands each out once it is closed.
 
 A block is *closed* when both clients have sent DONE(SLICE) for it and all SIFTED records that follow from what they revealed have come.
+With pairs (PAIR_SPAN), the second herald of a pair stands for it, as docs/rules.md says, and pairs are found anew from HERALD.
 A block of which both clients have sent their tags and nothing else before a later block's is *discarded*: their digests of it differed,
 which are of heralds and psi under a key that both share, and nothing of it was revealed. One of which something else is missing when
 HERALD and both PEER streams, or something at all when all five (both SIFTED as well), have gone on to later blocks is *incomplete*
@@ -22,12 +23,12 @@ from twinphase_spec.rules import UNREVEALED
 from twinphase_spec.sns import Kind
 
 from ..batch import Batch
+from .pairs import UNKNOWN, could_pair, pair_detector, paired
 from .rule import Outcome, PairRule, outcome
 
 Role = Literal["alice", "bob"]
 ROLES: tuple[Role, Role] = ("alice", "bob")
 Node = Literal["server", "alice", "bob"]
-UNKNOWN = 255
 MOST_WAITING = 1 << 12
 """Blocks that are held at most; beyond, the oldest is given up."""
 
@@ -79,13 +80,28 @@ class Side:
 
 @dataclass
 class Block:
-    """A herald block; ``detector``: 0 L, 1 R, UNKNOWN where the server's record has not come; ``pulse``: -1 there."""
+    """A herald block; ``pulse``, ``detector`` (0 L, 1 R, UNKNOWN where the server's record has not come): of each herald.
+
+    ``live``: of a closed block, heralds that are there for both clients; with pairs, those that stand for one.
+    """
 
     number: int
-    detector: NDArray[np.uint8]
     pulse: NDArray[np.int64]
+    detector: NDArray[np.uint8]
+    live: NDArray[np.bool_]
     sides: dict[Role, Side] = field(default_factory=dict)
     fate: Fate | None = None
+
+    @classmethod
+    def empty(cls, number: int, heralds: int) -> Block:
+        """Nothing of it has come."""
+        return cls(
+            number,
+            np.zeros(heralds, np.int64),
+            np.full(heralds, UNKNOWN, np.uint8),
+            np.ones(heralds, np.bool_),
+            {role: Side.empty(heralds) for role in ROLES},
+        )
 
     @property
     def first_herald(self) -> int:
@@ -93,10 +109,14 @@ class Block:
         return self.number * self.detector.size
 
     def outcome(self, rule: PairRule) -> Outcome:
-        """What each herald becomes. A herald of unknown detector counts as one where a client has sifted it."""
+        """What each herald (or pair) becomes. A herald of unknown detector counts as one where a client has sifted it."""
         alice, bob = self.sides["alice"], self.sides["bob"]
         present = (self.detector != UNKNOWN) | alice.sifted | bob.sifted | alice.told | bob.told
-        return outcome(rule, alice.x, bob.x, alice.level, bob.level, present)
+        return outcome(rule, alice.x, bob.x, alice.level, bob.level, present & self.live)
+
+    def clicked(self, rule: PairRule) -> NDArray[np.uint8]:
+        """Detector of each herald, or of the pair that it stands for; UNKNOWN as in ``detector``."""
+        return pair_detector(self.detector) if rule.pair_span else self.detector
 
 
 class BlockGatherer:
@@ -141,12 +161,7 @@ class BlockGatherer:
         if number <= self._passed:
             return None
         if number not in self._blocks:
-            self._blocks[number] = Block(
-                number,
-                np.full(self.block_heralds, UNKNOWN, np.uint8),
-                np.full(self.block_heralds, -1, np.int64),
-                {role: Side.empty(self.block_heralds) for role in ROLES},
-            )
+            self._blocks[number] = Block.empty(number, self.block_heralds)
         return self._blocks[number]
 
     def _parts(self, stream: str, numbers: NDArray[Any]) -> Iterator[tuple[Block, NDArray[np.intp], NDArray[np.int64]]]:
@@ -160,8 +175,9 @@ class BlockGatherer:
                 yield found, chosen, at[chosen] - number * self.block_heralds
 
     def _heralds(self, records: NDArray[Any]) -> None:
-        detector = (records["pulse_high_detector"] >> 31).astype(np.uint8)
-        pulse = (records["pulse_high_detector"] & 0xFFFFFF).astype(np.int64) << 32 | records["pulse_low"]
+        high = records["pulse_high_detector"]
+        detector = (high >> 31).astype(np.uint8)
+        pulse = (high & 0xFFFFFF).astype(np.int64) << 32 | records["pulse_low"]
         for block, chosen, places in self._parts("herald", records["number"]):
             block.detector[places], block.pulse[places] = detector[chosen], pulse[chosen]
 
@@ -220,22 +236,37 @@ class BlockGatherer:
         return heralds and min(self._newest[f"peer {role}"] for role in ROLES) > block.number
 
     def _revealed(self, block: Block) -> bool:
-        """Whether everything of PEER has come."""
+        """Whether everything of PEER has come; of pairs, which are only known with all heralds, whether both have said so."""
         alice, bob = block.sides["alice"], block.sides["bob"]
-        return all(side.done >> Kind.SLICE & 1 and side.typed.all() for side in (alice, bob)) and all(
+        if not all(side.done >> Kind.SLICE & 1 and side.typed.all() for side in (alice, bob)):
+            return False
+        return bool(self.rule.pair_span) or all(
             np.array_equal(own.told, self.rule.revealed(own.x, peer.x)) for own, peer in ((alice, bob), (bob, alice))
         )
 
     def _closed(self, block: Block, overdue: bool = False) -> bool:
-        """Whether all has come. Z heralds that neither client has sifted of an ``overdue`` block were missing at both: forgotten."""
+        """Whether all has come; sets ``live``. Of an ``overdue`` block, heralds of which neither client has told or sifted anything, as
+        it does of those of type Z that it has, were missing at both."""
         alice, bob = block.sides["alice"], block.sides["bob"]
         if not self._revealed(block):
             return False
+        block.live = self._pairs(block, overdue) if self.rule.pair_span else np.ones(self.block_heralds, np.bool_)
+        due = self.rule.revealed(alice.x, bob.x), self.rule.revealed(bob.x, alice.x)
         wanted = block.outcome(self.rule)
         if overdue:
-            missing = wanted.z & ~alice.sifted & ~bob.sifted
-            block.detector[missing] = UNKNOWN
+            heard = alice.x | bob.x | alice.told | bob.told | alice.sifted | bob.sifted
+            block.live &= heard | ~(due[0] | due[1] | wanted.x | wanted.z)
             wanted = block.outcome(self.rule)
-        recorded = wanted.x | wanted.z
-        known = bool((block.detector[wanted.counted] != UNKNOWN).all())
-        return known and all(np.array_equal(side.sifted, recorded) for side in (alice, bob))
+        if any(not np.array_equal(side.told, block.live & told) for side, told in zip((alice, bob), due, strict=True)):
+            return False
+        known = bool((block.clicked(self.rule)[wanted.counted] != UNKNOWN).all())
+        return known and all(np.array_equal(side.sifted, wanted.x | wanted.z) for side in (alice, bob))
+
+    def _pairs(self, block: Block, overdue: bool) -> NDArray[np.bool_]:
+        """Heralds that stand for a pair. Which heralds both clients have missed shows in an ``overdue`` block where all pairs are told:
+        then these are the pairs, if any choice of missing heralds explains them."""
+        present, span = block.detector != UNKNOWN, self.rule.pair_span
+        second = paired(block.pulse, present, span)
+        alice, bob = block.sides["alice"].told, block.sides["bob"].told
+        told = overdue and self.rule.all_reveal and np.array_equal(alice, bob)
+        return alice.copy() if told and could_pair(block.pulse, present, span, alice) else second

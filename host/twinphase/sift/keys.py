@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from twinphase_spec import aopp
+from twinphase_spec import aopp, sns
 
 from ..keys.aopp import AnsweringUser, PairedKey, PairingUser, SpanLedger
 from ..keys.refused import Refused
 from ..keys.zbits import ZBits
 from .blocks import ROLES, Block, Fate, Role
-from .rule import PairRule
+from .rule import PairRule, phase_key
 from .tally import ratio
 
 FORMAT = 1
@@ -35,6 +35,8 @@ class KeyMaker:
         self.refused: list[str] = []
         self._numbers: list[NDArray[np.uint32]] = []
         self._bits: dict[Role, list[NDArray[np.uint8]]] = {"alice": [], "bob": []}
+        self._x_numbers: list[NDArray[np.uint32]] = []
+        self._x_bits: dict[Role, list[NDArray[np.uint8]]] = {"alice": [], "bob": []}
         self._keys: dict[Role, list[PairedKey]] = {"alice": [], "bob": []}
         self._open: list[int] = []
         """Blocks of the span that is being gathered: the last ones of the lists above."""
@@ -45,7 +47,13 @@ class KeyMaker:
         if block.fate is not Fate.CLOSED:
             self._open = []
             return
-        at = np.flatnonzero(block.outcome(self.rule).z)
+        wanted = block.outcome(self.rule)
+        if self.rule.phase_keys:
+            x = np.flatnonzero(wanted.x & (block.sides["alice"].word & sns.SIFTED_KEEP != 0))
+            self._x_numbers.append((block.first_herald + x).astype(np.uint32))
+            for role in ROLES:
+                self._x_bits[role].append(phase_key(block.sides[role].word[x], bob=role == "bob"))
+        at = np.flatnonzero(wanted.z)
         self._numbers.append((block.first_herald + at).astype(np.uint32))
         for role in ROLES:
             self._bits[role].append((block.sides[role].word[at] & 1).astype(np.uint8))
@@ -90,7 +98,8 @@ class KeyMaker:
         """What the file holds.
 
         ``number``, ``alice``, ``bob``: herald number and key bits of each Z herald. ``key_number``, ``key_discarded``: herald numbers
-        of each surviving pair's kept and discarded bit; ``key_alice``, ``key_bob``: the kept bits."""
+        of each surviving pair's kept and discarded bit; ``key_alice``, ``key_bob``: the kept bits. ``x_number``, ``x_alice``, ``x_bob``:
+        the same of kept X heralds, where their phases are key."""
         none = np.empty(0, np.uint8)
         kept = [np.concatenate([key.bits for key in self._keys[role]] or [none]) for role in ROLES]
         of_bob = self._keys["bob"]
@@ -102,6 +111,8 @@ class KeyMaker:
             "key_discarded": np.concatenate([key.discarded for key in of_bob] or numbers),
             "key_alice": kept[0],
             "key_bob": kept[1],
+            "x_number": np.concatenate(self._x_numbers or numbers),
+            **{f"x_{role}": np.concatenate(self._x_bits[role] or [none]) for role in ROLES},
         }
 
     @property
@@ -132,7 +143,7 @@ class KeyMaker:
 def write_keys(path: Path, maker: KeyMaker, about: dict[str, Any]) -> None:
     """Write `KeyMaker.arrays` as NPZ, readable for its owner only, with ``about`` as a JSON text of that name.
 
-    Mismatches are where ``alice != bob`` and where ``key_alice != key_bob``.
+    Mismatches are where ``alice != bob``, ``key_alice != key_bob`` and ``x_alice != x_bob``.
     """
     part = path.with_name(path.name + ".part")
     opened = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +78,8 @@ def by_role(devices: Sequence[Device]) -> dict[Node, Device]:
 
 
 class SiftSession:
-    """``span``: closed blocks that are paired at once, 0 for none. ``frame``: the server's, by which live windows are counted.
+    """``span``: closed blocks whose Z bits are paired at once (AOPP, with SNS alone), 0 for none. ``frame``: the server's, by which live
+    windows are counted.
 
     Raises DeviceError when the nodes do not belong together.
     """
@@ -113,11 +114,13 @@ class SiftSession:
                     )
         self.gatherer = BlockGatherer(self.block_heralds, self.rule)
         self.tally = Tally(self.rule)
-        self.keys = KeyMaker(self.rule, self.block_heralds, span=span, group=group)
+        self.keys = KeyMaker(self.rule, self.block_heralds, span=span if self.rule.odd_parity else 0, group=group)
         self.history = CellHistory()
         self.yields: Yields | str = "the server's frame is not known: give its lab with --lab"
         """Or why there are none."""
-        if frame is not None:
+        if self.rule.pair_span:
+            self.yields = "yields are of single heralds, and these stand in pairs"
+        elif frame is not None:
             chance = pair_probabilities(self.rule, {role: devices[role] for role in ROLES})
             try:
                 self.yields = Yields(LiveWindows.of_device(devices["server"], frame), chance, self.rule)
@@ -127,7 +130,7 @@ class SiftSession:
         """First and newest of those that bear on live windows."""
         self.herald_cost = HeraldCost()
         self.by_block: list[tuple[int, int, int]] = []
-        """(block, kept, errors) of each closed block."""
+        """(block, kept, errors, of key bits where these are the phases) of each closed block."""
         self._cost_stream: Stream | None = None
         self._status = {role: StatusCheck() for role in ROLES}
         self._checks: dict[str, CellCheck] = {}
@@ -145,7 +148,11 @@ class SiftSession:
     @property
     def node_seconds(self) -> float:
         """Longest node time watched."""
-        return max((stop - start for start, stop in self._times.values()), default=0) / TICKS_PER_SECOND
+        return self._watched(max)
+
+    def _watched(self, of: Callable[[list[int]], int]) -> float:
+        times = (self._times.get(node, (0, 0)) for node in NODES)
+        return of([stop - start for start, stop in times]) / TICKS_PER_SECOND
 
     def step(self) -> bool:
         """Take one batch from each node; False when all have ended."""
@@ -163,10 +170,13 @@ class SiftSession:
         return any(source is not None for source in self._sources.values())
 
     def finish(self, *, wait: bool = True) -> None:
-        """Wait for the blocks of a last reading of the cells, unless told not to, then close the books."""
+        """Wait until all nodes have been watched for as long as the first, and for the blocks of a last reading of the cells, unless told
+        not to; then close the books."""
         if wait and all(source is not None for source in self._sources.values()):
+            deadline, watched = time.monotonic() + PATIENCE_S, self.node_seconds
+            while self._watched(min) < watched and time.monotonic() < deadline and self.step():
+                pass
             self._read()
-            deadline = time.monotonic() + PATIENCE_S
             while not self._settle() and time.monotonic() < deadline:
                 self._read_due_s = deadline
                 if not self.step():
@@ -216,7 +226,8 @@ class SiftSession:
             self.yields.add(block)
         if block.fate is Fate.CLOSED:
             after = self.tally.x_total
-            self.by_block.append((block.number, after.kept - before.kept, after.errors - before.errors))
+            wrong = after.errors - before.errors + after.key_errors - before.key_errors
+            self.by_block.append((block.number, after.kept - before.kept, wrong))
         self._settle()
 
     def _read(self) -> None:

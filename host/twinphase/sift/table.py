@@ -9,10 +9,8 @@ from rich.table import Table
 from .blocks import WHY_DISCARDED
 
 
-def percent(entry: dict[str, Any] | None) -> str:
+def percent(entry: dict[str, Any]) -> str:
     """``fraction (interval of 95 %) of n``."""
-    if entry is None:
-        return "not known in this protocol"
     if entry["fraction"] is None:
         return "-"
     low, high = entry["ci95"]
@@ -33,8 +31,11 @@ def table(result: dict[str, Any]) -> Table:
     view.add_row("heralds", f"{result['heralds']:,}")
     for name, x in result["x"].items():
         view.add_row(f"X {name}", f"{x['records']:,} records, kept {percent(x['kept'])}")
-        view.add_row(f"X {name} error", percent(x["qber"]))
-    view.add_row("X-QBER", percent(result["x_qber"]))
+        view.add_row(f"X {name} error", percent(x["qber"] or x["key_error"]))
+    if result["x_key_error"] is None:
+        view.add_row("X-QBER", percent(result["x_qber"]))
+    else:
+        view.add_row("X key error", percent(result["x_key_error"]))
     view.add_row("raw Z error", percent(result["z_error_raw"]))
     if (pairing := result["pairing"]) is not None:
         view.add_section()
