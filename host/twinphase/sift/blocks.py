@@ -80,7 +80,7 @@ class Side:
 
 @dataclass
 class Block:
-    """A herald block; ``pulse``, ``detector`` (0 L, 1 R, UNKNOWN where the server's record has not come): of each herald.
+    """A herald block; ``pulse`` and ``detector`` (0 L, 1 R) of each herald: -1 and UNKNOWN where the server's record has not come.
 
     ``live``: of a closed block, heralds that are there for both clients; with pairs, those that stand for one.
     """
@@ -97,7 +97,7 @@ class Block:
         """Nothing of it has come."""
         return cls(
             number,
-            np.zeros(heralds, np.int64),
+            np.full(heralds, -1, np.int64),
             np.full(heralds, UNKNOWN, np.uint8),
             np.ones(heralds, np.bool_),
             {role: Side.empty(heralds) for role in ROLES},
@@ -236,12 +236,15 @@ class BlockGatherer:
         return heralds and min(self._newest[f"peer {role}"] for role in ROLES) > block.number
 
     def _revealed(self, block: Block) -> bool:
-        """Whether everything of PEER has come; of pairs, which are only known with all heralds, whether both have said so."""
+        """Whether everything of PEER has come that is known to be due: of heralds for which both types are 0, and of pairs, nobody knows
+        yet that both clients have them."""
         alice, bob = block.sides["alice"], block.sides["bob"]
         if not all(side.done >> Kind.SLICE & 1 and side.typed.all() for side in (alice, bob)):
             return False
+        heard = alice.x | bob.x
         return bool(self.rule.pair_span) or all(
-            np.array_equal(own.told, self.rule.revealed(own.x, peer.x)) for own, peer in ((alice, bob), (bob, alice))
+            np.array_equal(own.told & heard, self.rule.revealed(own.x, peer.x) & heard)
+            for own, peer in ((alice, bob), (bob, alice))
         )
 
     def _closed(self, block: Block, overdue: bool = False) -> bool:
