@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from twinphase.sift.blocks import Fate
 from twinphase.sift.session import SiftSession, by_role
@@ -59,3 +60,41 @@ def test_cells_snapshots_and_keys_of_the_gateware() -> None:
     kept = np.array([place[number] for number in arrays["key_number"].tolist()])
     for role in ("alice", "bob"):
         np.testing.assert_array_equal(arrays[f"key_{role}"], arrays[role][kept])
+
+
+@pytest.mark.long
+def test_mode_pairs_of_the_gateware() -> None:
+    """Pairs, cells and words of mode pairing are what the host finds again, on nodes that nothing is lost between."""
+    lab = small_lab()
+    users = {
+        role: getattr(lab.clients, role).model_copy(
+            update={"z_probability": 0.0, "vacuum_probability": 0.5, "mu1_probability": 0.4}
+        )
+        for role in ("alice", "bob")
+    }
+    lab = lab.model_copy(
+        update={
+            "clients": lab.clients.model_copy(update=users),
+            "protocol": lab.protocol.model_copy(update={"name": "MP", "pair_span_pulses": 1 << 20}),
+        }
+    )
+    with ExitStack() as stack:
+        devices = [
+            stack.enter_context(LabDevice(VirtualLab(lab, SEED, progress=False), node, seconds=2 * SECONDS))
+            for node in NODES
+        ]
+        session = SiftSession(by_role(devices), span=4, group=64, read_every_s=0.1)
+        while session.step():
+            pass
+        session.finish()
+    tally = session.tally
+    assert tally.fates[Fate.CLOSED] >= 10
+    assert tally.fates[Fate.INCOMPLETE] == tally.fates[Fate.DISCARDED] == 0
+    assert 8 * tally.fates[Fate.CLOSED] < tally.heralds == tally.cells.sum() <= 16 * tally.fates[Fate.CLOSED]
+    for role in ("alice", "bob"):
+        checks = session.as_dict()["counters"][role]
+        assert checks["cells"]["equal"] is True, checks
+        assert checks["status"]["equal"] is True, checks
+    assert (tally.wrong_words, tally.unlike) == (0, 0)
+    assert tally.z > 0
+    assert session.as_dict()["pairing"] is None

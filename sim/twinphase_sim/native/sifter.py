@@ -1,0 +1,186 @@
+"""Two Verilated block sifters with their recall, Alice and Bob: heralds and psi in, records of both out, for judging them at speed.
+
+Each side is `twinphase_hdl.sift.block.BlockSifter` with `CounterRecall` and `KeySchedule`, joined as the node with a recall of its own
+joins them. The harness hands the PEER records of one side to the other, and leaves out the clocks in which a side says that it is idle
+and nothing comes for it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twinphase.errors import ExtraError
+from twinphase_spec import sns
+from twinphase_spec.packets import HERALD_DTYPE, PEER_DTYPE, PSI_DTYPE, SIFTED_DTYPE
+from twinphase_spec.registers import CLIENT, CORE_COUNTERS
+
+from .rewrite import for_verilator
+from .toolchain import PREFIX, Source, library, progress_bars
+
+COUNTERS = tuple(name for name in CLIENT.counter_names if name not in dict(CORE_COUNTERS))
+CLOCKS_PER_HERALD = 200
+"""A play that takes longer has come to a stop."""
+PEER_PER_HERALD = 3
+"""PEER records of a side: at most two a herald and a few a block."""
+
+
+@dataclass(frozen=True)
+class SideInputs:
+    """What one client gets. ``registers``: by name, as in `twinphase_sim.model.client`; those that are not there have reset values.
+
+    ``late_clocks``: before its first herald is offered; ``peer_clocks``: a message of the peer is on its way for so long."""
+
+    registers: Mapping[str, int]
+    heralds: NDArray[np.void]
+    psi: NDArray[np.void]
+    late_clocks: int = 0
+    peer_clocks: int = 0
+
+
+@dataclass(frozen=True)
+class SideOutputs:
+    """What one client gave. ``cells``, ``bins``, ``counters``: what this play has added to them."""
+
+    sifted: NDArray[np.void]
+    peer: NDArray[np.void]
+    cells: NDArray[np.uint64]
+    bins: NDArray[np.uint64]
+    counters: dict[str, int]
+    clocks: int
+    """In which it was not at rest."""
+
+
+class _Side(ctypes.Structure):
+    _fields_ = [
+        *((name, ctypes.c_void_p) for name in ("setup", "heralds", "psi")),
+        *((name, ctypes.c_uint64) for name in ("herald_count", "psi_count")),
+        *((name, ctypes.c_void_p) for name in ("sifted", "peer")),
+        *((name, ctypes.c_uint64) for name in ("sifted_room", "peer_room", "sifted_count", "peer_count")),
+        *((name, ctypes.c_uint64) for name in ("late_clocks", "peer_clocks", "stepped")),
+        *((name, ctypes.c_void_p) for name in ("memories", "counters")),
+    ]
+
+
+class NativeSifters:
+    """The pair, compiled once and kept as nodes are. Raises ToolchainError or ExtraError when the gateware cannot be compiled."""
+
+    def __init__(self, *, cache: Path | None = None, progress: bool = True) -> None:
+        try:
+            from .sifter_top import sifter_verilog
+        except ModuleNotFoundError as error:
+            raise ExtraError("pip install 'twinphase[sim]'") from error
+        verilog, self._setup = sifter_verilog()
+        self._words = 2 * (sns.CELLS + sns.PSI_BINS)
+        header = _header(-(-self._setup.size // 32))
+        with progress_bars(progress) as bar:
+            source = Source("sifterpair.cpp", ("clocks.h",))
+            loaded = library(for_verilator(verilog, "client"), header, step=bar("the sifters"), cache=cache, source=source)
+        loaded.pair_new.restype = ctypes.c_void_p
+        loaded.pair_delete.argtypes = [ctypes.c_void_p]
+        side, number = ctypes.POINTER(_Side), ctypes.c_uint32
+        loaded.pair_play.restype = ctypes.c_uint64
+        loaded.pair_play.argtypes = [ctypes.c_void_p, side, side, number, number, ctypes.c_uint64]
+        self._library, self._pair = loaded, loaded.pair_new()
+        self._memories = [np.zeros(self._words // 2, np.uint64) for _ in range(2)]
+        self._counters = [np.zeros(len(COUNTERS), np.uint64) for _ in range(2)]
+
+    def close(self) -> None:
+        """Free the models."""
+        if self._pair is not None:
+            self._library.pair_delete(self._pair)
+            self._pair = None
+
+    def play(self, alice: SideInputs, bob: SideInputs) -> tuple[SideOutputs, SideOutputs]:
+        """Stop both, set them up, play all inputs until both are at rest. Numbers of heralds must be below 2^32 and rising.
+
+        A herald is offered when its number has room in the ring, a psi when a later herald has been taken. RuntimeError when the sifters
+        do not come to rest: one waits for what never comes.
+        """
+        sides, kept = [], []
+        for inputs in (alice, bob):
+            side, arrays = self._side(inputs)
+            sides.append(side)
+            kept.append(arrays)
+        block = alice.registers["BLOCK_HERALDS"]
+        most = 1 << 20 | CLOCKS_PER_HERALD * max(alice.psi.size, bob.psi.size)
+        clocks = self._library.pair_play(self._pair, sides[0], sides[1], block, sns.RING_HERALDS, most)
+        if not clocks:
+            raise RuntimeError(f"the sifters are not at rest after {most} clocks")
+        a, b = (self._outputs(k, side, arrays) for k, (side, arrays) in enumerate(zip(sides, kept, strict=True)))
+        return a, b
+
+    def _side(self, inputs: SideInputs) -> tuple[_Side, dict[str, NDArray[Any]]]:
+        room = {"sifted": max(inputs.psi.size, 1), "peer": PEER_PER_HERALD * inputs.psi.size + 4096}
+        arrays: dict[str, NDArray[Any]] = {
+            "setup": np.frombuffer(self._setup.pack(inputs.registers), "<u4"),
+            "heralds": np.ascontiguousarray(inputs.heralds, HERALD_DTYPE),
+            "psi": np.ascontiguousarray(inputs.psi, PSI_DTYPE),
+            "sifted": np.empty(room["sifted"], SIFTED_DTYPE),
+            "peer": np.empty(room["peer"], PEER_DTYPE),
+            "memories": np.zeros(self._words // 2, np.uint64),
+            "counters": np.zeros(len(COUNTERS), np.uint64),
+        }
+        side = _Side(
+            **{name: array.ctypes.data for name, array in arrays.items()},
+            herald_count=inputs.heralds.size,
+            psi_count=inputs.psi.size,
+            sifted_room=room["sifted"],
+            peer_room=room["peer"],
+            late_clocks=inputs.late_clocks,
+            peer_clocks=inputs.peer_clocks,
+        )
+        return side, arrays
+
+    def _outputs(self, k: int, side: _Side, arrays: dict[str, NDArray[Any]]) -> SideOutputs:
+        if side.sifted_count > side.sifted_room or side.peer_count > side.peer_room:
+            raise RuntimeError(f"the sifters gave {side.sifted_count} SIFTED and {side.peer_count} PEER records: more than there can be")
+        memories, counters = arrays["memories"] - self._memories[k], arrays["counters"] - self._counters[k]
+        self._memories[k], self._counters[k] = arrays["memories"], arrays["counters"]
+        return SideOutputs(
+            sifted=arrays["sifted"][: side.sifted_count],
+            peer=arrays["peer"][: side.peer_count],
+            cells=memories[: sns.CELLS],
+            bins=memories[sns.CELLS :],
+            counters=dict(zip(COUNTERS, counters.tolist(), strict=True)),
+            clocks=side.stepped,
+        )
+
+
+def _header(setup_words: int) -> str:
+    """Text of ``node.h``."""
+    constants = {
+        "ROOMS": 0,
+        "CONTROL_ROOM": 0,
+        "SETUP_WORDS": setup_words,
+        "COUNTERS": len(COUNTERS),
+        "AGREED": COUNTERS.index("blocks_agreed"),
+        "DISCARDED": COUNTERS.index("blocks_discarded"),
+        "CELL_WORDS": 2 * sns.CELLS,
+        "BIN_WORDS": 2 * sns.PSI_BINS,
+    }
+    streams = {"HERALD": "i_herald", "PSI": "i_psi", "PEER_IN": "i_peer", "PEER_OUT": "o_peer", "SIFTED": "o_sifted"}
+    return "\n".join(
+        [
+            "#pragma once",
+            f'#include "{PREFIX}.h"',
+            f'#include "{PREFIX}___024root.h"',
+            f"using Model = {PREFIX};",
+            f"using Root = {PREFIX}___024root;",
+            *(f"void {PREFIX}___024root___{name}(Root*);" for name in ("eval_ico", "eval_nba", "eval_triggers_vec__act")),
+            f"#define MODEL_INPUTS(root) {PREFIX}___024root___eval_ico(root)",
+            f"#define MODEL_EDGE(root) {PREFIX}___024root___eval_nba(root)",
+            f"#define MODEL_TRIGGERS(root) {PREFIX}___024root___eval_triggers_vec__act(root)",
+            "#define CLOCKS(X) X(clk)",
+            # Verilator writes a name with two underscores so.
+            *(f"#define {name}(member) {port}___05F##member" for name, port in streams.items()),
+            *(f"constexpr unsigned {name} = {value};" for name, value in constants.items()),
+            "",
+        ]
+    )
