@@ -1,13 +1,15 @@
 # make demo      the whole link in the virtual lab, report in demo-out/report.html
 # make test      quick suite (under 10 minutes on two cores)
 # make test-all  adds long statistics, formal proofs, bitstreams
+# make soak      model against native gateware, 1e9 heralds a protocol (resumable: Ctrl-C, again)
 # make lint      ruff, mypy, import linter
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 JOBS ?= 2
+SOAK ?=
 
-.PHONY: demo test test-all lint tools clean benchmark figures
+.PHONY: demo test test-all soak lint tools clean benchmark figures
 .DELETE_ON_ERROR:
 
 # One sentence for each missing tool; the C++ compiler and perl are Verilator's.
@@ -31,6 +33,9 @@ test: $(VENV)/installed
 
 test-all: $(VENV)/installed
 	$(BIN)/pytest -q -n $(JOBS) --dist worksteal tests
+
+soak: $(VENV)/installed
+	$(BIN)/python benchmarks/soak.py --jobs $(JOBS) $(SOAK)
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .

@@ -81,7 +81,9 @@ class NativeSifters:
         header = _header(-(-self._setup.size // 32))
         with progress_bars(progress) as bar:
             source = Source("sifterpair.cpp", ("clocks.h",))
-            loaded = library(for_verilator(verilog, "client"), header, step=bar("the sifters"), cache=cache, source=source)
+            loaded = library(
+                for_verilator(verilog, "client"), header, step=bar("the sifters"), cache=cache, source=source
+            )
         loaded.pair_new.restype = ctypes.c_void_p
         loaded.pair_delete.argtypes = [ctypes.c_void_p]
         side, number = ctypes.POINTER(_Side), ctypes.c_uint32
@@ -140,7 +142,9 @@ class NativeSifters:
 
     def _outputs(self, k: int, side: _Side, arrays: dict[str, NDArray[Any]]) -> SideOutputs:
         if side.sifted_count > side.sifted_room or side.peer_count > side.peer_room:
-            raise RuntimeError(f"the sifters gave {side.sifted_count} SIFTED and {side.peer_count} PEER records: more than there can be")
+            raise RuntimeError(
+                f"the sifters gave {side.sifted_count} SIFTED and {side.peer_count} PEER records: more than there can be"
+            )
         memories, counters = arrays["memories"] - self._memories[k], arrays["counters"] - self._counters[k]
         self._memories[k], self._counters[k] = arrays["memories"], arrays["counters"]
         return SideOutputs(
@@ -173,7 +177,10 @@ def _header(setup_words: int) -> str:
             f'#include "{PREFIX}___024root.h"',
             f"using Model = {PREFIX};",
             f"using Root = {PREFIX}___024root;",
-            *(f"void {PREFIX}___024root___{name}(Root*);" for name in ("eval_ico", "eval_nba", "eval_triggers_vec__act")),
+            *(
+                f"void {PREFIX}___024root___{name}(Root*);"
+                for name in ("eval_ico", "eval_nba", "eval_triggers_vec__act")
+            ),
             f"#define MODEL_INPUTS(root) {PREFIX}___024root___eval_ico(root)",
             f"#define MODEL_EDGE(root) {PREFIX}___024root___eval_nba(root)",
             f"#define MODEL_TRIGGERS(root) {PREFIX}___024root___eval_triggers_vec__act(root)",

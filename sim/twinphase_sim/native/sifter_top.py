@@ -21,6 +21,8 @@ BETWEEN = ("o_recall", "i_symbol_valid", "i_symbol", "o_stopped")
 """Members of the sifter that join it with its recall."""
 MOVING = ("i_run", "i_snapshot", "i_cell_address", "i_bin_address")
 """Its inputs that are no settings and no streams."""
+WRITTEN, READY = "i_digest_written", "o_ready"
+"""Strobe in the first clock of new digest settings, and whether their keys are there."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,7 @@ class SifterTop(wiring.Component):
     Members: those of `BlockSifter`, but settings and recall, and
 
     i_load, i_setup : In(1), In(settings of sifter and symbols), taken at the strobe; only while ``i_run`` is 0
+    o_settled : Out(1), all keys are expanded; not in the clock after ``i_load``
 
     Input streams pass a register, so that little hangs on the inputs: a record in two clocks, ``i_peer`` in one.
     """
@@ -54,11 +57,16 @@ class SifterTop(wiring.Component):
         self._settings = [
             name
             for name, member in members.items()
-            if not member.is_signature and member.flow is In and name not in (*BETWEEN, *MOVING)
+            if not member.is_signature and member.flow is In and name not in (*BETWEEN, *MOVING, WRITTEN)
         ]
-        self.layout = data.StructLayout({**{name: members[name].shape for name in self._settings}, "i_settings": SymbolSettings})
-        shown = {name: member for name, member in members.items() if name not in (*BETWEEN, *self._settings)}
-        super().__init__({**shown, "i_load": In(1), "i_setup": In(self.layout)})
+        self.layout = data.StructLayout(
+            {**{name: members[name].shape for name in self._settings}, "i_settings": SymbolSettings}
+        )
+        self._keyed = WRITTEN in members
+        shown = {
+            name: member for name, member in members.items() if name not in (*BETWEEN, *self._settings, WRITTEN, READY)
+        }
+        super().__init__({**shown, "i_load": In(1), "i_setup": In(self.layout), "o_settled": Out(1)})
         self._shown = shown
 
     def elaborate(self, platform: object) -> Module:
@@ -66,7 +74,8 @@ class SifterTop(wiring.Component):
         m.submodules.sifter = sifter = self._sifter
         m.submodules.schedule = schedule = KeySchedule()
         m.submodules.recall = recall = ResetInserter(sifter.o_stopped)(CounterRecall())
-        setup, held = Signal(self.layout), []
+        setup, loaded, held = Signal(self.layout), Signal(), []
+        m.d.sync += loaded.eq(self.i_load)
         with m.If(self.i_load):
             m.d.sync += setup.eq(self.i_setup)
         for name, member in self._shown.items():
@@ -88,6 +97,8 @@ class SifterTop(wiring.Component):
                 held.append(inner.valid)
         m.d.comb += [
             *(getattr(sifter, name).eq(setup[name]) for name in self._settings),
+            *([sifter.i_digest_written.eq(loaded)] if self._keyed else []),
+            self.o_settled.eq(schedule.o_ready & (sifter.o_ready if self._keyed else 1)),
             self.o_idle.eq(sifter.o_idle & ~Cat(held).any()),
             schedule.i_key.eq(setup.i_settings.key),
             recall.i_settings.eq(setup.i_settings),
@@ -106,17 +117,17 @@ def _registers(name: str, field: data.Field) -> list[tuple[str, int, int]]:
     if name == "i_rules":
         rules = data.Layout.cast(RuleTables)
         return [(RULE_REGISTERS[part], field.offset + inner.offset, inner.width) for part, inner in rules]
-    if name == "i_settings":
+    if name in ("i_settings", "i_digest"):
         found = []
-        for part, inner in data.Layout.cast(SymbolSettings):
-            first = field.offset + inner.offset
+        for part, inner in data.Layout.cast(field.shape):
+            first, register = field.offset + inner.offset, f"{'DIGEST_' * (name == 'i_digest')}{part.upper()}"
             if part in ("key", "nonce"):
-                # The key's first word is lowest, the nonce's first word highest.
+                # Words in their order, but of the symbols' nonce, a number whose first word is its highest.
                 words = range(inner.width // 32)
-                places = words if part == "key" else reversed(words)
-                found += [(f"{part.upper()}_{k}", first + 32 * place, 32) for k, place in zip(words, places, strict=True)]
+                places = reversed(words) if (name, part) == ("i_settings", "nonce") else words
+                found += [(f"{register}_{k}", first + 32 * place, 32) for k, place in zip(words, places, strict=True)]
             else:
-                found.append((part.upper(), first, inner.width))
+                found.append((register, first, inner.width))
         return found
     return [(name.removeprefix("i_").upper(), field.offset, field.width)]
 

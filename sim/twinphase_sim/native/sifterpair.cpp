@@ -61,7 +61,7 @@ class Player {
         edge(true);
         root_->i_load = 0;
         edge(true);
-        for (int k = 0; k < START_CLOCKS; k++) edge(false);
+        for (unsigned k = 0; k < 16 || !(root_->o_settled || k > MOST_START_CLOCKS); k++) edge(false);
         root_->i_run = 1;
         edge(true);
     }
@@ -157,8 +157,8 @@ class Player {
     }
 
   private:
-    static constexpr int START_CLOCKS = 256;   // the key schedule takes fewer
-    static constexpr uint64_t AFTER_CLOCKS = 4096;  // after the last herald, before its psi
+    static constexpr unsigned MOST_START_CLOCKS = 1 << 16;  // the keys take fewer
+    static constexpr uint64_t AFTER_CLOCKS = 4096;          // after the last herald, before its psi
 
     template <typename Address, typename Data>
     uint32_t read(unsigned k, Address& address, Data& data) {

@@ -1,0 +1,112 @@
+"""A chunk of a soak: what both sifters get, drawn from a seed of its own.
+
+Sources, widths, blocks, rates and losses differ from chunk to chunk, so that a long run is not a long run of the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twinphase_spec.packets import HERALD_DTYPE, PSI_DTYPE
+from twinphase_spec.registers import CLIENT
+from twinphase_spec.rules import PROTOCOLS, rule_tables
+
+BLOCKS = (32, 96, 512, 1024, 2048, 2048)
+WIDTHS = (0, 1, 3640, 8192, 8193, 32768)
+MEAN_GAPS = (1, 30, 10_000, 1_000_000)
+"""Pulses from herald to herald."""
+LOSSES = (0.0, 0.0, 0.0, 0.001, 0.03)
+"""Share of heralds, and of psi, that reach neither client."""
+ONE_SIDED = (0.0, 0.0, 0.0, 2e-5)
+"""Share of heralds that reach Bob alone: their blocks are discarded."""
+LAGS = (0, 0, 1, 7, 60, 400)
+"""Clocks for which messages, or the first heralds, are on their way."""
+PULSE_BITS = 55
+"""Of the first herald; the chunk ends below 2^56."""
+ROLES = ("alice", "bob")
+MOST_HERALDS = 1 << 20
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Registers by role; HERALD records of both clients; PSI records; delays in clocks by role."""
+
+    registers: dict[str, dict[str, int]]
+    heralds: dict[str, NDArray[np.void]]
+    psi: NDArray[np.void]
+    late_clocks: dict[str, int]
+    peer_clocks: dict[str, int]
+    block_heralds: int
+    blocks: int
+
+
+def draw_chunk(protocol: str, seed: int, number: int, heralds: int) -> Chunk:
+    """Chunk ``number`` of a soak with ``seed``, of at most ``heralds`` heralds: whole blocks. ValueError for sizes that do not fit."""
+    if not max(BLOCKS) <= heralds <= MOST_HERALDS:
+        raise ValueError(f"soak: a chunk has {heralds} heralds; allowed: {max(BLOCKS)} to {MOST_HERALDS}")
+    rng = np.random.default_rng((seed, list(PROTOCOLS).index(protocol), number))
+    block = int(rng.choice(BLOCKS))
+    blocks = heralds // block
+    count = block * blocks
+    width = int(rng.choice([*WIDTHS, int(rng.integers(0, 32769))]))
+    gap = int(rng.choice(MEAN_GAPS))
+    span = int(rng.choice([1, 2 * gap, 100 * gap, (1 << 32) - 1])) if protocol == "MP" else 0
+    key = {f"DIGEST_KEY_{k}": int(rng.integers(1 << 32)) for k in range(4)}
+    key |= {f"DIGEST_NONCE_{k}": int(rng.integers(1 << 32)) for k in range(2)}
+    shared = key | {"BLOCK_HERALDS": block, "SLICE_WIDTH": width}
+    registers = {role: shared | _source(protocol, role, span, rng) for role in ROLES}
+
+    pulses = np.cumsum(rng.geometric(1 / gap, count).astype(np.uint64)) + np.uint64(rng.integers(1 << PULSE_BITS))
+    records = np.zeros(count, HERALD_DTYPE)
+    records["number"] = np.arange(count)
+    records["pulse_low"] = pulses & np.uint64(0xFFFFFFFF)
+    records["pulse_high_detector"] = pulses >> np.uint64(32) | rng.integers(0, 2, count, dtype=np.uint64) << np.uint64(
+        31
+    )
+    psi = np.zeros(count, PSI_DTYPE)
+    psi["number"] = records["number"]
+    psi["psi_turns"] = rng.integers(0, 65536, count)
+    psi["flags"] = rng.choice([0, 1, 2, 3, 3, 3, 3, 3], count)
+    loss, one_sided = rng.choice(LOSSES), rng.choice(ONE_SIDED)
+    there, psi_there = rng.random(count) >= loss, rng.random(count) >= loss
+    psi_there[-1] = True  # it ends the last block
+    of_alice = there & (rng.random(count) >= one_sided)
+    return Chunk(
+        registers=registers,
+        heralds={"alice": records[of_alice], "bob": records[there]},
+        psi=psi[psi_there],
+        late_clocks={role: int(rng.choice(LAGS)) for role in ROLES},
+        peer_clocks={role: int(rng.choice(LAGS)) for role in ROLES},
+        block_heralds=block,
+        blocks=blocks,
+    )
+
+
+def _source(protocol: str, role: str, span: int, rng: np.random.Generator) -> dict[str, int]:
+    """Registers of one client's role, rules and symbols; bounds as docs/rules.md asks of each protocol's users."""
+    definition = PROTOCOLS[protocol]
+    sent, z, vacuum, mu_1 = np.sort(rng.integers(0, 4097, 4)).tolist()
+    if protocol in ("PM", "MP", "BB84"):
+        sent = z = 0
+    if protocol == "CAL":
+        z = sent
+    if protocol == "BB84" and role == "bob":
+        vacuum, mu_1 = 0, 4096
+    tables = rule_tables(definition, "bob" if role == "bob" else "alice")
+    known = {register.name for register in CLIENT.registers}
+    registers = {
+        **tables.registers(span),
+        "ROLE": int(role == "bob"),
+        "SENT_BELOW": sent,
+        "Z_BELOW": z,
+        "VACUUM_BELOW": vacuum,
+        "MU1_BELOW": mu_1,
+        "SLICES_Z": tables.source_masks[0],
+        "SLICES_X": tables.source_masks[1],
+        **{f"KEY_{k}": int(rng.integers(1 << 32)) for k in range(4)},
+        **{f"NONCE_{k}": int(rng.integers(1 << 32)) for k in range(2)},
+    }
+    return {name: value for name, value in registers.items() if name in known}
