@@ -1,0 +1,126 @@
+"""A soak's state: chunks by number, going on, starting anew, refusing what is no state; the script's exit codes."""
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from twinphase.errors import TwinphaseError
+from twinphase_sim.soak import run
+from twinphase_sim.soak.chunk import draw_chunk
+from twinphase_sim.soak.state import MOST_KEPT, Progress, State
+
+ABOUT = {"seed": 1}
+
+
+def result(**changed):
+    values = {
+        "heralds": 100,
+        "blocks": 3,
+        "discarded": 1,
+        "sifted": 7,
+        "differences": [],
+        "gateware_seconds": 1.0,
+        "model_seconds": 2.0,
+    }
+    return run.Result(**(values | changed))
+
+
+def play(state, monkeypatch, heralds, *, given=lambda number: result(), stop_after=None):
+    """Chunk numbers that were played."""
+    played = []
+
+    def chunk(protocol, seed, number, size):
+        played.append(number)
+        return given(number)
+
+    monkeypatch.setattr(run, "play_chunk", chunk)
+    run.soak(
+        state,
+        "PM",
+        heralds=heralds,
+        seed=1,
+        chunk_heralds=100,
+        jobs=1,
+        stopped=lambda: stop_after is not None and len(played) >= stop_after,
+        progressed=lambda done: None,
+    )
+    return played
+
+
+def test_it_goes_on_where_it_was_stopped(tmp_path, monkeypatch):
+    path = tmp_path / "new" / "soak.json"
+    state, left = State.open(path, ABOUT)
+    assert not left
+    assert play(state, monkeypatch, 1000, stop_after=4) == [0, 1, 2, 3]
+    again, left = State.open(path, ABOUT)
+    assert not left
+    assert play(again, monkeypatch, 1000) == [4, 5, 6, 7, 8, 9]
+    assert play(again, monkeypatch, 1000) == []
+    done = json.loads(path.read_text())["protocols"]["PM"]
+    assert (done["heralds"], done["blocks"], done["discarded"], done["sifted"], done["chunks"]) == (
+        1000,
+        30,
+        10,
+        70,
+        10,
+    )
+    assert (done["mismatches"], done["gateware_seconds"], done["model_seconds"]) == (0, 10, 20)
+    assert done["heralds_per_gateware_second"] == 100
+    other, left = State.open(path, {"seed": 2})
+    assert left
+    assert other.protocols == {}
+    assert path.with_name("soak.json.old").exists()
+
+
+def test_chunks_that_are_done_out_of_order():
+    progress = Progress()
+    for number, pending in ((2, 0), (0, 1), (1, 3), (4, 3)):
+        progress.close(number)
+        assert progress.pending(set()) == pending
+    assert (progress.chunks, progress.ahead) == (3, [4])
+    assert progress.pending({3, 5}) == 6
+
+
+def test_mismatches_are_kept_and_end_it(tmp_path, monkeypatch):
+    state, _ = State.open(tmp_path / "soak.json", ABOUT)
+    played = play(
+        state, monkeypatch, 10**9, given=lambda number: result(differences=[f"word {number}"] if number % 2 else [])
+    )
+    assert len(played) == 2 * MOST_KEPT
+    done = State.open(tmp_path / "soak.json", ABOUT)[0].of("PM")
+    assert (done.mismatches, done.said[0]) == (MOST_KEPT, {"chunk": 1, "differences": ["word 1"]})
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{}", "[1]", '{"format": 1, "about": {"seed": 1}, "protocols": {"PM": {"heralds": 1}}}']
+)
+def test_a_file_that_is_no_state_is_refused(tmp_path, text):
+    path = tmp_path / "soak.json"
+    path.write_text(text)
+    with pytest.raises(TwinphaseError, match="no state of a soak"):
+        State.open(path, ABOUT)
+
+
+def test_chunks_differ_by_seed_number_and_protocol_and_are_the_same_again():
+    def words(*arguments):
+        return draw_chunk(*arguments, 2048).heralds["bob"]["pulse_low"][:20].tolist()
+
+    first = words("SNS", 1, 0)
+    assert first == words("SNS", 1, 0)
+    assert len({tuple(first), tuple(words("PM", 1, 0)), tuple(words("SNS", 2, 0)), tuple(words("SNS", 1, 1))}) == 4
+    with pytest.raises(ValueError, match="a chunk has 5 heralds; allowed: 2048 to"):
+        draw_chunk("SNS", 1, 0, 5)
+
+
+@pytest.mark.parametrize("arguments", [["--chunk-heralds", "5"], ["--jobs", "0"], ["--chunk", "0"], ["--seed", "-1"]])
+def test_bad_arguments(arguments, monkeypatch, capsys):
+    path = Path(__file__).parents[3] / "benchmarks" / "soak.py"
+    spec = importlib.util.spec_from_file_location("soak_script", path)
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    monkeypatch.setattr(sys, "argv", ["soak.py", *arguments])
+    assert script.main() == 2
+    assert capsys.readouterr().err.startswith("--")
