@@ -80,7 +80,7 @@ class NativeSifters:
         self._words = 2 * (sns.CELLS + sns.PSI_BINS)
         header = _header(-(-self._setup.size // 32))
         with progress_bars(progress) as bar:
-            source = Source("sifterpair.cpp", ("clocks.h",))
+            source = Source("sifterpair.cpp", ("clocks.h",), ("-O2",))  # shorter code fits the caches better than -O3
             loaded = library(
                 for_verilator(verilog, "client"), header, step=bar("the sifters"), cache=cache, source=source
             )

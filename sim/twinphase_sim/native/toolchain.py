@@ -41,10 +41,11 @@ SOURCES = Path(__file__).parent
 
 @dataclass(frozen=True)
 class Source:
-    """The C++ that drives a model: a file of this folder and the headers that it includes."""
+    """The C++ that drives a model: a file of this folder, the headers that it includes, flags for the compiler after CXX_FLAGS."""
 
     file: str = "harness.cpp"
     headers: tuple[str, ...] = ()
+    flags: tuple[str, ...] = ()
 
 
 NODE_HARNESS = Source("harness.cpp", ("anchor.h", "clocks.h", "light.h", "registers.h"))
@@ -156,7 +157,7 @@ def library(
     compiler_path, compiler_version = compiler()
     root, verilator_version = verilator()
     harness = "".join((SOURCES / name).read_text() for name in (source.file, *source.headers))
-    flags = " ".join((*VERILATOR_FLAGS, *CXX_FLAGS, *LINK_FLAGS))
+    flags = " ".join((*VERILATOR_FLAGS, *CXX_FLAGS, *source.flags, *LINK_FLAGS))
     key = content_hash(verilog, header, harness, flags, compiler_version, verilator_version, cpu())
     path = folder / f"{key}.so"
     try:
@@ -164,7 +165,7 @@ def library(
             folder.mkdir(parents=True, exist_ok=True)
             with locked(folder / f"{key}.lock"):
                 if not path.exists():
-                    _compile(verilog, header, path, compiler_path, root, step, source.file)
+                    _compile(verilog, header, path, compiler_path, root, step, source)
         return ctypes.CDLL(str(path))
     except OSError as error:
         raise ToolchainError(
@@ -172,7 +173,7 @@ def library(
         ) from error
 
 
-def _compile(verilog: str, header: str, path: Path, cxx: str, root: Path, step: Step, driver: str) -> None:
+def _compile(verilog: str, header: str, path: Path, cxx: str, root: Path, step: Step, driver: Source) -> None:
     for left in path.parent.glob(f"{path.stem}?*"):  # by a process that was killed; the lock says that none is at it
         if left.is_dir():
             shutil.rmtree(left, ignore_errors=True)
@@ -188,16 +189,16 @@ def _compile(verilog: str, header: str, path: Path, cxx: str, root: Path, step: 
         )
         include = root / "include"
         sources = [*sorted(work.glob(f"{PREFIX}*.cpp")), include / "verilated.cpp", include / "verilated_threads.cpp"]
-        sources.append(SOURCES / driver)
+        sources.append(SOURCES / driver.file)
         # The biggest first, so that it does not run alone at the end.
         sources.sort(key=lambda source: -source.stat().st_size)
-        flags = [*CXX_FLAGS, f"-I{work}", f"-I{include}", f"-I{include / 'vltstd'}", f"-I{SOURCES}"]
+        flags = [*CXX_FLAGS, *driver.flags, f"-I{work}", f"-I{include}", f"-I{include / 'vltstd'}", f"-I{SOURCES}"]
 
         def one(source: Path) -> str:
             target = work / f"{source.stem}.o"
             # What runs once (set-up) or hardly ever (Verilator's own files) is compiled quickly.
             slow = ["-O0"] if source.stem.endswith("Slow") else ["-O1"] if source.parent == include else []
-            wanted = ["-include", str(work / "node.h")] if source.name == driver else []
+            wanted = ["-include", str(work / "node.h")] if source.name == driver.file else []
             _run([cxx, *flags, *slow, *wanted, "-c", str(source), "-o", str(target)], "g++")
             step("g++", 0.6 / len(sources))
             return str(target)
