@@ -14,7 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twinphase_sim.model.client import block_sifter, symbol_config
+from twinphase_sim.model.sift.herald import herald_pulses
 from twinphase_sim.model.sift.pair import SiftedPair, sift_pair
+from twinphase_sim.model.sift.rule import seconds_of_pairs
 from twinphase_sim.native.sifter import SideInputs, SideOutputs
 from twinphase_spec import sns
 from twinphase_spec.rules import PROTOCOLS
@@ -116,10 +118,10 @@ def _numbered(records: NDArray[np.void], first: int, stop: int) -> NDArray[np.vo
 
 
 def _counters(chunk: Chunk, pair: SiftedPair, discarded: NDArray[np.bool_], role: str, peer: int) -> Mapping[str, int]:
-    """Counters of a client. Of discarded blocks, pairs are found but not told of: without ``unpaired`` there."""
+    """Counters of a client."""
     bad, count = int(discarded.sum()), chunk.block_heralds * chunk.blocks
     heralds = chunk.heralds[role].size
-    counters = {
+    return {
         "heralds": heralds,
         "missing": count - heralds,
         **dict.fromkeys(("late", "overflow", "refused"), 0),
@@ -127,9 +129,22 @@ def _counters(chunk: Chunk, pair: SiftedPair, discarded: NDArray[np.bool_], role
         "peer": peer,
         "blocks_agreed": pair.blocks - bad,
         "blocks_discarded": bad,
+        "unpaired": _unpaired(chunk, role),
         **{name: getattr(pair, name) for name in ("sifted_z", "sifted_x", "kept_x", "error_x")},
     }
-    return counters | ({} if bad else {"unpaired": pair.unpaired})
+
+
+def _unpaired(chunk: Chunk, role: str) -> int:
+    """Heralds of a client without a partner, in blocks that are agreed or not."""
+    span = chunk.registers[role]["PAIR_SPAN"]
+    if not span:
+        return 0
+    records = chunk.heralds[role]
+    pulse = np.zeros(chunk.block_heralds * chunk.blocks, np.uint64)
+    present = np.zeros(pulse.size, np.bool_)
+    pulse[records["number"]], _ = herald_pulses(records)
+    present[records["number"]] = True
+    return records.size - int(np.count_nonzero(seconds_of_pairs(present, pulse, chunk.block_heralds, span)))
 
 
 def _unlike(name: str, given: NDArray[Any], wanted: NDArray[Any]) -> list[str]:

@@ -171,7 +171,7 @@ class BlockSifter:
             self._known = announced.paired(second)
         own = symbols(self.config, announced.pulse)
         self._own: Windows = windows(self.tables, own, announced.present, second)
-        self._unpaired = int(np.count_nonzero(announced.present & ~self._known.present))
+        self.counters["unpaired"] += int(np.count_nonzero(announced.present & ~self._known.present))
         pads, digest = self._digest.pads(self._blocks), self._digest.of(announced)
         own_pad, peer_pad = pads if self.role == "alice" else pads[::-1]
         self._peer_tag = by_kind(digest ^ peer_pad)
@@ -277,7 +277,6 @@ class BlockSifter:
         self._sifted_out.append(records)
 
         self.cells += count_cells(known, level_a, level_b, result)
-        self.counters["unpaired"] += self._unpaired
         counted = {
             "sifted_z": result.is_z,
             "sifted_x": result.is_x,
