@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from twinphase_sim.soak.chunk import draw_chunk
 from twinphase_sim.soak.state import MOST_KEPT, Progress, State
 
 ABOUT = {"seed": 1}
+SCRIPT = Path(__file__).parents[3] / "benchmarks" / "soak.py"
 
 
 def result(**changed):
@@ -115,10 +117,43 @@ def test_chunks_differ_by_seed_number_and_protocol_and_are_the_same_again():
         draw_chunk("SNS", 1, 0, 5)
 
 
+@pytest.mark.long
+def test_the_script_in_two_processes(tmp_path):
+    """Both take chunks; the state says what was done, and a second call has nothing left to do."""
+    command = [
+        sys.executable,
+        str(SCRIPT),
+        "--protocol",
+        "PM",
+        "MP",
+        "--heralds",
+        "12000",
+        "--chunk-heralds",
+        "4096",
+        "--jobs",
+        "2",
+    ]
+    for _ in range(2):
+        done = subprocess.run(
+            [*command, "--state", str(tmp_path / "soak.json"), "--json"], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        said = json.loads(done.stdout)["protocols"]
+        for name in ("PM", "MP"):
+            assert said[name]["mismatches"] == 0
+            assert 3 <= said[name]["chunks"] <= 4
+            assert said[name]["ahead"] == []
+            assert 12_000 <= said[name]["heralds"] <= 4 * 4096
+    alone = subprocess.run(
+        [*command[:3], "PM", "--chunk", "1", "--chunk-heralds", "4096"], capture_output=True, text=True, check=False
+    )
+    assert alone.returncode == 0, alone.stderr
+    assert "heralds, no difference" in alone.stdout
+
+
 @pytest.mark.parametrize("arguments", [["--chunk-heralds", "5"], ["--jobs", "0"], ["--chunk", "0"], ["--seed", "-1"]])
 def test_bad_arguments(arguments, monkeypatch, capsys):
-    path = Path(__file__).parents[3] / "benchmarks" / "soak.py"
-    spec = importlib.util.spec_from_file_location("soak_script", path)
+    spec = importlib.util.spec_from_file_location("soak_script", SCRIPT)
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)
     monkeypatch.setattr(sys, "argv", ["soak.py", *arguments])
