@@ -27,6 +27,8 @@ from .toolchain import PREFIX, Source, library, progress_bars
 COUNTERS = tuple(name for name in CLIENT.counter_names if name not in dict(CORE_COUNTERS))
 CLOCKS_PER_HERALD = 200
 """A play that takes longer has come to a stop."""
+FASTEST = ("-O2", "-fno-tree-pre", "-fno-gcse", "-fno-tree-vectorize")
+"""For one function of ten thousand lines: what moves values about in it costs more than it saves (-O3 is a fifth slower)."""
 PEER_PER_HERALD = 3
 """PEER records of a side: at most two a herald and a few a block."""
 
@@ -80,7 +82,7 @@ class NativeSifters:
         self._words = 2 * (sns.CELLS + sns.PSI_BINS)
         header = _header(-(-self._setup.size // 32))
         with progress_bars(progress) as bar:
-            source = Source("sifterpair.cpp", ("clocks.h",), ("-O2",))  # shorter code fits the caches better than -O3
+            source = Source("sifterpair.cpp", ("clocks.h",), FASTEST)
             loaded = library(
                 for_verilator(verilog, "client"), header, step=bar("the sifters"), cache=cache, source=source
             )
