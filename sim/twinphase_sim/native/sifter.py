@@ -112,7 +112,7 @@ class NativeSifters:
             side, arrays = self._side(inputs)
             sides.append(side)
             kept.append(arrays)
-        block = alice.registers["BLOCK_HERALDS"]
+        block = alice.registers.get("BLOCK_HERALDS", CLIENT["BLOCK_HERALDS"].reset)
         most = 1 << 20 | CLOCKS_PER_HERALD * max(alice.psi.size, bob.psi.size)
         clocks = self._library.pair_play(self._pair, sides[0], sides[1], block, sns.RING_HERALDS, most)
         if not clocks:
