@@ -99,9 +99,10 @@ def _tracking(epoch_bits: int) -> dict[str, int]:
         "TRACK_HOLD": 400 if epoch_bits > 9 else 200,
         "TRACK_EVERY": 0,
         "PSI_SOURCE": 1,
+        "RECOVERY_PULSES": 2,
     }
     values["STREAM_ENABLE"] = sum(
-        1 << stream for stream in Stream if stream in (*SERVER_STREAMS, Stream.TRACK, Stream.PSI_CAUSAL)
+        1 << stream for stream in Stream if stream in (*SERVER_STREAMS, Stream.TRACK, Stream.PSI_CAUSAL, Stream.LIVE)
     )
     words = channel_config(
         diffusion_rad2_per_s=3000,
@@ -148,7 +149,7 @@ def test_hostile_inputs_are_the_same_with_every_clock_simulated(wrap: bool, duty
     _play(wrap, duty, {}, LENGTH)
 
 
-@pytest.mark.parametrize(("wrap", "duty", "epoch_bits"), [(False, None, 10), (True, 0.5, 9), (False, 0.05, 11)])
+@pytest.mark.parametrize(("wrap", "duty", "epoch_bits"), [(False, None, 10), (True, 0.5, 9), (False, 0.1, 11)])
 def test_tracker_and_smoother_are_the_same_with_every_clock_simulated(
     wrap: bool, duty: float | None, epoch_bits: int
 ) -> None:
@@ -167,6 +168,7 @@ def test_tracker_and_smoother_are_the_same_with_every_clock_simulated(
         assert 3 in flags
         assert 0 in flags
     assert set(smoothed[:, 0]) <= set(causal[:, 0])
+    assert len(streams[Stream.LIVE]) > 3 * 100
 
 
 def _play(wrap: bool, duty: float | None, registers: dict[str, int], length: int) -> dict[int, list[int]]:
