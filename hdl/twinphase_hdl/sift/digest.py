@@ -78,7 +78,7 @@ class KeyedHash(wiring.Component):
             multiplier.i_a.eq(multiplier.o_product ^ word),
             multiplier.i_b.eq(self.i_key),
             multiplier.i_clear.eq(closes),
-            self.o_ready.eq(~waits | starts),
+            self.o_ready.eq(~waits),
             self.o_busy.eq(waits | multiplier.o_busy | last),
             write.en.eq(closes),
             write.addr.eq(self.o_blocks),
@@ -107,7 +107,7 @@ class BlockDigest(wiring.Component):
         ``o_herald_ready``
     o_herald_ready : Out(1)
     i_psi_valid, i_psi, i_flags, i_present : In(1, 16, 2, 1), next psi, 0 with flags 0 and not present for a missing herald; only if
-        ``o_psi_ready`` was high in some clock since the last
+        ``o_psi_ready`` was high in some clock since that of the last
     o_psi_ready : Out(1)
     o_blocks : Out(9), blocks whose digest is complete, modulo 512
     o_busy : Out(1), something is on its way
@@ -157,7 +157,7 @@ class BlockDigest(wiring.Component):
             psis.i_words.eq(self.i_block_heralds[1:]),
             psis.i_valid.eq(self.i_psi_valid & odd),
             psis.i_word.eq(Cat(low, C(0, HALF_PLACE - HALF_BITS), half)),
-            self.o_psi_ready.eq(psis.o_ready),
+            self.o_psi_ready.eq(psis.o_ready | ~odd),
         ]
         with m.If(self.i_psi_valid):
             m.d.sync += odd.eq(~odd)
