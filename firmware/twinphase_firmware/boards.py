@@ -1,7 +1,8 @@
 """The boards: their Amaranth platform, the detector inputs on it, its serial port, and the nodes that are built for it.
 
 Every board takes detector pulses as LVCMOS33 logic on the pins listed in ``input_pins``: a server the first four (qL, qR, rL, rR in
-this order), a time tagger as many as it has channels. The serial port runs at `BAUD`; no USB bridge of these boards is asked for more.
+this order), a time tagger as many as it has channels. A client drives ``modulator_pins``, some of which other nodes use otherwise.
+The serial port runs at `BAUD`; no USB bridge of these boards is asked for more.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from twinphase.errors import TwinphaseError
 from twinphase_spec.tagger import TaggerOptions
 from twinphase_spec.units import CLOCK_HZ
 
+from .clientoptions import ClientOptions
 from .family import ECP5, ICE40, Family
+from .modulatorpins import ModulatorPins
 
 BAUD = 3_000_000
 ACTUATOR_LINES = ("select", "clock", "data", "level")
@@ -36,14 +39,17 @@ class Board:
     """The time tagger's test pulser: connector and pin."""
     actuator_pins: tuple[str, int, str] | None = None
     """The server's phase actuator: connector, and its pins for a serial DAC's select, clock and data and for a sigma-delta level."""
+    modulator_pins: ModulatorPins | None = None
+    """Of a client."""
     uart: int = 0
     uart_flow: dict[str, str] = field(default_factory=dict)
     """Further wires of the serial port, requested but unused."""
-    nodes: dict[str, TaggerOptions]
-    """Nodes that are built for this board, and what their front ends are, unless asked otherwise."""
+    nodes: dict[str, TaggerOptions | ClientOptions]
+    """Nodes that are built for this board, and what their front ends (of a client, its lanes) are, unless asked otherwise."""
 
     def prepare(self, channels: int = 4) -> Any:
-        """The platform with the resources ``detectors`` (``channels`` pins), ``pulser`` and, if it has pins for one, ``actuator`` added.
+        """The platform with the resources ``detectors`` (``channels`` pins, if any), ``pulser`` and, if it has pins for them,
+        ``actuator`` and ``modulators`` added.
 
         Raises TwinphaseError for more channels than pins.
         """
@@ -56,26 +62,21 @@ class Board:
             )
         platform = self.platform()
         connector, number, pin = self.output_pin
-        platform.add_resources(
-            [
-                Resource(
-                    "detectors",
-                    0,
-                    Pins(" ".join(pins[:channels]), dir="i", conn=self.connector),
-                    Attrs(**self.family.input_attributes),
-                ),
-                Resource(
-                    "pulser", 0, Pins(pin, dir="o", conn=(connector, number)), Attrs(**self.family.output_attributes)
-                ),
-            ]
-        )
+        outputs = Attrs(**self.family.output_attributes)
+        if channels:
+            used, inputs = " ".join(pins[:channels]), Attrs(**self.family.input_attributes)
+            platform.add_resources([Resource("detectors", 0, Pins(used, dir="i", conn=self.connector), inputs)])
+        platform.add_resources([Resource("pulser", 0, Pins(pin, dir="o", conn=(connector, number)), outputs)])
         if self.actuator_pins is not None:
             connector, number, wires = self.actuator_pins
             lines = (
-                Subsignal(name, Pins(pin, dir="o", conn=(connector, number)), Attrs(**self.family.output_attributes))
+                Subsignal(name, Pins(pin, dir="o", conn=(connector, number)), outputs)
                 for name, pin in zip(ACTUATOR_LINES, wires.split(), strict=True)
             )
             platform.add_resources([Resource("actuator", 0, *lines)])
+        if self.modulator_pins is not None:
+            fast = Attrs(**self.family.output_attributes, SLEWRATE="FAST")
+            platform.add_resources([self.modulator_pins.resource(fast)])
         return platform
 
 
@@ -106,6 +107,31 @@ def _hx8k() -> Any:
     return ICE40HX8KBEVNPlatform()
 
 
+def _on(connector: str, pins: str) -> str:
+    return " ".join(f"{connector}:{pin}" for pin in pins.split())
+
+
+ECPIX5_MODULATORS = ModulatorPins(
+    clocks=" ".join(_on(f"pmod_{number}", "10") for number in range(6)),
+    valid="pmod_4:9",
+    q=tuple(_on(f"pmod_{number}", "1 2 3 4 7 8 9") for number in range(4)),
+    r=tuple(_on(f"pmod_{4 + column // 2}", ("1 2 3", "4 7 8")[column % 2]) for column in range(4)),
+)
+"""A column of the q band on each of Pmods 0 to 3, two of the r band on each of 4 and 5, the bus clock on pin 10 of all."""
+ULX3S_MODULATORS = ModulatorPins(
+    clocks="gpio_0:0+",
+    valid="gpio_0:0-",
+    q=tuple(
+        _on("gpio_0", " ".join(f"{14 + line // 2}{'+-'[line % 2]}" for line in range(7 * column, 7 * column + 7)))
+        for column in range(4)
+    ),
+    r=tuple(
+        _on("gpio_0", " ".join(f"{1 + line // 2}{'+-'[line % 2]}" for line in range(3 * column, 3 * column + 3)))
+        for column in range(4)
+    ),
+)
+"""The q band on GP14 to GP27, the 28 pins of one header, column after column; clock, valid and the r band on GP0 to GP6 of the other."""
+
 BOARDS = {
     board.name: board
     for board in (
@@ -117,9 +143,11 @@ BOARDS = {
             input_pins="1 2 3 4 7 8 9 10",
             output_pin=("pmod", 1, "1"),
             actuator_pins=("pmod", 1, "7 8 9 10"),
+            modulator_pins=ECPIX5_MODULATORS,
             nodes={
                 "server": TaggerOptions(channels=4, frontend="delay line", lanes=1, taps=416),
                 "timetagger": TaggerOptions(frontend="delay line", lanes=2),
+                "client": ClientOptions(),
             },
         ),
         Board(
@@ -130,10 +158,12 @@ BOARDS = {
             input_pins="14+ 15+ 16+ 17+ 18+ 19+ 20+ 21+",
             output_pin=("gpio", 0, "22+"),
             actuator_pins=("gpio", 0, "23+ 24+ 25+ 26+"),
+            modulator_pins=ULX3S_MODULATORS,
             uart_flow={"rts": "-", "dtr": "-"},
             nodes={
                 "server": TaggerOptions(channels=4, frontend="ddr"),
                 "timetagger": TaggerOptions(frontend="delay line", lanes=1),
+                "client": ClientOptions(),
             },
         ),
         Board(

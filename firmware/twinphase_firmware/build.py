@@ -19,6 +19,7 @@ from . import pack, place_chains
 from .area import area_per_channel
 from .boards import Board, find_board
 from .chain_sites import Site
+from .clientoptions import ClientOptions
 from .delayline_check import check_delay_lines, check_injectors
 from .family import ECP5, Family
 from .manifest import TimingError, check_log, make_manifest, tool_versions, write_manifest
@@ -122,14 +123,14 @@ def build(
     node: str,
     folder: Path,
     *,
-    options: TaggerOptions | None = None,
+    options: TaggerOptions | ClientOptions | None = None,
     seed: int = 1,
     tries: int = 3,
     progress: Callable[[str], None] = lambda step: None,
 ) -> dict[str, Any]:
     """Builds ``node`` for ``board_name`` into ``folder``: ``<board>-<node>.bit`` (iCE40: ``.bin``) and ``.json``. Returns the manifest.
 
-    ``options``: of the front end, the board's own if None.
+    ``options``: of the front end or of a client's lanes, the board's own if None.
 
     Placement starts from ``seed``; one that misses timing is tried again with the next, ``tries`` times in all. The identity register
     holds the hash of the sources with that constant at zero. Raises TwinphaseError (unknown board or node, or more than the
@@ -149,7 +150,12 @@ def build(
 
 
 def _build_once(
-    board: Board, node: str, options: TaggerOptions | None, folder: Path, seed: int, environment: dict[str, str]
+    board: Board,
+    node: str,
+    options: TaggerOptions | ClientOptions | None,
+    folder: Path,
+    seed: int,
+    environment: dict[str, str],
 ) -> dict[str, Any]:
     from .tops import make_top
 
@@ -193,12 +199,21 @@ def _build_once(
     if not any(abs(clock["constraint_mhz"] * 1e6 - board.clock_hz) < 1e4 for clock in manifest["clocks"].values()):
         raise BuildError(f"no clock of {board.name} was asked for {board.clock_hz / 1e6:g} MHz: timing was not checked")
     placed = json.loads((work / PLACED).read_text())
-    manifest["front_end"] = vars(top.options)
-    manifest["left_out"] = list(top.options.left_out)
-    manifest["area_per_channel"] = area_per_channel(
-        placed, channels=top.options.channels, chains=top.options.chains if top.delay_lines else 0, family=family
-    )
+    manifest |= describe(top, placed, family)
     shutil.copy(work / f"{NAME}{family.bitstream}", stem.with_suffix(family.bitstream))
     manifest["bitstream"] = stem.with_suffix(family.bitstream).name
     write_manifest(manifest, stem.with_suffix(".json"))
     return manifest
+
+
+def describe(top: Any, placed: dict[str, Any], family: Family = ECP5) -> dict[str, Any]:
+    """What a manifest says of the node beyond the build, from the netlist as nextpnr writes it: a client's ``lanes`` and ``recall``; else
+    the ``front_end``, what is ``left_out`` and ``area_per_channel``."""
+    if isinstance(top.options, ClientOptions):
+        return {"client": vars(top.options)}
+    chains = top.options.chains if top.delay_lines else 0
+    return {
+        "front_end": vars(top.options),
+        "left_out": list(top.options.left_out),
+        "area_per_channel": area_per_channel(placed, channels=top.options.channels, chains=chains, family=family),
+    }

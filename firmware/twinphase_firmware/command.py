@@ -6,33 +6,58 @@ tries meets it, that is an error, and leaves no bitstream.
 example:
   twinphase build ulx3s-85f --node server --out bitstreams
   twinphase build ecpix5-85f --node timetagger --chains 4 --channels 4
+  twinphase build ulx3s-85f --node client --lanes 4 --recall shared
 """
 
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 from twinphase.errors import TwinphaseError
-from twinphase_spec.tagger import FRONTENDS
+from twinphase_spec.tagger import FRONTENDS, TaggerOptions
 
-CHOICES = ("frontend", "channels", "lanes", "chains", "taps")
+from .clientoptions import RECALLS, ClientOptions
+
+CHOICES = ("frontend", "channels", "lanes", "chains", "taps", "recall")
+"""Options of the front end or of a client that may be asked for."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("board", help="ecpix5-85f, ulx3s-85f, ulx3s-25f, versa-ecp5-5g or ice40-hx8k")
-    parser.add_argument("--node", default="server", help="server or timetagger (server)")
+    parser.add_argument("--node", default="server", help="server, timetagger or client (server)")
     own = "{}, instead of what the board has by default"
     parser.add_argument("--frontend", choices=FRONTENDS[1:], help=own.format("where edges come from"))
     parser.add_argument("--channels", type=int, metavar="N", help=own.format("channels"))
-    parser.add_argument("--lanes", type=int, metavar="N", help=own.format("edges per clock, 2: delay lines at 250 MHz"))
+    parser.add_argument(
+        "--lanes",
+        type=int,
+        metavar="N",
+        help=own.format("edges per clock, 2: delay lines at 250 MHz; a client's pulses per clock"),
+    )
     parser.add_argument("--chains", type=int, metavar="N", help=own.format("delay lines per channel (1, 2 or 4)"))
     parser.add_argument("--taps", type=int, metavar="N", help=own.format("taps per delay line"))
+    parser.add_argument("--recall", choices=RECALLS, help=own.format("where a client's symbols of heralds come from"))
     parser.add_argument("--out", type=Path, default=Path("bitstreams"), metavar="DIR", help="folder (bitstreams)")
     parser.add_argument("--seed", type=int, default=1, metavar="S", help="first seed of the placement (1)")
     parser.add_argument("--tries", type=int, default=3, metavar="N", help="seeds to try until timing is met (3)")
     parser.add_argument("--json", action="store_true", help="print the manifest as JSON")
+
+
+def changed_options(
+    own: TaggerOptions | ClientOptions, node: str, arguments: argparse.Namespace
+) -> TaggerOptions | ClientOptions:
+    """``own`` with what the arguments ask for. TwinphaseError for what this node does not have or cannot be built with."""
+    known = [field.name for field in fields(own)]
+    changed = {name: getattr(arguments, name) for name in CHOICES if getattr(arguments, name) is not None}
+    if strange := [f"--{name}" for name in changed if name not in known]:
+        allowed = ", ".join(f"--{name}" for name in CHOICES if name in known)
+        raise TwinphaseError(f"a {node} has no {' and no '.join(strange)}; allowed: {allowed}")
+    try:
+        return replace(own, **changed)
+    except ValueError as error:
+        raise TwinphaseError(str(error)) from error
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -47,12 +72,8 @@ def run(arguments: argparse.Namespace) -> int:
     from .build import build
 
     check_positive("--tries", arguments.tries)
-    changed = {name: getattr(arguments, name) for name in CHOICES if getattr(arguments, name) is not None}
     own = find_board(arguments.board).nodes.get(arguments.node)
-    try:
-        options = replace(own, **changed) if changed and own is not None else None
-    except ValueError as error:
-        raise TwinphaseError(str(error)) from error
+    options = None if own is None else changed_options(own, arguments.node, arguments)
     bar = Progress(
         SpinnerColumn(),
         TextColumn("{task.description}"),

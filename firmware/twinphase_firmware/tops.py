@@ -10,30 +10,21 @@ from amaranth.lib import io, wiring
 from twinphase.errors import TwinphaseError
 from twinphase_hdl.drive.sigmadelta import SigmaDelta
 from twinphase_hdl.drive.spi import SpiDac
-from twinphase_hdl.link.serial import SerialLink
 from twinphase_hdl.nodes.server import ServerNode
 from twinphase_hdl.nodes.timetagger import TimeTaggerNode
 from twinphase_spec.registers import CHANNELS
 from twinphase_spec.tagger import TaggerOptions
 
-from .boards import ACTUATOR_LINES, BAUD, Board
+from .boards import ACTUATOR_LINES, Board
 from .chain_sites import Site
+from .clientoptions import ClientOptions
+from .clienttop import ClientTop
 from .clocking import BoardClock
 from .family import ICE40
 from .ice40 import Ice40Clock, Ice40Samples
 from .lines import LineInputs
 from .oversampling import OversampledPins, OversamplingClock
-
-
-def connect_serial(m: Module, platform: Any, board: Board, node: Any, *, small: bool = False) -> None:
-    """The node's packets to and from the board's serial port; ``small``: without memory."""
-    uart = platform.request("uart", board.uart, dir={"rx": "-", "tx": "-"} | board.uart_flow)
-    m.submodules.rx_pin = rx_pin = io.FFBuffer("i", uart.rx)
-    m.submodules.tx_pin = tx_pin = io.FFBuffer("o", uart.tx)
-    m.submodules.serial = serial = SerialLink(divisor=round(board.clock_hz / BAUD), checked=not small)
-    wiring.connect(m, node.tx, serial.tx)
-    wiring.connect(m, serial.rx, node.rx)
-    m.d.comb += [serial.i_line.eq(rx_pin.i), tx_pin.o.eq(serial.o_line)]
+from .serialport import connect_serial
 
 
 def connect_lines(m: Module, platform: Any, node: Any, lines: LineInputs) -> None:
@@ -172,16 +163,22 @@ class TimeTaggerTop(wiring.Component):
 
 
 def make_top(
-    node: str, board: Board, *, build_hash: int, options: TaggerOptions | None = None
-) -> ServerTop | TimeTaggerTop:
-    """The top of ``node`` for ``board``; ``options`` of its front end, the board's own if None.
+    node: str, board: Board, *, build_hash: int, options: TaggerOptions | ClientOptions | None = None
+) -> ServerTop | TimeTaggerTop | ClientTop:
+    """The top of ``node`` for ``board``; ``options`` of its front end or its lanes, the board's own if None.
 
-    TwinphaseError for a node that the board has no top of, or options that its part cannot hold.
+    TwinphaseError for a node that the board has no top of, or options that are another node's or that its part cannot hold.
     """
     if node not in board.nodes:
         raise TwinphaseError(f"node {node!r} has no top for {board.name}; allowed: {', '.join(board.nodes)}")
-    make = ServerTop if node == "server" else TimeTaggerTop
+    wanted = options if options is not None else board.nodes[node]
+    if (node == "client") != isinstance(wanted, ClientOptions):
+        raise TwinphaseError(
+            f"node {node!r} was given {type(wanted).__name__}; allowed: {type(board.nodes[node]).__name__}"
+        )
     try:
-        return make(board, options if options is not None else board.nodes[node], build_hash=build_hash)
+        if isinstance(wanted, ClientOptions):
+            return ClientTop(board, wanted, build_hash=build_hash)
+        return (ServerTop if node == "server" else TimeTaggerTop)(board, wanted, build_hash=build_hash)
     except ValueError as error:
         raise TwinphaseError(f"{board.name}: {error}") from error

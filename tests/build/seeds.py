@@ -25,17 +25,18 @@ def builds() -> list[tuple[str, str]]:
 
 
 def measure(board: str, node: str, seed: int, folder: Path) -> dict[str, object]:
-    """Clocks, utilisation and area per channel of one build; or ``failed`` with the reason."""
+    """Clocks, utilisation, and area per channel or a client's options, of one build; or ``failed`` with the reason."""
     try:
         manifest = build(board, node, folder, seed=seed, tries=1)
     except TwinphaseError as error:
         return {"failed": str(error)}
     clocks = {name: clock for name, clock in manifest["clocks"].items() if name not in manifest["hit_clocks"]}
+    told = {name: manifest[name] for name in ("client", "area_per_channel") if name in manifest}
     return {
         "clocks": clocks,
         "used": {name: use["used"] for name, use in manifest["utilisation"].items()},
-        "area_per_channel": manifest["area_per_channel"],
         "source_hash": manifest["source_hash"],
+        **told,
     }
 
 

@@ -22,4 +22,9 @@ def test_meets_timing(board: str, node: str, tmp_path: Path) -> None:
     assert any(clock["constraint_mhz"] * 1e6 == BOARDS[board].clock_hz for clock in manifest["clocks"].values())
     assert all(clock["achieved_mhz"] >= clock["constraint_mhz"] for clock in manifest["clocks"].values())
     assert manifest["part"] == BOARDS[board].part
-    assert next(iter(manifest["area_per_channel"].values())) > 100
+    if node == "client":
+        assert manifest["client"] == vars(BOARDS[board].nodes[node])
+        assert manifest["utilisation"]["lut"]["used"] <= 0.45 * manifest["utilisation"]["lut"]["available"]
+        assert manifest["utilisation"]["bram"]["used"] <= 160
+    else:
+        assert next(iter(manifest["area_per_channel"].values())) > 100

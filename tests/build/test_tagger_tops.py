@@ -25,7 +25,7 @@ LINES = TaggerOptions(frontend="delay line", lanes=1)
         ("ulx3s-85f", "timetagger", replace(LINES, channels=32, chains=4), "channels"),
         ("versa-ecp5-5g", "timetagger", None, "no top for versa-ecp5-5g; allowed: server"),
         ("ulx3s-25f", "server", None, "no top for ulx3s-25f; allowed: timetagger"),
-        ("ulx3s-85f", "client", None, "no top for ulx3s-85f; allowed: server, timetagger"),
+        ("ulx3s-85f", "switch", None, "no top for ulx3s-85f; allowed: server, timetagger, client"),
     ],
 )
 def test_what_cannot_be_built_is_refused(board: str, node: str, options: TaggerOptions | None, sentence: str) -> None:

@@ -1,0 +1,66 @@
+"""The client node on a board: packets over the serial port, modulator codes on pins."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from amaranth.hdl import Module
+from amaranth.lib import wiring
+
+from twinphase_hdl.nodes.client import ClientNode
+
+from .boards import Board
+from .chain_sites import Site
+from .clientoptions import ClientOptions
+from .clocking import BoardClock
+from .modulators import CodeLines, ModulatorPads
+from .serialport import connect_serial
+
+
+class ClientTop(wiring.Component):
+    """The client node (`twinphase_hdl.nodes.client`), its codes on the board's modulator pins (`ModulatorPads`).
+
+    Heralds, final phases and the peer's records come in as packets on the serial port, and the client's own leave there: 3 Mbaud,
+    300 kB/s for all of them.
+
+    A code is launched `latency` clocks after the clock of its anchor, and the time that an output register and a pad take, alike for all
+    lines, later: an offset that START_CLOCK takes off. Not measured: anything beyond the output registers, that is pads, the board's
+    wires and connectors, and what 42 lines do to each other when they switch together.
+
+    Raises ValueError for a board without modulator pins.
+    """
+
+    channels = 0
+    """Detector inputs: none."""
+
+    def __init__(self, board: Board, options: ClientOptions, *, build_hash: int) -> None:
+        if board.modulator_pins is None:
+            raise ValueError("client: the board has no pins for modulators")
+        self._board = board
+        self.options = options
+        self.delay_lines: dict[Site, int] = {}
+        self._node = ClientNode(
+            lanes=options.lanes,
+            shared_recall=options.recall == "shared",
+            build_hash=build_hash,
+            clock_hz=board.clock_hz,
+        )
+        super().__init__({})
+
+    @property
+    def latency(self) -> int:
+        """Clocks from an anchor to its codes at the inputs of the output registers."""
+        return self._node.latency + CodeLines.latency
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        m.submodules.clock = BoardClock()
+        m.submodules.node = node = self._node
+        m.submodules.modulators = pads = ModulatorPads(lanes=self.options.lanes)
+        m.d.comb += [
+            pads.i_valid.eq(node.o_codes_valid),
+            pads.i_q.eq(node.o_codes_q),
+            pads.i_r.eq(node.o_codes_r),
+        ]
+        connect_serial(m, platform, self._board, node)
+        return m

@@ -1,0 +1,115 @@
+"""A client's modulator codes on pins: which bits come out, and in which half of a clock. Wiring: docs/client_board.md."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from amaranth.hdl import C, Cat, Module, Value
+from amaranth.lib import data, io, wiring
+from amaranth.lib.wiring import In, Out
+
+from twinphase_spec.symbols import CODE_BITS, PHASE_CODE_BITS, SLICE_BITS
+
+from .modulatorpins import COLUMNS, Q_LINES, QUARTER_BITS, R_LINES
+
+
+def q_lines(code: Value) -> Value:
+    """The `Q_LINES` of a code of the q band. What is left out, the phase's lower bits, is 0 in every code of a symbol or a step."""
+    return Cat(code[PHASE_CODE_BITS:], code[PHASE_CODE_BITS - SLICE_BITS : PHASE_CODE_BITS])
+
+
+def r_lines(code: Value) -> Value:
+    """The `R_LINES` of a code of the r band, whose level is REF or VAC and whose phase is a quarter turn's multiple."""
+    return Cat(code[CODE_BITS - 1], code[PHASE_CODE_BITS - QUARTER_BITS : PHASE_CODE_BITS])
+
+
+class CodeLines(wiring.Component):
+    """Codes of ``lanes`` pulses per clock as lines with a value in each half of a clock.
+
+    There are ``columns = min(lanes, 4)`` pulses side by side: with up to 4 lanes column c is lane c for the whole clock, with 8 lanes
+    it is lane c in the first half and lane 4 + c in the second.
+
+    Members
+    -------
+    i_valid : In(1)
+    i_q, i_r : In(ArrayLayout(11, lanes)), codes ``level << 8 | phase`` (`twinphase_spec.symbols`), 0 while not valid
+    o_valid : Out(ArrayLayout(1, 2)), i_valid, first half first
+    o_clock : Out(ArrayLayout(1, 2)): up to 4 lanes 0, 1, so that it rises in the middle of the data; 8 lanes 1, 0, so that it rises with
+        the data of the first half and falls with those of the second
+    o_q, o_r : Out(ArrayLayout(ArrayLayout(lines, columns), 2)), `q_lines` and `r_lines` of each column, first half first
+
+    Latency: 1 clock (o_clock: constant). Throughput: ``lanes`` pulses per clock. Overflow: none. ValueError for lanes other than
+    1, 2, 4, 8.
+    """
+
+    latency = 1
+
+    def __init__(self, *, lanes: int) -> None:
+        if lanes not in (1, 2, 4, 8):
+            raise ValueError(f"CodeLines: lanes is {lanes}; allowed: 1, 2, 4 or 8")
+        self._lanes = lanes
+        self.columns = min(lanes, COLUMNS)
+        super().__init__(
+            {
+                "i_valid": In(1),
+                "i_q": In(data.ArrayLayout(CODE_BITS, lanes)),
+                "i_r": In(data.ArrayLayout(CODE_BITS, lanes)),
+                "o_valid": Out(data.ArrayLayout(1, 2)),
+                "o_clock": Out(data.ArrayLayout(1, 2)),
+                "o_q": Out(data.ArrayLayout(data.ArrayLayout(Q_LINES, self.columns), 2)),
+                "o_r": Out(data.ArrayLayout(data.ArrayLayout(R_LINES, self.columns), 2)),
+            }
+        )
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        second = self._lanes - self.columns
+        """Lane of column 0 in the second half."""
+        m.d.comb += [self.o_clock[0].eq(second > 0), self.o_clock[1].eq(second == 0)]
+        for half, first_lane in enumerate((0, second)):
+            m.d.sync += self.o_valid[half].eq(self.i_valid)
+            for column in range(self.columns):
+                lane = first_lane + column
+                m.d.sync += [
+                    self.o_q[half][column].eq(q_lines(self.i_q[lane])),
+                    self.o_r[half][column].eq(r_lines(self.i_r[lane])),
+                ]
+        return m
+
+
+class ModulatorPads(wiring.Component):
+    """`CodeLines` on the pins of the platform's resource ``modulators``; pins of columns that are not there stay 0.
+
+    Every line and the bus clock come from the same kind of output register (double data rate), so that they are launched together.
+
+    Members: i_valid, i_q, i_r as those of `CodeLines`.
+    """
+
+    def __init__(self, *, lanes: int) -> None:
+        self._lines = CodeLines(lanes=lanes)
+        members = {name: member for name, member in self._lines.signature.members.items() if name.startswith("i_")}
+        super().__init__(members)
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        m.submodules.lines = lines = self._lines
+        m.d.comb += [getattr(lines, name).eq(getattr(self, name)) for name in self.signature.members]
+        names = ("clocks", "valid", *(f"{band}{column}" for band in "qr" for column in range(COLUMNS)))
+        pins = platform.request("modulators", 0, dir=dict.fromkeys(names, "-"))
+
+        def drive(name: str, halves: tuple[Value, Value]) -> None:
+            port = getattr(pins, name)
+            m.submodules[f"{name}_pins"] = buffer = io.DDRBuffer("o", port)
+            m.d.comb += [
+                buffer.o[half].eq(value.replicate(len(port) // len(value))) for half, value in enumerate(halves)
+            ]
+
+        drive("clocks", (lines.o_clock[0], lines.o_clock[1]))
+        drive("valid", (lines.o_valid[0], lines.o_valid[1]))
+        for column in range(COLUMNS):
+            for band, halves in (("q", lines.o_q), ("r", lines.o_r)):
+                if column < lines.columns:
+                    drive(f"{band}{column}", (halves[0][column], halves[1][column]))
+                else:
+                    drive(f"{band}{column}", (C(0, 1), C(0, 1)))
+        return m
