@@ -1,9 +1,10 @@
-"""What a channel of a node costs on a board: cells of the placed netlist by the names of the parts that they are of."""
+"""What parts of a node cost on a board: cells of the placed netlist by the names of the parts that they are of."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 from .family import ECP5, Family
@@ -12,6 +13,11 @@ from .place_chains import top_module
 _OF_CHANNEL = re.compile(r"(?:^|\.)(?:channel|line|fine|gearbox)_(\d+)(?=[._]|$)")
 _OF_ENCODER = re.compile(r"(?:^|\.)encoder_(\d+)_\d+(?=[._]|$)")
 _OF_CHAIN = re.compile(r"(?:^|\.)(?:calibration|scale|tables)_(\d+)(?=[._]|$)")
+
+HERALD_PATH = re.compile(
+    r"node\.(?:finder|gate|join|smoothjoin|causal|link\.packer_(?:herald|herald_code|psi|psi_causal))\."
+)
+"""Parts of a server that make heralds of clicks, join phases to them, code and pack both."""
 
 
 def channel_of(cell: str, chains: int) -> int | None:
@@ -27,9 +33,19 @@ def area_per_channel(placed: dict[str, Any], *, channels: int, chains: int, fami
 
     By names: what synthesis merged across channels, or named after a net of another part, counts with that part.
     """
+    used = _area(placed, lambda cell: channel_of(cell, chains) is not None, family)
+    return {name: round(cells / channels, 1) for name, cells in used.items()}
+
+
+def area_of_parts(placed: dict[str, Any], parts: re.Pattern[str], family: Family = ECP5) -> dict[str, int]:
+    """Cells whose names begin with ``parts``, counted as `area_per_channel` does."""
+    return _area(placed, lambda cell: parts.match(cell) is not None, family)
+
+
+def _area(placed: dict[str, Any], counts: Callable[[str], bool], family: Family) -> dict[str, int]:
     kinds = {cell: name for name, cell in family.cells.items()}
     used: Counter[str] = Counter()
     for name, cell in top_module(placed)["cells"].items():
-        if (kind := kinds.get(cell["type"])) and channel_of(name, chains) is not None:
+        if (kind := kinds.get(cell["type"])) and counts(name):
             used[kind] += 1
-    return {name: round(used[name] / channels, 1) for name in family.cells}
+    return {name: used[name] for name in family.cells}

@@ -16,7 +16,7 @@ from twinphase.errors import TwinphaseError
 from twinphase_spec.tagger import TaggerOptions
 
 from . import pack, place_chains
-from .area import area_per_channel
+from .area import area_of_parts, area_per_channel
 from .boards import Board, find_board
 from .chain_sites import Site
 from .clientoptions import ClientOptions
@@ -208,11 +208,12 @@ def _build_once(
 
 def describe(top: Any, placed: dict[str, Any], family: Family = ECP5) -> dict[str, Any]:
     """What a manifest says of the node beyond the build, from the netlist as nextpnr writes it: a client's ``lanes`` and ``recall``; else
-    the ``front_end``, what is ``left_out`` and ``area_per_channel``."""
+    the ``front_end``, what is ``left_out`` and ``area_per_channel``; a server's ``herald_path`` is that part's area."""
     if isinstance(top.options, ClientOptions):
         return {"client": vars(top.options)}
     chains = top.options.chains if top.delay_lines else 0
-    return {
+    parts = {name: area_of_parts(placed, pattern, family) for name, pattern in getattr(top, "parts", {}).items()}
+    return parts | {
         "front_end": vars(top.options),
         "left_out": list(top.options.left_out),
         "area_per_channel": area_per_channel(placed, channels=top.options.channels, chains=chains, family=family),

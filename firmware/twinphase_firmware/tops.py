@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from typing import Any, ClassVar
 
 from amaranth.hdl import Cat, Module
 from amaranth.lib import io, wiring
@@ -15,6 +16,7 @@ from twinphase_hdl.nodes.timetagger import TimeTaggerNode
 from twinphase_spec.registers import CHANNELS
 from twinphase_spec.tagger import TaggerOptions
 
+from .area import HERALD_PATH
 from .boards import ACTUATOR_LINES, Board
 from .chain_sites import Site
 from .clientoptions import ClientOptions
@@ -77,6 +79,8 @@ class ServerTop(wiring.Component):
     """
 
     channels = len(CHANNELS)
+    parts: ClassVar[dict[str, re.Pattern[str]]] = {"herald_path": HERALD_PATH}
+    """Parts whose area the manifest states, by the names of their cells."""
 
     def __init__(self, board: Board, options: TaggerOptions, *, build_hash: int) -> None:
         if options.frontend not in ("ddr", "delay line") or options.channels != self.channels or options.lanes != 1:

@@ -31,7 +31,7 @@ def measure(board: str, node: str, seed: int, folder: Path) -> dict[str, object]
     except TwinphaseError as error:
         return {"failed": str(error)}
     clocks = {name: clock for name, clock in manifest["clocks"].items() if name not in manifest["hit_clocks"]}
-    told = {name: manifest[name] for name in ("client", "area_per_channel") if name in manifest}
+    told = {name: manifest[name] for name in ("client", "area_per_channel", "herald_path") if name in manifest}
     return {
         "clocks": clocks,
         "used": {name: use["used"] for name, use in manifest["utilisation"].items()},

@@ -28,3 +28,5 @@ def test_meets_timing(board: str, node: str, tmp_path: Path) -> None:
         assert manifest["utilisation"]["bram"]["used"] <= 160
     else:
         assert next(iter(manifest["area_per_channel"].values())) > 100
+    if node == "server" and "85F" in BOARDS[board].part:
+        assert 1000 < manifest["herald_path"]["lut"] <= 0.1 * manifest["utilisation"]["lut"]["available"]

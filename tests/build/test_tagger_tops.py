@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from twinphase.errors import TwinphaseError
-from twinphase_firmware.area import area_per_channel, channel_of
+from twinphase_firmware.area import HERALD_PATH, area_of_parts, area_per_channel, channel_of
 from twinphase_firmware.boards import BOARDS, find_board
 from twinphase_firmware.build import make_plan
 from twinphase_firmware.tops import make_top
@@ -71,3 +71,20 @@ def test_cells_belong_to_channels() -> None:
         }
     }
     assert area_per_channel(placed, channels=2, chains=1) == {"lut": 1.0, "ff": 0.5, "bram": 0.0, "dsp": 0.0}
+
+
+def test_cells_belong_to_the_herald_path() -> None:
+    kinds = {
+        "node.finder.x": "TRELLIS_COMB",
+        "node.join.x": "TRELLIS_FF",
+        "node.smoothjoin.queue.x": "DP16KD",
+        "node.link.packer_herald.x": "TRELLIS_COMB",
+        "node.link.packer_herald_code.packer.x": "TRELLIS_COMB",
+        "node.link.packer_psi_causal.x": "TRELLIS_COMB",
+        "node.link.packer_phase.x": "TRELLIS_COMB",
+        "node.framer.x": "TRELLIS_COMB",
+        "lines.node.finder.x": "TRELLIS_COMB",
+    }
+    cells = {name: {"type": kind} for name, kind in kinds.items()}
+    placed = {"modules": {"top": {"attributes": {"top": "1"}, "cells": cells}}}
+    assert area_of_parts(placed, HERALD_PATH) == {"lut": 4, "ff": 1, "bram": 1, "dsp": 0}
