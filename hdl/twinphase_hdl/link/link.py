@@ -24,6 +24,7 @@ from .paceddepacketizer import PacedDepacketizer
 from .packer import StreamPacker
 from .registers import ADDRESS_BITS, RegisterBank
 from .sender import PacketSender
+from .skid import Skid
 from .snapshot import Snapshot
 from .stage import Stage
 from .t2 import TagPacker
@@ -185,7 +186,7 @@ class NodeLink(wiring.Component):
 
         idle = [part.o_idle for part in (depacketizer, control, snapshot, arbiter, status)]
         idle += self._pass(m, "received", wiring.flipped(self.rx), depacketizer.i)
-        wiring.connect(m, depacketizer.request, control.i)
+        idle += self._cut(m, "requested", depacketizer.request, control.i)
         wiring.connect(m, control.o, arbiter.i[0])
         wiring.connect(m, arbiter.o, wiring.flipped(self.tx))
         dropped = depacketizer.o_dropped
@@ -195,7 +196,7 @@ class NodeLink(wiring.Component):
             if number is Stream.HERALD_CODE:
                 decoder = HeraldDecoder()
                 rooms.put(m, CONTROL, decoder=decoder)
-                wiring.connect(m, depacketizer.herald_code, decoder.i)
+                idle += self._cut(m, "coded", depacketizer.herald_code, decoder.i)
                 wiring.connect(m, decoder.o, port)
                 dropped = dropped + decoder.o_malformed
                 idle.append(decoder.o_idle)
@@ -238,6 +239,17 @@ class NodeLink(wiring.Component):
         ]
         m.d.sync += self.o_dropped.eq(dropped)
         return m
+
+    def _cut(self, m: Module, name: str, source: stream.Interface, target: stream.Interface) -> list[Value]:
+        """Words of ``source`` to ``target``, cut in both directions where records are received: whether the one consumer waits decides
+        there within the clock what becomes of another's record. Returns what is high while no word is between."""
+        if not self._receive:
+            wiring.connect(m, source, target)
+            return []
+        m.submodules[name] = skid = Skid()
+        wiring.connect(m, source, skid.i)
+        wiring.connect(m, skid.o, target)
+        return [~skid.o.valid]
 
     def _pass(self, m: Module, name: str, source: stream.Interface, target: stream.Interface) -> list[Value]:
         """Words of ``source`` to ``target``; slow logic gets a `Stage` between. Returns what is high while that holds no word."""

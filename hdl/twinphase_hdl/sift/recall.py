@@ -175,14 +175,18 @@ class HeraldRing(wiring.Component):
         index = Signal(RING_BITS)
         m.d.comb += index.eq(Mux(none_under_way, oldest.index, asked_read.data.index))
         entering = Signal(entry.latency)
-        m.d.sync += entering.eq(Cat(enters, entering))
-        written = entering[-1]
+        steps = Cat(enters, entering)
+        m.d.sync += entering.eq(steps)
+        written, written_next = entering[-1], steps[entry.latency - 1]
 
+        # Whether the entry that is written next is its block's last is known a clock before.
         position, last_position = Signal(BLOCK_BITS), Signal(BLOCK_BITS)
-        ends = position == last_position
-        m.d.sync += last_position.eq(self.i_block_heralds - 1)
-        with m.If(written):
-            m.d.sync += [position.eq(Mux(ends, 0, position + 1)), self.o_blocks.eq(self.o_blocks + ends)]
+        ends, ended = position == last_position, Signal()
+        m.d.sync += [last_position.eq(self.i_block_heralds - 1), ended.eq(written_next & ends)]
+        with m.If(written_next):
+            m.d.sync += position.eq(Mux(ends, 0, position + 1))
+        with m.If(ended):
+            m.d.sync += self.o_blocks.eq(self.o_blocks + 1)
 
         m.d.comb += [
             recalled.i_write.eq(written),
