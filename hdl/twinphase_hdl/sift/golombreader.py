@@ -91,8 +91,10 @@ class GolombReader(wiring.Component):
         alone = Mux(first, 1, Mux(second, high_bits + 2, shape.escape + bits - 1))
         """Length of a pass whose length does not depend on a remainder."""
         end_shorter, end_longer = Signal.like(place), Signal.like(place)
+        remainder = Signal(bits, reset_less=True)
+        """The bits of r below the (b - 1)th."""
         shorter = Signal()
-        m.d.comb += shorter.eq((behind & divisor.mask) < divisor.t)
+        m.d.comb += shorter.eq(remainder < divisor.t)
         lacks = Signal()
         """The code before ended behind the packet's last word."""
         words_to = place[word_place_bits:]
@@ -137,6 +139,7 @@ class GolombReader(wiring.Component):
             with m.State("BEHIND"):
                 m.d.sync += [
                     behind.eq(window >> 1 >> q),
+                    remainder.eq((window >> 1 >> q) & divisor.mask),
                     end_shorter.eq(base + q + 1),
                     end_longer.eq(base + q + 2),
                 ]
@@ -170,7 +173,7 @@ class GolombReader(wiring.Component):
         high, high_detector = Signal(high_bits, reset_less=True), Signal()
         with m.If(start):
             m.d.sync += [
-                *(taken_q.eq(q), taken.eq(behind & divisor.mask)),
+                *(taken_q.eq(q), taken.eq(remainder)),
                 at_next.eq((behind & divisor.at).any()),
                 next_but_one.eq((behind & detector_place(divisor.at)).any()),
                 *(was_shorter.eq(shorter), was_first.eq(first), was_second.eq(second)),
