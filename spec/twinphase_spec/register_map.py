@@ -43,6 +43,8 @@ class Register:
     access: Access = Access.RW
     reset: int = 0
     signed: bool = False
+    secret: bool = False
+    """Never written into a recording."""
 
     @property
     def words(self) -> int:
@@ -105,7 +107,11 @@ class RegisterMap:
 
     def to_json(self) -> str:
         """The map as JSON text, the source of `hash`."""
-        return json.dumps({"interface_version": INTERFACE_VERSION, **asdict(self)}, indent=1, sort_keys=True)
+        entries = asdict(self)
+        for register in entries["registers"]:
+            if not register["secret"]:
+                del register["secret"]  # said of those few alone
+        return json.dumps({"interface_version": INTERFACE_VERSION, **entries}, indent=1, sort_keys=True)
 
     @property
     def hash(self) -> int:

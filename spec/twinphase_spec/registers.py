@@ -185,10 +185,10 @@ CLIENT = RegisterMap(
         *frame(),
         register(0x21, "LANES", 4, "pulses per clock that this build emits", access=Access.RO),
         register(0x22, "ROLE", 1, "0 Alice, 1 Bob"),
-        register(0x23, "KEY_0", 32, "AES-128 key of the symbols, bytes 0 to 3, byte 0 the highest"),
-        register(0x24, "KEY_1", 32, "AES-128 key, bytes 4 to 7"),
-        register(0x25, "KEY_2", 32, "AES-128 key, bytes 8 to 11"),
-        register(0x26, "KEY_3", 32, "AES-128 key, bytes 12 to 15"),
+        register(0x23, "KEY_0", 32, "AES-128 key of the symbols, bytes 0 to 3, byte 0 the highest", secret=True),
+        register(0x24, "KEY_1", 32, "AES-128 key, bytes 4 to 7", secret=True),
+        register(0x25, "KEY_2", 32, "AES-128 key, bytes 8 to 11", secret=True),
+        register(0x26, "KEY_3", 32, "AES-128 key, bytes 12 to 15", secret=True),
         register(0x27, "SENT_BELOW", BOUND_BITS, "p(Z, sent) * 4096"),
         register(0x28, "Z_BELOW", BOUND_BITS, "p(Z) * 4096"),
         register(0x29, "VACUUM_BELOW", BOUND_BITS, "p(Z, or X with vacuum) * 4096"),
@@ -202,7 +202,13 @@ CLIENT = RegisterMap(
         register(0x3D, "SLICES_Z", SLICE_BITS, "bits of a slice that the source uses in Z windows", reset=SLICES - 1),
         register(0x3E, "SLICES_X", SLICE_BITS, "the same in X windows", reset=SLICES - 1),
         *(
-            register(0x40 + k, f"DIGEST_KEY_{k}", 32, f"key of the pair's block digest, bytes {4 * k} to {4 * k + 3}")
+            register(
+                0x40 + k,
+                f"DIGEST_KEY_{k}",
+                32,
+                f"key of the pair's block digest, bytes {4 * k} to {4 * k + 3}",
+                secret=True,
+            )
             for k in range(4)
         ),
         register(0x44, "DIGEST_NONCE_0", 32, "bytes 0 to 3 of the pads' counter blocks, byte 0 the highest"),

@@ -23,8 +23,9 @@ from twinphase.device import PacketDevice, open_device
 from twinphase.errors import DeviceError, RecordingError
 from twinphase.measure.losses import losses
 from twinphase.recording import ptu
-from twinphase.recording.writer import record
+from twinphase.recording.writer import _registers, record
 from twinphase_spec.packets import HEADER_WORDS, RegisterOp, Stream
+from twinphase_spec.registers import CLIENT
 from twinphase_spec.units import TICKS_PER_SECOND
 
 NOW = datetime.datetime(2026, 1, 2, 3, 4, 5)
@@ -313,3 +314,17 @@ def test_ctrl_c_ends_a_recording_over_udp_cleanly(tmp_path):
 def test_oracle_of_t2_words():
     packet = t2_packet(0, [1 << 25, (5 << 25) + 3], [1, 2], 0)
     assert np.frombuffer(packet, "<u4")[HEADER_WORDS:].tolist() == [1 << 25, 0xFE000004, 2 << 25 | 3]
+
+
+def test_keys_are_not_recorded():
+    """What is in a recording is shown to others: no register of a key is among its settings."""
+
+    class Asked:
+        map = CLIENT
+
+        def read(self, register):
+            return 7
+
+    recorded = _registers(Asked())
+    assert {"ROLE", "NONCE_0", "DIGEST_NONCE_0", "SLICE_WIDTH"} <= recorded.keys()
+    assert not [name for name in recorded if "KEY_" in name and name != "KEY_READY"]

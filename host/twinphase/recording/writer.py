@@ -229,10 +229,10 @@ def _close_quietly(recorder: Recorder, ended: str) -> None:
 
 
 def _registers(device: Device) -> dict[str, int]:
-    """All readable settings, so that a recording can be interpreted without its device."""
+    """All readable settings but keys, so that a recording can be interpreted without its device, and shared."""
     values = {}
     for register in device.map.registers:
-        if register.access is not Access.W1:
+        if register.access is not Access.W1 and not register.secret:
             values[register.name] = device.read(register)
     return values
 
