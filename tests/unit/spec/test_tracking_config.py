@@ -33,7 +33,7 @@ def test_words_are_the_steady_filter() -> None:
     assert config.p_min == pytest.approx(p11 / 4 / per_turn * 2**34, abs=0.5)
     start = 2 / (24 * 0.98**2) + growth * 24e-6 / 3
     assert config.p_start == pytest.approx(start / per_turn * 2**34, abs=0.5)
-    assert config.p_lost == pytest.approx(1.0 / per_turn * 2**34, abs=0.5)
+    assert config.p_lost == pytest.approx(0.7 / per_turn * 2**34, abs=0.5)
     assert config.v_start == round(0.98 * 2**16)
     assert config.words() == (
         config.d,
