@@ -54,7 +54,8 @@ def sift() -> Any:
 
 
 @pytest.mark.parametrize(
-    "bench", ["bench_emitter", "bench_corrections", "bench_block", "bench_herald_code", "bench_live"]
+    "bench",
+    ["bench_emitter", "bench_corrections", "bench_block", "bench_digest", "bench_herald_code", "bench_live"],
 )
 def test_sift(sift: Any, bench: str) -> None:
     run(sift, "sift", bench)
