@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -75,18 +76,25 @@ def test_corrections_reach_clients_in_processes_of_their_own() -> None:
     def make(name: str) -> VirtualLab:
         return VirtualLab(lab, 3, progress=False, mesh=Mesh(name, addresses, {}))
 
-    def run(virtual: VirtualLab) -> None:
-        until = virtual.start_clock + 100_000
-        while virtual.clock < until:
-            if clocks := virtual.chunk_clocks:
-                virtual.step(min(until, virtual.clock + clocks))
-            else:
-                time.sleep(1e-3)
+    failed = threading.Event()
+
+    def run(virtual: VirtualLab, clocks: int) -> None:
+        until = virtual.start_clock + clocks
+        try:
+            while virtual.clock < until and not failed.is_set():
+                if longest := virtual.chunk_clocks:
+                    virtual.step(min(until, virtual.clock + longest))
+                else:
+                    time.sleep(1e-3)
+        except BaseException:
+            failed.set()
+            raise
 
     with ThreadPoolExecutor(len(NODES)) as pool:
         labs = list(pool.map(make, NODES))
+        list(pool.map(run, labs, [10_000] * len(labs)))
         send(labs[0], Correction(slot=FAR, pulses=-3, fraction=5))
-        list(pool.map(run, labs))
+        list(pool.map(run, labs, [100_000] * len(labs)))
     for virtual in labs:
         virtual.close()
     for schedule in labs[0].link.emission.schedules:
