@@ -5,8 +5,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from live_proof import LENGTH_BITS, OFFSET, PULSE_BITS, RECOVERY_BITS, LiveProof, RecordsProof
+from live_proof import LENGTH_BITS, OFFSET, PULSE_BITS, RECOVERY_BITS, LiveProof
 from rejection import rejected, wrong
+from run_records_proof import RecordsProof
 from sby import run_proof
 
 from twinphase_hdl.sift import live, runrecords
