@@ -312,7 +312,12 @@ class Scale(wiring.Component):
             following = C(before, 64).bit_select(place, 1) if len(places) > 1 else place == places.start - 1
             m.d.sync += flag.eq(Mux(next_phase, 0 in places, following))
         with m.If(clear | self.i_reset):
-            m.d.sync += [signal.eq(0) for signal in (extended, start, seen, self.o_sigma, self.o_limit)]
+            m.d.sync += [signal.eq(0) for signal in (extended, start, seen, self.o_limit)]
+        # The hit of the clock before a reset, the last one with an edge, still has the sigma of its clock.
+        was_reset = Signal()
+        m.d.sync += was_reset.eq(self.i_reset)
+        with m.If(clear | was_reset):
+            m.d.sync += self.o_sigma.eq(0)
         with m.If(self.i_reset):
             m.d.sync += [added.eq(0), ended.eq(0), rate.eq(0), mean.eq(0), windows.eq(0)]
         return m
