@@ -91,7 +91,9 @@ class PsiAccounts(wiring.Component):
 
     def __init__(self, intake: type[PsiIntake] = PsiIntake, *, lemmas: bool = True) -> None:
         self._intake, self._domain = intake, "comb" if lemmas else "sync"
-        super().__init__({"valid": In(1), "number": In(32), "first": In(32), "next": In(32), "flushed": In(1)})
+        super().__init__(
+            {"valid": In(1), "number": In(32), "first": In(32), "next": In(32), "flushed": In(1), "ready": In(1)}
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -101,7 +103,7 @@ class PsiAccounts(wiring.Component):
         busy = _in_state(fragment, "psi_fsm", "DIFFER", "CHECK", "FLUSH", "SETTLE")
         m.d.comb += [
             *(dut.i_psi.valid.eq(self.valid), dut.i_psi.payload[0].eq(self.number), dut.i_first.eq(self.first)),
-            *(dut.i_herald_next.eq(self.next), dut.i_flushed.eq(self.flushed)),
+            *(dut.i_herald_next.eq(self.next), dut.i_flushed.eq(self.flushed), dut.i_ready.eq(self.ready)),
         ]
         of = counted(
             m, came=dut.i_psi.valid & dut.i_psi.ready, psi=dut.o_taken, late=dut.o_late, overflow=dut.o_overflow

@@ -6,18 +6,21 @@ from typing import Any
 
 import pytest
 from client_accounts import BLOCK, IntakeAccounts, PsiAccounts, SiftAccounts
+from exchange_proof import PADS
 from rejection import rejected, wrong
 from sby import run_proof
 
 from twinphase_hdl.sift import exchange, intake, verdict
 from twinphase_spec.sns import Kind
 
+TAG = PADS[1]
+"""Bob's, of a digest that is 0."""
 AGREED = [
-    *((Kind.DIGEST_LOW, 0, 0), (Kind.DIGEST_HIGH, 0, 0), (Kind.TYPES, 0, 0)),
+    *((Kind.DIGEST_LOW, 0, TAG & 0xFFFFFFFF), (Kind.DIGEST_HIGH, 0, TAG >> 32), (Kind.TYPES, 0, 0)),
     *((Kind.DONE, 0, kind) for kind in (Kind.TYPES, Kind.INTENSITY, Kind.SLICE)),
 ]
 """A peer whose windows are all Z."""
-DISCARDED = [AGREED[0], (Kind.DIGEST_HIGH, 0, 1)]
+DISCARDED = [AGREED[0], (Kind.DIGEST_HIGH, 0, TAG >> 32 ^ 1)]
 BLOCKS = {"runs": 12, "clocks": 90}
 
 

@@ -14,6 +14,7 @@ import pytest
 
 from twinphase_sim.lab.corrections import CLIENTS, CorrectionRefused
 from twinphase_sim.lab.device import LabDevice
+from twinphase_sim.lab.keys import pair_digest
 from twinphase_sim.lab.lines import NODES
 from twinphase_sim.lab.mesh import Mesh
 from twinphase_sim.lab.virtual import VirtualLab
@@ -107,7 +108,7 @@ def test_a_client_that_skips_clocks_says_the_same() -> None:
     lab = small_lab()
     nodes = [NativeNode("client", progress=False, lanes=lab.lanes, skip=skip) for skip in (True, False)]
     start = 60_000
-    registers = client_registers(lab, "alice", (1, 2, 3, 4), start)
+    registers = client_registers(lab, "alice", (1, 2, 3, 4), start, digest=pair_digest(1))
     rng = np.random.default_rng(5)
     rx = []
 
