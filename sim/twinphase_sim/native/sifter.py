@@ -22,7 +22,7 @@ from twinphase_spec.packets import HERALD_DTYPE, PEER_DTYPE, PSI_DTYPE, SIFTED_D
 from twinphase_spec.registers import CLIENT, CORE_COUNTERS
 
 from .rewrite import for_verilator
-from .toolchain import PREFIX, Source, library, progress_bars
+from .toolchain import Source, library, model_names, progress_bars
 
 COUNTERS = tuple(name for name in CLIENT.counter_names if name not in dict(CORE_COUNTERS))
 CLOCKS_PER_HERALD = 200
@@ -175,17 +175,7 @@ def _header(setup_words: int) -> str:
     return "\n".join(
         [
             "#pragma once",
-            f'#include "{PREFIX}.h"',
-            f'#include "{PREFIX}___024root.h"',
-            f"using Model = {PREFIX};",
-            f"using Root = {PREFIX}___024root;",
-            *(
-                f"void {PREFIX}___024root___{name}(Root*);"
-                for name in ("eval_ico", "eval_nba", "eval_triggers_vec__act")
-            ),
-            f"#define MODEL_INPUTS(root) {PREFIX}___024root___eval_ico(root)",
-            f"#define MODEL_EDGE(root) {PREFIX}___024root___eval_nba(root)",
-            f"#define MODEL_TRIGGERS(root) {PREFIX}___024root___eval_triggers_vec__act(root)",
+            *model_names(),
             "#define CLOCKS(X) X(clk)",
             # Verilator writes a name with two underscores so.
             *(f"#define {name}(member) {port}___05F##member" for name, port in streams.items()),

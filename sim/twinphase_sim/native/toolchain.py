@@ -237,3 +237,18 @@ def _output(command: list[str], environment: dict[str, str] | None = None) -> st
         ).stdout
     except (OSError, subprocess.CalledProcessError) as error:
         raise ToolchainError(f"{command[0]} does not run ({error}): install it anew") from error
+
+
+def model_names() -> list[str]:
+    """Lines of a harness header that name the Verilated model, and the parts of its evaluation that a harness calls itself."""
+    part = f"{PREFIX}___024root___"
+    return [
+        f'#include "{PREFIX}.h"',
+        f'#include "{PREFIX}___024root.h"',
+        f"using Model = {PREFIX};",
+        f"using Root = {PREFIX}___024root;",
+        *(f"void {part}{name}(Root*);" for name in ("eval_ico", "eval_nba", "eval_triggers_vec__act")),
+        f"#define MODEL_INPUTS(root) {part}eval_ico(root)",
+        f"#define MODEL_EDGE(root) {part}eval_nba(root)",
+        f"#define MODEL_TRIGGERS(root) {part}eval_triggers_vec__act(root)",
+    ]

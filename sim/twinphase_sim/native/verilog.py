@@ -22,7 +22,7 @@ from twinphase_spec.symbols import CODE_BITS
 from twinphase_spec.tagger import TaggerOptions
 from twinphase_spec.tdc import code_bits
 
-from .toolchain import PREFIX, Kind, Step, cache_folder, content_hash, locked
+from .toolchain import Kind, Step, cache_folder, content_hash, locked, model_names
 
 JUMP_GAP = 32
 """Clocks between two jumps of a time tagger's clock count: bounds of earlier times must have left its merge tree."""
@@ -180,17 +180,7 @@ def harness_header(
             *(["#define NODE_PINS"] if kind == "timetagger" else []),
             *(["#define NODE_ACTUATOR"] if "o_acting" in node_ports else []),
             *(["#define NODE_WAITS"] if "o_wait" in node_ports else []),
-            f'#include "{PREFIX}.h"',
-            f'#include "{PREFIX}___024root.h"',
-            f"using Model = {PREFIX};",
-            f"using Root = {PREFIX}___024root;",
-            *(
-                f"void {PREFIX}___024root___{name}(Root*);"
-                for name in ("eval_ico", "eval_nba", "eval_triggers_vec__act")
-            ),
-            f"#define MODEL_INPUTS(root) {PREFIX}___024root___eval_ico(root)",
-            f"#define MODEL_EDGE(root) {PREFIX}___024root___eval_nba(root)",
-            f"#define MODEL_TRIGGERS(root) {PREFIX}___024root___eval_triggers_vec__act(root)",
+            *model_names(),
             *(["#define NODE_ROOMS"] if room_names else []),
             f"constexpr unsigned EDGES_ROOM = {room_names.index('channel_0') + 1 if room_names else 0};",
             f"constexpr unsigned CONTROL_ROOM = {room_names.index('control') if room_names else 0};",
