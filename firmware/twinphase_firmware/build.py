@@ -12,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from twinphase.errors import TwinphaseError
+from twinphase.errors import ExtraError, TwinphaseError
 from twinphase_spec.tagger import TaggerOptions
 
 from . import pack, place_chains
@@ -43,17 +43,17 @@ SET_UP_SCRIPTS = ("AMARANTH_ENV_TRELLIS", "AMARANTH_ENV_ICESTORM")
 
 
 class BuildError(TwinphaseError):
-    """A tool is missing or failed; the text says which and where its log is."""
+    """A tool failed; the text says which and where its log is."""
 
 
 def build_environment(family: Family = ECP5) -> dict[str, str]:
-    """Environment of the tools: the YoWASP commands beside this Python, or from PATH. Raises `BuildError`."""
+    """Environment of the tools: the YoWASP commands beside this Python, or from PATH. Raises `ExtraError`."""
     environment = {**os.environ, **dict.fromkeys(SET_UP_SCRIPTS, ""), "PYTHON": sys.executable}
     for variable, tool in family.tools.items():
         beside = Path(sys.executable).parent / tool
         found = str(beside) if beside.exists() else shutil.which(tool)
         if found is None:
-            raise BuildError(f"{tool} is missing: pip install 'twinphase[build]'")
+            raise ExtraError("pip install 'twinphase[build]'")
         environment[variable] = found
     return environment
 

@@ -25,7 +25,7 @@ from twinphase_firmware.manifest import read_clocks, read_utilisation
 
 RECORD = Path(__file__).with_name("figures.json")
 DEVICE = ("--25k", "--speed", "6", "--package", "CABGA381")
-LARGE = {"sift.counter_symbols", "sift.counter_symbols_4_lanes"}
+LARGE = {"sift.counter_symbols_4_lanes"}
 """Units with more block RAM than an LFE5U-25F has."""
 LARGE_DEVICE = ("--85k", *DEVICE[1:])
 CLOCK_MHZ = 125
@@ -140,7 +140,6 @@ def units() -> dict[str, Callable[[], wiring.Component]]:
         "sift.arrival": ArrivalCounts,
         "sift.block": BlockSifter,
         "sift.corrections": Corrections,
-        "sift.counter_symbols": CounterSymbols,
         "sift.counter_symbols_4_lanes": lambda: CounterSymbols(lanes=4),
         "sift.digest": BlockDigest,
         "sift.digest_pads": DigestPads,

@@ -103,8 +103,8 @@ def test_a_client_has_pins_and_a_plan(name: str, monkeypatch: pytest.MonkeyPatch
     assert not [pin for pin in sites if "detectors" in pin or "pulser" in pin]
     assert "place_chains" not in plan.files["build_top.sh"]
     assert describe(top, {}) == {"client": {"lanes": 1, "recall": "shared"}}
-    # anchor to symbols with fewer than 8 lanes (docs/symbols.md), the emitter's register, that of the lines
-    assert top.latency == 35 + 1 + 1
+    # docs/client_board.md: a client of one lane takes 38 clocks from anchor to codes, the lines' register one
+    assert top.latency == 38 + 1
 
 
 def test_both_boards_have_clients() -> None:

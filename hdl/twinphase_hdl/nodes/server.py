@@ -233,13 +233,15 @@ class ServerNode(wiring.Component):
             for channel, name in enumerate(CHANNELS)
             for kind in ("seen", "dead", "dropped", "tags", "in_flight")
         }
+        unsent = Signal()
+        m.d.sync += unsent.eq(tracker.o_lost | way.tracker.o_lost | causal.o_lost | arrival.o_lost)  # from far apart
         strobes = {
             **{
                 name: getattr(framer, f"o_{name}") & framer.o_valid
                 for name in ("unframed", "background", "signal", "reference_q", "reference_r", "other")
             },
             **{name: getattr(finder, f"o_{name}") for name in ("heralds", "multiple", "unjoined")},
-            "unsent": tracker.o_lost | way.tracker.o_lost | causal.o_lost | arrival.o_lost,
+            "unsent": unsent,
             "not_live": live.o_not_live,
             "untracked": way.feed.o_untracked,
             **dict.fromkeys(("flybacks", "blanked", "limited"), Const(0)),
