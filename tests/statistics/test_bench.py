@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from seeds import run_seed
+from run_seeds import run_seed
 
 from twinphase_sim.model.timetag.timetagger import TaggerTags, run_timetagger
 from twinphase_sim.physics.bench import BenchPhysics

@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit" / "physics"))
 from float_server import serve, sift, wrapped
 from physics_labs import changed, symbol_configs
-from seeds import run_seed
+from run_seeds import run_seed
 
 from twinphase.theory.aopp import pair
 from twinphase_sim.physics.expect import expectations

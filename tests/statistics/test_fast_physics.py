@@ -11,7 +11,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit" / "physics"))
 from physics_labs import short_lab, symbol_configs
-from seeds import run_seed
+from run_seeds import run_seed
 
 from twinphase_sim.physics.link import BLOCK_SECONDS, DARK, Clicks, Link, join_clicks
 from twinphase_sim.physics.pulse_by_pulse import click_probabilities, clicks_pulse_by_pulse

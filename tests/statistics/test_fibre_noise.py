@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from seeds import run_seed
+from run_seeds import run_seed
 
 from twinphase_sim.physics.phase import GRID_S, SEGMENT_POINTS, PhaseProcess, fibre_rate_rms
 

@@ -11,7 +11,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit" / "physics"))
 from physics_labs import changed, symbol_configs
-from seeds import run_seed
+from run_seeds import run_seed
 
 from twinphase_sim.model.server import run_server
 from twinphase_sim.physics.expect import expectations

@@ -13,7 +13,7 @@ import math
 
 import numpy as np
 import pytest
-from seeds import run_seed
+from run_seeds import run_seed
 
 from twinphase_sim.model.phase.feed import FeedSettings, References, feed
 from twinphase_sim.model.phase.nodes import R

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from seeds import run_seed
+from run_seeds import run_seed
 
 from twinphase_sim.physics.phase import GRID_S, SEGMENT_POINTS, LinkPhase
 from twinphase_sim.physics.power import PowerProcess, interference_factor

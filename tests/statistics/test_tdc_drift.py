@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from seeds import run_seed
+from run_seeds import run_seed
 from tdc_figures import drift, row
 
 LONG = pytest.mark.long

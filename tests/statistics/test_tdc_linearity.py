@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from seeds import run_seed
+from run_seeds import run_seed
 from tdc_figures import delay_line, inl, row
 from tdc_lab import Line, batches
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from seeds import run_seed
+from run_seeds import run_seed
 from tdc_figures import resolution, row
 
 from twinphase_sim.physics.tap_tables import Corner

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 import pytest
-from seeds import run_seed
+from run_seeds import run_seed
 
 from twinphase_sim.tracking.estimators.fixed import LATENCY_S, fixed
 from twinphase_sim.tracking.judge import judge

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from seeds import run_seed
+from run_seeds import run_seed
 
 from twinphase.theory import tracking
 from twinphase_sim.tracking.clicks import chunks

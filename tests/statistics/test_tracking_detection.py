@@ -13,7 +13,7 @@ import numba
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from seeds import run_seed
+from run_seeds import run_seed
 
 from twinphase_sim.model.phase import clicktracker
 from twinphase_sim.model.phase import clicktracker_kernel as kernel

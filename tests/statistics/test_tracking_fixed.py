@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from seeds import run_seed
+from run_seeds import run_seed
 
 from twinphase_sim.model.phase import clicktracker_kernel as model
 from twinphase_sim.tracking.clicks import chunks

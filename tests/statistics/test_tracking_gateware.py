@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from seeds import run_seed
+from run_seeds import run_seed
 
 from twinphase_sim.native.tracker import NativeTracker
 from twinphase_sim.tracking.gateware import gateware

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from seeds import run_seed
+from run_seeds import run_seed
 
 from twinphase.theory import tracking
 from twinphase_sim.tracking.estimators.first_order import first_order, loop_gain_per_s
