@@ -1,4 +1,4 @@
-"""Synthesis figures per unit: LUT, FF, BRAM, DSP and Fmax, out of context on LFE5U-25F, speed grade 6; LARGE ones on LFE5U-85F.
+"""Synthesis figures per unit: LUT, FF, BRAM, DSP and Fmax, out of context on LFE5U-25F, speed grade 6, but for DEVICES.
 
 ``python tests/build/figures.py [UNIT ...]`` takes them anew and writes ``figures.json`` beside this file. Delays are
 nextpnr's slow-corner model.
@@ -25,9 +25,11 @@ from twinphase_firmware.manifest import read_clocks, read_utilisation
 
 RECORD = Path(__file__).with_name("figures.json")
 DEVICE = ("--25k", "--speed", "6", "--package", "CABGA381")
-LARGE = {"sift.counter_symbols_4_lanes"}
-"""Units with more block RAM than an LFE5U-25F has."""
-LARGE_DEVICE = ("--85k", *DEVICE[1:])
+DEVICES = {
+    "sift.counter_symbols": ("--um5g-85k", "--speed", "8", "--package", "CABGA554"),
+    "sift.counter_symbols_4_lanes": ("--85k", *DEVICE[1:]),
+}
+"""Of units with more block RAM than an LFE5U-25F has. Symbols of 8 lanes reach 121 MHz at speed grade 6: a rate of ECPIX-5's part."""
 CLOCK_MHZ = 125
 SYNTHESIS = (
     f"read_rtlil unit.il; {DROP_READ_BEFORE_WRITE}; {PURGE_BEFORE_LUTS.format(synthesis='synth_ecp5', top='unit')}; "
@@ -140,6 +142,7 @@ def units() -> dict[str, Callable[[], wiring.Component]]:
         "sift.arrival": ArrivalCounts,
         "sift.block": BlockSifter,
         "sift.corrections": Corrections,
+        "sift.counter_symbols": CounterSymbols,
         "sift.counter_symbols_4_lanes": lambda: CounterSymbols(lanes=4),
         "sift.digest": BlockDigest,
         "sift.digest_pads": DigestPads,
@@ -186,7 +189,7 @@ def measure(text: str, name: str = "") -> dict[str, float]:
     RuntimeError with the tool's words when it fails.
     """
     environment = build_environment()
-    device = LARGE_DEVICE if name in LARGE else DEVICE
+    device = DEVICES.get(name, DEVICE)
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         (work / "unit.il").write_text(text)
