@@ -10,6 +10,7 @@ By induction from any state that the lemmas allow. Counters have 4 bits and wrap
 from amaranth.hdl import Assert, Const, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In
+from queue_counts import assert_counts
 
 from twinphase_hdl.timetag.input import InputChannel
 from twinphase_hdl.timetag.sizes import Sizes
@@ -106,26 +107,8 @@ class ChannelAccounts(wiring.Component):
     def _queued(self, m: Module) -> Value:
         """Tags in the queue, with lemmas of its own proof."""
         queue = self.channel.queue
-        fifo = queue.queue
-        unread = Signal.like(fifo.write_count)
-        in_front = Signal.like(fifo.front_write_count)
-        m.d.comb += [
-            unread.eq(fifo.write_count - fifo.read_count),
-            in_front.eq(fifo.front_write_count - fifo.front_read_count),
-            Assert(fifo.claimed == in_front + fifo.staged + fifo.loaded + fifo.advanced, "claimed"),
-            Assert(fifo.claimed <= self.FRONT_DEPTH, "front depth"),
-            Assert(fifo.unread == (unread != 0), "unread"),
-            Assert(fifo.read_next == (fifo.read_count + 1)[: len(fifo.read_count)], "next to be read"),
-            Assert(
-                fifo.front_read_next == (fifo.front_read_count + 1)[: len(fifo.front_read_count)], "next of the front"
-            ),
-            Assert(
-                fifo.o_level == in_front + fifo.staged + fifo.loaded + unread + fifo.entering + fifo.o_valid, "level"
-            ),
-            Assert(fifo.o_level <= self.DEPTH, "depth"),
-            Assert(fifo.front_valid == (in_front != 0), "front valid"),
-        ]
-        return fifo.o_level
+        assert_counts(m, queue.queue, depth=self.DEPTH, front_depth=self.FRONT_DEPTH)
+        return queue.queue.o_level
 
     def _rows(self, m: Module) -> Value:
         """Edges in the lane queue, from its rows."""

@@ -14,6 +14,7 @@ the large ones, since all of them are parameters of the same code.
 from amaranth.hdl import Assert, Assume, Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In
+from queue_counts import assert_counts
 
 from twinphase_hdl.core.queue import Queue
 from twinphase_hdl.timetag.channel import Channel
@@ -59,31 +60,14 @@ class QueueProof(wiring.Component):
         m.d.sync += late.eq(Mux(queue.o_pending, late + 1, 0))
 
         # Lemmas: the counts count what is held, and the marked entry is where its position says.
-        unread = Signal.like(queue.write_count)
-        in_front = Signal.like(queue.front_write_count)
+        unread, in_front = assert_counts(m, queue, depth=self.DEPTH, front_depth=self.FRONT_DEPTH)
         place = Signal.like(position)  # entries before it, the head apart
         behind = Signal(signed(len(position) + 1))
         m.d.comb += [
-            unread.eq(queue.write_count - queue.read_count),
-            in_front.eq(queue.front_write_count - queue.front_read_count),
             place.eq(position - queue.o_valid),
             behind.eq(place - in_front - queue.staged - queue.loaded),
             peek.addr.eq(queue.read_count + behind),
             peek_front.addr.eq(queue.front_read_count + place),
-            Assert(queue.claimed == in_front + queue.staged + queue.loaded + queue.advanced, "claimed"),
-            Assert(queue.claimed <= self.FRONT_DEPTH, "front depth"),
-            Assert(queue.unread == (unread != 0), "unread"),
-            Assert(queue.read_next == (queue.read_count + 1)[: len(queue.read_count)], "next to be read"),
-            Assert(
-                queue.front_read_next == (queue.front_read_count + 1)[: len(queue.front_read_count)],
-                "next of the front",
-            ),
-            Assert(
-                queue.o_level == in_front + queue.staged + queue.loaded + unread + queue.entering + queue.o_valid,
-                "level",
-            ),
-            Assert(queue.o_level <= self.DEPTH, "depth"),
-            Assert(queue.front_valid == (in_front != 0), "front valid"),
             Assert((queue.o_valid | queue.o_pending) == ((queue.o_level != 0) | self.push), "empty"),
             Assert(late <= 5, "late"),
             Assert(

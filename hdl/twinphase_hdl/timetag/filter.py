@@ -67,6 +67,12 @@ class Filter(wiring.Component):
         self._channel_bits = max((channels - 1).bit_length(), 1)
         self.queue = Queue(width=units.TIME_BITS + self._channel_bits + len(Signal(Epochs).as_value()), depth=depth)
         self._depth = depth
+        # State, here so that a proof can speak of it: the entry's places, the next tag, whether the lookahead is empty.
+        self.written, self.taken = Signal(range(ENTRY_DEPTH)), Signal(range(ENTRY_DEPTH))
+        self.waiting = Signal()
+        self.there = Signal()
+        self.empty = Signal(init=1)
+        self.examined = Signal()
 
     def elaborate(self, platform):
         m = Module()
@@ -77,8 +83,9 @@ class Filter(wiring.Component):
         entry = memory.Memory(shape=width, depth=ENTRY_DEPTH, init=[], attrs={"ram_style": "distributed"})
         m.submodules.entry = entry
         entry_write, entry_read = entry.write_port(), entry.read_port(domain="comb")
-        written, taken, level = (Signal(range(ENTRY_DEPTH)) for _ in range(3))
-        waiting, take = Signal(), Signal()
+        written, taken, waiting = self.written, self.taken, self.waiting
+        level = Signal(range(ENTRY_DEPTH))
+        take = Signal()
         one_waits = Signal()
         m.d.comb += [
             one_waits.eq(written == (taken + 1)[: len(taken)]),
@@ -98,7 +105,7 @@ class Filter(wiring.Component):
             m.d.sync += taken.eq(taken + 1)
 
         # The next tag; without one the bound takes its place.
-        there, quiet = Signal(), Signal()
+        there, quiet = self.there, Signal()
         tag, decoded, masks = Signal(width), Signal(self._channels), Signal(len(self._in_pairs(self.filter_mask.data)))
         far = Signal()  # it is further from the one before than the comparison reaches
         earliest, latest = Signal(AGE_BITS), Signal(AGE_BITS)  # of tags that are near to it
@@ -122,9 +129,10 @@ class Filter(wiring.Component):
             ]
 
         # The oldest tag of the lookahead. It is examined in the first clock in which it is there.
-        examined, head_filtered = Signal(), Signal()
+        examined, head_filtered = self.examined, Signal()
         near_others = Signal.like(masks)  # pairs of channels, one of its mask with a tag near to it
-        near, beyond, full, empty = Signal(self._channels), Signal(), Signal(), Signal(init=1)
+        empty = self.empty
+        near, beyond, full = Signal(self._channels), Signal(), Signal()
         passes, pop, push, straight, free = (Signal() for _ in range(5))
         may_join, joins, over = Signal(), Signal(), Signal()
         head_time = queue.o_head[:AGE_BITS]

@@ -69,13 +69,13 @@ class Selector(wiring.Component):
                 "o_idle": Out(1),
             }
         )
-        self._gate = Gate(channels=channels)
-        self._filter = Filter(channels=channels, depth=depth)
+        self.gate = Gate(channels=channels)
+        self.filter = Filter(channels=channels, depth=depth)
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.gate = gate = self._gate
-        m.submodules.filter = filter_ = self._filter
+        m.submodules.gate = gate = self.gate
+        m.submodules.filter = filter_ = self.filter
         for name in ("gate_table", "gate_from", "gate_to"):
             wiring.connect(m, wiring.flipped(getattr(self, name)), getattr(gate, name))
         wiring.connect(m, filter_.o, wiring.flipped(self.o))
