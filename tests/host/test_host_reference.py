@@ -4,44 +4,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from oscillators import CLOCK, PPS, START, Truth, pps_pulses, pulses
 
 from twinphase.batch import TAG_DTYPE, Batch
 from twinphase.measure.cycles import RELOCK_PULSES, CycleCounter
 from twinphase.measure.reference import ReferenceClock, ReferenceError
 from twinphase_spec.packets import Stream
 from twinphase_spec.units import TICKS_PER_SECOND
-
-CLOCK, PPS = 3, 4
-START = 40_000 * TICKS_PER_SECOND  # half a day: float64 would not hold these times
-
-
-class Truth:
-    """Node ticks of SI seconds: ``t = start + TPS (s + offset s + drift s^2 / 2)``, computed without losing ticks."""
-
-    def __init__(self, offset=0.0, drift=0.0):
-        self.offset, self.drift = offset, drift
-
-    def ticks(self, second, fraction):
-        """Node time (float part apart) of SI second + fraction since START."""
-        s = second + fraction
-        error = self.offset * s + self.drift * s * s / 2
-        return START + second * TICKS_PER_SECOND, fraction * TICKS_PER_SECOND + error * TICKS_PER_SECOND
-
-    def rounded(self, second, fraction, jitter=0.0):
-        whole, rest = self.ticks(second, fraction)
-        return whole + np.rint(rest + jitter).astype(np.int64)
-
-
-def pulses(truth, seconds, rate, jitter_ticks=0.0, seed=1):
-    rng = np.random.default_rng(seed)
-    n = np.arange(round(seconds * rate))
-    second = n // rate
-    return truth.rounded(second, (n - second * rate) / rate, rng.normal(0, jitter_ticks, len(n)))
-
-
-def pps_pulses(truth, seconds, phase=0.0):
-    n = np.arange(int(seconds - phase) + 1)
-    return truth.rounded(n, np.full(len(n), phase))
 
 
 def feed(reference, clock, pps=(), batch_s=0.02, until=None):
@@ -158,6 +127,17 @@ def test_absence_is_said_and_nothing_is_extrapolated_beyond_the_limit():
     assert reference.status == "absent"
     with pytest.raises(ReferenceError, match=r"its last pulse came 1 s ago, allowed are 0\.5 s"):
         reference.seconds(last)
+
+
+@pytest.mark.parametrize("divider", [999, 1001, 900])
+def test_a_divider_that_is_not_what_was_said_gives_no_times(divider):
+    """Pulses keep coming in step, only the frequency tells: beyond 1e-4 nothing is labelled."""
+    truth = Truth(1e-6)
+    reference = clock(divider=divider, pps_channel=PPS)
+    feed(reference, pulses(truth, 3, 10_000), pps_pulses(truth, 3))
+    assert reference.status == "wrong"
+    with pytest.raises(ReferenceError, match=r"9999\.99 pulses per second .* (10010|9990|11111)\.?\d* were expected"):
+        reference.seconds(reference.last_ticks)
 
 
 def test_without_pps_seconds_have_no_names():

@@ -47,6 +47,11 @@ class SecondLabels:
         return float(np.std([late for late, _ in self._late])) if len(self._late) > 1 else None
 
     @property
+    def averaged(self) -> int:
+        """Pulses in the mean of `place`."""
+        return len(self._late)
+
+    @property
     def place(self) -> tuple[float, float]:
         """Mean distance from the first pulse's place in seconds, and its standard uncertainty (the greater of what the cycle
         counts' uncertainties and the scatter of the pulses give)."""

@@ -18,7 +18,7 @@ from .cycles import START_ERROR, CycleCounter
 from .pps import SecondLabels
 from .tag_stream import TagStream
 
-Status = Literal["absent", "acquiring", "locked", "holdover"]
+Status = Literal["absent", "acquiring", "wrong", "locked", "holdover"]
 MOST_PPS = 4096
 """PPS pulses that wait for a fit."""
 LATE_S = 0.1
@@ -70,6 +70,8 @@ class ReferenceClock:
         """Newest node time known."""
         self.last_ticks: int | None = None
         """Last pulse of the reference that fitted."""
+        self.numbering = 0
+        """Changes whenever the count of cycles begins anew: what was derived from an earlier count no longer holds."""
         self._fit_ticks = round(fit_s * TICKS_PER_SECOND)
         self._points: deque[Point] = deque()
         self._cycle: int | None = None
@@ -110,6 +112,7 @@ class ReferenceClock:
 
     def _begin(self) -> None:
         """A new numbering: nothing that was fitted holds any more."""
+        self.numbering += 1
         self._points.clear()
         self._pending.clear()
         self.fit, self._cycle = None, None
@@ -148,12 +151,15 @@ class ReferenceClock:
 
     @property
     def status(self) -> Status:
-        """``locked``: the fit holds and pulses come; ``holdover``: pulses have stopped, for less than holdover_s; ``absent``."""
+        """``locked``: the fit holds and pulses come; ``holdover``: pulses have stopped, for less than holdover_s; ``absent``;
+        ``wrong``: the frequency is further from what it should be than two clocks can be (1e-4)."""
         age = self.age_s
         if age is None or age > self.holdover_s + float(5 / self.hz):
             return "absent"
         if self.fit is None:
             return "acquiring"
+        if abs(self.fit.offset) > START_ERROR + 5 * self.fit.offset_sigma:
+            return "wrong"
         return "locked" if age <= LATE_S + float(5 / self.hz) else "holdover"
 
     def sentence(self) -> str:
@@ -165,6 +171,12 @@ class ReferenceClock:
             return f"{where} is absent: its last pulse came {self.age_s:.3g} s ago, allowed are {self.holdover_s:g} s"
         if self.fit is None:
             return f"{where} is being acquired: {len(self._points)} of 3 points of 50 ms"
+        if self.status == "wrong":
+            found = float(self.hz) / (1 + self.fit.offset)
+            return (
+                f"{where} has {found:.7g} pulses per second of the node's clock, {float(self.hz):.7g} were expected: "
+                "its frequency or divider is not as was said"
+            )
         state = "is locked" if self.status == "locked" else f"is in holdover for {self.age_s:.3g} s"
         labelled = "seconds are labelled"
         if not self.labels.labelled:
@@ -190,7 +202,7 @@ class ReferenceClock:
 
     def _covering(self, wanted: NDArray[np.int64]) -> ClockFit:
         fit = self.fit
-        if fit is None or self.status == "absent" or not self.labels.labelled or self.last_ticks is None:
+        if fit is None or self.status in ("absent", "wrong") or not self.labels.labelled or self.last_ticks is None:
             raise ReferenceError(self.sentence())
         limit = round(self.holdover_s * TICKS_PER_SECOND)
         if len(wanted) and (wanted.min() < fit.first_ticks - limit or wanted.max() > self.last_ticks + limit):
