@@ -68,6 +68,11 @@ class TagStream:
         return max(ends) - self._begin
 
     @property
+    def end_ticks(self) -> int | None:
+        """Newest node time of the stretch that is still running; None before it has begun."""
+        return None if self._begin is None else self._begin + self.open_ticks
+
+    @property
     def live_s(self) -> float:
         """Seconds of gapless tag stream so far."""
         return self.live_ticks / TICKS_PER_SECOND
