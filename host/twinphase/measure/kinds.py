@@ -21,7 +21,7 @@ from .coincidences import Coincidences, window_ticks_of
 from .correlate import Bins
 from .g2 import G2, symmetric_bins
 from .histogram import Histogram
-from .reference import ReferenceClock
+from .preparation import reference_of
 from .watch import Watched
 
 if TYPE_CHECKING:
@@ -234,14 +234,9 @@ class G2Kind(Kind):
 class ReferenceKind(Kind):
     def __init__(self, arguments: argparse.Namespace, device: Device) -> None:
         super().__init__(arguments, device)
-        self.reference = ReferenceClock(
-            clock_channel=self.channel(arguments.clock),
-            clock_hz=arguments.clock_hz,
-            divider=arguments.divider,
-            pps_channel=None if arguments.pps is None else self.channel(arguments.pps),
-            first_second=arguments.first_second,
-            holdover_s=arguments.holdover_s,
-        )
+        reference = reference_of(arguments, self.channel)
+        assert reference is not None  # --clock is required
+        self.reference = reference
 
     def update(self, batch: Batch) -> None:
         self.reference.update(batch)
