@@ -26,6 +26,7 @@ Lifetime = Annotated[float, Field(gt=0, le=1e6)]
 Split = Annotated[dict[str, Probability], Field(min_length=1)]
 """Fraction of the light by channel name (or number, as text); the rest is lost."""
 CLOCK_PS = 1e12 / CLOCK_HZ
+MAX_CLOCK_PPM = 100.0
 MAX_PHOTON_RATE = 1e8
 """Photons per second that one source may send; every one is drawn."""
 
@@ -130,22 +131,29 @@ class Pairs(Part):
 
 
 class Periodic(Part):
-    """An electrical signal, edge n at ``offset_ps + n / rate_hz``: a laser's trigger, a reference, a pulse per second."""
+    """An electrical signal, edge n at ``offset_ps + n / rate_hz``: a laser's trigger, a reference, a pulse per second. With ``until_s``
+    it is switched off then: no edge whose place is there or later."""
 
     kind: Literal["periodic"]
     rate_hz: float = Field(ge=0.01, le=5e7)
     channel: ChannelRef
     offset_ps: Offset = 0.0
     jitter_ps: Jitter = 0.0
+    until_s: float | None = Field(default=None, ge=0, le=1e6)
 
     @model_validator(mode="after")
     def _apart(self) -> Self:
-        limit = (1e12 / self.rate_hz - CLOCK_PS) / 16
-        if self.jitter_ps > limit:
-            raise ValueError(
-                f"jitter_ps is {self.jitter_ps:g}; allowed: at most {limit:g} at this rate, so that no two edges meet in one clock"
-            )
+        fault = self.too_close(1.0)
+        if fault:
+            raise ValueError(fault)
         return self
+
+    def too_close(self, speed: float) -> str:
+        """What is wrong if two edges may meet in one clock of a node whose oscillator is ``speed`` times as fast as it should be."""
+        limit = (1e12 / self.rate_hz - CLOCK_PS / speed) / 16
+        if self.jitter_ps <= limit:
+            return ""
+        return f"jitter_ps is {self.jitter_ps:g}; allowed: at most {limit:g} at this rate, so that no two edges meet in one clock"
 
 
 class Detector(Part):
@@ -175,6 +183,8 @@ class Bench(Part):
     description: str
     tagger: TaggerConfig
     """In the file a preset's name, or the tables of a tagger file."""
+    clock_ppm: float = Field(default=0.0, ge=-MAX_CLOCK_PPM, le=MAX_CLOCK_PPM)
+    """By how much the tagger's oscillator is fast: in a second of sources and detectors it counts ``(1 + clock_ppm 1e-6)`` seconds."""
     sources: tuple[Source, ...] = ()
     detectors: tuple[Detector, ...] = ()
 
@@ -194,6 +204,8 @@ class Bench(Part):
         lit = {}
         for i, source in enumerate(self.sources):
             key = f"sources.{i}.{'channel' if isinstance(source, Periodic) else 'to'}"
+            if isinstance(source, Periodic) and (fault := source.too_close(1 + self.clock_ppm * 1e-6)):
+                faults.append(f"sources.{i}: {fault}")
             for reference in _targets(source):
                 number, fault = self._known(reference)
                 faults += [f"{key} {fault}"] if fault else []

@@ -113,9 +113,10 @@ class _Channel:
 
 
 class BenchPhysics:
-    """All edges of a bench, chunk after chunk of lab time, the same for the same ``seed`` however the run is cut.
+    """All edges of a bench, chunk after chunk of node time, the same for the same ``seed`` however the run is cut.
 
-    Lab time 0 is tick ``start_clock * 8192``. Two edges of a channel are at least 8192 ticks apart. Raises ValueError for a
+    Lab time 0 is tick ``start_clock * 8192``; lab time t is ``t + round(e t)`` ticks later, e the offset ``clock_ppm`` of the node's
+    oscillator (dead times and jitter are of the lab). Two edges of a channel are at least 8192 ticks apart. Raises ValueError for a
     negative seed or start.
     """
 
@@ -127,6 +128,7 @@ class BenchPhysics:
         self.bench = bench
         self._seed = seed
         self._start_ticks = start_clock * TICKS_PER_CLOCK
+        self._fast = bench.clock_ppm * 1e-6
         self._drawers = drawers(bench)
         self._channels = {
             channel.number: _Channel(
@@ -144,7 +146,7 @@ class BenchPhysics:
         if until_clock >= 1 << 50:
             raise ValueError(f"bench: until_clock is {until_clock}; allowed: below 2^50")
         parts = [self._pending]
-        while self._block * BLOCK_TICKS - MARGIN_TICKS < until:
+        while self._node(np.array([self._block * BLOCK_TICKS - MARGIN_TICKS]))[0] < until:
             parts += self._next_block()
         times = np.concatenate([part.times_ticks for part in parts])
         channels = np.concatenate([part.channels for part in parts])
@@ -169,4 +171,8 @@ class BenchPhysics:
         self._block += 1
         complete = self._block * BLOCK_TICKS - MARGIN_TICKS
         finished = ((number, channel.finish(complete)) for number, channel in self._channels.items())
-        return [BenchEdges(times, np.full(times.size, number, np.uint8)) for number, times in finished]
+        return [BenchEdges(self._node(times), np.full(times.size, number, np.uint8)) for number, times in finished]
+
+    def _node(self, times: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Lab ticks as the node's oscillator counts them; does not change their order."""
+        return times + np.rint(times * self._fast).astype(np.int64)

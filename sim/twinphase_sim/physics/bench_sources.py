@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twinphase_spec.bench import Bench, Emitter, Pairs, Periodic, Poisson, Pulsed, Thermal
-from twinphase_spec.units import TICKS_PER_SECOND
+from twinphase_spec.units import TICKS_PER_SECOND, seconds_to_ticks
 
 BLOCK_TICKS = 1 << 30
 """1.05 ms. Every block of every source has its own random generator, so that edges do not depend on how a run is cut."""
@@ -179,9 +179,12 @@ def _pairs(bench: Bench, source: Pairs) -> Drawer:
 
 
 def _periodic(source: Periodic, channel: int) -> Drawer:
+    off = math.inf if source.until_s is None else seconds_to_ticks(source.until_s)
+
     def draw(generator: np.random.Generator, block: int) -> Iterator[Part]:
         start = block * BLOCK_TICKS
-        _, count, first, period = pulses_between(source, start, start + BLOCK_TICKS)
+        stop = start + BLOCK_TICKS
+        _, count, first, period = pulses_between(source, start, stop if off >= stop else max(start, int(off)))
         # Cut at 8 sigma: the file keeps edges apart by twice that and a clock.
         jitter = np.clip(generator.standard_normal(count), -8, 8) * (source.jitter_ps * TICKS_PER_PS)
         yield channel, first + np.arange(count) * period + jitter

@@ -76,6 +76,47 @@ def test_order_distance_and_start() -> None:
     assert joined([BenchPhysics(bench, 4).edges(MILLISECOND)]) != joined([BenchPhysics(bench, 3).edges(MILLISECOND)])
 
 
+@pytest.mark.parametrize("ppm", [-100.0, 37.5, 100.0])
+def test_a_node_counts_with_its_own_oscillator(ppm: float) -> None:
+    """Edges of the lab at ``t + round(e t)``, cut anywhere, none lost, and still a clock apart."""
+    bench = hostile().model_copy(update={"clock_ppm": ppm})
+    sources = [source.model_copy(update={"jitter_ps": 0.0}) for source in bench.sources if source.kind == "periodic"]
+    bench = bench.model_copy(update={"sources": (*bench.sources[:-1], *sources)})
+    true = BenchPhysics(bench.model_copy(update={"clock_ppm": 0.0}), 2, start_clock=9).edges(5 * MILLISECOND)
+    lab = true.times_ticks - 9 * 8192
+    expected = sorted(
+        zip(
+            (lab + np.rint(lab * (ppm * 1e-6)).astype(np.int64) + 9 * 8192).tolist(),
+            true.channels.tolist(),
+            strict=True,
+        )
+    )
+    physics = BenchPhysics(bench, 2, start_clock=9)
+    parts = [physics.edges(until) for until in (1, 70_000, 70_001, 4 * MILLISECOND)]
+    found = joined(parts)
+    assert found == [edge for edge in expected if edge[0] < 4 * MILLISECOND << 13]
+    for channel in (0, 3, 5):
+        own = np.array([time for time, number in found if number == channel])
+        assert (np.diff(own >> 13) > 0).all()
+
+
+def test_a_signal_that_is_switched_off() -> None:
+    """Its edges are those that it would have had, as long as it was on."""
+    bench = load_bench("pairs")
+    sources = [
+        source.model_copy(update={"until_s": 0.0123}) if isinstance(source, Periodic) and source.rate_hz > 1 else source
+        for source in bench.sources
+    ]
+    whole = BenchPhysics(bench, 1).edges(20 * MILLISECOND)
+    cut = BenchPhysics(bench.model_copy(update={"sources": tuple(sources)}), 1).edges(20 * MILLISECOND)
+    kept = (whole.channels != 2) | (whole.times_ticks < 12.3e9 * 1.024)
+    assert np.count_nonzero(~kept) == 77
+    np.testing.assert_array_equal(cut.channels, whole.channels[kept])
+    same = cut.channels != 2  # the jitter of the last block's pulses is drawn for fewer
+    np.testing.assert_array_equal(cut.times_ticks[same], whole.times_ticks[kept][same])
+    np.testing.assert_allclose(cut.times_ticks[~same], whole.times_ticks[kept][~same], atol=16 * 21)
+
+
 def test_silence_and_bad_arguments() -> None:
     bench = load_bench("pairs")
     physics = BenchPhysics(bench.model_copy(update={"sources": (), "detectors": ()}), 1)

@@ -114,6 +114,15 @@ def test_fast_signals_may_not_jitter_into_each_other() -> None:
         parse_bench(fast, "my.toml")
 
 
+def test_a_slow_clock_brings_edges_closer() -> None:
+    fast = changed("rate_hz = 1e3", "rate_hz = 5e7").replace("offset_ps = 25.0\njitter_ps = 20.0", "jitter_ps = 750.0")
+    assert parse_bench("clock_ppm = 100.0\n" + fast, "my.toml").clock_ppm == 100
+    with pytest.raises(BenchError, match=r"sources\.4: jitter_ps is 750; allowed: at most 749\.95 at this rate"):
+        parse_bench("clock_ppm = -100.0\n" + fast, "my.toml")
+    with pytest.raises(BenchError, match=r"clock_ppm is -101\.0; allowed: greater than or equal to -100"):
+        parse_bench("clock_ppm = -101.0\n" + fast, "my.toml")
+
+
 def test_a_second_signal_on_a_pin_is_refused() -> None:
     second = '[[sources]]\nkind = "periodic"\nrate_hz = 1.0\nchannel = 2\n'
     with pytest.raises(BenchError, match=r"sources\.5\.channel is 2, which has another signal or a detector"):
@@ -160,6 +169,8 @@ def test_presets_fit_a_device_of_four_channels(name: str) -> None:
 
 
 def test_a_file_that_cannot_be_read_lists_the_presets(tmp_path: Path) -> None:
-    assert BENCH_FILE.preset_names() == ["hbt", "pairs", "startstop"]
-    with pytest.raises(BenchError, match=r"^bench [^\n]*my\.toml is neither a preset \(hbt, pairs, startstop\) nor"):
+    assert BENCH_FILE.preset_names() == ["hbt", "pairs", "reference", "startstop"]
+    with pytest.raises(
+        BenchError, match=r"^bench [^\n]*my\.toml is neither a preset \(hbt, pairs, reference, startstop\) nor"
+    ):
         load_bench(tmp_path / "my.toml")
