@@ -139,9 +139,9 @@ class DisciplinedTags:
         return Origin(fit.cycle, ticks, float(fraction[0]) * TICKS_PER_SECOND)
 
     def _extrapolated(self) -> int:
-        """Node time up to which all tags are here and holdover reaches."""
-        newest = max(self._newest or 0, self.stream.end_ticks or 0)
-        return min((self.reference.last_ticks or 0) + self._limit_ticks, newest)
+        """Node time up to which all tags are here and holdover reaches. (A later time that the node is known to have reached does not
+        say that there will be no more tags before it.)"""
+        return min((self.reference.last_ticks or 0) + self._limit_ticks, self._newest or 0)
 
     def _hand_out(self, out: TagBatch) -> None:
         fit, now = self.reference.fit, self.reference.now_ticks or 0
