@@ -27,10 +27,14 @@ from .manifest import TimingError, check_log, make_manifest, tool_versions, writ
 NAME = "top"
 PLACED = f"{NAME}.placed.json"
 
-DROP_READ_BEFORE_WRITE = "setparam -set COLLISION_X_MASK 1'1 t:$memrd_v2 r:COLLISION_X_MASK=1'0 %i r:CLK_ENABLE=1 %i"
+DROP_READ_BEFORE_WRITE = (
+    "setparam -set COLLISION_X_MASK 1'1 t:$memrd_v2 r:COLLISION_X_MASK=1'0 %i r:CLK_ENABLE=1 %i "
+    "w:tdc_clk %co1:+$memrd_v2[CLK] %d"
+)
 """Frees Yosys from building "a read in the clock of a write gives the old word" out of logic between block RAM and register, which
 alone costs the 125 MHz at speed grade 6. No memory of the nodes uses such a word: queues and rings never read the place that
-they write, tables are written while the frame is stopped, and a snapshot is read after its count has gone up."""
+they write, tables are written while the frame is stopped, and a snapshot is read after its count has gone up.
+Reads at the TDC clock are left out: where the clocks of read and write differ, Yosys promises nothing and builds nothing."""
 
 PURGE_BEFORE_LUTS = "{synthesis} -run begin:map_luts -top {top}; opt_clean -purge"
 """What comes before a family's ``synth_... -run map_luts:``. Without the purge, ABC9 of Yosys 0.70 stops at unused wires of some

@@ -137,7 +137,12 @@ class TimeTaggerTop(wiring.Component):
         self.channels = options.channels
         self._lines = LineInputs(board.part, options) if options.frontend == "delay line" else None
         self.delay_lines: dict[Site, int] = self._lines.delay_lines if self._lines else {}
-        self._node = TimeTaggerNode(build_hash=build_hash, clock_hz=board.clock_hz, **vars(options))
+        self._node = TimeTaggerNode(
+            build_hash=build_hash,
+            clock_hz=board.clock_hz,
+            tdc_clock=options.frontend == "delay line" and options.lanes == 2,
+            **vars(options),
+        )
         super().__init__({})
 
     def elaborate(self, platform: Any) -> Module:

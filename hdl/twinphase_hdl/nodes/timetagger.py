@@ -76,7 +76,8 @@ def map_of(options: tagger.TaggerOptions) -> RegisterMap:
 class TimeTaggerNode(wiring.Component):
     """Front end, input channels, merge, selector, coincidences and counters; all of docs/timetagger.md.
 
-    Parameters are those of `twinphase_spec.tagger.TaggerOptions`, with at most as many channels as the register map has.
+    Parameters are those of `twinphase_spec.tagger.TaggerOptions`, with at most as many channels as the register map has. ``tdc_clock``:
+    of delay lines with 2 lanes, see `DelayLineFrontEnd`.
 
     Members
     -------
@@ -91,7 +92,9 @@ class TimeTaggerNode(wiring.Component):
     per clock. Overflow: counted (register map, packet headers).
     """
 
-    def __init__(self, *, build_hash: int = 0, clock_hz: int = units.CLOCK_HZ, **options: object):
+    def __init__(
+        self, *, build_hash: int = 0, clock_hz: int = units.CLOCK_HZ, tdc_clock: bool = False, **options: object
+    ):
         self.options = wanted = tagger.TaggerOptions(**options)
         channels, lanes = wanted.channels, wanted.lanes
         if not 2 <= channels <= TIMETAGGER_CHANNELS:
@@ -101,6 +104,8 @@ class TimeTaggerNode(wiring.Component):
                 f"TimeTaggerNode: {channels} queues of {wanted.depth} tags; allowed: less than "
                 f"{(1 << tagger.HOLD_BITS) // tagger.SLOWEST_CLOCKS} tags in all, so that none waits for longer than times compare"
             )
+        if tdc_clock and wanted.frontend != "delay line":
+            raise ValueError(f"TimeTaggerNode: tdc_clock with frontend {wanted.frontend!r}; allowed: 'delay line'")
         if wanted.frontend == "simulation":
             self._frontend = SimulationFrontEnd(channels=channels, lanes=lanes)
             inputs = {
@@ -112,7 +117,7 @@ class TimeTaggerNode(wiring.Component):
             inputs = {"i_samples": In(data.ArrayLayout(4, channels))}
         elif wanted.frontend == "delay line":
             lines = {"channels": channels, "lanes": lanes, "chains": wanted.chains, "taps": wanted.taps}
-            self._frontend = DelayLineFrontEnd(**lines)
+            self._frontend = DelayLineFrontEnd(**lines, tdc_clock=tdc_clock)
             inputs = line_members(**lines)
         else:
             raise ValueError(

@@ -23,6 +23,9 @@ class DelayLineFrontEnd(wiring.Component):
     ----------
     channels, lanes, chains, taps : int
         1 to 32; 1 or 2; 1, 2 or 4 delay lines per channel; a multiple of 16 from 32 to 512.
+    tdc_clock : bool
+        With 2 lanes: there is a domain ``tdc``, at which tables are read (`Tables`): one copy does for both lanes. Nothing else
+        differs, so that a simulation with one clock leaves it out.
 
     Members
     -------
@@ -51,13 +54,18 @@ class DelayLineFrontEnd(wiring.Component):
     Latency: `latency` clocks. Throughput: a hit per channel and lane in every clock. ValueError for other parameters than these.
     """
 
-    def __init__(self, *, channels: int = 1, lanes: int = 1, chains: int = 1, taps: int = 256):
+    def __init__(self, *, channels: int = 1, lanes: int = 1, chains: int = 1, taps: int = 256, tdc_clock: bool = False):
         if not 1 <= channels <= tagger.MAX_CHANNELS:
             raise ValueError(f"DelayLineFrontEnd: channels is {channels}; allowed: 1 to {tagger.MAX_CHANNELS}")
+        if tdc_clock and lanes != 2:
+            raise ValueError(
+                f"DelayLineFrontEnd: tdc_clock with lanes {lanes}; allowed: 2, whose TDC clock is not the system clock"
+            )
         code_bits = tdc.code_bits(taps)
         self._fine = [FineTime(lanes=lanes, chains=chains) for _ in range(channels)]
         self.latency = self._fine[0].latency
         self._channels, self._lanes, self._chains, self._code_bits = channels, lanes, chains, code_bits
+        self._tdc_clock = tdc_clock
         super().__init__(
             {
                 "i_valid": In(channels * lanes),
@@ -157,7 +165,7 @@ class DelayLineFrontEnd(wiring.Component):
         lanes = self._lanes
         line = Calibration(code_bits=self._code_bits, lanes=lanes)
         scale = Scale(lanes=lanes, y4_clocks=Y4_CLOCKS, sigma_clocks=SIGMA_CLOCKS)
-        tables = Tables(code_bits=self._code_bits, lanes=lanes)
+        tables = Tables(code_bits=self._code_bits, lanes=lanes, twice=self._tdc_clock)
         m.submodules[f"calibration_{number}"] = line
         m.submodules[f"scale_{number}"] = scale
         m.submodules[f"tables_{number}"] = tables

@@ -4,6 +4,8 @@ from amaranth.hdl import Module, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from twinphase_hdl.timetag.halves import middle_is_next
+
 
 class Gearbox(wiring.Component):
     """Joins the words of two clocks of ``tdc`` to the two lanes of one clock of ``sync``.
@@ -11,7 +13,7 @@ class Gearbox(wiring.Component):
     Both clocks come from one PLL with their edges aligned, ``tdc`` at twice the frequency. The TDC clock that ends in the middle of
     system clock c is lane 0 of c, that which ends with c is lane 1. Both words lie in registers that change in the middle of a
     system clock only, half a clock before and after the edge of ``sync`` that takes them: set-up and hold are half a clock each, whatever
-    the skew between the clock trees. A flip-flop that toggles with ``sync``, seen from ``tdc``, tells the halves apart.
+    the skew between the clock trees.
 
     Parameters
     ----------
@@ -44,11 +46,7 @@ class Gearbox(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        toggle = Signal()
-        m.d.sync += toggle.eq(~toggle)
-        toggle_before = Signal()
-        first_half = Signal()  # the coming edge of tdc is the one in the middle
-        m.d.tdc += [toggle_before.eq(toggle), first_half.eq(toggle == toggle_before)]
+        first_half = middle_is_next(m)
 
         word = self.i
         if self._odd:
