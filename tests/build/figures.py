@@ -1,4 +1,4 @@
-"""Synthesis figures per unit: LUT, FF, BRAM, DSP and Fmax, out of context on LFE5U-25F, speed grade 6, but for DEVICES.
+"""Synthesis figures per unit: LUT, FF, BRAM, DSP and Fmax, out of context on LFE5U-25F, speed grade 6, but for DEVICES and FAST.
 
 ``python tests/build/figures.py [UNIT ...]`` takes them anew and writes ``figures.json`` beside this file. Delays are
 nextpnr's slow-corner model.
@@ -21,16 +21,22 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "cocotb"))
 from runner import ports_of
 from twinphase_firmware import pack
 from twinphase_firmware.build import DROP_READ_BEFORE_WRITE, MAP_LUTS, PURGE_BEFORE_LUTS, build_environment
-from twinphase_firmware.manifest import read_clocks, read_utilisation
+from twinphase_firmware.manifest import check_timing, read_clocks, read_cross_clock, read_utilisation
 
 RECORD = Path(__file__).with_name("figures.json")
 DEVICE = ("--25k", "--speed", "6", "--package", "CABGA381")
+ECPIX5 = ("--um5g-85k", "--speed", "8", "--package", "CABGA554")
 DEVICES = {
-    "sift.counter_symbols": ("--um5g-85k", "--speed", "8", "--package", "CABGA554"),
+    "sift.counter_symbols": ECPIX5,
     "sift.counter_symbols_4_lanes": ("--85k", *DEVICE[1:]),
+    "timetag.channel_250": ECPIX5,
+    "timetag.tap_encoder_250": ECPIX5,
 }
-"""Of units with more block RAM than an LFE5U-25F has. Symbols of 8 lanes reach 121 MHz at speed grade 6: a rate of ECPIX-5's part."""
+"""Of units with more block RAM than an LFE5U-25F has. Symbols of 8 lanes reach 121 MHz at speed grade 6: a rate of ECPIX-5's part,
+as are 250 MHz."""
 CLOCK_MHZ = 125
+FAST = {"timetag.channel_250": "tdc_clk", "timetag.tap_encoder_250": "clk"}
+"""Units with a clock of twice CLOCK_MHZ, and its name."""
 SYNTHESIS = (
     f"read_rtlil unit.il; {DROP_READ_BEFORE_WRITE}; {PURGE_BEFORE_LUTS.format(synthesis='synth_ecp5', top='unit')}; "
     f"synth_ecp5 {MAP_LUTS} -top unit -json unit.json"
@@ -71,6 +77,57 @@ def merging(make: Callable[[], wiring.Component]) -> wiring.Component:
             return m
 
     return Between()
+
+
+def delay_line_channel(*, lanes: int) -> wiring.Component:
+    """A channel behind the registers of its 256 taps, which are of the delay line: encoder, gearbox (2 lanes), fine time, calibration,
+    scale and tables, as on a board, where nobody asks whether it is idle."""
+    from amaranth.hdl import Cat, ClockDomain, DomainRenamer, Module
+    from amaranth.lib.wiring import In, Out
+
+    from twinphase_hdl.timetag.delayline import DelayLineFrontEnd
+    from twinphase_hdl.timetag.gearbox import Gearbox
+    from twinphase_hdl.timetag.taps import TapEncoder
+
+    encoder = TapEncoder(per_clock=3 - lanes)
+    frontend = DelayLineFrontEnd(lanes=lanes, tdc_clock=lanes == 2)
+    found = ("i_valid", "i_polarity", "i_code")
+    members = {name: member for name, member in frontend.signature.members.items() if name not in (*found, "o_idle")}
+
+    class Channel(wiring.Component):
+        def __init__(self) -> None:
+            clock = {"tdc_clk": In(1)} if lanes == 2 else {}
+            super().__init__({**members, **clock, "i_taps": In(256), "o_runt": Out(lanes)})
+
+        def elaborate(self, platform: object) -> Module:
+            m = Module()
+            m.submodules.frontend = frontend
+            m.submodules.encoder = DomainRenamer("tdc")(encoder) if lanes == 2 else encoder
+            m.d.comb += encoder.i_taps.eq(self.i_taps)
+            word = Cat(encoder.o_valid, encoder.o_polarity, encoder.o_runt, encoder.o_code)
+            words = [word]
+            if lanes == 2:
+                m.domains.tdc = domain = ClockDomain("tdc", reset_less=True)
+                domain.clk = self.tdc_clk
+                m.submodules.gearbox = gearbox = Gearbox(width=len(word), before=encoder.latency)
+                m.d.comb += gearbox.i.eq(word)
+                words = [gearbox.o[0], gearbox.o[1]]
+            m.d.comb += [
+                frontend.i_valid.eq(Cat(found[0] for found in words)),
+                frontend.i_polarity.eq(Cat(found[1] for found in words)),
+                self.o_runt.eq(Cat(found[2] for found in words)),
+                *(frontend.i_code[lane].eq(found[3:]) for lane, found in enumerate(words)),
+            ]
+            for name, member in members.items():
+                if member.is_signature:
+                    wiring.connect(m, wiring.flipped(getattr(self, name)), getattr(frontend, name))
+                elif member.flow is In:
+                    m.d.comb += getattr(frontend, name).eq(getattr(self, name))
+                else:
+                    m.d.comb += getattr(self, name).eq(getattr(frontend, name))
+            return m
+
+    return Channel()
 
 
 def units() -> dict[str, Callable[[], wiring.Component]]:
@@ -166,8 +223,9 @@ def units() -> dict[str, Callable[[], wiring.Component]]:
         "timetag.wide_merge_8": lambda: merging(lambda: WideMerge(left_bits=2, right_bits=2)),
         "timetag.delay_line": DelayLineFrontEnd,
         "timetag.tap_encoder": lambda: TapEncoder(per_clock=2),
-        "timetag.delay_line_2_lanes": lambda: DelayLineFrontEnd(lanes=2),
         "timetag.tap_encoder_250": TapEncoder,
+        "timetag.channel": lambda: delay_line_channel(lanes=1),
+        "timetag.channel_250": lambda: delay_line_channel(lanes=2),
     }
 
 
@@ -184,29 +242,39 @@ def digest(text: str) -> str:
 
 
 def measure(text: str, name: str = "") -> dict[str, float]:
-    """Synthesises, places and routes unit ``name``; LUT, FF, BRAM, DSP and Fmax in MHz.
+    """Synthesises, places and routes unit ``name``; LUT, FF, BRAM, DSP and Fmax in MHz (with a TDC clock its own beside).
 
-    RuntimeError with the tool's words when it fails.
+    RuntimeError with the tool's words when it fails, as when a clock is missed; TimingError for a path between two clocks over its
+    budget.
     """
     environment = build_environment()
     device = DEVICES.get(name, DEVICE)
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         (work / "unit.il").write_text(text)
+        limits = []
+        if name in FAST:
+            (work / "unit.lpf").write_text(f'FREQUENCY PORT "{FAST[name]}" {2 * CLOCK_MHZ} MHZ;\n')
+            limits = ["--lpf", "unit.lpf", "--lpf-allow-unconstrained"]
         for command in (
             [environment["YOSYS"], "-q", "-p", SYNTHESIS],
             [sys.executable, pack.__file__, "unit.json"],
             [
-                *(environment["NEXTPNR_ECP5"], "--quiet", *device, "--out-of-context", "--json", "unit.json"),
-                *("--freq", str(CLOCK_MHZ), "--report", "report.json", "--seed", "1"),
+                *(environment["NEXTPNR_ECP5"], "--quiet", *device, "--out-of-context", "--json", "unit.json", *limits),
+                *("--freq", str(CLOCK_MHZ), "--report", "report.json", "--log", "unit.log", "--seed", "1"),
             ],
         ):
             done = subprocess.run(command, cwd=work, env=environment, capture_output=True, text=True)
             if done.returncode:
                 raise RuntimeError(f"{Path(command[0]).name} failed: {(done.stderr or done.stdout)[-2000:]}")
         report = json.loads((work / "report.json").read_text())
-    fmax = min(clock["achieved_mhz"] for clock in read_clocks(report).values())
-    return {**{name: use["used"] for name, use in read_utilisation(report).items()}, "fmax_mhz": fmax}
+        cross = read_cross_clock((work / "unit.log").read_text())
+    clocks = read_clocks(report)
+    check_timing(clocks, cross)
+    reached = {name: clock["achieved_mhz"] for name, clock in clocks.items()}
+    tdc_mhz = {"tdc_mhz": reached.pop("tdc_clk")} if "tdc_clk" in reached else {}
+    cells = {name: use["used"] for name, use in read_utilisation(report).items()}
+    return {**cells, "fmax_mhz": min(reached.values()), **tdc_mhz}
 
 
 def main(names: list[str]) -> None:

@@ -11,6 +11,9 @@ RECORD = json.loads(figures.RECORD.read_text()) if figures.RECORD.exists() else 
 GROWTH = 1.05
 """A unit may grow by 5 % (and 20 cells) before its figures must be looked at and taken anew: make figures."""
 
+BOUNDS = {name: {"lut": 1499, "ff": 1699, "bram": 2} for name in ("timetag.channel", "timetag.channel_250")}
+"""Of a channel of a delay line with its calibration, behind the registers of the taps."""
+
 
 @pytest.mark.parametrize("name", sorted(figures.units()))
 def test_unit_meets_its_figures(name: str) -> None:
@@ -18,6 +21,10 @@ def test_unit_meets_its_figures(name: str) -> None:
     assert known is not None, f"{name} has no figures: run make figures"
     text = figures.rtlil_of(figures.units()[name])
     taken = known if known["logic"] == figures.digest(text) else figures.measure(text, name)
+    fast = {None: (), "clk": ("fmax_mhz",), "tdc_clk": ("tdc_mhz",)}[figures.FAST.get(name)]
     assert taken["fmax_mhz"] >= figures.CLOCK_MHZ
+    assert all(taken[clock] >= 2 * figures.CLOCK_MHZ for clock in fast)
     for cells in ("lut", "ff", "bram", "dsp"):
         assert taken[cells] <= known[cells] * GROWTH + 20, f"{name}: {cells} grew from {known[cells]} to {taken[cells]}"
+    for cells, bound in BOUNDS.get(name, {}).items():
+        assert taken[cells] <= bound, f"{name}: {cells} is {taken[cells]}; allowed: at most {bound}"
