@@ -82,13 +82,21 @@ FRONTENDS: tuple[Frontend, ...] = ("simulation", "ddr", "oversampling", "delay l
 """Where edges come from; the index is what FRONTEND reads."""
 
 
+Merge = Literal["one", "wide"]
+MERGES: tuple[Merge, ...] = ("one", "wide")
+"""Tags per clock that the merge brings into order: one, or two where both halves of the channels have some."""
+PAIR_DEPTH = 512
+"""Pairs of tags that wait behind a wide merge."""
+
+
 SMALL_CHANNELS = 2
 SMALL_FRONTENDS = ("simulation", "oversampling")
 
 
 @dataclass(frozen=True, kw_only=True)
 class TaggerOptions:
-    """What a time tagger is built with. ``chains`` and ``taps`` are a delay line's. ValueError for what cannot be built.
+    """What a time tagger is built with. ``chains`` and ``taps`` are a delay line's, ``merge`` one of `MERGES`. ValueError for what
+    cannot be built.
 
     ``small``: for a part without LUT RAM and with slow carry chains. It has two channels, examines an edge in 5 clocks, and leaves out
     what `left_out` names. Only it may have another ``burst`` than `BURST`.
@@ -102,6 +110,7 @@ class TaggerOptions:
     depth: int = QUEUE_DEPTH
     burst: int = BURST
     small: bool = False
+    merge: Merge = "one"
 
     __match_args__ = (
         "channels",
@@ -112,6 +121,7 @@ class TaggerOptions:
         "depth",
         "burst",
         "small",
+        "merge",
     )
 
     def __post_init__(self) -> None:
@@ -129,8 +139,20 @@ class TaggerOptions:
                 f"time tagger: small with {self.channels} channels, {self.lanes} lanes and front end {self.frontend!r}; allowed: "
                 f"{SMALL_CHANNELS} channels, 1 lane, {' or '.join(map(repr, SMALL_FRONTENDS))}"
             )
+        if self.merge not in MERGES:
+            raise ValueError(f"time tagger: merge is {self.merge!r}; allowed: {' or '.join(map(repr, MERGES))}")
+        if self.merge == "wide" and (self.small or self.channels < 2):
+            raise ValueError(
+                f"time tagger: merge 'wide' with {self.channels} channels{', small' if self.small else ''}; allowed: 2 channels or more, "
+                "not small"
+            )
         if not self.small and self.burst != BURST:
             raise ValueError(f"time tagger: burst is {self.burst}; allowed: {BURST}, others only with small")
+
+    @property
+    def waiting_tags(self) -> int:
+        """Tags that can wait between the channels' stages and the selector."""
+        return self.channels * self.depth + (2 * PAIR_DEPTH if self.merge == "wide" else 0)
 
     @property
     def parts(self) -> int:

@@ -11,15 +11,18 @@ from .frontend import Edges
 from .input import InputChannel, config_members, strobe_members
 from .merge import tag_layout
 from .mergetree import MergeTree
+from .pairtime import PairTime, whole_pair_layout
 from .sizes import Sizes
 from .wholetime import WholeTime
+from .widetree import WideTree
 
 SHARED = ("i_walk_shift", "i_walk_address", "i_walk_data")
 """Configuration that all channels have in common."""
 
 
 class TagSource(wiring.Component):
-    """Edges of all channels in, tags in the order of (time, channel) out: `InputChannel`, `MergeTree`, `WholeTime`.
+    """Edges of all channels in, tags in the order of (time, channel) out: `InputChannel`, `MergeTree`, `WholeTime`; with merge "wide" in
+    pairs: `InputChannel`, `WideTree`, `PairTime`.
 
     Parameters
     ----------
@@ -31,6 +34,8 @@ class TagSource(wiring.Component):
         As of `InputChannel`.
     time_bits : int
         Of the tags.
+    merge : str
+        "one" or "wide".
 
     Members
     -------
@@ -43,7 +48,7 @@ class TagSource(wiring.Component):
     i_delay, i_dead_time, i_veto_from, i_veto_to, i_divider : arrays per channel
     i_walk_shift, i_walk_address, i_walk_data
         For all channels; an entry is written into the tables of ``i_walk_write``.
-    o : stream of Tag
+    o : stream of Tag, with merge "wide" of `whole_pair_layout`
         May be held back for less than 2^(order_bits - fine_bits - 2) clocks (2^17: 1 ms) in all while tags wait.
     o_bound : order_bits, ticks
         As of `WholeTime`.
@@ -54,8 +59,9 @@ class TagSource(wiring.Component):
         No edge or tag inside or at the output, and no strobe set: then the clock count may jump.
 
     Latency: `latency` clocks from an edge to ``o``, constant if no other channel has an earlier tag to come (all delays equal, or no
-    walk) and nothing queues: 13 (14 with two lanes) and the levels of the tree. Throughput: one tag per clock.
-    Overflow: queues drop, and count it.
+    walk) and nothing queues: 13 (14 with two lanes) and the levels of the tree. With merge "wide" 2 clocks more than with "one", and
+    another one for a tag that nothing follows. Throughput: one tag per clock; with merge "wide" two if the lower half of the channels (a
+    power of two) and the upper one each have tags. Overflow: queues drop, and count it.
     """
 
     def __init__(
@@ -68,7 +74,10 @@ class TagSource(wiring.Component):
         time_bits: int = units.TIME_BITS,
         for_proof: bool = False,
         front_depth: int = FRONT_DEPTH,
+        merge: tagger.Merge = "one",
     ):
+        if merge not in tagger.MERGES:
+            raise ValueError(f"TagSource: merge is {merge!r}; allowed: {' or '.join(map(repr, tagger.MERGES))}")
         sizes = sizes or Sizes()
         self.channels = [
             InputChannel(
@@ -76,8 +85,9 @@ class TagSource(wiring.Component):
             )
             for number in range(channels)
         ]
-        self.tree = MergeTree(channels=channels, order_bits=sizes.order_bits)
-        self.whole = WholeTime(
+        wide = merge == "wide"
+        self.tree = (WideTree if wide else MergeTree)(channels=channels, order_bits=sizes.order_bits)
+        self.whole = (PairTime if wide else WholeTime)(
             channel_bits=self.tree.channel_bits,
             order_bits=sizes.order_bits,
             time_bits=time_bits,
@@ -97,7 +107,7 @@ class TagSource(wiring.Component):
                 "i_pulse": In(1),
                 "i_pulse_fine": In(sizes.fine_bits),
                 **{name: member if name in SHARED else In(for_all(member)) for name, member in self._config.items()},
-                "o": Out(stream.Signature(tag_layout(time_bits))),
+                "o": Out(stream.Signature((whole_pair_layout if wide else tag_layout)(time_bits))),
                 "o_bound": Out(sizes.order_bits),
                 **{name: Out(for_all(member)) for name, member in self._strobes.items()},
                 "o_idle": Out(1),
@@ -134,6 +144,8 @@ class TagSource(wiring.Component):
             wiring.connect(m, channel.o, tree.i[c])
             idle &= channel.o_idle
         m.d.comb += [whole.i_clock.eq(self.i_clock), self.o_idle.eq(idle), self.o_bound.eq(whole.o_bound)]
+        if isinstance(tree, WideTree):
+            m.d.comb += whole.i_bound.eq(tree.o_bound)
         wiring.connect(m, tree.o, whole.i)
         wiring.connect(m, whole.o, wiring.flipped(self.o))
         return m
