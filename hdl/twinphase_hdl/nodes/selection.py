@@ -7,6 +7,7 @@ from amaranth.lib import stream, wiring
 
 from twinphase_hdl.link.registers import RegisterBank
 from twinphase_hdl.timetag.coincidence import Coincidences
+from twinphase_hdl.timetag.pairqueue import PairQueue
 from twinphase_hdl.timetag.selector import Selector
 from twinphase_hdl.timetag.source import TagSource
 from twinphase_hdl.timetag.turnsource import TurnSource
@@ -43,7 +44,17 @@ def pass_all(m: Module, source: TurnSource, sink: stream.Interface) -> Selected:
     )
 
 
-def select(m: Module, bank: RegisterBank, source: TagSource, sink: stream.Interface, *, channels: int) -> Selected:
+def one_by_one(m: Module, source: TagSource) -> PairQueue:
+    """Queues the pairs of a wide ``source`` in ``singles``, which becomes a submodule; that holds the source when it is full."""
+    m.submodules.singles = singles = PairQueue()
+    wiring.connect(m, source.o, singles.i)
+    m.d.comb += singles.i_bound.eq(source.o_bound)
+    return singles
+
+
+def select(
+    m: Module, bank: RegisterBank, source: TagSource | PairQueue, sink: stream.Interface, *, channels: int
+) -> Selected:
     """Tags through ``selector`` and ``coincidences``, which become submodules, set by the registers of ``bank``, to ``sink``.
 
     That takes a tag in every clock; what finds no room is counted in the packets' headers.

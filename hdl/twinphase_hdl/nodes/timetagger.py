@@ -29,7 +29,7 @@ from twinphase_spec.registers import TIMETAGGER, TIMETAGGER_CHANNELS
 
 from .common import NODE_MEMBERS, connect_bus
 from .lines import connect_lines, connect_pins, frontend_constants, line_members, pin_members
-from .selection import Selected, pass_all, select
+from .selection import Selected, one_by_one, pass_all, select
 
 CONFIG = ("delay", "dead_time", "veto_from", "veto_to", "divider")
 """Registers of every channel that the input channels take as they are."""
@@ -89,7 +89,7 @@ class TimeTaggerNode(wiring.Component):
     o_pulser : Out(1) - the test pulser's output pin.
 
     Latency: an edge belongs to the clock in which it is presented, whatever the front end; see docs/timetagger.md. Throughput: a tag
-    per clock. Overflow: counted (register map, packet headers).
+    per clock, whatever the merge. Overflow: counted (register map, packet headers).
     """
 
     def __init__(
@@ -99,9 +99,9 @@ class TimeTaggerNode(wiring.Component):
         channels, lanes = wanted.channels, wanted.lanes
         if not 2 <= channels <= TIMETAGGER_CHANNELS:
             raise ValueError(f"TimeTaggerNode: channels is {channels}; allowed: 2 to {TIMETAGGER_CHANNELS}")
-        if channels * wanted.depth * tagger.SLOWEST_CLOCKS >= 1 << tagger.HOLD_BITS:
+        if wanted.waiting_tags * tagger.SLOWEST_CLOCKS >= 1 << tagger.HOLD_BITS:
             raise ValueError(
-                f"TimeTaggerNode: {channels} queues of {wanted.depth} tags; allowed: less than "
+                f"TimeTaggerNode: queues of {wanted.waiting_tags} tags, {wanted.depth} per channel; allowed: less than "
                 f"{(1 << tagger.HOLD_BITS) // tagger.SLOWEST_CLOCKS} tags in all, so that none waits for longer than times compare"
             )
         if tdc_clock and wanted.frontend != "delay line":
@@ -212,15 +212,21 @@ class TimeTaggerNode(wiring.Component):
             ]
 
         # Tags that are sent on.
+        waiting = []
         if isinstance(source, TurnSource):
             selected = pass_all(m, source, link.send_tag)
         else:
-            selected = select(m, bank, source, link.send_tag, channels=self.options.channels)
+            tags = source
+            if self.options.merge == "wide":
+                tags = one_by_one(m, source)
+                waiting.append(tags.o_idle)
+            selected = select(m, bank, tags, link.send_tag, channels=self.options.channels)
         self._count(m, counters, frontend, source, selected, link.o_dropped)
         m.d.comb += self.o_idle.eq(
             Cat(
                 link.o_idle,
                 source.o_idle,
+                *waiting,
                 *selected.idle,
                 ~pulser.i_enable & pulser.o_idle,
                 *([frontend.o_idle] if self.options.frontend == "delay line" else []),
@@ -232,7 +238,8 @@ class TimeTaggerNode(wiring.Component):
         """What makes tags of edges."""
         if self.options.small:
             return TurnSource(depth=self.options.depth, burst=self.options.burst)
-        return TagSource(channels=self.options.channels, lanes=self.options.lanes, depth=self.options.depth)
+        options = self.options
+        return TagSource(channels=options.channels, lanes=options.lanes, depth=options.depth, merge=options.merge)
 
     def _count(self, m: Module, counters, frontend, source, selected: Selected, malformed) -> None:
         """Steps of all counters, in the clock after the strobes, so that the identity holds at every clock."""
