@@ -58,15 +58,23 @@ DIVIDERS = {
 """What the framer divides by period, frame and slot, and one small enough for every case."""
 
 
-SOURCE_CHANNELS = {"source": (4, 1), "lanes": (3, 2), "sixteen": (16, 1)}
+SOURCE_CHANNELS = {"source": (4, 1), "lanes": (3, 2), "sixteen": (16, 1), "wide": (8, 1)}
 """Channels and lanes of the tag sources."""
-SOURCE_DEPTHS = {"source": tagger.QUEUE_DEPTH, "lanes": 16, "sixteen": 64}
+SOURCE_DEPTHS = {"source": tagger.QUEUE_DEPTH, "lanes": 16, "sixteen": 64, "wide": 64}
+WIDE = ("wide",)
+"""Tag sources with two tags per clock."""
 
 
 def tag_source(name: str) -> TagSource:
     """A tag source of the shelf."""
     channels, lanes = SOURCE_CHANNELS[name]
-    return TagSource(channels=channels, lanes=lanes, depth=SOURCE_DEPTHS[name], for_proof=True)
+    return TagSource(
+        channels=channels,
+        lanes=lanes,
+        depth=SOURCE_DEPTHS[name],
+        for_proof=True,
+        merge="wide" if name in WIDE else "one",
+    )
 
 
 class ChannelRig(wiring.Component):

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from rigs import SOURCE_CHANNELS
+from rigs import SOURCE_CHANNELS, WIDE
 from source_oracle import TICKS, Config, channel, merged, ordered
+from twinphase_hdl.timetag.pairtime import whole_pair_layout
 from twinphase_hdl.types import Tag
 from twinphase_spec.tagger import ORDER_BITS
 from twinphase_spec.units import CLOCK_BITS
@@ -20,6 +21,18 @@ DELAY_MAX = (1 << 21) - 1
 ORDER = 1 << ORDER_BITS
 LEAD = 32
 """Bounds of channels that were not enabled are gone after these clocks."""
+
+
+def tags_of(transfers: list[tuple[int, int]], *, wide: bool) -> list[tuple[int, int]]:
+    """(clock, tag) one by one of what was transferred: tags, or pairs, of which a second one is in the clock of the first."""
+    if not wide:
+        return transfers
+    pair = whole_pair_layout()
+    size = Tag.as_shape().size
+    both = pair["both"].offset
+    return [
+        (k, word >> size * lane & (1 << size) - 1) for k, word in transfers for lane in range(1 + (word >> both & 1))
+    ]
 
 
 @dataclass
@@ -106,7 +119,7 @@ class Source:
             [self._port(name) for name in (*names, "o_idle", "o_bound")],
             {self._port("o__payload"): self._port("o__valid")},
         )
-        tags = transfers(caught[self._port("o__payload")], ready)
+        tags = tags_of(transfers(caught[self._port("o__payload")], ready), wide=self.name in WIDE)
         fields = unpack(Tag, [word for _, word in tags])
         strobes = {}
         for name in (*COUNTS, "dropped", "queued"):
