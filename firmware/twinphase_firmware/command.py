@@ -6,6 +6,7 @@ tries meets it, that is an error, and leaves no bitstream.
 example:
   twinphase build ulx3s-85f --node server --out bitstreams
   twinphase build ecpix5-85f --node timetagger --chains 4 --channels 4
+  twinphase build ecpix5-85f --node timetagger --merge wide
   twinphase build ulx3s-85f --node client --lanes 4 --recall shared
 """
 
@@ -16,11 +17,11 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 from twinphase.errors import TwinphaseError
-from twinphase_spec.tagger import FRONTENDS, TaggerOptions
+from twinphase_spec.tagger import FRONTENDS, MERGES, TaggerOptions
 
 from .clientoptions import RECALLS, ClientOptions
 
-CHOICES = ("frontend", "channels", "lanes", "chains", "taps", "recall")
+CHOICES = ("frontend", "channels", "lanes", "chains", "taps", "merge", "recall")
 """Options of the front end or of a client that may be asked for."""
 
 
@@ -38,6 +39,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--chains", type=int, metavar="N", help=own.format("delay lines per channel (1, 2 or 4)"))
     parser.add_argument("--taps", type=int, metavar="N", help=own.format("taps per delay line"))
+    parser.add_argument(
+        "--merge",
+        choices=MERGES,
+        help=own.format("tags per clock of a time tagger's merge: one, or wide, which is two"),
+    )
     parser.add_argument("--recall", choices=RECALLS, help=own.format("where a client's symbols of heralds come from"))
     parser.add_argument("--out", type=Path, default=Path("bitstreams"), metavar="DIR", help="folder (bitstreams)")
     parser.add_argument("--seed", type=int, default=1, metavar="S", help="first seed of the placement (1)")

@@ -88,6 +88,8 @@ class ServerTop(wiring.Component):
                 f"server: front end {options.frontend!r} with {options.channels} channels and {options.lanes} lanes; "
                 f"allowed: 'ddr' or 'delay line', {self.channels} channels, 1 lane"
             )
+        if options.merge != "one":
+            raise ValueError(f"server: merge {options.merge!r}; allowed: 'one', its framer takes a tag per clock")
         self._board = board
         self.options = options
         self._lines = LineInputs(board.part, options) if options.frontend == "delay line" else None

@@ -32,6 +32,8 @@ OSCILLATOR_AHEAD = 64
 FIRST_STEP = 14
 """The first table is made of 2^14 hits of the oscillator, about 2 ms."""
 PATIENCE_CHUNKS = 1 << 12
+OPTIONS = TaggerOptions(frontend="delay line", lanes=2)
+"""The gateware's by default: the ECPIX-5's, 8 channels with a delay line of 256 taps at 250 MHz."""
 
 
 class Oscillator:
@@ -74,8 +76,8 @@ class VirtualBench:
     """The bench ``bench`` with everything random derived from ``seed``.
 
     The constructor compiles the node (once), lets the test oscillator calibrate its delay lines, and writes the bench's tagger
-    configuration. Light comes from ``start_clock`` on. ``options``: of the gateware, by default the ECPIX-5's, 8 channels with a delay
-    line of 256 taps at 250 MHz. Raises ValueError for a bench that does not fit it, ToolchainError when it cannot be compiled.
+    configuration. Light comes from ``start_clock`` on. ``options``: of the gateware. Raises ValueError for a bench
+    that does not fit it, ToolchainError when it cannot be compiled.
     """
 
     def __init__(
@@ -83,13 +85,13 @@ class VirtualBench:
         bench: Bench,
         seed: int = 1,
         *,
-        options: TaggerOptions | None = None,
+        options: TaggerOptions = OPTIONS,
         cache: Path | None = None,
         skip: bool = True,
         progress: bool = True,
     ) -> None:
         self.bench = bench
-        self.options = options if options is not None else TaggerOptions(frontend="delay line", lanes=2)
+        self.options = options
         self.registers, self.memories = tagger_registers(bench.tagger, self.options.channels)
         self.node = NativeNode("timetagger", cache=cache, skip=skip, progress=progress, **vars(self.options))
         self._submitted: list[bytes] = []

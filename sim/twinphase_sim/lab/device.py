@@ -1,5 +1,5 @@
 """Devices of the virtual lab in this process, without sockets: ``lab:NAME_OR_FILE[?node=alice&seed=3&seconds=2]``, or
-``bench:NAME_OR_FILE`` for a time tagger.
+``bench:NAME_OR_FILE[?merge=wide]`` for a time tagger.
 
 The lab runs while its packets are taken: `receive` runs it on by one chunk. ``seconds`` ends the device after that much lab time;
 without it the lab runs as long as it is asked.
@@ -8,6 +8,7 @@ without it the lab runs as long as it is asked.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from urllib.parse import parse_qs
 
 import numpy as np
@@ -19,7 +20,7 @@ from twinphase_spec.bench import load_bench
 from twinphase_spec.lab import load_lab
 from twinphase_spec.packets import RegisterOp, Stream
 
-from .bench import NODE, VirtualBench
+from .bench import NODE, OPTIONS, VirtualBench
 from .virtual import NODES, VirtualLab
 from .world import SETUP_CHUNK_CLOCKS, World
 
@@ -77,14 +78,18 @@ class LabDevice(PacketDevice):
 BENCH = "bench:"
 
 
-def find_world(what: str) -> tuple[tuple[str, ...], Callable[[int], World]]:
+def find_world(what: str, *, merge: str | None = None) -> tuple[tuple[str, ...], Callable[[int], World]]:
     """(names of the nodes, maker of the world from a seed) of a lab's or, with ``bench:`` before it, a bench's name or file.
 
-    Raises LabError or BenchError for what cannot be read.
+    ``merge``: of a bench's time tagger, "one" by default (`TaggerOptions`). Raises LabError or BenchError for what cannot be read, and
+    ValueError for a merge that there is not.
     """
     if what.startswith(BENCH):
         bench = load_bench(what.removeprefix(BENCH))
-        return (NODE,), lambda seed: VirtualBench(bench, seed)
+        options = replace(OPTIONS, merge=merge or OPTIONS.merge)
+        return (NODE,), lambda seed: VirtualBench(bench, seed, options=options)
+    if merge is not None:
+        raise ValueError(f"{what} is a lab; merge is of benches only")
     lab = load_lab(what)
     return NODES, lambda seed: VirtualLab(lab, seed)
 
@@ -93,9 +98,9 @@ def open_lab(url: str) -> LabDevice:
     """The device of a ``lab:`` or ``bench:`` URL. Raises DeviceError."""
     what, _, query = url.removeprefix("lab:").partition("?")
     options = {key: values[-1] for key, values in parse_qs(query, keep_blank_values=True).items()}
-    unknown = sorted(set(options) - {"node", "seed", "seconds"})
+    unknown = sorted(set(options) - {"node", "seed", "seconds", "merge"})
     if unknown:
-        raise DeviceError(f"{url} has the unknown option {unknown[0]}; allowed: node, seed, seconds")
+        raise DeviceError(f"{url} has the unknown option {unknown[0]}; allowed: node, seed, seconds, merge")
     try:
         seed = int(options.get("seed", "1"))
         seconds = float(options["seconds"]) if "seconds" in options else None
@@ -104,7 +109,7 @@ def open_lab(url: str) -> LabDevice:
     if seed < 0 or (seconds is not None and not 0 < seconds < np.inf):
         raise DeviceError(f"{url}: seed must not be negative and seconds must be positive")
     try:
-        names, make = find_world(what)
+        names, make = find_world(what, merge=options.get("merge"))
         node = options.get("node", names[0])
         if node not in names:
             raise DeviceError(f"{url} names the node {node}; allowed: {', '.join(names)}")

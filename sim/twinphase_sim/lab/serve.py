@@ -8,6 +8,7 @@ example:
   twinphase serve seed-370km --port 9750
   twinphase record udp://localhost:9750 --out run1
   twinphase serve bench:pairs
+  twinphase serve bench:pairs --merge wide
   twinphase measure udp://localhost:9750 coincidences
   twinphase serve seed-370km --node server & twinphase serve seed-370km --node alice & twinphase serve seed-370km --node bob
 """
@@ -18,6 +19,8 @@ import argparse
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from twinphase_spec.tagger import MERGES
 
 if TYPE_CHECKING:
     from .server import NodePort
@@ -45,6 +48,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--node", choices=("server", "alice", "bob"), help="run only this node of the lab, on its own port of the three"
     )
     parser.add_argument(
+        "--merge", choices=MERGES, help="tags per clock of a bench's merge: one, or wide, which is two (one)"
+    )
+    parser.add_argument(
         "--truth",
         type=Path,
         metavar="FILE",
@@ -68,7 +74,8 @@ def run(arguments: argparse.Namespace) -> int:
     check_seed(arguments.seed)
     check_positive("--seconds", arguments.seconds)
     check_node(arguments)
-    names, make = find_world(arguments.lab)
+    check_merge(arguments)
+    names, make = find_world(arguments.lab, merge=arguments.merge)
     # The signals are taken over before the ports, so that a stop while compiling frees them as well.
     with stop_on_signals() as stopped:
         if arguments.node is None:
@@ -123,6 +130,16 @@ def check_node(arguments: argparse.Namespace) -> None:
         )
     if arguments.truth is not None and arguments.node != "server":
         raise TwinphaseError(f"--truth is given with --node {arguments.node}; the server node alone sees the light")
+
+
+def check_merge(arguments: argparse.Namespace) -> None:
+    """TwinphaseError for ``--merge`` with a lab."""
+    from twinphase.errors import TwinphaseError
+
+    from .device import BENCH
+
+    if arguments.merge is not None and not arguments.lab.startswith(BENCH):
+        raise TwinphaseError(f"--merge is given with {arguments.lab}; allowed: with bench:NAME or bench:FILE")
 
 
 def one_node(arguments: argparse.Namespace) -> tuple[list[NodePort], VirtualLab]:

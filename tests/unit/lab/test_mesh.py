@@ -171,6 +171,7 @@ def test_a_taken_port_is_refused():
     ("options", "sentence"),
     [
         (["bench:pairs", "--node", "alice"], "--node is of labs only"),
+        ([LAB, "--merge", "wide"], "allowed: with bench:NAME or bench:FILE"),
         ([LAB, "--node", "alice", "--port", "0"], "--port is 0; allowed with --node: 1 to 65533"),
         ([LAB, "--node", "bob", "--truth", "x.npz"], "the server node alone sees the light"),
     ],

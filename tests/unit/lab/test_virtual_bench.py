@@ -128,6 +128,10 @@ def test_devices_of_a_bench() -> None:
         assert tags > 100
     with pytest.raises(DeviceError, match="neither a preset"):
         open_device("bench:nothing")
+    with pytest.raises(DeviceError, match="merge is 'two'; allowed: 'one' or 'wide'"):
+        open_device("bench:hbt?merge=two")
+    with pytest.raises(DeviceError, match="seed-370km is a lab; merge is of benches only"):
+        open_device("lab:seed-370km?merge=wide")
     with pytest.raises(DeviceError, match="names the node alice; allowed: tagger"):
         open_device("bench:hbt?node=alice")
 
