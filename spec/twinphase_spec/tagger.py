@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from .tdc import code_bits, span_ticks
+from .tdc import CHAINS, CHAINS_ALLOWED, code_bits, span_ticks
 
 MAX_CHANNELS = 32
 VIRTUAL_CHANNEL = 32
@@ -129,8 +129,8 @@ class TaggerOptions:
             raise ValueError(f"time tagger: frontend is {self.frontend!r}; allowed: {', '.join(map(repr, FRONTENDS))}")
         if not 1 <= self.channels <= MAX_CHANNELS:
             raise ValueError(f"time tagger: channels is {self.channels}; allowed: 1 to {MAX_CHANNELS}")
-        if self.chains not in (1, 2, 4):
-            raise ValueError(f"time tagger: chains is {self.chains}; allowed: 1, 2 or 4 delay lines per channel")
+        if self.chains not in CHAINS:
+            raise ValueError(f"time tagger: chains is {self.chains}; allowed: {CHAINS_ALLOWED} delay lines per channel")
         span_ticks(self.lanes)
         code_bits(self.taps)
         check_depth(self.depth, self.burst)

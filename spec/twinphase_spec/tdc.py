@@ -19,6 +19,11 @@ EXTENDED_BITS = 24
 """Width of the extended sigma (2^-26) and of its rate per window, signed, saturating."""
 EXTENDED_SHIFT = 8
 MAX_TAPS = 512
+CHAINS = (1, 2, 4, 8)
+"""Delay lines that a channel may have."""
+CHAINS_ALLOWED = "1, 2, 4 or 8"
+HIT_WORD_CHAINS = 4
+"""Chains whose codes a 64-bit word of a simulated hit holds, behind the polarity."""
 MAX_CAL_LAST = 25
 DEFAULT_CAL_STEP = 21
 DEFAULT_CAL_LAST = 25
