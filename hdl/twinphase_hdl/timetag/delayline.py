@@ -22,7 +22,7 @@ class DelayLineFrontEnd(wiring.Component):
     Parameters
     ----------
     channels, lanes, chains, taps : int
-        1 to 32; 1 or 2; 1, 2 or 4 delay lines per channel; a multiple of 16 from 32 to 512.
+        1 to 32; 1 or 2; 1, 2, 4 or 8 delay lines per channel; a multiple of 16 from 32 to 512.
     tdc_clock : bool
         With 2 lanes: there is a domain ``tdc``, at which tables are read (`Tables`): one copy does for both lanes. Nothing else
         differs, so that a simulation with one clock leaves it out.

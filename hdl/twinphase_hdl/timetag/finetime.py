@@ -7,7 +7,6 @@ from amaranth.lib.wiring import In, Out
 from twinphase_hdl.core.along import delayed
 from twinphase_spec import tdc, units
 
-CHAINS = (1, 2, 4)
 Y4_BITS = tdc.X_BITS + 1
 TABLE_CLOCKS = 2
 """From an address at the table to its word in a register."""
@@ -27,7 +26,7 @@ class FineTime(wiring.Component):
     ----------
     lanes : int
     chains : int
-        1, 2 or 4.
+        1, 2, 4 or 8.
 
     Members
     -------
@@ -47,8 +46,8 @@ class FineTime(wiring.Component):
 
     def __init__(self, *, lanes: int = 1, chains: int = 1):
         tdc.span_ticks(lanes)
-        if chains not in CHAINS:
-            raise ValueError(f"FineTime: chains is {chains}; allowed: 1, 2 or 4 delay lines per channel")
+        if chains not in tdc.CHAINS:
+            raise ValueError(f"FineTime: chains is {chains}; allowed: {tdc.CHAINS_ALLOWED} delay lines per channel")
         self._lanes, self._chains = lanes, chains
         self._log_chains = chains.bit_length() - 1
         self.latency = Y4_CLOCKS + 1 + self._log_chains

@@ -197,11 +197,12 @@ def fine_time(lanes: int, chains: int) -> Bench:
     return Bench(lambda: FineTime(lanes=lanes, chains=chains))
 
 
-@pytest.mark.parametrize(("lanes", "chains"), [(1, 1), (2, 1), (1, 4), (2, 2)])
+@pytest.mark.parametrize(("lanes", "chains"), [(1, 1), (2, 1), (1, 4), (2, 2), (1, 8), (2, 8)])
 @settings(max_examples=8, deadline=None)
 @given(data=st.data())
 def test_fine_time(lanes: int, chains: int, data: st.DataObject) -> None:
     """Entries and scales at their limits, a hit in every clock; y4, the clamps at both ends and the latency."""
+    assert fine_time(lanes, chains).dut.latency == 6 + {1: 0, 2: 1, 4: 2, 8: 3}[chains]
     span, full = tdc.span_ticks(lanes), tdc.full_scale(lanes)
     limits = [0, 1, 2, 3, full - 3, full - 2, full - 1, full, full + 1, full + 2, tdc.x_max(lanes)]
     entry = st.one_of(st.sampled_from(limits), st.integers(0, tdc.x_max(lanes)))
