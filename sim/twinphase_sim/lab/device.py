@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import cast
 from urllib.parse import parse_qs
 
 import numpy as np
@@ -19,6 +20,7 @@ from twinphase_sim.native import answer_words, request_packet
 from twinphase_spec.bench import load_bench
 from twinphase_spec.lab import load_lab
 from twinphase_spec.packets import RegisterOp, Stream
+from twinphase_spec.tagger import Merge
 
 from .bench import NODE, OPTIONS, VirtualBench
 from .virtual import NODES, VirtualLab
@@ -86,7 +88,7 @@ def find_world(what: str, *, merge: str | None = None) -> tuple[tuple[str, ...],
     """
     if what.startswith(BENCH):
         bench = load_bench(what.removeprefix(BENCH))
-        options = replace(OPTIONS, merge=merge or OPTIONS.merge)
+        options = OPTIONS if merge is None else replace(OPTIONS, merge=cast(Merge, merge))  # checked there
         return (NODE,), lambda seed: VirtualBench(bench, seed, options=options)
     if merge is not None:
         raise ValueError(f"{what} is a lab; merge is of benches only")
