@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from twinphase_spec.tdc import code_bits
+from twinphase_spec.tdc import CHAINS, CHAINS_ALLOWED, code_bits
 
 TAPS_PER_TILE = 8
 FIRST_COLUMN = 2
@@ -57,9 +57,9 @@ def chain_sites(
     match = re.match(r"LFE5UM?(?:5G)?-(\d+F)", part)
     if match is None or match[1] not in _DIES:
         raise ValueError(f"delay lines: part is {part}; allowed: ECP5 and ECP5-5G (LFE5U, LFE5UM, LFE5UM5G) 12F to 85F")
-    if channels < 1 or chains not in (1, 2, 4):
+    if channels < 1 or chains not in CHAINS:
         raise ValueError(
-            f"delay lines: {channels} channels of {chains} chains; allowed: at least one channel, 1, 2 or 4 chains"
+            f"delay lines: {channels} channels of {chains} chains; allowed: at least one channel, {CHAINS_ALLOWED} chains"
         )
     code_bits(taps)
     die = _DIES[match[1]]

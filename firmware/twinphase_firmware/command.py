@@ -37,7 +37,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help=own.format("edges per clock, 2: delay lines at 250 MHz; a client's pulses per clock"),
     )
-    parser.add_argument("--chains", type=int, metavar="N", help=own.format("delay lines per channel (1, 2 or 4)"))
+    parser.add_argument("--chains", type=int, metavar="N", help=own.format("delay lines per channel (1, 2, 4 or 8)"))
     parser.add_argument("--taps", type=int, metavar="N", help=own.format("taps per delay line"))
     parser.add_argument(
         "--merge",

@@ -19,7 +19,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.cdc import FFSynchronizer
 from amaranth.lib.wiring import In, Out
 
-from twinphase_spec.tdc import code_bits
+from twinphase_spec.tdc import CHAINS, CHAINS_ALLOWED, code_bits
 
 from .chain_sites import Site
 from .manifest import HIT_CLOCK
@@ -84,7 +84,7 @@ class DelayLine(wiring.Component):
     ----------
     taps : int
         Per chain: a multiple of 16, 32 to 512.
-    sites : one `Site` per chain (1, 2 or 4)
+    sites : one `Site` per chain (1, 2, 4 or 8)
         Where each chain lies; the first also says where the toggle is.
 
     Members
@@ -110,8 +110,8 @@ class DelayLine(wiring.Component):
 
     def __init__(self, *, taps: int = 256, sites: tuple[Site, ...]) -> None:
         code_bits(taps)
-        if len(sites) not in (1, 2, 4):
-            raise ValueError(f"delay line: {len(sites)} chains; allowed: 1, 2 or 4")
+        if len(sites) not in CHAINS:
+            raise ValueError(f"delay line: {len(sites)} chains; allowed: {CHAINS_ALLOWED}")
         self._taps, self._sites = taps, sites
         super().__init__(
             {

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twinphase_sim.model.timetag.taps import Hits
-from twinphase_spec.tdc import ENCODER_GROUP, code_bits, span_ticks
+from twinphase_spec.tdc import CHAINS, CHAINS_ALLOWED, ENCODER_GROUP, code_bits, span_ticks
 from twinphase_spec.units import TICKS_PER_CLOCK
 
 from . import tap_kernel as kernel
@@ -74,8 +74,8 @@ class DelayLineModel:
 
     def __post_init__(self) -> None:
         span_ticks(self.lanes)
-        if len(self.chains) not in (1, 2, 4) or len({chain.taps for chain in self.chains}) != 1:
-            raise ValueError(f"tap model: {len(self.chains)} chains; allowed: 1, 2 or 4 with equal taps")
+        if len(self.chains) not in CHAINS or len({chain.taps for chain in self.chains}) != 1:
+            raise ValueError(f"tap model: {len(self.chains)} chains; allowed: {CHAINS_ALLOWED} with equal taps")
         for chain in self.chains:
             code_bits(chain.taps)
         rms = {

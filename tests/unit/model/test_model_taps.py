@@ -71,7 +71,7 @@ def scalar(rows: np.ndarray) -> tuple[list, list]:
 
 @given(
     st.integers(0, 2**32 - 1),
-    st.sampled_from([1, 2, 4]),
+    st.sampled_from([1, 2, 4, 8]),
     st.sampled_from([0.02, 0.3, 0.5, 0.97]),
     st.lists(st.integers(0, 20), max_size=3),
 )
@@ -96,6 +96,7 @@ def test_fine_time_by_hand() -> None:
     assert elapsed_ticks(y4, lanes=2).tolist() == [1, 1, 1, 1, 2, 4096, 4096, 4096]
     assert elapsed_ticks(np.array([[10, 11], [9, 10]]), lanes=1).tolist() == [3, 2]
     assert elapsed_ticks(np.array([[8, 9, 8, 9]]), lanes=1).tolist() == [2]
+    assert elapsed_ticks(np.array([[8, 9] * 4, [10] * 8, [9] * 7 + [16]]), lanes=1).tolist() == [2, 3, 2]
     assert fine_ticks(y4[-1:], np.array([0]), lanes=2).tolist() == [0]
     assert fine_ticks(y4[:1], np.array([1]), lanes=2).tolist() == [8191]
     assert fine_ticks(y4[:1], np.array([0]), lanes=1).tolist() == [8191]

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from twinphase_spec.tdc import CHAINS, CHAINS_ALLOWED
 from twinphase_spec.units import FRACTION_BITS
 
 from .calibration import Calibration
@@ -43,9 +44,9 @@ class DelayLine:
     """
 
     def __init__(self, calibrations: list[Calibration]):
-        if len(calibrations) not in (1, 2, 4) or len({(c.taps, c.lanes) for c in calibrations}) != 1:
+        if len(calibrations) not in CHAINS or len({(c.taps, c.lanes) for c in calibrations}) != 1:
             raise ValueError(
-                f"delay line: {len(calibrations)} calibrations; allowed: 1, 2 or 4 with equal taps and lanes"
+                f"delay line: {len(calibrations)} calibrations; allowed: {CHAINS_ALLOWED} with equal taps and lanes"
             )
         self.calibrations = calibrations
         self.lanes = calibrations[0].lanes

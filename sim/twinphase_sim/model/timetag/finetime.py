@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from twinphase_spec.tdc import QUARTER_BITS, SIGMA_SHIFT, span_ticks
+from twinphase_spec.tdc import CHAINS, CHAINS_ALLOWED, QUARTER_BITS, SIGMA_SHIFT, span_ticks
 
 
 def scaled(x: NDArray[np.int64], sigma: int) -> NDArray[np.int64]:
@@ -21,8 +21,8 @@ def elapsed_ticks(y4: NDArray[np.int64], *, lanes: int) -> NDArray[np.int64]:
     """Ticks from hit to TDC edge; ``y4`` of all chains in quarter ticks, shape (hits, chains)."""
     values = np.asarray(y4, dtype=np.int64)
     chains = values.shape[1]
-    if chains not in (1, 2, 4):
-        raise ValueError(f"fine time: chains is {chains}; allowed: 1, 2 or 4")
+    if chains not in CHAINS:
+        raise ValueError(f"fine time: chains is {chains}; allowed: {CHAINS_ALLOWED}")
     shift = QUARTER_BITS + chains.bit_length() - 1
     return np.clip((values.sum(axis=1) + 2 * chains) >> shift, 1, span_ticks(lanes))
 

@@ -13,7 +13,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from twinphase_spec.tdc import ENCODER_GROUP, code_bits
+from twinphase_spec.tdc import CHAINS, CHAINS_ALLOWED, ENCODER_GROUP, code_bits
 
 
 @dataclass(frozen=True)
@@ -77,15 +77,15 @@ class TapEncoder:
     """The encoder of one channel, over consecutive stretches of TDC clocks.
 
     taps : multiple of 16 from 32 to 512
-    chains : 1, 2 or 4; chain 0 gives hit, polarity and runts
+    chains : 1, 2, 4 or 8; chain 0 gives hit, polarity and runts
 
     One hit per TDC clock. Raises ValueError for other sizes and for arrays that do not fit them.
     """
 
     def __init__(self, *, taps: int, chains: int = 1):
         code_bits(taps)
-        if chains not in (1, 2, 4):
-            raise ValueError(f"tap encoder: chains is {chains}; allowed: 1, 2 or 4")
+        if chains not in CHAINS:
+            raise ValueError(f"tap encoder: chains is {chains}; allowed: {CHAINS_ALLOWED}")
         self.taps = taps
         self.chains = chains
         self.clock = 0
