@@ -1,7 +1,7 @@
 """The time tagger: every tag and counter of a run, from the edges at its front end. Source: docs/timetagger.md.
 
-The model knows no cycles: at the end all tags have left (``in_flight`` is 0). What depends on cycles - full lane queues, full
-merge queues - is replayed from observed flags.
+The model knows no cycles: at the end all tags have left (``in_flight`` is 0), and a wide merge gives the same as one of a tag per
+clock. What depends on cycles - full lane queues, full merge queues - is replayed from observed flags.
 """
 
 from __future__ import annotations
