@@ -64,7 +64,7 @@ def merging(make: Callable[[], wiring.Component]) -> wiring.Component:
                     if member.is_signature:
                         wiring.connect(m, inner, wiring.flipped(outer))
                     else:
-                        m.d.comb += outer.eq(inner)
+                        m.d.comb += outer.eq(inner) if member.flow is wiring.Out else inner.eq(outer)
                     continue
                 sides = zip(inner, outer, strict=True) if member.dimensions else [(inner, outer)]
                 for k, (front, port) in enumerate(sides):
@@ -128,6 +128,56 @@ def delay_line_channel(*, lanes: int) -> wiring.Component:
             return m
 
     return Channel()
+
+
+def wide_end() -> wiring.Component:
+    """What a wide build of 8 channels has in place of its merge tree and the whole time behind it, up to the selector."""
+    from amaranth.hdl import Module, Signal
+
+    from twinphase_hdl.timetag.front import Front
+    from twinphase_hdl.timetag.merge import tag_layout
+    from twinphase_hdl.timetag.pairqueue import PairQueue
+    from twinphase_hdl.timetag.pairtime import PairTime
+    from twinphase_hdl.timetag.widetree import WideTree
+    from twinphase_spec import tagger, units
+
+    class WideEnd(wiring.Component):
+        def __init__(self) -> None:
+            super().__init__(
+                {
+                    "i": wiring.In(Front(order_bits=tagger.ORDER_BITS, channel_bits=0)).array(8),
+                    "i_clock": wiring.In(units.CLOCK_BITS),
+                    "i_ready": wiring.In(1),
+                    "o_valid": wiring.Out(1),
+                    "o": wiring.Out(tag_layout(units.TIME_BITS)),
+                    "o_bound": wiring.Out(tagger.ORDER_BITS),
+                    "o_idle": wiring.Out(1),
+                }
+            )
+
+        def elaborate(self, platform: object) -> Module:
+            m = Module()
+            m.submodules.tree = tree = WideTree(channels=8)
+            m.submodules.whole = whole = PairTime(channel_bits=tree.channel_bits)
+            m.submodules.singles = singles = PairQueue()
+            for front, inner in zip(self.i, tree.i, strict=True):
+                wiring.connect(m, wiring.flipped(front), inner)
+            wiring.connect(m, tree.o, whole.i)
+            wiring.connect(m, whole.o, singles.i)
+            # Registers around it, as the clock count's and the selector's are.
+            clock = Signal.like(self.i_clock)
+            m.d.comb += [whole.i_clock.eq(clock), whole.i_bound.eq(tree.o_bound), singles.i_bound.eq(whole.o_bound)]
+            m.d.sync += [
+                clock.eq(self.i_clock),
+                singles.o.ready.eq(self.i_ready),
+                self.o_valid.eq(singles.o.valid & singles.o.ready),
+                self.o.eq(singles.o.payload),
+                self.o_bound.eq(singles.o_bound),
+                self.o_idle.eq(singles.o_idle & ~whole.o.valid & ~tree.o_busy),
+            ]
+            return m
+
+    return WideEnd()
 
 
 def units() -> dict[str, Callable[[], wiring.Component]]:
@@ -220,6 +270,7 @@ def units() -> dict[str, Callable[[], wiring.Component]]:
         "timetag.merge_node": lambda: merging(MergeNode),
         "timetag.merge_tree_8": lambda: merging(lambda: MergeTree(channels=8)),
         "timetag.tagger": Tagger,
+        "timetag.wide_end_8": lambda: merging(wide_end),
         "timetag.wide_merge_8": lambda: merging(lambda: WideMerge(left_bits=2, right_bits=2)),
         "timetag.delay_line": DelayLineFrontEnd,
         "timetag.tap_encoder": lambda: TapEncoder(per_clock=2),
