@@ -3,7 +3,7 @@
 //
 // NODE_EDGES: the node has INPUTS = channels * lanes inputs for edges; input channel * LANES + lane. An edge at tick t is presented in
 // clock t >> FRACTION_BITS, in the lane that its fine time falls into, by its fine time; with NODE_LINES by a delay line's hit: bit 0 of
-// its value is the polarity, the codes of the chains follow.
+// its value is the polarity, the codes of the chains follow, of HIT_WORD_CHAINS each in a word of its own from bit 1 on.
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
@@ -250,10 +250,12 @@ class Node {
         const unsigned input = input_of(r, i);
 #ifdef NODE_LINES
         const unsigned channel = input / LANES, lane = input % LANES;
-        put(dut_->i_polarity, input, 1, r.edge_values[i] & 1);
+        constexpr unsigned WORDS = (CHAINS + HIT_WORD_CHAINS - 1) / HIT_WORD_CHAINS;
+        const uint64_t* words = r.edge_values + i * WORDS;
+        put(dut_->i_polarity, input, 1, words[0] & 1);
         for (unsigned chain = 0; chain < CHAINS; chain++)
             put(dut_->i_code, ((channel * CHAINS + chain) * LANES + lane) * LINE_CODE_BITS, LINE_CODE_BITS,
-                r.edge_values[i] >> (1 + chain * LINE_CODE_BITS) & mask(LINE_CODE_BITS));
+                words[chain / HIT_WORD_CHAINS] >> (1 + chain % HIT_WORD_CHAINS * LINE_CODE_BITS) & mask(LINE_CODE_BITS));
 #else
         put(dut_->i_fine, input * FRACTION_BITS, FRACTION_BITS, r.edge_ticks[i] & mask(FRACTION_BITS));
 #endif

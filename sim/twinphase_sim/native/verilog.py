@@ -20,7 +20,7 @@ from twinphase_spec import actuator, frame, packets, tracking, units
 from twinphase_spec.registers import CHANNELS, MAPS, NodeType, RegisterMap
 from twinphase_spec.symbols import CODE_BITS
 from twinphase_spec.tagger import TaggerOptions
-from twinphase_spec.tdc import code_bits
+from twinphase_spec.tdc import HIT_WORD_CHAINS, code_bits
 
 from .toolchain import Kind, Step, cache_folder, content_hash, locked, model_names
 
@@ -165,6 +165,7 @@ def harness_header(
         "CHANNELS": inputs.channels,
         "LANES": inputs.lanes,
         "CHAINS": inputs.chains,
+        "HIT_WORD_CHAINS": HIT_WORD_CHAINS,
         "LINE_CODE_BITS": inputs.code_bits,
         "ACTING_BITS": actuator.LIMIT_BITS,
         "CODES_WORDS": -(-CODE_BITS * lanes // 32),

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twinphase_spec.tagger import TaggerOptions
-from twinphase_spec.tdc import code_bits, span_ticks
+from twinphase_spec.tdc import HIT_WORD_CHAINS, code_bits, span_ticks
 from twinphase_spec.units import FRACTION_BITS, TICK_PS
 
 from .tap_tables import Part
@@ -28,7 +28,8 @@ class LineHits:
     """``clock << 13`` with the beginning of the lane as fine time."""
     channels: NDArray[np.uint8]
     values: NDArray[np.uint64]
-    """Bit 0 the polarity, then the code of each chain."""
+    """Bit 0 the polarity, then the code of each chain. With 8 chains two words, ``(hits, 2)``: the codes of the last four in the second
+    one, in the same bits."""
 
     def __len__(self) -> int:
         return self.ticks.size
@@ -69,7 +70,9 @@ class DelayLines:
             )
             for channel in range(options.channels)
         ]
-        self._held: LineHits = _none()
+        self._words = -(-options.chains // HIT_WORD_CHAINS)
+        shape = (0,) if self._words == 1 else (0, self._words)
+        self._held = LineHits(np.empty(0, np.int64), np.empty(0, np.uint8), np.empty(shape, np.uint64))
 
     def hits(self, times_ticks: NDArray[np.int64], channels: NDArray[np.uint8], until_clock: int) -> LineHits:
         """Hits before ``until_clock``, from the next edges: all of those before ``until_clock + LOOKAHEAD_CLOCKS``."""
@@ -79,9 +82,12 @@ class DelayLines:
             times = times_ticks[channels == channel]
             clocks, within = np.divmod(times, self._span)
             found, _ = model.codes(*model.jittered(clocks, within * TICK_PS), until_clock=known)
-            values = found.polarities.astype(np.uint64)
+            words = [found.polarities.astype(np.uint64)]
+            words += [np.zeros_like(words[0]) for _ in range(1, self._words)]
             for chain in range(found.codes.shape[1]):
-                values |= found.codes[:, chain].astype(np.uint64) << np.uint64(1 + self._bits * chain)
+                word, place = divmod(chain, HIT_WORD_CHAINS)
+                words[word] |= found.codes[:, chain].astype(np.uint64) << np.uint64(1 + self._bits * place)
+            values = words[0] if self._words == 1 else np.stack(words, axis=1)
             # Found at the edge that ends the TDC clock in which the hit was.
             ticks = (found.clocks - 1) * self._span
             parts.append(LineHits(ticks, np.full(ticks.size, channel, np.uint8), values))
@@ -93,7 +99,3 @@ class DelayLines:
         ready = int(np.searchsorted(joined.ticks, until_clock << FRACTION_BITS))
         self._held = LineHits(joined.ticks[ready:], joined.channels[ready:], joined.values[ready:])
         return LineHits(joined.ticks[:ready], joined.channels[:ready], joined.values[:ready])
-
-
-def _none() -> LineHits:
-    return LineHits(np.empty(0, np.int64), np.empty(0, np.uint8), np.empty(0, np.uint64))
