@@ -33,7 +33,7 @@ def test_words_are_the_steady_filter() -> None:
     assert config.p_min == pytest.approx(p11 / 4 / per_turn * 2**34, abs=0.5)
     start = 2 / (24 * 0.98**2) + growth * 24e-6 / 3
     assert config.p_start == pytest.approx(start / per_turn * 2**34, abs=0.5)
-    assert config.p_lost == pytest.approx(0.7 / per_turn * 2**34, abs=0.5)
+    assert config.p_lost == pytest.approx(0.65 / per_turn * 2**34, abs=0.5)
     assert config.v_start == round(0.98 * 2**16)
     assert config.words() == (
         config.d,
@@ -56,6 +56,21 @@ def test_what_the_words_reach() -> None:
     assert visibility_word(0.998) <= t.VISIBILITY_MOST
     assert t.B_MAX / 2**52 * CLOCK_HZ * 2 * math.pi == pytest.approx(384e3, rel=2e-3)
     assert t.Q_MAX / 2**22 * 2 * math.pi == pytest.approx(0.196, rel=3e-3)
+
+
+def test_no_more_growth_than_the_largest_gain_holds() -> None:
+    """Where P11 = sqrt(D/J) is 0.12, 0.15, 0.19, 0.249 rad^2: the walk itself in the first, then what 0.196 rad^2 of gain balances
+    with the information ``1 - sqrt(1 - V'^2)`` of V' = 0.98 (1 - 0.196): 14 796 rad^2/s for a million clicks."""
+    rate = 1e6 * (1 - math.sqrt(1 - 0.98**2))
+    q = t.Q_MAX / 2**22 * 2 * math.pi
+    held = q**2 * 1e6 * (1 - math.sqrt(1 - (0.98 * (1 - q)) ** 2))
+    assert held == pytest.approx(14796, rel=1e-4)
+    for p11, grows in ((0.12, 0.12**2 * rate), (0.15, held), (0.19, held), (0.249, held)):
+        config = channel_config(diffusion_rad2_per_s=p11**2 * rate, click_rate_hz=1e6, visibility=0.98)
+        assert config.d == pytest.approx(grows / (2 * math.pi) / CLOCK_HZ * 2**46, abs=0.5)
+        assert config.p_min == pytest.approx(p11 / 4 / (2 * math.pi) * 2**34, abs=0.5)
+    with pytest.raises(ValueError, match=re.escape("a steady variance of 0.251 rad^2 cannot be represented as a gain")):
+        channel_config(diffusion_rad2_per_s=0.251**2 * rate, click_rate_hz=1e6, visibility=0.98)
 
 
 @pytest.mark.parametrize(
