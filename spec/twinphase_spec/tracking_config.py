@@ -131,7 +131,7 @@ def held_growth(information_hz: float, visibility: float) -> float:
 
     A filter that is told of more believes itself lost over and over, as the variance that it counts runs away from clicks that it
     cannot use: at 0.2, 0.25 rad^2 of a loop's noise (V 0.98) for 16, 52 % of the time. Told of what it holds: for 2.4, 4.3 %, 7.7 %
-    at 0.3, and it slips a quarter as often as the loop or less.
+    at 0.3, and it slips a fifth as often as the loop or less.
     """
     most = t.Q_MAX * GAIN_UNIT_RAD2
     blurred = visibility * (1 - most)
