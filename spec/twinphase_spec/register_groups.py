@@ -101,6 +101,7 @@ def tracking() -> tuple[Register, ...]:
         (0xB, "SMOOTH_STEP", smoothing.SMOOTH_STEP_BITS, "log2 of the turns from node to node of the smoother"),
         (0xC, "A_GAIN", click_tracking.A_GAIN_BITS, "gains adapt in steps of 2^-(12 + n), 0: they stay"),
         (0xD, "K_FOLLOWS", 1, "1: the slope's gain adapts with the phase's"),
+        (0xE, "SMOOTH_LATER", smoothing.SMOOTH_LATER_BITS, "node steps by which the smoother's lag is above 17 to 32"),
     )
     return (
         register(0x60, "PSI_SOURCE", 1, "psi of heralds: 0 of windows, 1 of the click tracker"),

@@ -24,15 +24,20 @@ STEP_BITS = 32
 """Phase and step of a node: 2^-32 turn, the step signed and saturating."""
 EVERY_BITS = 4
 SMOOTH_STEP_BITS = 3
+SMOOTH_LATER_BITS = 3
 BLOCK = 16
-"""Nodes of a block: its smoothed phases use 17 to 32 node steps of what comes after."""
+"""Nodes of a block: its smoothed phases use 17 to 32 node steps of what comes after, and SMOOTH_LATER more."""
+MOST_LATER = (1 << SMOOTH_LATER_BITS) - 1
+MOST_NODE_BITS = 15
+"""log2 of the longest node step in clocks: TIME_BITS tell heralds' times no further."""
 GAIN_BITS, GAIN_FRACTION = 18, 16
 """The smoother's gains: signed, 2^-16."""
 FRACTION_BITS = 16
 """Place of a herald within an interval, 2^-16 of it."""
 INTERVALS = 1024
 PENDING_HERALDS = 8192
-MOST_LAG_S = 10e-3
+MOST_LAG_S = (2 * BLOCK + MOST_LATER << MOST_NODE_BITS) / CLOCK_HZ
+"""10.22 ms."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,9 +98,23 @@ def smooth_gains(
 
 
 def node_bits(gain_hz: float) -> int:
-    """log2 of the node step in clocks for a filter gain ``K = P11 J``: the largest step of at most 1/(8 K) that keeps MOST_LAG_S.
+    """log2 of the node step in clocks for a filter gain ``K = P11 J``: the largest step of at most 1/(8 K), and MOST_NODE_BITS.
 
-    The lag is 17 to 32 steps, 1.06/K at the least and 4/K at the most, where MOST_LAG_S and the shortest epoch leave it free.
+    The lag is 17 to 32 steps, 1.06/K at the least and 4/K at the most, where MOST_NODE_BITS and the shortest epoch leave it free.
     """
-    most = math.floor(math.log2(MOST_LAG_S * CLOCK_HZ / (2 * BLOCK)))
-    return max(tracking.EPOCH_LEAST, min(most, math.floor(math.log2(CLOCK_HZ / (8 * gain_hz)))))
+    return max(tracking.EPOCH_LEAST, min(MOST_NODE_BITS, _free_bits(gain_hz)))
+
+
+def later_steps(gain_hz: float, bits: int, longest_s: float) -> int:
+    """SMOOTH_LATER, 0 to MOST_LATER, for node steps of ``2^bits`` clocks and phases that may come up to ``longest_s`` late.
+
+    Steps that the gain would have longer have as many more as there is time for; others none.
+    """
+    if bits >= _free_bits(gain_hz):
+        return 0
+    return max(0, min(MOST_LATER, math.floor(longest_s * CLOCK_HZ / (1 << bits)) - 2 * BLOCK))
+
+
+def _free_bits(gain_hz: float) -> int:
+    """Of the largest step of at most 1/(8 K)."""
+    return math.floor(math.log2(CLOCK_HZ / (8 * gain_hz)))

@@ -16,7 +16,7 @@ from .herald_wait import FREE, most_psi_s
 from .lab import Lab, LabError
 from .reference_light import check_steps_alike, most_heralds_hz
 from .smooth_follow import GainTable
-from .smoothing import SmoothGains, node_bits
+from .smoothing import SmoothGains, later_steps, node_bits
 from .track_channel import ChannelSetup, differential_channel, gains_of, most_epoch_bits, reference_channel
 from .tracking_config import ChannelConfig
 from .units import CLOCK_HZ, TICKS_PER_CLOCK, ps_to_ticks
@@ -34,7 +34,7 @@ CONTENTION_CLOCKS = 32
 """Clicks that come out of the merge one after the other though they came together."""
 LEAST_HOLD, MOST_HOLD = 16, (1 << smoothing.HOLD_BITS) - 1
 NODE_STEPS_APART_BITS = 4
-"""psi_d's node step is at most 2^4 times that of psi_r: it lags 32 steps, 512 of psi_r's, and INTERVALS keep 1024."""
+"""psi_d's node step is at most 2^4 times that of psi_r: it lags 39 steps, 624 of psi_r's, and INTERVALS keep 1024."""
 MOST_GROUP_BITS = (1 << smoothing.SMOOTH_STEP_BITS) - 1
 OFF = ChannelConfig(
     d=(1 << tracking.D_BITS) - 1,
@@ -60,13 +60,16 @@ class TrackSetup:
     hold_clocks: int
     every_bits: int
     node_bits: tuple[int, int]
+    later: tuple[int, int]
+    """Node steps of lag above 17 to 32."""
     channels: tuple[ChannelSetup | None, ChannelSetup | None]
     """None: not tracked."""
 
     @property
     def lag_s(self) -> float:
-        """Longest time from a herald to its smoothed psi: two blocks of the slower channel."""
-        return (2 * smoothing.BLOCK << max(self.node_bits)) / CLOCK_HZ
+        """Longest time from a herald to its smoothed psi: two blocks of the slower channel, and what it is later."""
+        steps = zip(self.node_bits, self.later, strict=True)
+        return max(2 * smoothing.BLOCK + later << bits for bits, later in steps) / CLOCK_HZ
 
     @property
     def record_rate_hz(self) -> float:
@@ -81,11 +84,13 @@ class TrackSetup:
             "TRACK_HOLD": self.hold_clocks,
             "TRACK_EVERY": self.every_bits,
         }
-        for name, bits, channel in zip(smoothing.CHANNELS, self.node_bits, self.channels, strict=True):
+        for name, bits, later, channel in zip(
+            smoothing.CHANNELS, self.node_bits, self.later, self.channels, strict=True
+        ):
             suffix = name.upper()
             config, gains = (OFF, NO_GAINS) if channel is None else (channel.config, gains_of(channel, bits))
             values |= {f"{key.upper()}_{suffix}": value for key, value in vars(config).items()}
-            values[f"SMOOTH_STEP_{suffix}"] = bits - self.epoch_bits
+            values |= {f"SMOOTH_STEP_{suffix}": bits - self.epoch_bits, f"SMOOTH_LATER_{suffix}": later}
             for key, word in zip(("H11", "H12", "H21", "H22"), gains.words(), strict=True):
                 values[f"SMOOTH_{key}_{suffix}"] = word & 0xFFFFFFFF
         if follow := self._follow():
@@ -123,7 +128,8 @@ def track_setup(lab: Lab) -> TrackSetup:
         if asked == "clicks":
             raise
         reason = None if asked == "windows" else str(error).removeprefix(f"lab {lab.name}: ")
-    nodes = _node_bits(lab, r, d)
+    longest_s = _longest_s(lab)
+    nodes = _node_bits(longest_s, r, d)
     epoch = _epoch_bits(lab, r, nodes)
     r, d = (None if c is None else c.turning(epoch) for c in (r, d))
     nodes = tuple(min(max(bits, epoch), epoch + MOST_GROUP_BITS) for bits in nodes)  # type: ignore[assignment]
@@ -139,6 +145,7 @@ def track_setup(lab: Lab) -> TrackSetup:
             (1 << smoothing.EVERY_BITS) - 1, math.floor(math.log2(CLOCK_HZ / lab.tracking.record_rate_hz)) - epoch
         ),
         node_bits=nodes,
+        later=(_later(r, nodes[0], longest_s), _later(d, nodes[1], longest_s)),
         channels=(r, d),
     )
 
@@ -167,16 +174,24 @@ def hold_clocks(lab: Lab, epoch_bits: int) -> int:
     return asked
 
 
-def _node_bits(lab: Lab, r: ChannelSetup | None, d: ChannelSetup | None) -> tuple[int, int]:
-    """log2 of both node steps: by their gains, at most NODE_STEPS_APART_BITS apart, and short enough for the heralds that wait.
+def _longest_s(lab: Lab) -> float:
+    """Longest lag that the lab, the heralds that wait in the smooth join and those in the clients' rings allow."""
+    waits_s = min(
+        FREE * smoothing.PENDING_HERALDS / max(most_heralds_hz(lab), 1e-9), most_psi_s(lab, most_heralds_hz(lab))
+    )
+    return min(lab.tracking.most_lag_s, max(waits_s, 0.0))
+
+
+def _later(channel: ChannelSetup | None, bits: int, longest_s: float) -> int:
+    return later_steps(channel.gain_hz, bits, longest_s) if channel else 0
+
+
+def _node_bits(longest_s: float, r: ChannelSetup | None, d: ChannelSetup | None) -> tuple[int, int]:
+    """log2 of both node steps: by their gains, at most NODE_STEPS_APART_BITS apart, and with 32 of them in ``longest_s``.
 
     Where they are too far apart the shorter one becomes longer: what a herald waits does not change, and the chord of a step h misses a
     slope walk by Q h^3/48 only.
     """
-    waits_s = min(
-        FREE * smoothing.PENDING_HERALDS / max(most_heralds_hz(lab), 1e-9), most_psi_s(lab, most_heralds_hz(lab))
-    )
-    longest_s = min(lab.tracking.most_lag_s, max(waits_s, 0.0))
     most = math.floor(math.log2(max(longest_s * CLOCK_HZ / (2 * smoothing.BLOCK), 1 << tracking.EPOCH_LEAST)))
     of_r = min(most, node_bits(r.gain_hz)) if r else tracking.EPOCH_BITS - 3
     of_d = min(most, node_bits(d.gain_hz)) if d else of_r

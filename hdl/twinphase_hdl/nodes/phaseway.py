@@ -114,6 +114,7 @@ def phase_way(
         step = getattr(bank, f"o_smooth_step_{channel}")
         m.d.comb += [
             *(smoother.i_step[c].eq(step), join.i_step[c].eq(step)),
+            smoother.i_later[c].eq(getattr(bank, f"o_smooth_later_{channel}")),
             *(
                 gains[c][k].eq(getattr(bank, f"o_smooth_{name}_{channel}"))
                 for k, name in enumerate(SmoothGains.__dataclass_fields__)

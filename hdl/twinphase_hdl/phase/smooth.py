@@ -15,11 +15,11 @@ class Smoother(wiring.Component):
     """Phases that know what came after them, from the nodes of both tracker channels.
 
     Of each channel every 2^g-th node is kept, with its link: both it and the one before are locked, and nothing broke between. When
-    node K = 16 (b + 2) has come, `SmoothPass` gives block b; passes of both channels are done one after the other, channel 0 first.
+    node K = 16 (b + 2) + l has come, `SmoothPass` gives block b; passes of both channels are done one after the other, channel 0 first.
 
     Before the run's first node there is none: what the ring holds from an earlier run is known by the number of nodes that have come.
-    A ring has `NODES` = 64 nodes: a pass over 33 of them that begins at once, or after one of the other channel, has read them before
-    the nodes that replace them come, 16 384 clocks after K at the earliest.
+    A ring has `NODES` = 64 nodes: a pass over 40 of them that begins at once, or after one of the other channel, has read them before
+    the nodes that replace them come, 12 500 clocks after K at the earliest.
 
     Members
     -------
@@ -27,16 +27,18 @@ class Smoother(wiring.Component):
         0 for a clock forgets nodes and passes; nothing of them comes out after it.
     i_node, i_node_valid : In(PhaseNode), In(1)
         Always taken; every epoch's node of each channel, in order, those of a channel 256 clocks apart or more (512 on average).
-    i_epoch_bits, i_step, i_gains : In(5), In(ArrayLayout(3, 2)), In(ArrayLayout(ArrayLayout(signed(18), 4), 2))
-        E, 9 to 16; g and H11, H12, H21, H22 (2^-16) of each channel. They do not change while ``i_run`` is 1.
+    i_epoch_bits, i_step, i_later : In(5), In(ArrayLayout(3, 2)), In(ArrayLayout(3, 2))
+        E, 9 to 16; g and l of each channel. They stay as they were in the last clock in which ``i_run`` was 0.
+    i_gains : In(ArrayLayout(ArrayLayout(signed(18), 4), 2))
+        H11, H12, H21, H22 (2^-16) of each channel. They do not change during a pass.
     o_interval, o_interval_valid : Out(PhaseInterval), Out(1)
         From the top of a block down.
     o_cover, o_cover_valid : Out(PhaseCover), Out(1)
         After the last interval of a block.
     o_idle : Out(1)
 
-    Latency: `latency` clocks from node K to o_cover_valid; as much more if a pass of the other channel runs. Throughput: 16 nodes of
-    both channels in twice that time. Overflow: see `SmoothStep`; none of nodes.
+    Latency: `latency` clocks from node K to o_cover_valid with l = 7, ``step_clocks`` less for each step less; as much more if a pass of
+    the other channel runs. Throughput: 16 nodes of both channels in twice that time. Overflow: see `SmoothStep`; none of nodes.
     Source: docs/phase.md, smoother.
     """
 
@@ -45,6 +47,7 @@ class Smoother(wiring.Component):
     i_node_valid: In(1)
     i_epoch_bits: In(5)
     i_step: In(data.ArrayLayout(smoothing.SMOOTH_STEP_BITS, CHANNELS))
+    i_later: In(data.ArrayLayout(smoothing.SMOOTH_LATER_BITS, CHANNELS))
     i_gains: In(data.ArrayLayout(GAINS, CHANNELS))
     o_interval: Out(PhaseInterval)
     o_interval_valid: Out(1)
@@ -55,6 +58,11 @@ class Smoother(wiring.Component):
     def __init__(self) -> None:
         super().__init__()
         self._pass = SmoothPass()
+
+    @property
+    def step_clocks(self) -> int:
+        """Of a pass, per node."""
+        return self._pass.step_clocks
 
     @property
     def latency(self) -> int:
@@ -69,12 +77,16 @@ class Smoother(wiring.Component):
         )
         write, read = nodes.write_port(), nodes.read_port()
 
-        # 1: take the node; 2: pick it, if it is on the grid. The last of a block is on a coarser one.
+        # 1: take the node; 2: pick it, if it is on the grid. That at which a pass begins is l nodes past a coarser one.
         taken, node, came, picked, last = Signal(PhaseNode), Signal(PhaseNode), Signal(), Signal(), Signal()
         arrived = Signal()
         size = self.i_step[taken.channel]
         off_grid = Cat(taken.epoch[k] & (size > k) for k in range(MOST_STEP)).any()
-        off_block = Cat(taken.epoch[k] & (size + BLOCK_BITS > k) for k in range(MOST_STEP + BLOCK_BITS)).any()
+        past = Signal(data.ArrayLayout(MOST_STEP + BLOCK_BITS, CHANNELS))
+        """l nodes, in epochs."""
+        m.d.sync += [past[c].eq(self.i_later[c] << self.i_step[c]) for c in range(CHANNELS)]
+        away = taken.epoch[: MOST_STEP + BLOCK_BITS] ^ past[taken.channel]
+        off_block = Cat(away[k] & (size + BLOCK_BITS > k) for k in range(MOST_STEP + BLOCK_BITS)).any()
         m.d.sync += [
             *(taken.eq(self.i_node), came.eq(self.i_node_valid)),
             *(node.eq(taken), arrived.eq(came), picked.eq(~off_grid), last.eq(~off_block)),
@@ -116,6 +128,7 @@ class Smoother(wiring.Component):
             back.i_request.eq(requests[chosen]),
             back.i_epoch_bits.eq(self.i_epoch_bits),
             back.i_step.eq(self.i_step),
+            back.i_later.eq(self.i_later),
             back.i_gains.eq(self.i_gains),
         ]
         for k in range(CHANNELS):

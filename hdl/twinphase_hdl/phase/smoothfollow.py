@@ -25,8 +25,8 @@ class GainFollower(wiring.Component):
 
         entry = (ld(S) + ld(N) - from) >> 2, limited to 0 ... 15;   ld(v) = 8 floor(log2 v) + the three bits below the highest
 
-    if all 64 were locked. The gains are those of the table's entry, and change before the pass that begins at the next node, long after
-    that of the node 15 before.
+    if all 64 were locked. The gains are those of the table's entry, and change before the pass that begins at the next node or up to 7
+    nodes later, and long after that of the node 15 to 8 before.
 
     Members
     -------

@@ -11,8 +11,9 @@ from .smoothstep import GAINS, STEP, STEP_BITS, SmoothStep
 
 CHANNELS = len(smoothing.CHANNELS)
 NODES = 64
-"""Nodes that a channel's ring keeps: 31 more than a pass reads, so that they come while it runs."""
-PASS_NODES = 2 * smoothing.BLOCK + 1
+"""Nodes that a channel's ring keeps: 24 more than a pass reads, so that they come while it runs."""
+PASS_NODES = 2 * smoothing.BLOCK + smoothing.MOST_LATER + 1
+"""Of the longest lag."""
 BLOCK_BITS = (smoothing.BLOCK - 1).bit_length()
 INDEX_BITS = (smoothing.INTERVALS - 1).bit_length()
 MOST_STEP = (1 << smoothing.SMOOTH_STEP_BITS) - 1
@@ -37,7 +38,7 @@ class StoredNode(data.Struct):
 
 
 class PassRequest(data.Struct):
-    """The node K = 16 (b + 2) has come."""
+    """The node K = 16 (b + 2) + l has come."""
 
     channel: 1
     place: (NODES - 1).bit_length()
@@ -49,7 +50,7 @@ class PassRequest(data.Struct):
 
 
 class SmoothPass(wiring.Component):
-    """Block b = K/16 - 2 of one channel: from K back to 16 b by `SmoothStep`, intervals k = 16 b + 15 ... 16 b, and their cover::
+    """Block b of one channel: from K = 16 (b + 2) + l back to 16 b by `SmoothStep`, intervals k = 16 b + 15 ... 16 b, and their cover::
 
         start = f' of k,   way = wrap_32(f - f'),   valid: k + 1 is linked to k;   cover = 16 (b + 1) 2^(E + g) mod 2^26
 
@@ -59,16 +60,17 @@ class SmoothPass(wiring.Component):
     -------
     i_start, i_request : In(1), In(PassRequest)
         Only while ``o_busy`` is low.
-    i_epoch_bits, i_step, i_gains : In(5), In(ArrayLayout(3, 2)), In(ArrayLayout(ArrayLayout(signed(18), 4), 2))
-        E, 9 to 16; g and gains of each channel. All hold during a pass.
+    i_epoch_bits, i_step, i_later : In(5), In(ArrayLayout(3, 2)), In(ArrayLayout(3, 2))
+    i_gains : In(ArrayLayout(ArrayLayout(signed(18), 4), 2))
+        E, 9 to 16; g, l and gains of each channel. All hold during a pass.
     o_channel, o_place, i_node : Out(1), Out(6), In(StoredNode)
         The ring's read port: the node at ``o_place`` comes a clock later.
     o_interval, o_interval_valid, o_cover, o_cover_valid : Out(PhaseInterval), Out(1), Out(PhaseCover), Out(1)
     o_busy : Out(1)
         The last output comes in the first clock in which it is low again.
 
-    Latency: `latency` clocks from i_start to o_cover_valid; intervals are ``step_clocks`` apart and the last comes 1 clock before the
-    cover. Throughput: one pass at a time. Overflow: steps saturate; no other.
+    Latency: `latency` clocks from i_start to o_cover_valid with l = 7, ``step_clocks`` less for each step less; intervals are
+    ``step_clocks`` apart and the last comes 1 clock before the cover. Throughput: one pass at a time. Overflow: steps saturate; no other.
     Source: docs/phase.md, smoother.
     """
 
@@ -76,6 +78,7 @@ class SmoothPass(wiring.Component):
     i_request: In(PassRequest)
     i_epoch_bits: In(5)
     i_step: In(data.ArrayLayout(smoothing.SMOOTH_STEP_BITS, CHANNELS))
+    i_later: In(data.ArrayLayout(smoothing.SMOOTH_LATER_BITS, CHANNELS))
     i_gains: In(data.ArrayLayout(GAINS, CHANNELS))
     o_channel: Out(1)
     o_place: Out((NODES - 1).bit_length())
@@ -120,6 +123,8 @@ class SmoothPass(wiring.Component):
         phase, linked, shifted = Signal(STEP_BITS), Signal(), Signal(signed(SHIFTED_BITS))
         later_phase, later_step, later_linked = Signal(STEP_BITS), Signal(STEP), Signal()
         size = self.i_step[request.channel]
+        later = Signal(smoothing.SMOOTH_LATER_BITS)
+        """l: nodes of the pass above those of two blocks."""
         m.d.comb += [
             following.eq(block[BLOCK_BITS:]),
             self.o_channel.eq(request.channel),
@@ -133,7 +138,7 @@ class SmoothPass(wiring.Component):
         ]
         m.d.sync += [
             *(self.o_interval_valid.eq(0), self.o_cover_valid.eq(0)),
-            shift.eq(self.i_epoch_bits - tracking.EPOCH_LEAST + size),
+            *(shift.eq(self.i_epoch_bits - tracking.EPOCH_LEAST + size), later.eq(self.i_later[request.channel])),
             *(node.eq(self.i_node), here.eq(number < request.there)),
         ]
 
@@ -194,15 +199,15 @@ class SmoothPass(wiring.Component):
                 self._go_back(m, number, request.place)
                 m.d.sync += [
                     *(later_phase.eq(step.o_phase), later_step.eq(step.o_step), later_linked.eq(linked)),
-                    self.o_interval_valid.eq(number > smoothing.BLOCK),
+                    self.o_interval_valid.eq(number > smoothing.BLOCK + later),
                     self.o_interval.channel.eq(request.channel),
-                    self.o_interval.index.eq(Cat((-number)[:BLOCK_BITS], following - 2)),
+                    self.o_interval.index.eq(Cat((later - number)[:BLOCK_BITS], following - 2)),
                     self.o_interval.start.eq(step.o_phase),
                     self.o_interval.way.eq(later_phase - step.o_phase),
                     self.o_interval.valid.eq(later_linked),
                 ]
                 m.next = "READ"
-                with m.If(number == PASS_NODES - 1):
+                with m.If(number == 2 * smoothing.BLOCK + later):
                     m.next = "COVERED"
             with m.State("COVERED"):
                 m.d.sync += [self.o_cover_valid.eq(1), self.o_cover.channel.eq(request.channel)]

@@ -18,8 +18,11 @@ def sat(value: int, bits: int = 32) -> int:
 class Channel:
     """A channel in a run: nodes come in, blocks go out."""
 
-    def __init__(self, *, channel: int, epoch_bits: int, step: int, gains: tuple[int, int, int, int]) -> None:
+    def __init__(
+        self, *, channel: int, epoch_bits: int, step: int, gains: tuple[int, int, int, int], later: int = 0
+    ) -> None:
         self.channel, self.bits, self.grid, self.gains = channel, epoch_bits + step, 1 << step, gains
+        self.later = later
         self.nodes: dict[int, tuple[int, int, bool]] = {}
         self.broke: set[int] = set()
 
@@ -36,10 +39,10 @@ class Channel:
             return [], None
         last = epoch // self.grid
         self.nodes[last] = phase, sat((slope << self.bits) >> 12), bool(locked)
-        return self.block(last // BLOCK - 2) if last % BLOCK == 0 else ([], None)
+        return self.block(last // BLOCK - 2) if last % BLOCK == self.later else ([], None)
 
     def block(self, b: int) -> tuple[list[dict], dict]:
-        last = BLOCK * (b + 2)
+        last = BLOCK * (b + 2) + self.later
         f, s, _ = self.nodes[last]
         h11, h12, h21, h22 = self.gains
         intervals = []

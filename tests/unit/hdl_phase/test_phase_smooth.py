@@ -17,8 +17,9 @@ GAIN_LIMIT, SLOPE_LIMIT = 1 << 17, 1 << 33
 class Bench:
     """Drives a Smoother with the nodes of one run after the other and keeps what must come out and what came."""
 
-    def __init__(self, dut, rng, *, epoch_bits, steps, gains):
+    def __init__(self, dut, rng, *, epoch_bits, steps, gains, later=(0, 0)):
         self.dut, self.rng, self.epoch_bits, self.steps, self.gains = dut, rng, epoch_bits, steps, gains
+        self.later = later
         self.expected, self.got = [], []
         self.clock = 0
         self.when = []
@@ -28,12 +29,20 @@ class Bench:
         dut = self.dut
         ctx.set(dut.i_epoch_bits, self.epoch_bits)
         ctx.set(dut.i_step, list(self.steps))
+        ctx.set(dut.i_later, list(self.later))
         ctx.set(dut.i_gains, [list(gains) for gains in self.gains])
         ctx.set(dut.i_run, 0)
         await self.wait(ctx, clocks)
         ctx.set(dut.i_run, 1)
         self.channels = [
-            Channel(channel=c, epoch_bits=self.epoch_bits, step=self.steps[c], gains=self.gains[c]) for c in (0, 1)
+            Channel(
+                channel=c,
+                epoch_bits=self.epoch_bits,
+                step=self.steps[c],
+                gains=self.gains[c],
+                later=self.later[c],
+            )
+            for c in (0, 1)
         ]
 
     async def wait(self, ctx, clocks):
@@ -91,26 +100,32 @@ def hostile_gains(rng):
     )
 
 
-# Every E and every g occurs.
-CASES = [(9, 0, 0), (10, 1, 0), (12, 0, 2), (13, 2, 1), (16, 0, 0), (15, 3, 0), (11, 1, 4), (14, 5, 6), (16, 7, 7)]
+# Every E, every g and every l occurs; 10 ms of lag, steps of 2^15 clocks 6 or 7 later, in two ways.
+CASES = [
+    *((9, 0, 0, 0, 0), (10, 1, 0, 7, 0), (12, 0, 2, 1, 2), (13, 2, 1, 7, 6), (16, 0, 0, 3, 4), (15, 0, 0, 6, 6)),
+    *((15, 3, 0, 5, 7), (11, 1, 4, 0, 6), (14, 5, 6, 2, 5), (16, 7, 7, 7, 7)),
+]
 
 
-@pytest.mark.parametrize(("epoch_bits", "g0", "g1"), CASES)
-def test_random_nodes(epoch_bits, g0, g1):
+@pytest.mark.parametrize(("epoch_bits", "g0", "g1", "l0", "l1"), CASES)
+def test_random_nodes(epoch_bits, g0, g1, l0, l1):
     """Both channels' nodes as fast as passes allow, with losses, breaks and jumps, from anywhere; gains and slopes of every size."""
-    rng = random.Random(f"{epoch_bits} {g0} {g1}")
+    rng = random.Random(f"{epoch_bits} {g0} {g1} {l0} {l1}")
     dut = Smoother()
-    bench = Bench(dut, rng, epoch_bits=epoch_bits, steps=(g0, g1), gains=[hostile_gains(rng) for _ in range(2)])
-    # Past the wrap of 32 bits, and from a place that is on no grid.
-    first = (1 << 32) - rng.randrange(40 << max(g0, g1))
+    gains = [hostile_gains(rng) for _ in range(2)]
+    bench = Bench(dut, rng, epoch_bits=epoch_bits, steps=(g0, g1), gains=gains, later=(l0, l1))
     blocks = 4 if min(g0, g1) < 7 else 3
+    epochs = 16 * blocks << min(g0, g1)
+    # Past the wrap of 32 bits and a K of each channel behind it, and from a place that is on no grid.
+    passes = (l0 << g0, l1 << g1)
+    first = (1 << 32) - rng.randrange(max(1, epochs - max(passes)))
     # A pass of each channel for 16 nodes of it.
     pause = -(-dut.latency * ((1 << g0) + (1 << g1)) // (16 << g0 + g1))
 
     async def run(ctx):
         await bench.start(ctx)
         locked, phase = [1, 1], [0, 0]
-        for epoch in range(first, first + (16 * blocks << min(g0, g1))):
+        for epoch in range(first, first + epochs):
             for c in (0, 1):
                 if rng.random() < 0.03:
                     locked[c] ^= 1
@@ -151,36 +166,42 @@ def test_straight_line_goes_through():
     assert [fields[1:3] for fields in lines if not fields[-1]] == [[99, 0], [98, 0], [97, 0], [96, 0]]
 
 
-def test_latency_and_both_passes_due_at_once():
+@pytest.mark.parametrize("later", [0, 7])
+def test_latency_and_both_passes_due_at_once(later):
     """Both channels' nodes K come in one clock after the other; channel 1 waits for channel 0's pass, its next nodes are kept."""
     rng = random.Random(5)
     dut = Smoother()
-    bench = Bench(dut, rng, epoch_bits=9, steps=(0, 0), gains=[hostile_gains(rng) for _ in range(2)])
+    gains = [hostile_gains(rng) for _ in range(2)]
+    bench = Bench(dut, rng, epoch_bits=9, steps=(0, 0), gains=gains, later=(later, later))
 
     async def run(ctx):
         await bench.start(ctx)
-        for epoch in range(33):
+        for epoch in range(later, 33 + later):
             for c in (0, 1):
                 await bench.node(ctx, c, epoch, rng.getrandbits(32), rng.randrange(-(1 << 20), 1 << 20))
-            if epoch in (0, 16):
+            if epoch - later in (0, 16):
                 await bench.idle(ctx)
         bench.came = bench.clock - 2  # channel 0's node K is taken with the edge at the end of this clock
-        for epoch in range(33, 48):
+        for epoch in range(33 + later, 48 + later):
             for c in (0, 1):
                 await bench.node(ctx, c, epoch, rng.getrandbits(32), rng.randrange(-(1 << 20), 1 << 20))
                 await bench.wait(ctx, 20)
         await bench.idle(ctx)
         for c in (0, 1):
-            await bench.node(ctx, c, 48, rng.getrandbits(32), 0)
+            await bench.node(ctx, c, 48 + later, rng.getrandbits(32), 0)
         await bench.idle(ctx)
 
     simulate(dut, run, bench.watch)
     bench.check()
     covers = [clock for clock, (name, *_) in zip(bench.when, bench.got, strict=True) if name == "cover"]
-    assert covers[4] - bench.came == dut.latency
-    assert covers[5] - covers[4] <= dut.latency
+    latency = dut.latency - (7 - later) * dut.step_clocks
+    assert covers[4] - bench.came == latency
+    assert covers[5] - covers[4] <= latency
+    # Nodes 8 after the latest K of a block bring new gains, those 25 after it replace the first of a pass.
+    assert 2 * dut.latency < 8 * 512 - 256
 
 
+LATER = 3
 STOPS = {1: (0, 2, 3, 600), 700: (30, 612)}
 
 
@@ -189,7 +210,8 @@ def test_restart_in_the_middle_of_a_pass(clocks):
     """Nothing of the old run comes out, whatever it was doing, and its nodes count as not there."""
     rng = random.Random(clocks)
     dut = Smoother()
-    bench = Bench(dut, rng, epoch_bits=10, steps=(0, 0), gains=[hostile_gains(rng) for _ in range(2)])
+    gains = [hostile_gains(rng) for _ in range(2)]
+    bench = Bench(dut, rng, epoch_bits=10, steps=(0, 0), gains=gains, later=(LATER, LATER))
 
     async def run(ctx):
         for stop in STOPS[clocks]:
@@ -200,14 +222,14 @@ def test_restart_in_the_middle_of_a_pass(clocks):
             for epoch in range(first, middle):
                 for c in (0, 1):
                     await bench.node(ctx, c, epoch, rng.getrandbits(32), hostile_slope(rng))
-                await bench.wait(ctx, 5 if epoch % 16 else 2200)
+                await bench.wait(ctx, 5 if epoch % 16 != LATER else 2200)
             await bench.idle(ctx)
             bench.check()
-            last = first + 48 - first % 16
+            last = first + 48 - (first - LATER) % 16
             for epoch in range(middle, last + 1):
                 for c in (0, 1):
                     await bench.node(ctx, c, epoch, rng.getrandbits(32), hostile_slope(rng))
-                if epoch % 16 == 0 and epoch != last:
+                if epoch % 16 == LATER and epoch != last:
                     await bench.wait(ctx, 2200)
             await bench.wait(ctx, stop)
         await bench.start(ctx, clocks)

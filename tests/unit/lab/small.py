@@ -7,7 +7,7 @@ from twinphase_spec.lab_tracking import Tracking
 
 
 def small_lab() -> Lab:
-    """20 km arms of the loss of 185 km; blocks of 32 heralds; d-windows of two windows, or psi 0.13 ms after its herald."""
+    """20 km arms of the loss of 185 km; blocks of 32 heralds; d-windows of two windows, or psi 0.16 ms after its herald."""
     lab = load_lab("seed-370km")
     fibre = lab.fibre
     return lab.model_copy(

@@ -119,7 +119,12 @@ def _tracking(epoch_bits: int) -> dict[str, int]:
         suffix = channel.upper()
         values |= {f"{name.upper()}_{suffix}": value for name, value in vars(words).items()}
         values |= {f"SMOOTH_{name.upper()}_{suffix}": value & 0xFFFFFFFF for name, value in vars(gains).items()}
-        values |= {f"SMOOTH_STEP_{suffix}": c, f"D_{suffix}": words.d // 64, f"P_LOST_{suffix}": (1 << 32) - 1}
+        values |= {
+            f"SMOOTH_STEP_{suffix}": c,
+            f"SMOOTH_LATER_{suffix}": 7 - 6 * c,
+            f"D_{suffix}": words.d // 64,
+            f"P_LOST_{suffix}": (1 << 32) - 1,
+        }
     # Clicks of no fringe: the alarm gives band r up, darkness the other channel.
     values |= {"DARK_R": 0, "DARK_D": 6_000, "W_ALARM_R": 60_000, "W_ALARM_D": 0}
     return values | {f"DEAD_TIME_{name}": 0 for name in EDGE_CHANNELS}

@@ -43,7 +43,7 @@ def registers_of(s: Settings, swap: int) -> dict[str, int]:
     }
     for c, name in enumerate("RD"):
         given |= {f"{word.upper()}_{name}": value for word, value in zip(WORDS, s.configs[c].words(), strict=True)}
-        given[f"SMOOTH_STEP_{name}"] = s.steps[c]
+        given[f"SMOOTH_STEP_{name}"], given[f"SMOOTH_LATER_{name}"] = s.steps[c], s.later[c]
         given |= {
             f"SMOOTH_{h}_{name}": value for h, value in zip(("H11", "H12", "H21", "H22"), s.gains[c], strict=True)
         }
@@ -141,6 +141,7 @@ def settings_of(**changes: object) -> Settings:
         "start": 1000,
         "every": 0,
         "steps": (0, 0),
+        "later": (0, 0),
     }
     return Settings(**usual | {"gains": (GAINS, GAINS)} | changes)  # type: ignore[arg-type]
 

@@ -49,6 +49,8 @@ class Settings:
     start: int
     every: int
     steps: tuple[int, int]
+    later: tuple[int, int]
+    """SMOOTH_LATER."""
     gains: tuple[tuple[int, int, int, int], tuple[int, int, int, int]]
     angles: tuple[int, int, int, int] = (0, 16384, 32768, 49152)
     """STEP_R."""
@@ -204,7 +206,7 @@ class Way:
 
         found = {}
         for b in range(low // 16, max(known, default=0) // 16 - 1):
-            k = 16 * (b + 2)
+            k = 16 * (b + 2) + s.later[c]
             if k not in known:
                 continue
             if s.table and c == 0:

@@ -36,20 +36,23 @@ gain_words = st.tuples(
     hold=st.sampled_from([0, 96, 300]),
     ratio=st.sampled_from([0, 27_000_000, -(2**31), 2**31 - 1]),
     steps=st.sampled_from([(0, 0), (1, 0), (0, 2)]),
+    later=st.tuples(*[st.sampled_from([0, 0, 1, 6, 7])] * 2),
     every=st.integers(0, 3),
     gains=st.tuples(gain_words, gain_words),
     longer=st.sampled_from([0, 700, 512 * 70]),
     angles=st.one_of(st.just((0, 16384, 32768, 49152)), st.tuples(*[st.integers(0, 65535)] * 4)),
     table=st.one_of(st.none(), st.lists(st.integers(-(2**17), 2**17 - 1), min_size=64, max_size=64)),
 )
-def test_any_stream(drawn, start, hold, ratio, steps, every, gains, longer, angles, table) -> None:
+def test_any_stream(drawn, start, hold, ratio, steps, later, every, gains, longer, angles, table) -> None:
     """Any tags at any time, with any ratio, gains and angles of the steps, also across the wrap of the clock count."""
     times = start + np.cumsum([gap for gap, *_ in drawn], dtype=np.int64)
     tags = [
         Tag(int(at), "q" if step is None else band, port, step, *rest)
         for at, (_, band, port, step, *rest) in zip(times, drawn, strict=True)
     ]
-    s = settings_of(start=start, hold=hold, c=ratio, steps=steps, every=every, gains=gains, angles=angles, table=table)
+    s = settings_of(
+        start=start, hold=hold, c=ratio, steps=steps, later=later, every=every, gains=gains, angles=angles, table=table
+    )
     until = (tags[-1].t if tags else start) + longer
     compare(s, tags, until)
 

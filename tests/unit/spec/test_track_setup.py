@@ -8,6 +8,8 @@ from importlib import resources
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from twinphase_hdl.core.framer import Framer
 from twinphase_hdl.phase import feed
@@ -22,7 +24,7 @@ from twinphase_spec.configure import check_delay, server_registers
 from twinphase_spec.fixed import wrap_signed
 from twinphase_spec.fringe_phases import FringePhases
 from twinphase_spec.lab import Lab, LabError, load_lab, parse_lab, preset_names
-from twinphase_spec.lab_tracking import MOST_RESIDUAL_RAD
+from twinphase_spec.lab_tracking import MOST_RESIDUAL_RAD, Tracking
 from twinphase_spec.packets import Stream
 from twinphase_spec.reference_light import likely_visibility, most_heralds_hz, reference_light
 
@@ -59,7 +61,7 @@ def test_every_preset_tracks_by_clicks(name: str) -> None:
     assert setup.record_rate_hz >= 1e4
     assert tracking.EPOCH_LEAST <= setup.epoch_bits <= tracking.EPOCH_BITS
     assert abs(steps[0] - steps[1]) <= 4
-    assert 2 * smoothing.BLOCK << max(steps) <= smoothing.INTERVALS << steps[0]
+    assert 2 * smoothing.BLOCK + smoothing.MOST_LATER << max(steps) <= smoothing.INTERVALS << steps[0]
     assert setup.lag_s <= smoothing.MOST_LAG_S
     assert setup.lag_s * expectations(lab).heralds_per_second < smoothing.PENDING_HERALDS
     r, d = setup.channels
@@ -198,6 +200,50 @@ def test_the_gains_of_the_reference_band_adapt_unless_told_otherwise() -> None:
         assert registers["K_FOLLOWS_D"] == 0
 
 
+@pytest.mark.parametrize(
+    ("most_lag_s", "later", "lag_s"),
+    [
+        (smoothing.MOST_LAG_S, 7, 39 * 2**15 / 125e6),
+        (10e-3, 6, 38 * 2**15 / 125e6),
+        (8.5e-3, 0, 32 * 2**15 / 125e6),
+        (8.3e-3, 7, 39 * 2**14 / 125e6),
+        (5e-3, 6, 38 * 2**14 / 125e6),
+    ],
+)
+def test_a_slow_phase_gets_all_the_lag_there_is(most_lag_s: float, later: int, lag_s: float) -> None:
+    """psi_d of 26/s would have node steps of 2^19 clocks."""
+    slow = Tracking(most_lag_s=most_lag_s, diffusion_d_rad2_per_s=0.02, slope_noise_d_rad2_per_s3=0.0)
+    lab = load_lab("seed-370km").model_copy(update={"tracking": slow})
+    check_delay(lab, expectations(lab).heralds_per_second)
+    setup = track_setup.track_setup(lab)
+    r, d = setup.channels
+    assert r is not None
+    assert d is not None
+    assert smoothing.later_steps(d.gain_hz, setup.node_bits[1], smoothing.MOST_LAG_S) == 7
+    assert setup.later == (setup.later[0], later)
+    assert setup.lag_s == pytest.approx(lag_s)
+    assert setup.registers()["SMOOTH_LATER_D"] == later
+    # psi_d's steps are 16 of psi_r's at most, whose gain would have them shorter: nothing to add
+    assert setup.later[0] == setup.registers()["SMOOTH_LATER_R"] == 0
+
+
+@given(
+    gain_hz=st.floats(0.1, 1e6),
+    most_s=st.floats(1e-5, smoothing.MOST_LAG_S),
+)
+def test_a_lag_is_as_long_as_its_time_and_its_gain_allow(gain_hz: float, most_s: float) -> None:
+    """Steps as long as the time allows have as many more as fit; those that the gain keeps short have none."""
+    bits = max(tracking.EPOCH_LEAST, min(smoothing.node_bits(gain_hz), math.floor(math.log2(most_s * 125e6 / 32))))
+    later = smoothing.later_steps(gain_hz, bits, most_s)
+    assert 0 <= later <= smoothing.MOST_LATER
+    lag_s = (2 * smoothing.BLOCK + later << bits) / 125e6
+    assert lag_s <= max(most_s, (2 * smoothing.BLOCK << tracking.EPOCH_LEAST) / 125e6)
+    if later:
+        assert (1 << bits) / 125e6 < 1 / (8 * gain_hz)
+    if 0 < later < smoothing.MOST_LATER:
+        assert lag_s + (1 << bits) / 125e6 > most_s * (1 - 1e-12)
+
+
 def test_own_values_go_over_the_derived_ones() -> None:
     usual = track_setup.track_setup(lab_with())
     own = track_setup.track_setup(
@@ -216,7 +262,9 @@ def test_own_values_go_over_the_derived_ones() -> None:
     assert min(own.node_bits) >= 11
     assert own.record_rate_hz >= 5e4
     short = track_setup.track_setup(lab_with("most_lag_s = 5e-4"))
-    assert short.lag_s == pytest.approx(32 * 2**10 / 125e6)
+    assert short.lag_s == pytest.approx(39 * 2**10 / 125e6)
+    with pytest.raises(LabError, match=r"most_lag_s is 0\.0103; allowed: less than or equal to 0\.010223616"):
+        lab_with("most_lag_s = 10.3e-3")
     with pytest.raises(LabError, match=r"epoch_bits is 13 with record_rate_hz of 50000; allowed: at most 11"):
         server_registers(lab_with("epoch_bits = 13\nrecord_rate_hz = 5e4"), 0)
     with pytest.raises(LabError, match=r"record_rate_hz is 9000\.0; allowed: greater than or equal to 10000"):

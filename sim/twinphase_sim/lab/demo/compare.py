@@ -174,10 +174,14 @@ def _track_ticks(records: NDArray[Any]) -> NDArray[np.uint64]:
 
 
 def _psi_ready_ticks(server: ServerRecords, frame: FrameConfig, setup: TrackSetup) -> NDArray[np.uint64]:
-    """When each herald's psi is there: its d-window closed, or its block of the slower channel smoothed."""
+    """When each herald's psi is there: its d-window closed, or its blocks of both channels smoothed."""
     if setup.source == "clicks":
-        block_bits = np.uint64(max(setup.node_bits) + FRACTION_BITS + (BLOCK - 1).bit_length())
-        return ((server.herald_times_ticks >> block_bits) + np.uint64(2)) << block_bits
+        of_channels = []
+        for bits, later in zip(setup.node_bits, setup.later, strict=True):
+            block_bits = np.uint64(bits + FRACTION_BITS + (BLOCK - 1).bit_length())
+            smoothed = ((server.herald_times_ticks >> block_bits) + np.uint64(2)) << block_bits
+            of_channels.append(smoothed + np.uint64(later << bits + FRACTION_BITS))
+        return np.maximum(*of_channels)
     length_ticks = frame.window_ticks * frame.windows_per_dwindow
     since = server.herald_times_ticks - np.uint64(frame.start_clock << FRACTION_BITS)
     return server.herald_times_ticks - since % np.uint64(length_ticks) + np.uint64(2 * length_ticks)

@@ -142,8 +142,15 @@ def _intervals(
             raise ValueError("server model: SMOOTH_FOLLOWS is 1 and there is no SMOOTH_TABLE; give its words")
         gains[0] = GainTable(words=smooth_table, start=registers["SMOOTH_FROM"])
     first, second = (
-        smooth(nodes, channel, step_log=steps[channel], gains=gains[channel], from_clock=start_clock)
-        for channel in range(len(smoothing.CHANNELS))
+        smooth(
+            nodes,
+            channel,
+            step_log=steps[channel],
+            gains=gains[channel],
+            from_clock=start_clock,
+            later=registers[f"SMOOTH_LATER_{name.upper()}"],
+        )
+        for channel, name in enumerate(smoothing.CHANNELS)
     )
     return first, second
 

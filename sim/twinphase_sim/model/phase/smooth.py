@@ -50,13 +50,14 @@ def _smooth(
     step: NDArray[np.int64],
     linked: NDArray[np.bool_],
     gains: NDArray[np.int64],
+    later: int,
     start: NDArray[np.int64],
     way: NDArray[np.int64],
 ) -> None:
-    """Blocks from the first node on, as many as have 2 BLOCK nodes after their first; ``gains`` of each, shape (blocks, 4)."""
+    """Blocks from the first node on, as many as have 2 BLOCK + ``later`` nodes after their first; ``gains`` of each: (blocks, 4)."""
     for first in range(0, start.size, smoothing.BLOCK):
         h11, h12, h21, h22 = gains[first // smoothing.BLOCK]
-        k = first + 2 * smoothing.BLOCK
+        k = first + 2 * smoothing.BLOCK + later
         f, s = phase[k], step[k]
         while k > first:
             k -= 1
@@ -78,11 +79,12 @@ def smooth(
     step_log: int,
     gains: tuple[int, int, int, int] | GainTable,
     from_clock: int,
+    later: int = 0,
 ) -> Intervals:
     """Intervals that the nodes complete, from the block on that holds ``from_clock``, which is not after the first node.
 
-    ``step_log`` is g, ``gains`` the words H11, H12, H21, H22, or, of channel 0, a table that is followed. A node before the first of
-    ``nodes`` has F = s = 0 and is not locked.
+    ``step_log`` is g, ``later`` SMOOTH_LATER, ``gains`` the words H11, H12, H21, H22, or, of channel 0, a table that is followed. A node
+    before the first of ``nodes`` has F = s = 0 and is not locked.
     """
     step_bits = nodes.epoch_bits + step_log
     low = (from_clock >> step_bits) >> BLOCK_BITS << BLOCK_BITS
@@ -100,7 +102,7 @@ def smooth(
         locked[places] = nodes.locked[channel, turns]
         broken = np.cumsum(nodes.broke[channel])[turns]
         linked[places[1:]] = locked[places[1:]] & locked[places[:-1]] & (np.diff(broken) == 0)
-    blocks = max(0, (count - 1 >> BLOCK_BITS) - 1) if count else 0
+    blocks = max(0, (count - 1 - later >> BLOCK_BITS) - 1)
     start, way = np.zeros((2, blocks << BLOCK_BITS), dtype=np.int64)
     if isinstance(gains, GainTable):
         of_blocks = following_gains(
@@ -108,7 +110,7 @@ def smooth(
         )
     else:
         of_blocks = np.tile(np.array(gains, dtype=np.int64), (blocks, 1))
-    _smooth(phase, step, linked, of_blocks, start, way)
+    _smooth(phase, step, linked, of_blocks, later, start, way)
     return Intervals(step_bits=step_bits, first=low, start=start, way=way, valid=linked[1 : start.size + 1])
 
 

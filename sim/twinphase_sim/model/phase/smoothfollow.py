@@ -56,8 +56,8 @@ def following_gains(
 ) -> NDArray[np.int64]:
     """H11, H12, H21, H22 of the passes that give blocks ``first_block`` on, shape (blocks, 4), from the words of SMOOTH_TABLE.
 
-    The pass of block b begins at node 16 (b + 2): its entry is that of all NODES nodes that are complete before it. ValueError for a
-    table of another length.
+    The pass of block b begins at node 16 (b + 2) + SMOOTH_LATER, less than a block after 16 (b + 2): its entry is that of all NODES nodes
+    that are complete before it. ValueError for a table of another length.
     """
     if len(table) != GAINS * ENTRIES:
         raise ValueError(f"server model: SMOOTH_TABLE has {len(table)} words; allowed: {GAINS * ENTRIES}")
