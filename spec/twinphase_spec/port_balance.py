@@ -18,6 +18,9 @@ from .lab import Lab
 from .reference_light import port_rates, reference_light
 from .units import TURN
 
+Angles = tuple[int, int, int, int]
+EQUAL_PORTS: Angles = (0, TURN // 4, TURN // 2, 3 * TURN // 4)
+"""Registers STEP_R_k of ports that are equal."""
 LEAST_SINE = 0.5
 """Where |sin(theta)| is less, it is an extreme: M moves by less than half of what it does at mid-fringe."""
 
@@ -37,14 +40,19 @@ def dead_time_balance(imbalance: float, left_hz: float, right_hz: float, dead_s:
     return (left - right) / (left + right)
 
 
-def step_angles(lab: Lab) -> tuple[int, int, int, int]:
+def step_registers(angles: Angles) -> dict[str, int]:
+    """By their names in the server's map."""
+    return {f"STEP_R_{k}": angle for k, angle in enumerate(angles)}
+
+
+def step_angles(lab: Lab) -> Angles:
     """Registers STEP_R_k: what the tracker is told of REF(k) of the reference band, 2^-16 turn; k 2^14 of light that is not steered."""
-    quarters = [k * TURN // len(STEPS) for k in range(len(STEPS))]
+    quarters = list(EQUAL_PORTS)
     if steered(lab, "r"):
         lock = fringe_phases(lab, "r").lock_rad
         assert lock is not None
         theta = lock + np.arange(len(STEPS), dtype=np.float64) * (math.pi / 2)
-        left, right = port_rates(lab, "r", theta)
+        left, right = port_rates(lab, "r", theta, neighbours=True)
         visibility = reference_light(lab, "r").visibility
         for k, (at, l_hz, r_hz) in enumerate(zip(theta.tolist(), left.tolist(), right.tolist(), strict=True)):
             if l_hz + r_hz > 0 and visibility > 0:

@@ -94,12 +94,14 @@ def reference_light(lab: Lab, band: Band, error_rad: float = 0.0) -> ReferenceLi
     return ReferenceLight(click_rate_hz=clicks, visibility=visibility, phases=phases)
 
 
-def port_rates(lab: Lab, band: Band, theta_rad: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def port_rates(
+    lab: Lab, band: Band, theta_rad: NDArray[np.float64], *, neighbours: bool = False
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Gated clicks of L and of R per second of lab time, if all REF(k) slots of the band were at ``theta_rad``.
 
     Covered: transmittances and their fluctuation (the mean fringe), intensities, saturation of a pulse, the gate, dark counts, a
-    detector's dead time after its own reference clicks. Not covered: recovery, and what signal clicks shadow (below 1e-7 s times
-    their rate).
+    detector's dead time after its own reference clicks of the same step and, with ``neighbours``, at their mean rate, after those of
+    the step before. Not covered: recovery, and what signal clicks shadow (below 1e-7 s times their rate).
     """
     classes = [entry[0] if band == "q" else entry[1] for entry in lab.frame.table()]
     fraction = sum(c in EVEN_STEPS or c in ODD_STEPS for c in classes) / len(classes)
@@ -115,8 +117,11 @@ def port_rates(lab: Lab, band: Band, theta_rad: NDArray[np.float64]) -> tuple[ND
         mean = detector.efficiency * (light_a + light_b) / 2
         click = -np.expm1(-np.maximum(mean + sign * detector.efficiency * amplitude * np.cos(theta_rad), 0.0))
         raw_hz = click * lab.frame.pulse_rate_hz
-        shadow_s = _shadow_s(lab, classes, max(detector.dead_time_ns, lab.server.dead_time_ns) * 1e-9)
-        gated = raw_hz / (1 + raw_hz * shadow_s) * gate_fraction(gate_ps, detector.jitter_ps) * fraction
+        dead_s = max(detector.dead_time_ns, lab.server.dead_time_ns) * 1e-9
+        shadowed = raw_hz * _shadow_s(lab, classes, dead_s)
+        if neighbours:
+            shadowed = shadowed + mean * lab.frame.pulse_rate_hz * _neighbour_s(lab, classes, dead_s)
+        gated = raw_hz / (1 + shadowed) * gate_fraction(gate_ps, detector.jitter_ps) * fraction
         dark = detector.dark_hz * gate_ps * 1e-12 * lab.frame.pulse_rate_hz * fraction
         rates.append(gated + dark)
     return rates[0], rates[1]
@@ -145,6 +150,23 @@ def _shadow_s(lab: Lab, classes: list[SlotClass], dead_s: float) -> float:
     runs = [len(list(run)) * slot_s for step, run in groupby(classes) if step in EVEN_STEPS or step in ODD_STEPS]
     shadows = [dead_s * (t - dead_s / 2) if t > dead_s else t * t / 2 for t in runs]
     return sum(shadows) / sum(runs) if runs else 0.0
+
+
+def _neighbour_s(lab: Lab, classes: list[SlotClass], dead_s: float) -> float:
+    """Mean time of another reference step within the dead time before a reference pulse: ``dead^2/(2 T)`` where such a step comes before
+    a run of length T, ``dead - T/2`` where the run is shorter than the dead time."""
+    slot_s = lab.frame.slot_pulses / lab.frame.pulse_rate_hz
+    lit = 0.0
+    total = 0.0
+    before = classes[-1]
+    for step, run in groupby(classes):
+        t = len(list(run)) * slot_s
+        if step in EVEN_STEPS or step in ODD_STEPS:
+            total += t
+            if before != step and (before in EVEN_STEPS or before in ODD_STEPS):
+                lit += dead_s**2 / 2 if t > dead_s else t * (dead_s - t / 2)
+        before = step
+    return lit / total if total else 0.0
 
 
 def gate_fraction(gate_ps: float, jitter_ps: float) -> float:
