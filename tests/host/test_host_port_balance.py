@@ -4,40 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from port_paths import BELIEVED, START, TRUE, U, batches, lab_with
 
 from twinphase.batch import TAG_DTYPE, Batch
 from twinphase.measure.port_balance import PortBalance, PortFigures, calibrated
-from twinphase_sim.physics.link import Link
-from twinphase_spec.configure import delay_ticks, symbol_config
-from twinphase_spec.lab import Lab, parse_lab
+from twinphase_spec.lab import Lab
 from twinphase_spec.packets import Stream
 from twinphase_spec.port_balance import step_angles
-
-START = 1 << 16
-SECONDS = 0.25
-
-
-def lab_with(detectors: str = "", frame: str = "") -> Lab:
-    return parse_lab(f'base = "seed-370km-locked"\nname = "x"\n[detectors]\n{detectors}\n{frame}', "x.toml")
-
-
-TRUE = """
-rL = { efficiency = 0.74, dark_hz = 100.0, dead_time_ns = 40.0, jitter_ps = 70.0, offset_ps = 151300.0 }
-rR = { efficiency = 0.62, dark_hz = 200.0, dead_time_ns = 55.0, jitter_ps = 70.0, offset_ps = -43770.0 }
-"""
-BELIEVED = TRUE.replace("0.74", "0.68").replace("0.62", "0.68").replace("55.0", "40.0")
-U = 0.12 / 1.36
-
-
-def batches(lab: Lab, seed: int, cut: int) -> list[Batch]:
-    """Tags as the server's, in batches of ``cut``."""
-    symbols = symbol_config(lab.clients.alice, (1, 2, 3, 4)), symbol_config(lab.clients.bob, (5, 6, 7, 8))
-    clicks = Link(lab, seed, *symbols, start_clock=START).clicks(0, round(SECONDS * lab.frame.pulse_rate_hz))
-    times = clicks.times_ticks.astype(np.int64) + np.array(delay_ticks(lab))[clicks.channels]
-    order = np.argsort(times, kind="stable")
-    tags = np.empty(order.size, TAG_DTYPE)
-    tags["time_ticks"], tags["channel"] = times[order], clicks.channels[order]
-    return [Batch(records={Stream.TAG: part}) for part in np.split(tags, range(cut, tags.size, cut))]
 
 
 def measured(lab: Lab, seed: int, cut: int = 20_000) -> PortBalance:
@@ -101,7 +74,10 @@ def test_a_lab_calibrated_by_it_gets_the_right_angles(figures: PortFigures) -> N
 def test_batches_may_be_cut_anywhere_and_gaps_are_not_bridged(figures: PortFigures) -> None:
     lab = lab_with(TRUE)
     again = measured(lab, 3, cut=777).figures("r")
-    assert again == figures
+    assert again is not None
+    # but for where blind times are taken to lie while the dead time is not known well
+    assert again.imbalance == pytest.approx(figures.imbalance, abs=2e-4)
+    assert (again.clicks, again.dead_s, again.dead_least_s) == (figures.clicks, figures.dead_s, figures.dead_least_s)
     balance = PortBalance(lab, START)
     for batch in batches(lab, 3, 20_000)[::2]:
         balance.update(batch)

@@ -5,7 +5,15 @@ sums do not know the phase: REF0 with REF2, REF1 with REF3 (psi is the same in b
 r clicks of L and R in such pairs, background taken off by the VAC slots::
 
     m = (l - r)/(l + r),   sigma_m = 2 sqrt(r^2 var(l) + l^2 var(r))/(l + r)^2
-    (1 + u)/(1 - u) = (1 + m)/(1 - m) * (1 - R_r t_r)/(1 - R_l t_l),   R t: what a dead time t takes of clicks at the rate R that is left
+    (1 + u)/(1 - u) = (1 + m)/(1 - m) * c_l/c_r
+
+A dead time t takes the more of a port's clicks the more there are: where the fringe moves, more of them than at their mean rate. So
+c, what clicks would be without it over those that there are, is a sum over bins of BIN_S, in which the fringe hardly moves: of n clicks
+in the slots of a class, T long in a bin, while b of the detector's blind times lay in them (each in the class of a random place of it)::
+
+    c = sum of n / (1 - b t/T) / (1 + t/T)  over  sum of n
+
+(the last term is what fluctuations of b add on average).
 
 **Dead time.** No two clicks of a detector are closer than t_d; behind it gaps come at the density rho of the smallest k of them,
 ``rho = (k - 1)/(g_k - g_1)``. The smallest gap of all is t_d and an exponential of the mean 1/rho more, and where light comes in pulses
@@ -34,12 +42,16 @@ from .tag_stream import TagStream
 Band = Literal["q", "r"]
 BANDS: tuple[Band, Band] = ("q", "r")
 PAIRS = ((SlotClass.REF0, SlotClass.REF2), (SlotClass.REF1, SlotClass.REF3), (SlotClass.REF_A, SlotClass.REF_B))
-STEPS = (SlotClass.REF0, SlotClass.REF1, SlotClass.REF2, SlotClass.REF3)
 Z95 = 1.959963984540054
 SMALLEST = 1000
 """Gaps that are kept for the density."""
 LEAST_CLICKS = 100
 """Of each port; with fewer, nothing is told."""
+BIN_S = 50e-6
+ORDERS = 9
+"""Powers of b t/T that are summed: below 0.4, the next is 1e-4."""
+SCATTER = 0x9E3779B1
+"""Odd: its products' low 32 bits look random."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +93,13 @@ class PortBalance:
             )
         table = np.array([(int(q), int(r)) for q, r in lab.frame.table()])
         self._classes: dict[Band, NDArray[np.int64]] = {band: table[:, i] for i, band in enumerate(BANDS)}
+        self._bin_pulses = self._frame.frame_pulses * max(
+            1, round(BIN_S * lab.frame.pulse_rate_hz / self._frame.frame_pulses)
+        )
+        self._powers = np.zeros((len(CHANNELS), max(SlotClass) + 1, ORDERS))
+        """Sums over bins of n b^k."""
+        self._held: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = [(np.empty(0, np.int64),) * 2 for _ in CHANNELS]
+        """Of the bin that is not complete: keys of clicks and of blind times, ``bin * classes + class``."""
         self._gates = {band: gate_ticks(lab, band) for band in BANDS}
         self._counts = np.zeros((len(CHANNELS), max(SlotClass) + 1), np.int64)
         self._gaps: list[NDArray[np.int64]] = [np.empty(0, np.int64) for _ in CHANNELS]
@@ -94,8 +113,8 @@ class PortBalance:
             for channel, name in enumerate(CHANNELS):
                 times = piece.times[piece.channels == channel]
                 if times.size:
-                    self._count(channel, "q" if name[0] == "q" else "r", times)
                     self._take_gaps(channel, times, piece.fresh)
+                    self._count(channel, "q" if name[0] == "q" else "r", times)
                 elif piece.fresh:
                     self._last[channel] = None
 
@@ -115,11 +134,11 @@ class PortBalance:
         m = (lit_l - lit_r) / (lit_l + lit_r)
         sigma = 2 * math.sqrt(lit_r**2 * var_l + lit_l**2 * var_r) / (lit_l + lit_r) ** 2
         dead = [self._dead_s(channel) for channel in (left, right)]
-        taken = [self._rate_hz(band, channel) * t for channel, (_, t) in zip((left, right), dead, strict=True)]
-        kept = (1 - min(taken[1], 0.99)) / (1 - min(taken[0], 0.99))
+        classes = [c for pair in chosen for c in pair]
+        whole = [self._without_dead_time(band, c, t, classes) for c, (_, t) in zip((left, right), dead, strict=True)]
 
         def efficiency(balance: float) -> float:
-            ratio = (1 + balance) / max(1 - balance, 1e-9) * kept
+            ratio = (1 + balance) / max(1 - balance, 1e-9) * whole[0] / whole[1]
             return (ratio - 1) / (ratio + 1)
 
         return PortFigures(
@@ -138,10 +157,41 @@ class PortBalance:
         frame, (first, stop) = self._frame, self._gates[band]
         since = times - (frame.start_clock << FRACTION_BITS)
         since = since[since >= 0]
-        pulse, position = np.divmod(since, frame.period_q32 >> 32)
-        gated = pulse[(position >= first) & (position < stop)]
-        classes = self._classes[band][gated % frame.frame_pulses // frame.slot_pulses]
-        self._counts[channel] += np.bincount(classes, minlength=self._counts.shape[1])
+        period, size = frame.period_q32 >> 32, self._counts.shape[1]
+        pulse, position = np.divmod(since, period)
+        clicks = self._keys(band, pulse[(position >= first) & (position < stop)])
+        self._counts[channel] += np.bincount(clicks % size, minlength=size)
+        # A blind time is as long as the smallest gap so far; the place in it comes from the click's own time.
+        dead = int(self._gaps[channel][0]) if self._gaps[channel].size else 0
+        blind = self._keys(band, (since + ((since * SCATTER & 0xFFFFFFFF) * dead >> 32)) // period)
+        keys = tuple(np.concatenate(pair) for pair in zip(self._held[channel], (clicks, blind), strict=True))
+        if not keys[1].size:
+            return
+        last = int(keys[1].max()) // size * size
+        self._held[channel] = keys[0][keys[0] >= last], keys[1][keys[1] >= last]
+        places, n = np.unique(keys[0][keys[0] < last], return_counts=True)
+        blinds, counts = np.unique(keys[1][keys[1] < last], return_counts=True)
+        if places.size and blinds.size:
+            at = np.minimum(np.searchsorted(blinds, places), blinds.size - 1)
+            b = np.where(blinds[at] == places, counts[at], 0)
+            for k in range(ORDERS):
+                self._powers[channel, :, k] += np.bincount(places % size, n * b.astype(float) ** k, minlength=size)
+
+    def _keys(self, band: Band, pulse: NDArray[np.int64]) -> NDArray[np.int64]:
+        frame = self._frame
+        classes = self._classes[band][pulse % frame.frame_pulses // frame.slot_pulses]
+        return pulse // self._bin_pulses * self._counts.shape[1] + classes
+
+    def _without_dead_time(self, band: Band, channel: int, dead_s: float, classes: list[SlotClass]) -> float:
+        """c of the slots of ``classes``; 1 where no bin is complete."""
+        parts = self._slots(band)
+        bin_s = self._bin_pulses * (self._frame.period_q32 >> 32) / TICKS_PER_SECOND
+        clicks = whole = 0.0
+        for c in classes:
+            taken = dead_s / (bin_s * float(parts[c]) / float(parts.sum()))
+            clicks += self._powers[channel, c, 0]
+            whole += float(self._powers[channel, c] @ taken ** np.arange(ORDERS)) / (1 + taken)
+        return whole / clicks if clicks else 1.0
 
     def _take_gaps(self, channel: int, times: NDArray[np.int64], fresh: bool) -> None:
         last = None if fresh else self._last[channel]
@@ -156,13 +206,6 @@ class PortBalance:
         mean = (gaps[-1] - gaps[0]) / (gaps.size - 1)
         wide = max(math.log(20) * mean, (self._frame.period_q32 >> 32) / TICKS_PER_SECOND)
         return max(float(gaps[0] - wide), 0.0), float(gaps[0])
-
-    def _rate_hz(self, band: Band, channel: int) -> float:
-        """Clicks per second while a reference step is on."""
-        parts = self._slots(band)
-        on = sum(int(parts[c]) for c in STEPS) / parts.sum()
-        seconds = self._stream.live_s * on
-        return float(sum(self._counts[channel, c] for c in STEPS)) / seconds if seconds else 0.0
 
 
 def calibrated(lab: Lab, figures: PortFigures) -> Lab:
