@@ -26,10 +26,18 @@ def lab_frame(device: Device, url: str, lab: str | None) -> FrameConfig | None:
         if lab is None:  # a recording may carry any name
             return None
         raise TwinphaseError(str(error)) from error
+    try:
+        check_frame(device, url, frame, name)
+    except TwinphaseError:
+        if lab is None:
+            return None
+        raise
+    return frame
+
+
+def check_frame(device: Device, url: str, frame: FrameConfig, lab: str) -> None:
+    """TwinphaseError where the device's registers of the frame are not those of ``frame``, that of the lab named ``lab``."""
     of_lab = {"PERIOD": frame.period_q32, "FRAME_PULSES": frame.frame_pulses, "SLOT_PULSES": frame.slot_pulses}
     for register, value in of_lab.items():
         if (told := device.read(register)) != value:
-            if lab is None:
-                return None
-            raise TwinphaseError(f"{url} has {register} {told}, lab {name} {value}; give the lab that the server runs")
-    return frame
+            raise TwinphaseError(f"{url} has {register} {told}, lab {lab} {value}; give the lab that the server runs")

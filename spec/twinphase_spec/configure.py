@@ -18,7 +18,7 @@ from .lab import Client, Lab, LabError
 from .lab_actuator import actuator_memories, actuator_registers
 from .lab_live import recovery_pulses
 from .packets import Stream
-from .port_balance import step_angles
+from .port_balance import EQUAL_PORTS, step_angles, step_registers
 from .registers import CHANNELS, CLIENT_TABLE_ENTRIES
 from .rules import PROTOCOLS, rule_tables
 from .sns import RING_HERALDS
@@ -117,7 +117,7 @@ def server_registers(lab: Lab, start_clock: int) -> dict[str, int]:
         "HERALD_DIVISOR": herald_code.FIRST.byte,
         "RECOVERY_PULSES": recovery,
         **track_setup(lab).registers(),
-        **{f"STEP_R_{k}": angle for k, angle in enumerate(step_angles(lab))},
+        **step_registers(step_angles(lab) if lab.tracking.ports == "told" else EQUAL_PORTS),
         **actuator_registers(lab),
         "ARRIVAL_WINDOWS": interval_windows(frame_config(lab).window_ticks, TICKS_PER_SECOND),
     }

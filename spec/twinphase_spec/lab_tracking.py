@@ -37,6 +37,9 @@ class Tracking(Part):
     adapt: bool = True
     """The gains of psi_r follow what its clicks say of them, so that D and Q need not be right. Not those of the smoother, nor of psi_d,
     whose few clicks say too little."""
+    ports: Literal["told", "measured"] = "told"
+    """Where the angles of the reference steps (STEP_R_k) come from: efficiencies and dead times of the lab file's detectors, or a
+    measurement of the server's clicks before the run; until then they are those of equal ports."""
     diffusion_r_rad2_per_s: Noise | None = None
     """D of psi_r; the same for the three below: of psi_d, and Q of both."""
     diffusion_d_rad2_per_s: Noise | None = None

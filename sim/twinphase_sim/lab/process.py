@@ -18,8 +18,9 @@ STOP_S = 10.0
 class LabProcess:
     """Runs ``twinphase serve`` beside this process; a context manager that stops it cleanly at the end.
 
-    ``nodes`` maps server, alice and bob to their URLs, ``start_clock`` is the clock at which pulse 0 reaches the server. The
-    compiler's progress bar goes to this process's stderr. Raises TwinphaseError when it cannot start; the reason is on stderr.
+    ``nodes`` maps server, alice and bob to their URLs, ``start_clock`` is the clock at which pulse 0 reaches the server, ``angles`` are
+    the server's STEP_R_k. The compiler's progress bar goes to this process's stderr. Raises TwinphaseError when it cannot start; the
+    reason is on stderr.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class LabProcess:
             )
         self.nodes: dict[str, str] = ready["nodes"]
         self.start_clock: int = ready["start_clock"]
+        self.angles: list[int] | None = ready["angles"]
         self.result: dict[str, Any] = {}
         """After the stop: ``lab_seconds`` and ``cycles_simulated``."""
 

@@ -97,6 +97,7 @@ def run(arguments: argparse.Namespace) -> int:
                     "seed": arguments.seed,
                     "nodes": addresses,
                     "start_clock": virtual.start_clock,
+                    "angles": virtual.angles if isinstance(virtual, VirtualLab) else None,
                 }
                 print(json.dumps(ready), flush=True)
             else:

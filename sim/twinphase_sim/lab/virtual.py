@@ -33,6 +33,7 @@ from twinphase_spec.configure import (
 from twinphase_spec.frame import LAG_CLOCKS
 from twinphase_spec.lab import LIGHT_IN_FIBRE_KM_PER_S, Lab
 from twinphase_spec.packets import Stream
+from twinphase_spec.port_balance import EQUAL_PORTS, Angles, step_registers
 from twinphase_spec.symbols import SymbolConfig
 from twinphase_spec.units import CLOCK_HZ
 
@@ -43,6 +44,7 @@ from .light import light_path
 from .lines import NODES, Lines, NodeName
 from .mesh import Mesh
 from .photons import Photons
+from .ports import measured_angles
 from .world import SETUP_CHUNK_CLOCKS
 
 MIN_DELAY_CLOCKS = 4096
@@ -74,7 +76,8 @@ class VirtualLab:
 
     The constructor compiles the nodes (once), configures them through register requests and starts their frames. Pulse 0
     reaches the server at clock ``start_clock``. ``skip=False`` simulates every clock; ``run_frames=False`` leaves CONTROL to
-    the caller. With a ``mesh`` only its node runs here, the others elsewhere (`connect` comes after the compilation). Raises LabError
+    the caller. ``angles`` are the server's STEP_R_k; without them they are the lab's, which may have them measured first
+    (`ports`). With a ``mesh`` only its node runs here, the others elsewhere (`connect` comes after the compilation). Raises LabError
     for a lab that cannot run, ToolchainError when the nodes cannot be compiled, MeshError for nodes elsewhere.
     """
 
@@ -87,6 +90,7 @@ class VirtualLab:
         skip: bool = True,
         progress: bool = True,
         run_frames: bool = True,
+        angles: Angles | None = None,
         mesh: Mesh | None = None,
     ) -> None:
         check_delay(lab, expectations(lab).heralds_per_second)
@@ -100,6 +104,9 @@ class VirtualLab:
         nodes = NativeNode.several(
             [_gateware(lab, name) for name in self.names], cache=cache, skip=skip, progress=progress
         )
+        if angles is None and lab.tracking.ports == "measured" and "server" in self.names:
+            angles = measured_angles(lab, seed, cache=cache, progress=progress).words
+        self._angles = angles
         self.nodes: dict[NodeName, NativeNode] = dict(zip(self.names, nodes, strict=True))
         flight = round(lab.fibre.flight_s * CLOCK_HZ)
         self.delay_clocks = max(flight, MIN_DELAY_CLOCKS)
@@ -145,6 +152,14 @@ class VirtualLab:
     def seconds(self) -> float:
         """Lab time since pulse 0 reached the server; negative before."""
         return (self.clock - self.start_clock) / CLOCK_HZ
+
+    @property
+    def angles(self) -> Angles | None:
+        """The server's STEP_R_k at the start; None where it is elsewhere."""
+        if "server" not in self.names:
+            return None
+        a, b, c, d = (self.registers["server"][name] for name in step_registers(EQUAL_PORTS))
+        return a, b, c, d
 
     @property
     def cycles_simulated(self) -> dict[NodeName, int]:
@@ -240,6 +255,8 @@ class VirtualLab:
             "alice": self._client_registers("alice", "a"),
             "bob": self._client_registers("bob", "b"),
         }
+        if self._angles is not None:
+            self.registers["server"] |= step_registers(self._angles)
         self.frame = frame_config(lab, self.start_clock)
         self._write(identifiers, self.registers)
         if run_frames:

@@ -139,7 +139,7 @@ def run_demo(
         truth = Truth.load(truth_file) if drawn is None else Truth.of_clicks(drawn.result())
         until_clock = (stop_ticks >> FRACTION_BITS) + round(2 * MARGIN_S * CLOCK_HZ)
         bars.advance(model_task)
-        model = predict(lab, frame, symbols, truth, until_clock)
+        model = predict(lab, frame, symbols, truth, until_clock, process.angles)
         bars.advance(model_task)
         comparison = compare(received, model, frame, setup, stop_ticks)
         bars.advance(model_task)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from twinphase_spec.configure import server_memories, server_registers, slice_wi
 from twinphase_spec.frame import FrameConfig
 from twinphase_spec.lab import Lab
 from twinphase_spec.packets import RECORD_WORDS, TRACK_CLOCK_HIGH_BITS, Stream
+from twinphase_spec.port_balance import step_registers
 from twinphase_spec.rules import PROTOCOLS
 from twinphase_spec.smoothing import BLOCK
 from twinphase_spec.symbols import SymbolConfig
@@ -48,12 +49,17 @@ def predict(
     symbols: Mapping[str, SymbolConfig],
     truth: Truth,
     until_clock: int,
+    angles: Sequence[int] | None = None,
 ) -> Model:
-    """The model's records for the clicks of a run that lasted until ``until_clock``.
+    """The model's records for the clicks of a run that lasted until ``until_clock``, with ``angles`` as STEP_R_k where they are not the
+    lab's.
 
     What an actuator did is taken from the gateware, tag by tag: the model says what follows from it.
     """
     registers, clicks = server_registers(lab, frame.start_clock), truth.clicks
+    if angles is not None:
+        a, b, c, d = angles
+        registers |= step_registers((a, b, c, d))
     table = server_memories(lab).get("SMOOTH_TABLE")
 
     def server_of(inputs: PathInputs | None) -> ServerRecords:
