@@ -13,6 +13,7 @@ import math
 
 import numpy as np
 
+from .frame import SlotClass
 from .fringe_phases import STEPS, fringe_phases, steered
 from .lab import Lab
 from .reference_light import port_rates, reference_light
@@ -52,9 +53,10 @@ def step_angles(lab: Lab) -> Angles:
         lock = fringe_phases(lab, "r").lock_rad
         assert lock is not None
         theta = lock + np.arange(len(STEPS), dtype=np.float64) * (math.pi / 2)
-        left, right = port_rates(lab, "r", theta, neighbours=True)
         visibility = reference_light(lab, "r").visibility
-        for k, (at, l_hz, r_hz) in enumerate(zip(theta.tolist(), left.tolist(), right.tolist(), strict=True)):
+        for k, at in enumerate(theta.tolist()):
+            left, right = port_rates(lab, "r", np.array([at]), step=SlotClass(SlotClass.REF0 + k))
+            l_hz, r_hz = float(left[0]), float(right[0])
             if l_hz + r_hz > 0 and visibility > 0:
                 more = told_angle_rad(at, (l_hz - r_hz) / (l_hz + r_hz), visibility) - at
                 quarters[k] = round(quarters[k] + more / (2 * math.pi) * TURN) % TURN

@@ -95,13 +95,14 @@ def reference_light(lab: Lab, band: Band, error_rad: float = 0.0) -> ReferenceLi
 
 
 def port_rates(
-    lab: Lab, band: Band, theta_rad: NDArray[np.float64], *, neighbours: bool = False
+    lab: Lab, band: Band, theta_rad: NDArray[np.float64], *, step: SlotClass | None = None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Gated clicks of L and of R per second of lab time, if all REF(k) slots of the band were at ``theta_rad``.
 
     Covered: transmittances and their fluctuation (the mean fringe), intensities, saturation of a pulse, the gate, dark counts, a
-    detector's dead time after its own reference clicks of the same step and, with ``neighbours``, at their mean rate, after those of
-    the step before. Not covered: recovery, and what signal clicks shadow (below 1e-7 s times their rate).
+    detector's dead time after its own reference clicks of the same step. With a ``step``, the dead time is that of its own runs, and
+    also after clicks of the step before them, at their mean rate. Not covered: recovery, and what signal clicks shadow (below 1e-7 s
+    times their rate).
     """
     classes = [entry[0] if band == "q" else entry[1] for entry in lab.frame.table()]
     fraction = sum(c in EVEN_STEPS or c in ODD_STEPS for c in classes) / len(classes)
@@ -118,9 +119,9 @@ def port_rates(
         click = -np.expm1(-np.maximum(mean + sign * detector.efficiency * amplitude * np.cos(theta_rad), 0.0))
         raw_hz = click * lab.frame.pulse_rate_hz
         dead_s = max(detector.dead_time_ns, lab.server.dead_time_ns) * 1e-9
-        shadowed = raw_hz * _shadow_s(lab, classes, dead_s)
-        if neighbours:
-            shadowed = shadowed + mean * lab.frame.pulse_rate_hz * _neighbour_s(lab, classes, dead_s)
+        shadowed = raw_hz * _shadow_s(lab, classes, dead_s, step)
+        if step is not None:
+            shadowed = shadowed + mean * lab.frame.pulse_rate_hz * _neighbour_s(lab, classes, dead_s, step)
         gated = raw_hz / (1 + shadowed) * gate_fraction(gate_ps, detector.jitter_ps) * fraction
         dark = detector.dark_hz * gate_ps * 1e-12 * lab.frame.pulse_rate_hz * fraction
         rates.append(gated + dark)
@@ -143,30 +144,30 @@ def likely_visibility(phases: FringePhases, left: NDArray[np.float64], right: ND
     return low
 
 
-def _shadow_s(lab: Lab, classes: list[SlotClass], dead_s: float) -> float:
+def _shadow_s(lab: Lab, classes: list[SlotClass], dead_s: float, only: SlotClass | None) -> float:
     """Mean time of the same reference step within the dead time before a reference pulse: ``dead - dead^2/(2 T)`` in a run of length T
-    of one step, T/2 in a run shorter than the dead time."""
+    of one step, T/2 in a run shorter than the dead time. Of all steps, or of one ``only``."""
     slot_s = lab.frame.slot_pulses / lab.frame.pulse_rate_hz
-    runs = [len(list(run)) * slot_s for step, run in groupby(classes) if step in EVEN_STEPS or step in ODD_STEPS]
+    chosen = (*EVEN_STEPS, *ODD_STEPS) if only is None else (only,)
+    runs = [len(list(run)) * slot_s for step, run in groupby(classes) if step in chosen]
     shadows = [dead_s * (t - dead_s / 2) if t > dead_s else t * t / 2 for t in runs]
     return sum(shadows) / sum(runs) if runs else 0.0
 
 
-def _neighbour_s(lab: Lab, classes: list[SlotClass], dead_s: float) -> float:
-    """Mean time of another reference step within the dead time before a reference pulse: ``dead^2/(2 T)`` where such a step comes before
-    a run of length T, ``dead - T/2`` where the run is shorter than the dead time."""
+def _neighbour_s(lab: Lab, classes: list[SlotClass], dead_s: float, chosen: SlotClass) -> float:
+    """Mean time of another reference step within the dead time before a pulse of the step ``chosen``: ``dead^2/(2 T)`` where such a step
+    comes before a run of length T, ``dead - T/2`` where the run is shorter than the dead time."""
     slot_s = lab.frame.slot_pulses / lab.frame.pulse_rate_hz
-    lit = 0.0
-    total = 0.0
+    shadow = total = 0.0
     before = classes[-1]
     for step, run in groupby(classes):
         t = len(list(run)) * slot_s
-        if step in EVEN_STEPS or step in ODD_STEPS:
+        if step == chosen:
             total += t
             if before != step and (before in EVEN_STEPS or before in ODD_STEPS):
-                lit += dead_s**2 / 2 if t > dead_s else t * (dead_s - t / 2)
+                shadow += dead_s**2 / 2 if t > dead_s else t * (dead_s - t / 2)
         before = step
-    return lit / total if total else 0.0
+    return shadow / total if total else 0.0
 
 
 def gate_fraction(gate_ps: float, jitter_ps: float) -> float:
