@@ -39,7 +39,7 @@ class ClickSense(wiring.Component):
     """z, w and a of each channel: sensitivities of phase and slope to ln g, and the sum of what clicks say of it, by four multipliers::
 
         at issue  adv = (w passed) >> 14
-        tracking  zr = sat_18(z + adv),  dz = sat_18((dA >> 12) - ((zr blur) >> 16)),  dw = sat_18((kappa dz) >> 14),
+        tracking  zr = sat_18(z + adv),  dz = sat_18((dA >> 12) - ((zr blur) >> 16)),  dw = sat_18((kappa dz + 2^13) >> 14),
                   da = sat_18((s zr) >> 16)
                   z = sat_18(z + sat_18(adv + dz)),  w = sat_18(w + dw),  a = sat_26(a + da)
         turn      z = sat_18(z + sat_18(adv)),  told = a >> 8,  a = a mod 2^8
@@ -179,9 +179,10 @@ class ClickSense(wiring.Component):
         both = stages.after("both", WRITE_P + 1, lambda step, along: step + along, step, along)
         turned = stages.after("turned", WRITE_P + 1, lambda kappa, step: kappa * step, kappa, step)
         step_z = stages.after("step_z", WRITE_P + 3, lambda both: saturated(both, z_bits), both)
-        step_w = stages.after(
-            "step_w", WRITE_P + 3, lambda turned: saturated(turned >> tracking.W_STEP_SHIFT, w_bits), turned
+        nearest = stages.after(
+            "nearest", WRITE_P + 2, lambda turned: ((turned >> tracking.W_STEP_SHIFT - 1) + 1) >> 1, turned
         )
+        step_w = stages.after("step_w", WRITE_P + 3, lambda nearest: saturated(nearest, w_bits), nearest)
 
         lost = stages.given("lost", WRITE_P + 1, self.i_lost)
         stays = stages.after("stays", write - 1, lambda lost, reset: ~lost & ~reset, lost, reset).at(write)

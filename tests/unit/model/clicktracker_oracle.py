@@ -209,7 +209,7 @@ class Oracle:
         if ch.config.a_gain:
             zr = sat(18, ch.z + event["adv"])
             event["dz"] = sat(18, (event["dA"] >> 12) - ((zr * blur) >> 16))
-            event["dsway"] = sat(18, (ch.kappa_now * event["dz"]) >> 14)
+            event["dsway"] = sat(18, (ch.kappa_now * event["dz"] + 2**13) >> 14)
             event["da"] = sat(18, (s * zr) >> 16)
         along10 = unsigned(10, (along + 2**17) >> 8)
         event["dJ"], event["dW"] = fits(14, JUMP[along10]), fits(14, FADE[along10])

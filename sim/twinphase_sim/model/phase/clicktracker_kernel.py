@@ -40,6 +40,7 @@ PLACES = 1 << t.PLACE_BITS
 HALF_TURN = 1 << (t.A_FRACTION - 1)
 EVIDENCE_MOST = (1 << t.EVIDENCE_BITS) - 1
 EVIDENCE_SHIFT = t.UNIT_FRACTION + 1 - t.EVIDENCE_INDEX_BITS
+W_STEP_HALF = 1 << (t.W_STEP_SHIFT - 1)
 QUIET_MOST = (1 << t.QUIET_BITS) - 1
 
 
@@ -105,7 +106,7 @@ def correct(
         told = saturate(row[Z] + way[ADV], t.Z_BITS)
         fall = told * ((t.BLUR_FACTOR * q) >> t.BLUR_SHIFT) >> t.Z_FALL_SHIFT
         way[DZ] = saturate((way[DA] >> t.Z_SHIFT) - fall, t.Z_BITS)
-        way[DSWAY] = saturate((row[KAPPA_NOW] * way[DZ]) >> t.W_STEP_SHIFT, t.W_BITS)
+        way[DSWAY] = saturate((row[KAPPA_NOW] * way[DZ] + W_STEP_HALF) >> t.W_STEP_SHIFT, t.W_BITS)
         way[DTOLD] = saturate((score * told) >> t.TELL_SHIFT, t.TELL_BITS)
     way[DJ], way[DW] = HALF_TURN_STEPS[below >> EVIDENCE_SHIFT], FADE_STEPS[below >> EVIDENCE_SHIFT]
 
