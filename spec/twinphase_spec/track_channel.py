@@ -23,7 +23,8 @@ from .units import CLOCK_HZ
 V_GAIN = 8
 """The visibility follows with the time constant of some 25 000 clicks and a noise of 0.002."""
 A_GAIN = 1
-"""Adapting gains settle within some hundred time constants, 10 ms of psi_r; costs 0.3 % of the error where D and Q were right."""
+"""Adapting gains settle within some hundred time constants, 10 ms of psi_r, 0.5 s of psi_d; costs 0.3 % of the error where D and Q were
+right."""
 GAIN_UNIT_RAD2 = 2 * math.pi * 2.0**-tracking.Q_FRACTION
 LEAST_RAD2, MOST_RAD2 = 1.01 * LEAST_GAIN * GAIN_UNIT_RAD2, 0.99 * tracking.Q_MAX * GAIN_UNIT_RAD2
 UNKNOWN_RAD = math.pi / math.sqrt(3)
@@ -154,7 +155,7 @@ def _channel(
             information=light.information,
             v_gain=V_GAIN,
             detect=True,
-            a_gain=A_GAIN if band == "r" and lab.tracking.adapt else 0,
+            a_gain=A_GAIN if lab.tracking.adapt else 0,
             start_rad2=start_variance(light.visibility, np.array(step_parts(lab, band)), offsets(span_s)),
         )
         channel = ChannelSetup(

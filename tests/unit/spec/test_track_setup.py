@@ -193,8 +193,8 @@ def test_a_residual_that_the_photons_do_not_allow_is_told_with_the_bound() -> No
         lab_with("residual_rad = 0.5")
 
 
-def test_the_gains_of_the_reference_band_adapt_unless_told_otherwise() -> None:
-    for table, gains in (("", (1, 0)), ("adapt = false", (0, 0))):
+def test_gains_adapt_unless_told_otherwise() -> None:
+    for table, gains in (("", (1, 1)), ("adapt = false", (0, 0))):
         registers = server_registers(lab_with(table), 0)
         assert (registers["A_GAIN_R"], registers["A_GAIN_D"]) == gains
         assert registers["K_FOLLOWS_D"] == 0
