@@ -201,6 +201,13 @@ CLIENT = RegisterMap(
         register(0x3C, "KEY_READY", 1, "the key written last is expanded; the frame waits for it", access=Access.RO),
         register(0x3D, "SLICES_Z", SLICE_BITS, "bits of a slice that the source uses in Z windows", reset=SLICES - 1),
         register(0x3E, "SLICES_X", SLICE_BITS, "the same in X windows", reset=SLICES - 1),
+        register(
+            0x3F,
+            "RING_SYMBOLS",
+            20,
+            "symbols of this build's ring, whose bits a QRNG gives; 0: AES-128",
+            access=Access.RO,
+        ),
         *(
             register(
                 0x40 + k,
@@ -269,6 +276,8 @@ CLIENT = RegisterMap(
         ("sifted_x", "SIFTED records of X windows"),
         ("kept_x", "of these, kept by the slice test"),
         ("error_x", "of these, errors"),
+        ("unrecalled", "heralds whose symbols the ring had no more, or never had: their blocks are discarded"),
+        ("starved", "pulses for which the QRNG had no bits: they are vacuum"),
     ),
 )
 

@@ -32,14 +32,20 @@ class Environment(wiring.Component):
     """Free inputs of an exchange; a message that is offered stays until it is taken, and pads that are shown until the next are wanted.
 
     ``script``: for runs of what must be rejected, the peer says these messages (kind, number, value), nothing pauses, pads are PADS, and
-    digest and psi are 0: only the ring's entries are free then.
+    digest and psi are 0: only the ring's entries are free then. ``spoilt``: so are its blocks.
     """
 
     def __init__(
-        self, tables: RuleTables | None = None, exchange: type[Exchange] = Exchange, *, script: Script = ()
+        self,
+        tables: RuleTables | None = None,
+        exchange: type[Exchange] = Exchange,
+        *,
+        script: Script = (),
+        spoilt: bool = False,
     ) -> None:
         super().__init__(
             {
+                "spoilt": In(1),
                 "blocks": In(9),
                 "recalled_blocks": In(9),
                 "digest": In(DIGEST_BITS),
@@ -56,7 +62,7 @@ class Environment(wiring.Component):
         )
         self._tables = tables or rule_tables(SNS, "alice")
         self._exchange = exchange
-        self._script = script
+        self._script, self._spoilt = script, spoilt
         # A simulator looks at values that are on their way as well, but for those of a clock's end.
         self._domain = "sync" if script else "comb"
 
@@ -78,6 +84,7 @@ class Environment(wiring.Component):
                 dut.i_blocks.eq(self.blocks),
                 dut.i_recalled_blocks.eq(self.recalled_blocks),
                 dut.i_digest.eq(self.digest),
+                dut.i_spoilt.eq(self.spoilt),
                 dut.i_pads_valid.eq(self.pads_valid),
                 dut.i_pads.eq(self.pads),
                 dut.i_psi.eq(self.psi),
@@ -92,6 +99,7 @@ class Environment(wiring.Component):
             m.d.comb += [
                 dut.i_blocks.eq(1),
                 dut.i_recalled_blocks.eq(1),
+                dut.i_spoilt.eq(self._spoilt),
                 dut.i_pads_valid.eq(1),
                 *(pad.eq(value) for pad, value in zip(dut.i_pads, PADS, strict=True)),
                 dut.i_peer.valid.eq(said != len(self._script)),
@@ -152,16 +160,18 @@ class OrderProof(Environment):
     """What is said comes after what must have been heard.
 
     ``phase`` follows the messages that the exchange takes and does not refuse: 0 nothing of the block, 1 the first half of its tag,
-    2 both, and each differs from what was said as the pads do, 3 its types, 4, 5, 6 that all of types, intensities, slices have come.
+    2 both, each differs from what was said as the pads do, and the block is not spoilt, 3 its types, 4, 5, 6 that all of types,
+    intensities, slices have come.
     """
 
-    def __init__(self, exchange: type[Exchange] = Exchange, *, script: Script = ()) -> None:
-        super().__init__(exchange=exchange, script=script)
+    def __init__(self, exchange: type[Exchange] = Exchange, *, script: Script = (), spoilt: bool = False) -> None:
+        super().__init__(exchange=exchange, script=script, spoilt=spoilt)
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         dut, fragment = self._add(m, "dut")
         said, heard = dut.o_peer, dut.i_peer
+        registers = dict(registers_of(fragment))
         phase, block, equal = Signal(range(7)), Signal(32), Signal()
         own = Signal(32), Signal(32)
         apart = dut.i_pads[0] ^ dut.i_pads[1]
@@ -185,7 +195,7 @@ class OrderProof(Environment):
         with m.If(heard.valid & heard.ready & ~dut.o_refused):
             m.d[self._domain] += Assert(right, "accepted what is not next")
             with m.If(phase == 0):
-                m.d.sync += [phase.eq(1), equal.eq(message.value == right_halves[0])]
+                m.d.sync += [phase.eq(1), equal.eq((message.value == right_halves[0]) & ~registers["spoilt"])]
             with m.Elif(phase == 1):
                 with m.If(equal & (message.value == right_halves[1])):
                     m.d.sync += phase.eq(2)
@@ -213,7 +223,7 @@ class OrderProof(Environment):
         with m.If(dut.o_sifted.valid):
             m.d[self._domain] += Assert(phase == 6, "sifted before the peer's slices")
         if not self._script:
-            self._induct(m, dict(registers_of(fragment)), fragment, phase, block, own, equal)
+            self._induct(m, registers, fragment, phase, block, own, equal)
         return m
 
     def _induct(

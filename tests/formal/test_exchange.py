@@ -62,7 +62,7 @@ BOTH_Z = [*TAG, (Kind.TYPES, 0, 0), (Kind.DONE, 0, Kind.TYPES)]
             "with m.If(low_agrees):",
             [TAG[0], (Kind.DIGEST_HIGH, 0, TAG[1][2] ^ 1 << 31)],
         ),
-        ("expected.eq(self.i_digest ^ peer_pad)", "expected.eq(self.i_digest ^ own_pad)", OWN_TAG),
+        ("expected.eq(digest ^ peer_pad)", "expected.eq(digest ^ own_pad)", OWN_TAG),
         ('m.next = "GET"\n', 'm.next = "GET_DONE"\n', [*TAG, BOTH_Z[-1]]),
         ("same_block.all() & is_kind)", "same_block.all())", [*BOTH_Z[:-1], (Kind.DONE, 0, Kind.SLICE)]),
         ("Mux(kind == Kind.TYPES, Kind.INTENSITY, Kind.SLICE)", "Kind.SLICE", BOTH_Z),
@@ -72,6 +72,14 @@ def test_wrong_orders_are_rejected(right: str, instead: str, script: Script) -> 
     """One that compares half of the tag only, takes its own tag, does not wait for types, takes any DONE, leaves out the intensities."""
     assert refused(OrderProof(wrong(exchange, "Exchange", right, instead), script=script))
     assert not refused(OrderProof(script=script))
+
+
+def test_a_spoilt_block_that_goes_on_is_rejected() -> None:
+    """Its tag is the digest's with bit 0 inverted, and it goes on where the peer's is as well."""
+    script = [(Kind.DIGEST_LOW, 0, TAG[0][2] ^ 1), TAG[1]]
+    goes_on = wrong(exchange, "Exchange", "same_low.all() & ~spoilt", "same_low.all()")
+    assert refused(OrderProof(goes_on, script=script, spoilt=True))
+    assert not refused(OrderProof(script=script, spoilt=True))
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from twinphase_spec.frame import PULSE_BITS
 from twinphase_spec.packets import Stream
-from twinphase_spec.registers import CLIENT, CORE_COUNTERS
+from twinphase_spec.registers import CLIENT, CLIENT_LANES, CORE_COUNTERS
 
 from ..types import record_words
 from .cells import BIN_ADDRESS_BITS, CELL_ADDRESS_BITS, WORD, CellCounters
@@ -21,6 +21,7 @@ from .tables import RuleTables
 
 SifterCounters = data.StructLayout({name: 64 for name in CLIENT.counter_names if name not in dict(CORE_COUNTERS)})
 """The client's counters, in the order of its register map, without the clock."""
+STARVED_BITS = CLIENT_LANES.bit_length()
 
 
 class BlockSifter(wiring.Component):
@@ -38,7 +39,9 @@ class BlockSifter(wiring.Component):
     i_rules : In(RuleTables)
     i_block_heralds, i_slice_width : In(12), In(16, Ds in 2^-16 turn); all settings are constant while ``i_run``
     o_recall : Out(stream of 56 bits), pulses of heralds whose symbols are wanted
-    i_symbol_valid, i_symbol : In(1), In(Symbol), their symbols, in the same order
+    i_symbol_valid, i_symbol, i_symbol_refused : In(1), In(Symbol), In(1), their symbols, in the same order, or that there is none: the
+        block is discarded
+    i_starved : In(4), pulses of this clock that their source had nothing for
     o_stopped : Out(1), whoever recalls forgets what it has under way
     i_herald, i_psi, i_peer : In(streams of records, ArrayLayout(32, 3), (32, 2), (32, 3))
     o_peer, o_sifted : Out(streams of records, ArrayLayout(32, 3), (32, 2)), wait for the reader
@@ -67,6 +70,8 @@ class BlockSifter(wiring.Component):
     o_recall: Out(stream.Signature(PULSE_BITS))
     i_symbol_valid: In(1)
     i_symbol: In(Symbol)
+    i_symbol_refused: In(1)
+    i_starved: In(STARVED_BITS)
     o_stopped: Out(1)
     i_herald: In(stream.Signature(record_words(Stream.HERALD)))
     i_psi: In(stream.Signature(record_words(Stream.PSI)))
@@ -123,6 +128,9 @@ class BlockSifter(wiring.Component):
             ring.i_block_heralds.eq(self.i_block_heralds),
             ring.i_symbol_valid.eq(self.i_symbol_valid),
             ring.i_symbol.eq(self.i_symbol),
+            ring.i_symbol_refused.eq(self.i_symbol_refused),
+            ring.i_block.eq(exchange.o_block),
+            exchange.i_spoilt.eq(ring.o_spoilt),
             self.o_stopped.eq(stopped),
             ring.i_valid.eq(heralds.o_valid),
             ring.i_index.eq(heralds.o_index),
@@ -210,6 +218,8 @@ class BlockSifter(wiring.Component):
             "sifted_x": exchange.o_verdict_valid & verdict.x_record,
             "kept_x": exchange.o_verdict_valid & verdict.keep,
             "error_x": exchange.o_verdict_valid & verdict.error,
+            "unrecalled": self.i_symbol_valid & self.i_symbol_refused,
+            "starved": self.i_starved,
         }
         counting = []
         for name, event in events.items():

@@ -29,7 +29,8 @@ def same_bytes(a: Value, b: Value) -> Value:
 class Exchange(wiring.Component):
     """Processes closed blocks in order: exchanges tags, types, intensities and slices with the peer, then sifts, by tables.
 
-    The own tag is ``digest xor own pad``, the peer's must be ``digest xor peer's pad``: it is sent and compared in two halves. Each
+    The own tag is ``digest xor own pad``, the peer's must be ``digest xor peer's pad``: it is sent and compared in two halves. Of a
+    spoilt block it is taken with bit 0 inverted, and the peer's is different in any case, so that both discard the block. Each
     of the three reveals is two passes over the block's ring entries, one that sends and one that waits for the
     peer's; every message that may come next is known exactly (kind, number), anything else is refused.
 
@@ -43,6 +44,7 @@ class Exchange(wiring.Component):
     o_first : Out(32), first herald of the oldest unfinished block
     o_block : Out(8), its number modulo 256
     i_digest : In(64), digest of block ``o_block``
+    i_spoilt : In(1), block ``o_block`` is not to be sifted: a symbol of it was refused
     i_pads_valid, i_pads : In(1), In(ArrayLayout(64, 2)), Alice's and Bob's pad of the block whose turn it is; hold until ``o_next``
     o_next : Out(1), strobe: the block is done, the next one's turn
     o_read, o_read_index, i_recalled, i_psi : read port of `HeraldRing`
@@ -70,6 +72,7 @@ class Exchange(wiring.Component):
     o_first: Out(32)
     o_block: Out(HELD_BITS - 1)
     i_digest: In(DIGEST_BITS)
+    i_spoilt: In(1)
     i_pads_valid: In(1)
     i_pads: In(data.ArrayLayout(DIGEST_BITS, 2))
     o_next: Out(1)
@@ -174,6 +177,7 @@ class Exchange(wiring.Component):
         expected = Signal(DIGEST_BITS)
         same_low, same_high = Signal(4), Signal(4)
         low_agrees = Signal()
+        spoilt = Signal()
         m.d.sync += [
             same_low.eq(same_bytes(head.value, expected[:32])),
             same_high.eq(same_bytes(head.value, expected[32:])),
@@ -207,7 +211,8 @@ class Exchange(wiring.Component):
                 with m.If(~no_block):
                     m.next = "SETTLE"
             with m.State("SETTLE"):
-                m.d.sync += [tag.eq(self.i_digest ^ own_pad), expected.eq(self.i_digest ^ peer_pad)]
+                digest = self.i_digest ^ self.i_spoilt
+                m.d.sync += [tag.eq(digest ^ own_pad), expected.eq(digest ^ peer_pad), spoilt.eq(self.i_spoilt)]
                 with m.If(settle != 0):
                     m.d.sync += settle.eq(settle - 1)
                 with m.Elif(self.i_pads_valid):
@@ -225,7 +230,7 @@ class Exchange(wiring.Component):
                 m.d.comb += match.eq((head.kind == Kind.DIGEST_LOW) & same_block.all())
                 m.d.comb += waiting.eq(1)
                 with m.If(accepted):
-                    m.d.sync += low_agrees.eq(same_low.all())
+                    m.d.sync += low_agrees.eq(same_low.all() & ~spoilt)
                     m.next = "GET_DIGEST_HIGH"
             with m.State("GET_DIGEST_HIGH"):
                 m.d.comb += match.eq((head.kind == Kind.DIGEST_HIGH) & same_block.all())

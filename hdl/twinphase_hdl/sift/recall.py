@@ -62,7 +62,9 @@ class HeraldRing(wiring.Component):
     o_leaves, o_pulse, o_detector, o_missing : Out(1, 56, 1, 1), a herald leaves the queue, to the digest
     o_recall : Out(stream of 56 bits), pulses whose symbols are wanted
     i_symbol_valid, i_symbol : In(1), In(Symbol), their symbols, in the same order, from the clock after the transfer on
+    i_symbol_refused : In(1), with them: there is none; the block is not to be sifted
     o_blocks : Out(9), blocks all of whose entries are there, modulo 512
+    i_block, o_spoilt : In(8), Out(1), whether a symbol of that block (number modulo 256) was refused, one clock later; of the last 256
     i_psi_valid, i_psi_index, i_psi : In(1), In(13), In(FinalPsi), its psi
     i_read, i_read_index : In(1), In(13), read port
     o_recalled, o_psi : Out(Recalled), Out(FinalPsi), entry ``i_read_index`` of the last clock but one with ``i_read``, one clock
@@ -91,7 +93,10 @@ class HeraldRing(wiring.Component):
     o_recall: Out(stream.Signature(PULSE_BITS))
     i_symbol_valid: In(1)
     i_symbol: In(Symbol)
+    i_symbol_refused: In(1)
     o_blocks: Out(HELD_BITS)
+    i_block: In(HELD_BITS - 1)
+    o_spoilt: Out(1)
     i_psi_valid: In(1)
     i_psi_index: In(RING_BITS)
     i_psi: In(FinalPsi)
@@ -187,6 +192,22 @@ class HeraldRing(wiring.Component):
             m.d.sync += position.eq(Mux(ends, 0, position + 1))
         with m.If(ended):
             m.d.sync += self.o_blocks.eq(self.o_blocks + 1)
+
+        # A refusal spoils the block that its entry is written to.
+        short_blocks = {"shape": 1, "depth": 1 << HELD_BITS - 1, "init": [], "attrs": {"ram_style": "distributed"}}
+        m.submodules.spoilt = spoilt = memory.Memory(**short_blocks)
+        spoilt_write, spoilt_read = spoilt.write_port(), spoilt.read_port()
+        refused = delayed(m, self.i_symbol_valid & self.i_symbol_refused, pairs.latency + entry.latency, "refused")
+        refused_before = Signal()
+        m.d.comb += [
+            spoilt_write.en.eq(ended),
+            spoilt_write.addr.eq(self.o_blocks),
+            spoilt_write.data.eq(refused | refused_before),
+            spoilt_read.addr.eq(self.i_block),
+            self.o_spoilt.eq(spoilt_read.data),
+        ]
+        with m.If(written):
+            m.d.sync += refused_before.eq((refused | refused_before) & ~ended)
 
         m.d.comb += [
             recalled.i_write.eq(written),

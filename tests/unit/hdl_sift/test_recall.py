@@ -195,3 +195,57 @@ def test_a_herald_alone_takes_a_constant_time():
     assert [closed - result["came"][k * BLOCK + BLOCK - 1] for k, closed in enumerate(result["closed"])] == [
         2 + 36 + 6
     ] * 2
+
+
+def test_a_refused_symbol_spoils_the_block_of_its_entry_and_no_other():
+    rng = random.Random(5)
+    heralds = [(k, rng.getrandbits(20), k & 1, int(rng.random() < 0.2)) for k in range(12 * BLOCK)]
+    present = [herald for herald in heralds if not herald[3]]
+    last_of_3, first_of_6 = (
+        [h[1] for h in present if 3 * BLOCK <= h[0] < 4 * BLOCK][-1],
+        next(h[1] for h in present if h[0] >= 6 * BLOCK),
+    )
+    refused = {last_of_3, first_of_6, *(h[1] for h in present if 9 * BLOCK <= h[0] < 10 * BLOCK)}
+    refused |= {h[1] for h in present if h[0] // BLOCK == 11}
+    wanted = [any(h[1] in refused for h in present if h[0] // BLOCK == block) for block in range(12)]
+    assert 0 < sum(wanted) < 12
+    dut = HeraldRing()
+    asked, got = [], []
+
+    async def give(ctx):
+        ctx.set(dut.i_block_heralds, BLOCK)
+        ctx.set(dut.i_digest_ready, 1)
+        await ctx.tick().repeat(2)
+        for index, pulse, detector, missing in heralds:
+            for name, value in (("index", index), ("pulse", pulse), ("detector", detector), ("missing", missing)):
+                ctx.set(getattr(dut, f"i_{name}"), value)
+            ctx.set(dut.i_valid, 1)
+            await ctx.tick()
+            ctx.set(dut.i_valid, 0)
+            for _ in range(rng.randrange(3)):
+                await ctx.tick()
+        while not ctx.get(dut.o_idle):
+            await ctx.tick()
+        await ctx.tick()
+        assert ctx.get(dut.o_blocks) == 12
+        for block in range(12):
+            ctx.set(dut.i_block, block)
+            await ctx.tick()
+            got.append(bool(ctx.get(dut.o_spoilt)))
+
+    async def recall(ctx):
+        while True:
+            ctx.set(dut.o_recall.ready, 1)
+            asked.append(ctx.get(dut.o_recall.payload) if ctx.get(dut.o_recall.valid) else None)
+            answer = asked[-9] if len(asked) > 8 else None
+            ctx.set(dut.i_symbol_valid, answer is not None)
+            # Between the answers it means nothing.
+            ctx.set(dut.i_symbol_refused, answer is None or answer in refused)
+            await ctx.tick()
+
+    simulator = Simulator(dut)
+    simulator.add_clock(8e-9)
+    simulator.add_testbench(give)
+    simulator.add_testbench(recall, background=True)
+    simulator.run()
+    assert got == wanted

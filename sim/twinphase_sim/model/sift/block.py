@@ -45,6 +45,7 @@ TYPE_BITS = 32
 COUNTERS = (
     *("heralds", "missing", "late", "overflow", "psi", "peer", "refused"),
     *("blocks_agreed", "blocks_discarded", "unpaired", "sifted_z", "sifted_x", "kept_x", "error_x"),
+    *("unrecalled", "starved"),
 )
 
 
@@ -66,8 +67,9 @@ class State(Enum):
 class BlockSifter:
     """Feed records with `push_heralds`, `push_psi` and `push_peer`; fetch results with `take_peer` and `take_sifted`.
 
-    ``digest``: key and nonce that the pair shares. ``tables`` are the protocol's (SNS by default). ``cells`` (CELLS counters) and
-    ``counters`` (by the client's counter names) survive `stop`.
+    ``digest``: key and nonce that the pair shares. ``tables`` are the protocol's (SNS by default). ``unrecalled``: pulses whose symbols a
+    ring refuses (docs/symbols.md), to be there before their psi come. It, ``cells`` (CELLS counters) and ``counters`` (by the client's
+    counter names) survive `stop`.
     """
 
     def __init__(
@@ -92,6 +94,7 @@ class BlockSifter:
         self.slice_width_turns = slice_width_turns
         self.tables = rule_tables(SNS, role) if tables is None else tables
         self.pair_span = pair_span
+        self.unrecalled: set[int] = set()
         self.cells = np.zeros(CELLS, dtype=np.uint64)
         self.counters = dict.fromkeys(COUNTERS, 0)
         self._peer_out: list[tuple[int, int, int]] = []
@@ -176,14 +179,18 @@ class BlockSifter:
         own_pad, peer_pad = pads if self.role == "alice" else pads[::-1]
         self._peer_tag = by_kind(digest ^ peer_pad)
         """The peer's if it has the same heralds, psi and key."""
-        self._agrees = True
+        refused = int(np.isin(announced.pulse[announced.present], list(self.unrecalled)).sum())
+        self.counters["unrecalled"] += refused
+        self._agrees = not refused
         self._expected: deque[tuple[int, int, Container[int]]] = deque(
             (kind, self._block, ANY) for kind in self._peer_tag
         )
         self._peer_x = np.zeros(self.block_heralds, dtype=np.bool_)
         self._peer_intensity = np.zeros(self.block_heralds, dtype=np.uint8)
         self._peer_slice = np.zeros(self.block_heralds, dtype=np.uint8)
-        self._peer_out += [(kind, self._block, word) for kind, word in by_kind(digest ^ own_pad).items()]
+        self._peer_out += [
+            (kind, self._block, word) for kind, word in by_kind(digest ^ own_pad ^ bool(refused)).items()
+        ]
         self.state = State.DIGEST
 
     def _read_peer(self, kind: int, number: int, value: int) -> None:
