@@ -2,10 +2,11 @@
 
 from functools import reduce
 from operator import or_
+from typing import Literal
 
-from amaranth.hdl import Cat, Module, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, wiring
-from amaranth.lib.wiring import Out
+from amaranth.lib.wiring import In, Out
 
 from twinphase_hdl.core.timebase import Timebase
 from twinphase_hdl.link.link import NodeLink
@@ -16,10 +17,12 @@ from twinphase_hdl.sift.counter import CounterSymbols
 from twinphase_hdl.sift.emitter import Emitter
 from twinphase_hdl.sift.modulators import Drive, ModulatorTables
 from twinphase_hdl.sift.pads import NONCE_WORDS
+from twinphase_hdl.sift.ring import RingSymbols
 from twinphase_hdl.sift.tables import RULE_REGISTERS
 from twinphase_spec import emission, frame, units
 from twinphase_spec.packets import Stream
 from twinphase_spec.registers import CLIENT, CLIENT_LANES, CORE_COUNTERS
+from twinphase_spec.symbol_ring import QRNG_BITS_PER_PULSE, RING_SYMBOLS, RingConfig
 from twinphase_spec.symbols import BOUNDS, CODE_BITS, KEY_WORDS
 
 from .common import NODE_MEMBERS, connect_core
@@ -31,7 +34,7 @@ DIGEST_NONCE = [f"DIGEST_NONCE_{k}" for k in range(NONCE_WORDS)]
 class ClientNode(wiring.Component):
     """Symbols, emitter and block sifter on one timebase; all of docs/contract.md's client.
 
-    The frame and the sifter run while CONTROL says so and both keys, the symbols' and the block digest's, are expanded.
+    The frame and the sifter run while CONTROL says so and both keys, the symbols' (in counter mode) and the block digest's, are expanded.
 
     Members
     -------
@@ -41,11 +44,13 @@ class ClientNode(wiring.Component):
     o_codes_q, o_codes_r : Out(ArrayLayout(11, lanes)) - ``level << 8 | phase`` of each lane.
     o_drive_q, o_drive_r : Out(ArrayLayout(Drive, lanes)) - DAC words of the codes of two clocks ago (docs/modulators.md).
     o_emit_fraction : Out(13) - how late they are to be emitted, ticks: of a delay line's or modulator clock's (docs/alignment.md).
+    i_qrng, i_qrng_valid, o_qrng_ready : In(16 * lanes), In(1), Out(1) - bits of a QRNG, with ``symbols`` "ring"; see `RingSymbols`.
 
     Latency: `latency` clocks from the anchor's clock to the codes. Throughput: ``lanes`` pulses per clock.
 
     ``lanes``: 1, 2, 4 or 8. ``shared_recall``: the symbols of heralds come from the emission's pipeline (default with fewer than 8
-    lanes), not from a core of their own; see `CounterSymbols`. ValueError for others.
+    lanes), not from a core of their own; see `CounterSymbols`. ``symbols``: "counter", or "ring" for those of a QRNG, kept in a ring of
+    ``ring_symbols``; then the node is never idle while the frame runs. ValueError for others.
     """
 
     def __init__(
@@ -53,10 +58,22 @@ class ClientNode(wiring.Component):
         *,
         lanes: int = CLIENT_LANES,
         shared_recall: bool | None = None,
+        symbols: Literal["counter", "ring"] = "counter",
+        ring_symbols: int = RING_SYMBOLS,
         build_hash: int = 0,
         clock_hz: int = units.CLOCK_HZ,
     ):
-        self._symbols = CounterSymbols(lanes=lanes, shared=shared_recall)
+        if symbols not in ("counter", "ring"):
+            raise ValueError(f"ClientNode: symbols is {symbols!r}; allowed: 'counter' or 'ring'")
+        if symbols == "ring" and shared_recall is not None:
+            raise ValueError("ClientNode: shared_recall is given with symbols 'ring'; allowed: with 'counter'")
+        self._symbols: CounterSymbols | RingSymbols
+        if symbols == "ring":
+            self._symbols = RingSymbols(lanes=lanes, ring=RingConfig(symbols=ring_symbols))
+        else:
+            self._symbols = CounterSymbols(lanes=lanes, shared=shared_recall)
+        bits = QRNG_BITS_PER_PULSE * lanes
+        qrng = {"i_qrng": In(bits), "i_qrng_valid": In(1), "o_qrng_ready": Out(1)} if symbols == "ring" else {}
         self._emitter = Emitter(lanes=lanes, symbol_latency=self._symbols.latency)
         self._corrections = Corrections(lanes=lanes)
         self._modulators = ModulatorTables(lanes=lanes)
@@ -64,12 +81,13 @@ class ClientNode(wiring.Component):
             CLIENT,
             build_hash=build_hash,
             clock_hz=clock_hz,
-            constants={"LANES": lanes},
+            constants={"LANES": lanes, "RING_SYMBOLS": ring_symbols if symbols == "ring" else 0},
             strobes=(*DIGEST_KEY, *DIGEST_NONCE, "EMIT_FRACTION"),
         )
         super().__init__(
             {
                 **NODE_MEMBERS,
+                **qrng,
                 "o_codes_valid": Out(1),
                 "o_codes_pulse": Out(frame.PULSE_BITS),
                 "o_codes_q": Out(data.ArrayLayout(CODE_BITS, lanes)),
@@ -125,6 +143,16 @@ class ClientNode(wiring.Component):
             sifter.i_symbol.eq(source.o_recalled),
         ]
         wiring.connect(m, sifter.o_recall, source.i_recall)
+        idle = Signal(init=1)
+        if isinstance(source, RingSymbols):
+            m.d.comb += [
+                source.i_bits.payload.eq(self.i_qrng),
+                source.i_bits.valid.eq(self.i_qrng_valid),
+                self.o_qrng_ready.eq(source.i_bits.ready),
+                sifter.i_symbol_refused.eq(source.o_recalled_refused),
+                sifter.i_starved.eq(Mux(source.o_starved, len(source.o_symbols), 0)),
+                idle.eq(~timebase.o_running & ~source.o_busy),
+            ]
         m.d.comb += [
             emitter.i_anchor.eq(timebase.o_anchor),
             emitter.i_framing.eq(timebase.o_running),
@@ -175,5 +203,5 @@ class ClientNode(wiring.Component):
 
         counters = {name: sifter.o_counters[name] for name in CLIENT.counter_names if name not in dict(CORE_COUNTERS)}
         connect_core(m, self, CLIENT, bank, link, timebase, counters, run)
-        m.d.comb += self.o_idle.eq(sifter.o_idle & link.o_idle & ready & corrections.o_idle)
+        m.d.comb += self.o_idle.eq(sifter.o_idle & link.o_idle & ready & corrections.o_idle & idle)
         return m

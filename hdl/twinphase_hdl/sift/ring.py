@@ -36,13 +36,14 @@ class RingSymbols(wiring.Component):
     o_ready : Out(1), 1: there is nothing to wait for
     i_framing, i_pulse : In(1), In(56), pulses i_pulse .. i_pulse + lanes - 1 are asked for, a multiple of lanes. Any jump is allowed.
     i_bits : In(stream of 16 * lanes bits), a word per group that is drawn: lane i in bits 16 i to 16 i + 15. Taken only for a group.
-    o_symbols : Out(ArrayLayout(Symbol, lanes)), symbols of the ``i_pulse`` of ``latency`` clocks ago; vacuum (all zero) for what is passed or
+    o_symbols : Out(ArrayLayout(Symbol, lanes)), symbols of the ``i_pulse`` of ``latency`` clocks ago; vacuum (all zero) if passed or
         starved
     i_recall : In(stream of 56 bits), pulse indices of heralds; always ready
     o_recalled_valid, o_recalled : Out(1), Out(Symbol), their symbols, in their order
     o_recalled_refused : Out(1), with them: there is none, and ``o_recalled`` is all zero
     i_stop : In(1), drops what is being recalled
     o_starved : Out(1), strobe: a group found no bits
+    o_busy : Out(1), a group is on its way to the ring
 
     Latency: ``latency`` from i_pulse to o_symbols, ``recall_latency`` from a transfer at i_recall to o_recalled_valid, both constant.
     Throughput: ``lanes`` pulses and one recall per clock. Overflow: what the ring no longer holds is refused. Source: docs/symbols.md.
@@ -74,6 +75,7 @@ class RingSymbols(wiring.Component):
                 "o_recalled_refused": Out(1),
                 "i_stop": In(1),
                 "o_starved": Out(1),
+                "o_busy": Out(1),
             }
         )
 
@@ -102,6 +104,9 @@ class RingSymbols(wiring.Component):
             )
         )
         group = delayed(m, turns.o_group, DECODE_CLOCKS, "group")
+        under_way = Signal(self.latency + 2)
+        m.d.sync += under_way.eq(Cat(self.i_framing, under_way))
+        m.d.comb += self.o_busy.eq(under_way.any())
         kept = []
         for lane in range(self._lanes):
             word = self.i_bits.payload.word_select(lane, QRNG_BITS_PER_PULSE)
