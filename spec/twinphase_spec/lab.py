@@ -17,9 +17,11 @@ from .frame import LAG_CLOCKS, MIN_WINDOW_TICKS, SlotClass
 from .lab_actuator import Actuator
 from .lab_arms import Arms
 from .lab_protocol import check_protocol
+from .lab_symbols import Source, check_symbol_source
 from .lab_tracking import Tracking
 from .scene import Scene
 from .sns import MAX_BLOCK_HERALDS
+from .symbol_ring import RING_SYMBOLS
 from .units import TICKS_PER_SECOND
 
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -180,6 +182,9 @@ class Client(_Part):
 class Clients(_Part):
     alice: Client
     bob: Client
+    symbols: Source = "aes"
+    ring_symbols: int = RING_SYMBOLS
+    """AES-128 in counter mode, or a QRNG, of which a ring of ``ring_symbols`` keeps the last symbols (docs/symbols.md)."""
 
 
 class Protocol(_Part):
@@ -255,6 +260,7 @@ class Lab(_Part):
                     f"frame.{key} is {width:g}; allowed: at most the pulse period, {1e12 / self.frame.pulse_rate_hz:g} ps"
                 )
         check_protocol(self)
+        check_symbol_source(self)
         for number, power in enumerate(self.scene.power):
             steady = self.fibre.transmittance(power.arm)
             if steady * power.largest > 1 and power.relative_rms > 0:
