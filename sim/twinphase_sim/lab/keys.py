@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any, Literal
 
 import numpy as np
 
+from twinphase_sim.model.sift.qrng import SEED_BITS, QrngConfig
+from twinphase_sim.native import NativeNode
 from twinphase_spec.configure import client_symbols
 from twinphase_spec.digest import DigestConfig
-from twinphase_spec.lab import Lab
+from twinphase_spec.lab import Lab, LabError
 from twinphase_spec.symbols import KEY_WORDS, NONCE_BITS, SymbolConfig
+
+from .lines import NodeName
 
 
 def client_key(seed: int, role: Literal["alice", "bob"]) -> tuple[int, int, int, int]:
@@ -24,9 +30,36 @@ def client_nonce(seed: int, role: Literal["alice", "bob"]) -> int:
     return int(generator.integers(0, 1 << NONCE_BITS, dtype=np.uint64))
 
 
+def client_qrng_seed(seed: int, role: Literal["alice", "bob"]) -> int:
+    """The seed of what stands for a client's QRNG."""
+    generator = np.random.default_rng([seed, 0x71726E67, int(role == "bob")])
+    return int(generator.integers(0, 1 << SEED_BITS, dtype=np.uint64))
+
+
 def client_generator(lab: Lab, seed: int, role: Literal["alice", "bob"]) -> SymbolConfig:
-    """The generator of a lab's client: a simulation's key, which its seed tells. Raises LabError."""
+    """The generator of a lab's client: a simulation's key or QRNG, which its seed tells. Raises LabError."""
+    if lab.clients.symbols == "qrng":
+        if lab.arms.align:
+            raise LabError(
+                f"lab {lab.name}: clients.symbols is 'qrng' with arms.align, whose corrections leave pulses out, and the virtual QRNG "
+                "gives word n to pulse n; allowed: symbols 'aes', or no align"
+            )
+        symbols = asdict(client_symbols(lab, role, (0,) * KEY_WORDS))
+        return QrngConfig(**symbols, seed=client_qrng_seed(seed, role))
     return client_symbols(lab, role, client_key(seed, role), client_nonce(seed, role))
+
+
+def source_options(lab: Lab) -> dict[str, Any]:
+    """Options of the client nodes' gateware that say where symbols come from."""
+    return {"symbols": "ring", "ring_symbols": lab.clients.ring_symbols} if lab.clients.symbols == "qrng" else {}
+
+
+def start_qrngs(nodes: Mapping[NodeName, NativeNode], generators: Mapping[str, SymbolConfig]) -> None:
+    """Give the clients that are here and have a ring of symbols the bits that their generators stand for."""
+    for name, node in nodes.items():
+        generator = generators.get(name)
+        if isinstance(generator, QrngConfig):
+            node.set_qrng(generator.seed)
 
 
 def pair_digest(seed: int) -> DigestConfig:

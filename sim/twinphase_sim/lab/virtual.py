@@ -32,6 +32,7 @@ from twinphase_spec.configure import (
 )
 from twinphase_spec.frame import LAG_CLOCKS
 from twinphase_spec.lab import LIGHT_IN_FIBRE_KM_PER_S, Lab
+from twinphase_spec.lab_symbols import MESSAGE_CLOCKS
 from twinphase_spec.packets import Stream
 from twinphase_spec.port_balance import EQUAL_PORTS, Angles, step_registers
 from twinphase_spec.symbols import SymbolConfig
@@ -39,7 +40,7 @@ from twinphase_spec.units import CLOCK_HZ
 
 from .aligner import PulseAligner
 from .corrections import Alignment, answers_in
-from .keys import client_generator, pair_digest
+from .keys import client_generator, pair_digest, source_options, start_qrngs
 from .light import light_path
 from .lines import NODES, Lines, NodeName
 from .mesh import Mesh
@@ -47,8 +48,6 @@ from .photons import Photons
 from .ports import measured_angles
 from .world import SETUP_CHUNK_CLOCKS
 
-MIN_DELAY_CLOCKS = 4096
-"""Messages take at least this long (33 us) also over the shortest fibre: switches and sockets are not instant."""
 MAX_CHUNK_CLOCKS = 1 << 17
 START_ROUNDING_BITS = 16
 
@@ -108,8 +107,9 @@ class VirtualLab:
             angles = measured_angles(lab, seed, cache=cache, progress=progress).words
         self._angles = angles
         self.nodes: dict[NodeName, NativeNode] = dict(zip(self.names, nodes, strict=True))
+        start_qrngs(self.nodes, self.symbols)
         flight = round(lab.fibre.flight_s * CLOCK_HZ)
-        self.delay_clocks = max(flight, MIN_DELAY_CLOCKS)
+        self.delay_clocks = max(flight, MESSAGE_CLOCKS)
         self._chunk_clocks = min(self.delay_clocks, MAX_CHUNK_CLOCKS)
         self.mesh = mesh
         self._lines = Lines(self.names, self.delay_clocks, mesh)
@@ -311,6 +311,6 @@ class VirtualLab:
 def _gateware(lab: Lab, name: NodeName) -> tuple[Kind, dict[str, Any]]:
     """Kind and options of a node's gateware."""
     if name != "server":
-        return "client", {"lanes": lab.lanes}
+        return "client", {"lanes": lab.lanes, **source_options(lab)}
     dac_bits = ACTUATOR_BITS if lab.actuator is None else lab.actuator.dac_bits
     return "server", {} if dac_bits == ACTUATOR_BITS else {"actuator_bits": dac_bits}

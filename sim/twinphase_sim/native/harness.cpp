@@ -4,6 +4,7 @@
 // NODE_EDGES: the node has INPUTS = channels * lanes inputs for edges; input channel * LANES + lane. An edge at tick t is presented in
 // clock t >> FRACTION_BITS, in the lane that its fine time falls into, by its fine time; with NODE_LINES by a delay line's hit: bit 0 of
 // its value is the polarity, the codes of the chains follow, of HIT_WORD_CHAINS each in a word of its own from bit 1 on.
+// NODE_QRNG: a client that takes bits from a generator.
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
@@ -15,6 +16,7 @@
 #include "anchor.h"
 #include "clocks.h"
 #include "light.h"
+#include "qrng.h"
 #include "registers.h"
 
 using namespace twinphase;
@@ -122,6 +124,11 @@ class Node {
         acted_ = NEVER;
     }
 
+    void set_qrng(uint64_t seed, uint64_t starved_every) {
+        qrng_.set(seed, starved_every);
+        group_changed_ = true;
+    }
+
     // Index of the first edge that cannot be presented, plus 1; 0 if all can. `kind`: 1 outside of the run or out of order, 2 two edges.
     uint64_t check(const Request& r, uint32_t* kind) const {
         const uint64_t length = (r.until - now_) & CLOCK_MASK;
@@ -217,8 +224,10 @@ class Node {
                     out.clocks.push_back(now_ & CLOCK_MASK);
                 }
             }
+            const bool drawn = offer_bits();
             step(edges);
             now_++;
+            if (drawn) qrng_.taken(QRNG_LANES);
             if (taken && ++rx_word_ == rx_.front().words.size()) {
                 watch(rx_.front());
                 rx_.pop_front();
@@ -278,6 +287,21 @@ class Node {
         out.acted.push_back(acted);
 #else
         (void)out;
+#endif
+    }
+
+    // Bits of the generator; whether the node takes them in this clock.
+    bool offer_bits() {
+#ifdef NODE_QRNG
+        if (group_changed_) {
+            for (unsigned lane = 0; lane < QRNG_LANES; lane++) put(dut_->i_qrng, 16 * lane, 16, qrng_.word(lane));
+            dirty_ = true;
+        }
+        set(dut_->i_qrng_valid, qrng_.offers(now_));
+        group_changed_ = dut_->i_qrng_valid && dut_->o_qrng_ready;
+        return group_changed_;
+#else
+        return false;
 #endif
     }
 
@@ -404,6 +428,8 @@ class Node {
     Anchor base_{};
     uint64_t base_clock_ = 0, start_clock_ = NEVER;
     Light light_;
+    Qrng qrng_;
+    bool group_changed_ = true;
     uint64_t acted_ = NEVER;
 };
 
@@ -418,6 +444,7 @@ uint64_t node_source(const Node* node) { return node->source(); }
 void node_load(Node* node, const Anchor* anchor) { node->load(*anchor); }
 void node_set_light(Node* node, const LightSetup* setup) { node->set_light(*setup); }
 void node_set_frame(Node* node, const Frame* frame) { node->set_frame(*frame); }
+void node_set_qrng(Node* node, uint64_t seed, uint64_t starved_every) { node->set_qrng(seed, starved_every); }
 uint64_t node_check(const Node* node, const Request* request, uint32_t* kind) { return node->check(*request, kind); }
 
 Output* node_run(Node* node, const Request* request) {

@@ -158,6 +158,7 @@ class NativeNode:
         self._lanes = _lanes(options)
         self.inputs = node_inputs(kind, options)
         self._has_light = False
+        self._has_qrng = options.get("symbols") == "ring"
         self._library = loaded
         self._node = loaded.node_create()
 
@@ -215,6 +216,15 @@ class NativeNode:
         )
         self._library.node_set_light(self._node, ctypes.byref(setup))
         self._has_light = True
+
+    def set_qrng(self, seed: int, *, starved_every: int = 0) -> None:
+        """Start the generator of a client with a ring of symbols anew: words of `twinphase_sim.model.sift.qrng`, one per clock.
+
+        ``starved_every``: in clocks that are multiples of it there is none; 0, there always is one. ValueError for other nodes.
+        """
+        if not self._has_qrng:
+            raise ValueError(f"a QRNG was given to a {self.kind} node without a ring; make it with symbols='ring'")
+        self._library.node_set_qrng(self._node, seed, starved_every)
 
     def load(self, anchor: Anchor) -> None:
         """Put the timebase into any state (one clock passes), for instance shortly before a wrap."""
@@ -410,6 +420,7 @@ def _declare(loaded: ctypes.CDLL) -> ctypes.CDLL:
         "node_load": (None, [pointer, pointer]),
         "node_set_light": (None, [pointer, pointer]),
         "node_set_frame": (None, [pointer, pointer]),
+        "node_set_qrng": (None, [pointer, u64, u64]),
         "node_check": (u64, [pointer, pointer, pointer]),
         "node_run": (pointer, [pointer, pointer]),
         "output_free": (None, [pointer]),

@@ -48,7 +48,7 @@ class Source:
     flags: tuple[str, ...] = ()
 
 
-NODE_HARNESS = Source("harness.cpp", ("anchor.h", "clocks.h", "light.h", "registers.h"))
+NODE_HARNESS = Source("harness.cpp", ("anchor.h", "clocks.h", "light.h", "qrng.h", "registers.h"))
 
 
 class ToolchainError(TwinphaseError):

@@ -13,6 +13,7 @@ import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from numpy.typing import NDArray
 
+from twinphase_sim.model.sift.qrng import QrngConfig, qrng_words
 from twinphase_spec.frame import FrameConfig, SlotClass
 from twinphase_spec.symbols import BLOCK_PULSES, PHASE_CODE_BITS, SLICE_BITS, SLICES, Intensity, Level, SymbolConfig
 
@@ -49,8 +50,10 @@ def key_stream(key: bytes, nonce: int, blocks: NDArray[np.uint64]) -> NDArray[np
 
 
 def symbol_words(config: SymbolConfig, pulses: NDArray[np.uint64]) -> NDArray[np.uint16]:
-    """The 16 bits of the key stream that belong to every pulse index (56 bits)."""
+    """The 16 bits of the key stream, or of a QRNG, that belong to every pulse index (56 bits)."""
     pulses = np.asarray(pulses, dtype=np.uint64)
+    if isinstance(config, QrngConfig):
+        return qrng_words(config.seed, pulses)
     flat = pulses.reshape(-1)
     blocks = flat >> np.uint64(PULSE_INDEX_BITS)
     # Pulses come in runs of a block, or far apart.
