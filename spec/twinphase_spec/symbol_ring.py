@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .symbols import WORD_BITS, Intensity
+from .symbols import WORD_BITS
 
 WORD_SYMBOLS = 8
 """Symbols of a word of the ring, of pulses that begin with a multiple of it."""
-CODE_SYMBOL_BITS = 7
-"""Of a symbol in the ring: ``(x << 2 | intensity) << 4 | slice``."""
-VOID = 1 << 6 | Intensity.MU_Z << 4
-"""The ring's symbol of a pulse that has none: a window X with MU_Z is no symbol."""
+CODE_SYMBOL_BITS = 6
+"""Of a symbol in the ring: ``intensity << 4 | slice``, of vacuum ``x``."""
+VOID = 2
+"""In the ring, of a pulse that has no symbol."""
 RING_STEP = 16384
 """RING_SYMBOLS is a multiple of it: 2048 words, the depth of a block RAM (ECP5 DP16KD) of 9 bits."""
 MOST_RING_STEPS = 32
 RING_SYMBOLS = 23 * RING_STEP
-"""Default: 376 832 symbols, 0.377 ms at 1 GHz, in 144 DP16KD."""
+"""Default: 376 832 symbols, 0.377 ms at 1 GHz, in 124 DP16KD."""
 SPARE_WORDS = 16
 """Oldest words that are not offered: they could be overwritten while a recall is under way."""
 LAG_PULSES = 8192

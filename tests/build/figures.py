@@ -31,6 +31,7 @@ DEVICES = {
     "sift.counter_symbols_4_lanes": ("--85k", *DEVICE[1:]),
     "timetag.channel_250": ECPIX5,
     "timetag.tap_encoder_250": ECPIX5,
+    "sift.ring_symbols": ("--85k", *DEVICE[1:]),
 }
 """Of units with more block RAM than an LFE5U-25F has. Symbols of 8 lanes reach 121 MHz at speed grade 6: a rate of ECPIX-5's part,
 as are 250 MHz."""
@@ -214,6 +215,7 @@ def units() -> dict[str, Callable[[], wiring.Component]]:
     from twinphase_hdl.sift.live import LiveWindows
     from twinphase_hdl.sift.modulators import ModulatorTables
     from twinphase_hdl.sift.pads import DigestPads
+    from twinphase_hdl.sift.ring import RingSymbols
     from twinphase_hdl.sift.smoothjoin import SmoothJoin
     from twinphase_hdl.timetag.coincidence import Coincidences
     from twinphase_hdl.timetag.delayline import DelayLineFrontEnd
@@ -261,6 +263,7 @@ def units() -> dict[str, Callable[[], wiring.Component]]:
         "sift.key_schedule": KeySchedule,
         "sift.live": LiveWindows,
         "sift.modulators": ModulatorTables,
+        "sift.ring_symbols": RingSymbols,
         "sift.smooth_join": SmoothJoin,
         "timetag.coincidences": lambda: Coincidences(channels=8),
         "timetag.pulser": Pulser,

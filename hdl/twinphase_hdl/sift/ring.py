@@ -39,7 +39,7 @@ class RingSymbols(wiring.Component):
     o_symbols : Out(ArrayLayout(Symbol, lanes)), symbols of the ``i_pulse`` of ``latency`` clocks ago; vacuum (all zero) if passed or
         starved
     i_recall : In(stream of 56 bits), pulse indices of heralds; always ready
-    o_recalled_valid, o_recalled : Out(1), Out(Symbol), their symbols, in their order
+    o_recalled_valid, o_recalled : Out(1), Out(Symbol), their symbols, in their order; slice and phase of a vacuum are 0
     o_recalled_refused : Out(1), with them: there is none, and ``o_recalled`` is all zero
     i_stop : In(1), drops what is being recalled
     o_starved : Out(1), strobe: a group found no bits
@@ -112,7 +112,8 @@ class RingSymbols(wiring.Component):
             word = self.i_bits.payload.word_select(lane, QRNG_BITS_PER_PULSE)
             symbol = decoded(m, word, self.i_settings, f"symbol{lane}")
             m.d.sync += self.o_symbols[lane].eq(Mux(has, symbol.as_value(), 0))
-            kept.append(Mux(has, Cat(symbol.slice, symbol.intensity, symbol.x), VOID))
+            low = Mux(symbol.intensity == symbols.Intensity.VAC, symbol.x, symbol.slice)
+            kept.append(Mux(has, Cat(low, symbol.intensity), VOID))
 
         # A word grows from above; what of it was not drawn is void.
         shift = CODE_SYMBOL_BITS * self._lanes
@@ -183,13 +184,14 @@ class RingSymbols(wiring.Component):
             m.d.sync += half.eq(part.word_select(lane[:2], CODE_SYMBOL_BITS))
         m.d.sync += [upper.eq(lane[2]), code.eq(Mux(upper, halves[1], halves[0]))]
         held_still = delayed(m, known, RingMemory.latency + 2, "known")
-        number, intensity, x = code[: symbols.SLICE_BITS], code[symbols.SLICE_BITS : symbols.SLICE_BITS + 2], code[-1]
-        bright = intensity == symbols.Intensity.MU_Z
-        refused = ~held_still | (x & bright)
+        low, intensity = code[: symbols.SLICE_BITS], code[symbols.SLICE_BITS :]
+        vacuum, sent = intensity == symbols.Intensity.VAC, intensity == symbols.Intensity.MU_Z
+        number = Mux(vacuum, 0, low)
+        refused = ~held_still | (code == VOID)
         symbol = Signal(Symbol)
         m.d.comb += [
-            symbol.x.eq(x),
-            symbol.send.eq(~x & bright),
+            symbol.x.eq(Mux(vacuum, low[0], ~sent)),
+            symbol.send.eq(sent),
             symbol.intensity.eq(intensity),
             symbol.slice.eq(number),
             symbol.phase.eq(Cat(C(0, symbols.PHASE_CODE_BITS - symbols.SLICE_BITS), number)),

@@ -10,8 +10,8 @@ from ..core.along import delayed
 from .columns import column_bits
 
 WORD_BITS = WORD_SYMBOLS * CODE_SYMBOL_BITS
-NINE_DEPTH, TWO_DEPTH = 2048, 8192
-"""Depths at which a block RAM has words of 9 and of 2 bits."""
+COLUMNS = ((0, 45, 2048), (45, 47, 8192), (47, WORD_BITS, 16384))
+"""First bit, the bit after the last, and depth of their block RAMs, which have words of 9, 2 and 1 bits."""
 ROW_BANKS = 8
 """Banks among which one step of the selection chooses."""
 
@@ -29,13 +29,13 @@ def chosen_in_two(m: Module, words: list[Value], number: Value, name: str) -> Va
 
 
 class RingMemory(wiring.Component):
-    """Words of WORD_SYMBOLS symbols, as few block RAMs as hold them: 54 bits in columns of 9, 2 in one of 2.
+    """Words of WORD_SYMBOLS symbols, as few block RAMs as hold them: columns of 9 bits, one of 2, one of 1.
 
     Members
     -------
-    i_write, i_write_address, i_write_data : In(1), In(address bits), In(56)
+    i_write, i_write_address, i_write_data : In(1), In(address bits), In(48)
     i_read_address : In(address bits), below ``words``
-    o_data : Out(56), word ``i_read_address`` of `latency` clocks ago
+    o_data : Out(48), word ``i_read_address`` of `latency` clocks ago
 
     Latency: a word is in the memory one clock after the clock of ``i_write``; a read at least a clock later gives it. `latency` from
     address to data (address; block RAM; its output; two steps of the selection). Throughput: a read and a write per clock; a read of the
@@ -70,7 +70,7 @@ class RingMemory(wiring.Component):
         ]
         taken_from = delayed(m, read_address, 2, "taken_from")
         parts = []
-        for low, high, depth in ((0, 54, NINE_DEPTH), (54, WORD_BITS, TWO_DEPTH)):
+        for low, high, depth in COLUMNS:
             place_bits = depth.bit_length() - 1
             outputs: list[Value] = []
             for bank in range(-(-self._words // depth)):

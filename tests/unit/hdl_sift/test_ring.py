@@ -194,7 +194,7 @@ def test_every_bank_of_the_memory_answers_for_itself():
     addresses = sorted(
         {0, 2047, 2048, ring.words - 1, *(2048 * k + rng.randrange(2048) for k in range(23) for _ in range(2))}
     )
-    data = {address: rng.getrandbits(56) for address in addresses}
+    data = {address: rng.getrandbits(48) for address in addresses}
     reads = rng.sample(addresses, len(addresses))
     got = []
 

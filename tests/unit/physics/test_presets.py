@@ -18,6 +18,7 @@ from twinphase_spec.lab import Lab, load_lab, preset_names
 PRESETS = (
     "metro-50km",
     "metro-50km-lasers",
+    "metro-50km-qrng",
     "seed-370km",
     "seed-370km-city",
     "seed-370km-locked",

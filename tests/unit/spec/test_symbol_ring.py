@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 import twinphase_spec
-from twinphase_spec.lab import LabError, load_lab, parse_lab
+from twinphase_spec.lab import Lab, LabError, load_lab, parse_lab
 from twinphase_spec.lab_symbols import recall_s
-from twinphase_spec.symbol_ring import RING_STEP, RING_SYMBOLS, VOID, RingConfig
-from twinphase_spec.symbols import Intensity
+from twinphase_spec.symbol_ring import CODE_SYMBOL_BITS, RING_STEP, RING_SYMBOLS, VOID, RingConfig
+from twinphase_spec.symbols import SLICES, Intensity
 
 LABS = Path(twinphase_spec.__file__).parent / "labs"
 
@@ -31,8 +31,9 @@ def test_other_sizes_are_refused(symbols):
 
 
 def test_void_is_no_symbol():
-    x, intensity = VOID >> 6, VOID >> 4 & 3
-    assert (x, intensity) == (1, Intensity.MU_Z)  # MU_Z is of Z windows
+    codes = {x for x in (0, 1)} | {i << 4 | s for i in Intensity if i != Intensity.VAC for s in range(SLICES)}
+    assert VOID not in codes
+    assert max(codes) < 1 << CODE_SYMBOL_BITS
 
 
 def test_a_short_lab_takes_symbols_from_a_qrng():
@@ -61,3 +62,10 @@ def test_the_ring_of_a_lab_may_be_smaller_if_it_holds_the_way():
 def test_counter_mode_asks_nothing_of_the_ring():
     text = (LABS / "seed-370km.toml").read_text()
     parse_lab(text.replace("[clients.alice]", "[clients]\nring_symbols = 16384\n[clients.alice]", 1), "seed-370km")
+
+
+def test_the_preset_is_its_base_but_for_its_symbols():
+    lab, base = load_lab("metro-50km-qrng"), load_lab("metro-50km")
+    told = {"name", "description", "sources", "assumed", "clients"}
+    assert {key for key in Lab.model_fields if getattr(lab, key) != getattr(base, key)} <= told
+    assert lab.clients == base.clients.model_copy(update={"symbols": "qrng"})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from twinphase_sim.model.sift.symbols import Symbols, decode
 from twinphase_spec.frame import PULSE_BITS
 from twinphase_spec.symbol_ring import LAG_PULSES, WORD_SYMBOLS, RingConfig
-from twinphase_spec.symbols import SymbolConfig
+from twinphase_spec.symbols import Intensity, SymbolConfig
 
 PULSE_MASK = (1 << PULSE_BITS) - 1
 
@@ -61,7 +61,7 @@ class SymbolRing:
         return _only(drawn, given), int(taken[-1]) if takes.size else 0
 
     def recall(self, pulse: int) -> tuple[Symbols, bool]:
-        """(the symbol of a pulse, 1 element, False) or (all 0, True) where it is refused."""
+        """(the symbol of a pulse, 1 element, False) or (all 0, True) where it is refused. Of vacuum slice and phase are 0."""
         distance = -1
         if self._first is not None:
             distance = (pulse - self._first) & PULSE_MASK  # since the first drawn
@@ -72,7 +72,10 @@ class SymbolRing:
                 distance = -1
         place = distance % self._ring.symbols
         known = distance >= 0 and bool(self._has[place])
-        return _only(decode(self._config, self._words[place : place + 1]), np.array([known])), not known
+        symbol = decode(self._config, self._words[place : place + 1])
+        shines = symbol.intensity != Intensity.VAC
+        symbol = replace(symbol, slice=symbol.slice * shines, phase=symbol.phase * shines)
+        return _only(symbol, np.array([known])), not known
 
 
 def _only(drawn: Symbols, given: NDArray[np.bool_]) -> Symbols:
