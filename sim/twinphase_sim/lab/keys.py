@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from twinphase_sim.model.sift.qrng import SEED_BITS, QrngConfig
-from twinphase_sim.native import NativeNode
 from twinphase_spec.configure import client_symbols
 from twinphase_spec.digest import DigestConfig
 from twinphase_spec.lab import Lab, LabError
 from twinphase_spec.symbols import KEY_WORDS, NONCE_BITS, SymbolConfig
 
 from .lines import NodeName
+
+if TYPE_CHECKING:
+    from twinphase_sim.native import NativeNode
 
 
 def client_key(seed: int, role: Literal["alice", "bob"]) -> tuple[int, int, int, int]:
@@ -44,7 +46,7 @@ def client_generator(lab: Lab, seed: int, role: Literal["alice", "bob"]) -> Symb
                 f"lab {lab.name}: clients.symbols is 'qrng' with arms.align, whose corrections leave pulses out, and the virtual QRNG "
                 "gives word n to pulse n; allowed: symbols 'aes', or no align"
             )
-        symbols = asdict(client_symbols(lab, role, (0,) * KEY_WORDS))
+        symbols = asdict(client_symbols(lab, role, (0, 0, 0, 0)))
         return QrngConfig(**symbols, seed=client_qrng_seed(seed, role))
     return client_symbols(lab, role, client_key(seed, role), client_nonce(seed, role))
 
