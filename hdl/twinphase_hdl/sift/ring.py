@@ -53,14 +53,13 @@ class RingSymbols(wiring.Component):
 
     latency = GroupTurns.latency + DECODE_CLOCKS + 1
     """Clocks from i_pulse to o_symbols."""
-    recall_latency = 4 + RingMemory.latency + 3
-    """Clocks from a transfer at i_recall to o_recalled_valid (index; age; judged; place; memory; two steps to a lane; symbol)."""
 
     def __init__(self, *, lanes: int = CLIENT_LANES, ring: RingConfig | None = None) -> None:
         if lanes not in (1, 2, 4, 8):
             raise ValueError(f"RingSymbols: lanes is {lanes}; allowed: 1, 2, 4 or 8")
         self._lanes = lanes
         self.ring = RingConfig() if ring is None else ring
+        self._memory = RingMemory(ring=self.ring)
         super().__init__(
             {
                 "i_settings": In(SymbolSettings),
@@ -79,11 +78,16 @@ class RingSymbols(wiring.Component):
             }
         )
 
+    @property
+    def recall_latency(self) -> int:
+        """Clocks from a transfer at i_recall to o_recalled_valid (index; age; judged; place; memory; two steps to a lane; symbol)."""
+        return 4 + self._memory.latency + 3
+
     def elaborate(self, platform: object) -> Module:
         m = Module()
         lane_bits = self._lanes.bit_length() - 1
         m.submodules.turns = turns = GroupTurns(bits=frame.PULSE_BITS - lane_bits, most=LAG_PULSES // self._lanes)
-        m.submodules.memory = ram = RingMemory(ring=self.ring)
+        m.submodules.memory = ram = self._memory
         fed = turns.o_draws & self.i_bits.valid
         m.d.comb += [
             self.o_ready.eq(1),
@@ -148,8 +152,11 @@ class RingSymbols(wiring.Component):
         return m
 
     def _recall(self, m: Module, ram: RingMemory, following: Value, place: Value, held: Value) -> None:
-        """Looks heralds up. Place, age and number held are of one clock; the memory is read four clocks after it, and so after the
-        words that count there were written and before any of them is overwritten."""
+        """Looks heralds up.
+
+        Place, age and number held are of one clock; the memory's first row is read four clocks after it, and so after the words that
+        count there were written, and all rows before any of them is overwritten.
+        """
         m.d.comb += self.i_recall.ready.eq(1)
         wanted = Signal(frame.PULSE_BITS, reset_less=True)
         age, place_then, held_then = Signal(NUMBER_BITS), Signal.like(place), Signal.like(held)
@@ -175,7 +182,7 @@ class RingSymbols(wiring.Component):
             valid = later
 
         # Lane of the word, in two steps, then the symbol.
-        waits = 3 + RingMemory.latency
+        waits = 3 + ram.latency
         lane = delayed(m, wanted[:PLACE_BITS], waits, "lane")
         halves = [Signal(CODE_SYMBOL_BITS, name=f"half{k}", reset_less=True) for k in range(2)]
         upper, code = Signal(), Signal(CODE_SYMBOL_BITS, reset_less=True)
@@ -183,7 +190,7 @@ class RingSymbols(wiring.Component):
             part = ram.o_data[4 * CODE_SYMBOL_BITS * k :][: 4 * CODE_SYMBOL_BITS]
             m.d.sync += half.eq(part.word_select(lane[:2], CODE_SYMBOL_BITS))
         m.d.sync += [upper.eq(lane[2]), code.eq(Mux(upper, halves[1], halves[0]))]
-        held_still = delayed(m, known, RingMemory.latency + 2, "known")
+        held_still = delayed(m, known, ram.latency + 2, "known")
         low, intensity = code[: symbols.SLICE_BITS], code[symbols.SLICE_BITS :]
         vacuum, sent = intensity == symbols.Intensity.VAC, intensity == symbols.Intensity.MU_Z
         number = Mux(vacuum, 0, low)

@@ -1,6 +1,6 @@
-"""The memory of a ring of symbols: deep banks of block RAM behind registers."""
+"""The memory of a ring of symbols: rows of block RAM, one after the other."""
 
-from amaranth.hdl import Array, Cat, Module, Signal, Value
+from amaranth.hdl import Array, Cat, Module, Mux, Signal, Value
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -12,42 +12,35 @@ from .columns import column_bits
 WORD_BITS = WORD_SYMBOLS * CODE_SYMBOL_BITS
 COLUMNS = ((0, 45, 2048), (45, 47, 8192), (47, WORD_BITS, 16384))
 """First bit, the bit after the last, and depth of their block RAMs, which have words of 9, 2 and 1 bits."""
-ROW_BANKS = 8
-"""Banks among which one step of the selection chooses."""
-
-
-def chosen_in_two(m: Module, words: list[Value], number: Value, name: str) -> Value:
-    """Word ``number`` of up to 64, two clocks later: of every eight one, then among those."""
-    rows = []
-    for row in range(0, len(words), ROW_BANKS):
-        part = Signal(len(words[0]), name=f"{name}_row{row}", reset_less=True)
-        m.d.sync += part.eq(Array(words[row : row + ROW_BANKS])[number[:3]])
-        rows.append(part)
-    chosen = Signal(len(words[0]), name=f"{name}_chosen", reset_less=True)
-    m.d.sync += chosen.eq(Array(rows)[delayed(m, number[3:], 1, f"{name}_upper")] if len(rows) > 1 else rows[0])
-    return chosen
+ROW_BANKS = 4
+"""Depths that a row has: as many block RAMs of a column are reached at one clock."""
+BANK_BITS = ROW_BANKS.bit_length() - 1
+READ_CLOCKS = 4
+"""From the address at a row to what it chose (address; block RAM; its output; choice)."""
 
 
 class RingMemory(wiring.Component):
     """Words of WORD_SYMBOLS symbols, as few block RAMs as hold them: columns of 9 bits, one of 2, one of 1.
 
+    Rows hand address, data and what they have read on to the next, so that no register has to reach block RAM all over the device in a
+    clock. Row k is written and read k clocks after row 0: what is written before it is read in row 0, is so in all.
+
     Members
     -------
     i_write, i_write_address, i_write_data : In(1), In(address bits), In(48)
     i_read_address : In(address bits), below ``words``
-    o_data : Out(48), word ``i_read_address`` of `latency` clocks ago
+    o_data : Out(48), word ``i_read_address`` of ``latency`` clocks ago
 
-    Latency: a word is in the memory one clock after the clock of ``i_write``; a read at least a clock later gives it. `latency` from
-    address to data (address; block RAM; its output; two steps of the selection). Throughput: a read and a write per clock; a read of the
-    word that is being written gives any. Overflow: none. Source: docs/symbols.md.
+    Latency: ``latency`` from address to data; a word that is written is there for addresses of the next clock on. Throughput: a read
+    and a write per clock; a read of the word that is being written gives any. Overflow: none. Source: docs/symbols.md.
 
     ``ring``: `RingConfig`.
     """
 
-    latency = 5
-
     def __init__(self, *, ring: RingConfig) -> None:
         self._words = ring.words
+        self.rows = self._rows(COLUMNS[0][2])
+        """Of the column that has most."""
         address_bits = (ring.words - 1).bit_length()
         super().__init__(
             {
@@ -59,40 +52,74 @@ class RingMemory(wiring.Component):
             }
         )
 
+    @property
+    def latency(self) -> int:
+        """Clocks from i_read_address to o_data."""
+        return READ_CLOCKS + self.rows
+
+    def _rows(self, depth: int) -> int:
+        return -(-self._words // (depth * ROW_BANKS))
+
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        write_address, read_address = (Signal.like(self.i_read_address, name=name) for name in ("write_at", "read_at"))
-        data = Signal(WORD_BITS, reset_less=True)
-        m.d.sync += [
-            write_address.eq(self.i_write_address),
-            read_address.eq(self.i_read_address),
-            data.eq(self.i_write_data),
-        ]
-        taken_from = delayed(m, read_address, 2, "taken_from")
-        parts = []
-        for low, high, depth in COLUMNS:
-            place_bits = depth.bit_length() - 1
-            outputs: list[Value] = []
-            for bank in range(-(-self._words // depth)):
-                mine = Signal(name=f"writes_{low}_{bank}")
-                m.d.sync += mine.eq(self.i_write & (self.i_write_address[place_bits:] == bank))
-                output = Signal(high - low, name=f"output_{low}_{bank}", reset_less=True)
-                for bit in range(low, high, column_bits(depth)):
-                    width = min(column_bits(depth), high - bit)
+        m.d.comb += self.o_data.eq(Cat(self._column(m, *column) for column in COLUMNS))
+        return m
+
+    def _column(self, m: Module, low: int, high: int, depth: int) -> Value:
+        """Bits ``low`` to ``high`` - 1 of the word that is read."""
+        place_bits = depth.bit_length() - 1
+        writes, write_address, data = self.i_write, self.i_write_address, self.i_write_data[low:high]
+        read_address, found = self.i_read_address, Signal(high - low, name=f"found{low}")
+        for row in range(self._rows(depth)):
+            # This row's own registers.
+            name, bits = f"{low}_{row}", high - low
+            row_writes = Signal(name=f"writes{name}")
+            row_write_address, row_read_address = (
+                Signal.like(self.i_read_address, name=f"{port}_address{name}", reset_less=True)
+                for port in ("write", "read")
+            )
+            row_data = Signal(bits, name=f"data{name}", reset_less=True)
+            first = row * ROW_BANKS
+            banks = range(first, min(first + ROW_BANKS, -(-self._words // depth)))
+            bank_writes = Signal(len(banks), name=f"bank_writes{name}")
+            m.d.sync += [
+                row_writes.eq(writes),
+                row_write_address.eq(write_address),
+                row_read_address.eq(read_address),
+                row_data.eq(data),
+                *(bank_writes[k].eq(writes & (write_address[place_bits:] == bank)) for k, bank in enumerate(banks)),
+            ]
+            outputs = []
+            for k, bank in enumerate(banks):
+                output = Signal(bits, name=f"output{low}_{bank}", reset_less=True)
+                for bit in range(0, bits, column_bits(depth)):
+                    width = min(column_bits(depth), bits - bit)
                     block = memory.Memory(shape=width, depth=depth, init=[])
-                    m.submodules[f"bits{bit}_{bank}"] = block
+                    m.submodules[f"bits{low + bit}_{bank}"] = block
                     write, read = block.write_port(), block.read_port()
                     m.d.comb += [
-                        write.en.eq(mine),
-                        write.addr.eq(write_address[:place_bits]),
-                        write.data.eq(data[bit : bit + width]),
+                        write.en.eq(bank_writes[k]),
+                        write.addr.eq(row_write_address[:place_bits]),
+                        write.data.eq(row_data[bit : bit + width]),
                         read.en.eq(1),
-                        read.addr.eq(read_address[:place_bits]),
+                        read.addr.eq(row_read_address[:place_bits]),
                     ]
-                    m.d.sync += output[bit - low : bit - low + width].eq(read.data)
+                    # No reset: the block RAM takes this register in.
+                    m.d.sync += output[bit : bit + width].eq(read.data)
                 outputs.append(output)
-            number = Signal(6, name=f"bank_{low}")
-            m.d.comb += number.eq(taken_from[place_bits:])
-            parts.append(chosen_in_two(m, outputs, number, f"word{low}"))
-        m.d.comb += self.o_data.eq(Cat(parts))
-        return m
+
+            # What this row has, then the choice between it and the rows before, a clock after theirs.
+            number = delayed(m, row_read_address[place_bits:], 2, f"number{name}")
+            own, chosen, is_own = (
+                Signal(bits, name=f"own{name}"),
+                Signal(bits, name=f"chosen{name}"),
+                Signal(name=f"is{name}"),
+            )
+            m.d.sync += [
+                own.eq(Array(outputs)[number[:BANK_BITS]] if len(outputs) > 1 else outputs[0]),
+                is_own.eq(number[BANK_BITS:] == row),
+                chosen.eq(Mux(is_own, own, found)),
+            ]
+            writes, write_address, read_address, data = row_writes, row_write_address, row_read_address, row_data
+            found = chosen
+        return delayed(m, found, self.rows - self._rows(depth), f"found{low}_waits")

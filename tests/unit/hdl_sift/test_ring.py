@@ -13,7 +13,7 @@ from twinphase_hdl.sift.ring import RingSymbols
 from twinphase_hdl.sift.ringmemory import RingMemory
 from twinphase_hdl.sift.turns import GroupTurns
 from twinphase_sim.model.sift.symbolring import SymbolRing
-from twinphase_spec.symbol_ring import LAG_PULSES, RING_STEP, SPARE_WORDS, RingConfig
+from twinphase_spec.symbol_ring import LAG_PULSES, MOST_RING_STEPS, RING_STEP, SPARE_WORDS, RingConfig
 from twinphase_spec.symbols import BOUNDS
 
 FIELDS = ("x", "send", "intensity", "slice", "phase")
@@ -111,13 +111,12 @@ def aimed(rng, ring, asks):
     return recalls
 
 
-@pytest.mark.parametrize(("lanes", "start"), [(8, 0), (8, (1 << 56) - 8 * 1000)])
-def test_what_is_held_is_what_was_emitted_over_wraps_of_ring_and_index(lanes, start):
-    rng = random.Random(lanes + start)
+def test_what_is_held_is_what_was_emitted_over_wraps_of_ring_and_index():
+    rng = random.Random(8)
     ring = RingConfig(symbols=RING_STEP)
-    asks = [(start + lanes * k) & MASK for k in range(2 * ring.words + 300)]
-    answered, refused, _ = play(lanes, asks, aimed(rng, ring, asks), 0.0, 1)
-    assert answered > 1000
+    asks = [(8 * k) & MASK for k in range(-1000, ring.words + 300)]
+    answered, refused, _ = play(8, asks, aimed(rng, ring, asks), 0.0, 1)
+    assert answered > 700
     assert refused > 500
 
 
@@ -231,5 +230,6 @@ def test_turns_that_a_lag_cannot_tell_are_refused(bits, most):
 
 
 def test_the_spare_words_cover_a_recall_that_is_under_way():
-    # From the clock of its judgement to the read of the memory, and a word per clock.
-    assert RingSymbols.recall_latency < SPARE_WORDS
+    # From the clock of its judgement to the read of the memory's last row, and a word per clock.
+    rows = RingMemory(ring=RingConfig(symbols=MOST_RING_STEPS * RING_STEP)).rows
+    assert 4 + rows < SPARE_WORDS
