@@ -15,8 +15,8 @@ COLUMNS = ((0, 45, 2048), (45, 47, 8192), (47, WORD_BITS, 16384))
 ROW_BANKS = 4
 """Depths that a row has: as many block RAMs of a column are reached at one clock."""
 BANK_BITS = ROW_BANKS.bit_length() - 1
-READ_CLOCKS = 4
-"""From the address at a row to what it chose (address; block RAM; its output; choice)."""
+READ_CLOCKS = 5
+"""From the address at a row to what it chose (address; block RAM; its output; the way from there; choice)."""
 
 
 class RingMemory(wiring.Component):
@@ -106,10 +106,13 @@ class RingMemory(wiring.Component):
                     ]
                     # No reset: the block RAM takes this register in.
                     m.d.sync += output[bit : bit + width].eq(read.data)
-                outputs.append(output)
+                # A block RAM can lie far from the others of its row.
+                arrived = Signal(bits, name=f"arrived{low}_{bank}", reset_less=True)
+                m.d.sync += arrived.eq(output)
+                outputs.append(arrived)
 
             # What this row has, then the choice between it and the rows before, a clock after theirs.
-            number = delayed(m, row_read_address[place_bits:], 2, f"number{name}")
+            number = delayed(m, row_read_address[place_bits:], READ_CLOCKS - 2, f"number{name}")
             own, chosen, is_own = (
                 Signal(bits, name=f"own{name}"),
                 Signal(bits, name=f"chosen{name}"),
