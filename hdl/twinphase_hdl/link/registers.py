@@ -145,7 +145,7 @@ class RegisterBank(wiring.Component):
             for half in range(register.words if register.access in (Access.RW, Access.W1) else 0):
                 number, place = divmod(register.address + half, GROUP_WORDS)
                 strobe = Signal(name=f"{name}_{half}_written")
-                m.d.sync += strobe.eq(written & here[number] & (address[:GROUP_BITS] == place))
+                m.d.sync += strobe.eq(self._written_at(m, number, place, written, here[number], address))
                 if register.access is Access.W1:
                     m.d.sync += getattr(self, f"o_{name}").eq(strobe & write_data[0])
                 else:
@@ -177,10 +177,9 @@ class RegisterBank(wiring.Component):
             places = range(number * GROUP_WORDS, (number + 1) * GROUP_WORDS)
             words = [known.get(a, Const(0)) for a in places]
             flag = self._known_in_group(m, number, words, address, self.i_address, here[number])
-            known_here.append(flag & later_here[number])
-            for a in {*places} & {a for a, word in kept.items() if word.is_written and word.value}:
-                with m.If(later_here[number] & (later_address[:GROUP_BITS] == a % GROUP_WORDS) & ~flag):
-                    m.d.sync += not_known.eq(kept[a].value)
+            known_here.append(self._known_here(flag, later_here[number]))
+            self._choose_not_known(m, not_known, kept, number, flag, later_here[number], later_address)
+        self._join_not_known(m, not_known, kept, address, known_here)
         reaches = {}
         for width in sorted({word.width for word in kept.values()}):
             wide = sum(1 << a for a, word in kept.items() if word.width >= width)
@@ -226,6 +225,28 @@ class RegisterBank(wiring.Component):
         flag = Signal(name=f"known_{number}")
         m.d.sync += flag.eq(Array(words)[address[:GROUP_BITS]])
         return flag
+
+    def _written_at(self, m: Module, number: int, place: int, written: Value, here: Value, address: Value) -> Value:
+        """Whether word ``place`` of group ``number`` is written. ``here``: ``address`` is in the group."""
+        return written & here & (address[:GROUP_BITS] == place)
+
+    def _known_here(self, flag: Value, here: Value) -> Value:
+        """What `_known_in_group` says, 0 if the address of then is not ``here``."""
+        return flag & here
+
+    def _choose_not_known(
+        self, m: Module, not_known: Signal, kept: dict[int, Kept], number: int, flag: Value, here: Value, address: Value
+    ) -> None:
+        """Takes the reset value of the word at ``address`` into ``not_known`` if it is in the group and not known by its ``flag``."""
+        places = range(number * GROUP_WORDS, (number + 1) * GROUP_WORDS)
+        for a in {*places} & {a for a, word in kept.items() if word.is_written and word.value}:
+            with m.If(here & (address[:GROUP_BITS] == a % GROUP_WORDS) & ~flag):
+                m.d.sync += not_known.eq(kept[a].value)
+
+    def _join_not_known(
+        self, m: Module, not_known: Signal, kept: dict[int, Kept], address: Value, known_here: list[Value]
+    ) -> None:
+        """The same at once for all groups, a clock after ``address``, for banks that do not choose by group."""
 
     def _in_table(self, m: Module, table: int, address: Value, before: Value) -> Value:
         """Bit ``address`` of ``table``. ``before``: ``address`` in the next clock."""

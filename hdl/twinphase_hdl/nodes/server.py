@@ -11,8 +11,8 @@ from twinphase_hdl.core.rarecounts import RareCounts
 from twinphase_hdl.core.rooms import CONTROL, Rooms
 from twinphase_hdl.core.timebase import Timebase
 from twinphase_hdl.link.link import NodeLink, link_rooms
-from twinphase_hdl.link.registers import RegisterBank
 from twinphase_hdl.link.snapshot import Snapshot
+from twinphase_hdl.link.widebank import WideBank
 from twinphase_hdl.phase.record import RecordRegister
 from twinphase_hdl.phase.tracker import PhaseTracker
 from twinphase_hdl.sift.arrival import ArrivalCounts
@@ -97,7 +97,7 @@ class ServerNode(wiring.Component):
             raise ValueError(f"ServerNode: frontend is {frontend!r}; allowed: 'simulation', 'ddr' or 'delay line'")
         self._inputs = tuple(inputs)
         self._lines = frontend == "delay line"
-        self._bank = RegisterBank(
+        self._bank = WideBank(
             SERVER,
             build_hash=build_hash,
             clock_hz=clock_hz,

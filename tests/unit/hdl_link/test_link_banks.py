@@ -12,19 +12,29 @@ from amaranth.sim import Simulator
 from twinphase_hdl.link.earlyknown import EarlyKnownBank
 from twinphase_hdl.link.earlytables import EarlyTableBank
 from twinphase_hdl.link.registers import RegisterBank
-from twinphase_spec.registers import TIMETAGGER
+from twinphase_hdl.link.widebank import WideBank
+from twinphase_spec.register_map import NodeType, RegisterMap
+from twinphase_spec.registers import SERVER, TIMETAGGER
 
 CLOCKS = 2_000
 
 
-@pytest.mark.parametrize("kind", [EarlyKnownBank, EarlyTableBank])
+OPTIONS = {
+    NodeType.TIMETAGGER: {"constants": {"CHANNELS": 8, "LANES": 1}, "strobes": ["DIVIDER_0"]},
+    NodeType.SERVER: {"constants": {"ACT_BITS": 14}, "strobes": ["PSI_SOURCE"]},
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "register_map"), [(EarlyKnownBank, TIMETAGGER), (EarlyTableBank, TIMETAGGER), (WideBank, SERVER)]
+)
 @pytest.mark.parametrize("seed", [1, 2])
-def test_banks_are_alike(kind: type[RegisterBank], seed: int) -> None:
+def test_banks_are_alike(kind: type[RegisterBank], register_map: RegisterMap, seed: int) -> None:
     rng = random.Random(seed)
-    options = {"build_hash": 0x1234ABCD, "constants": {"CHANNELS": 8, "LANES": 1}, "strobes": ["DIVIDER_0"]}
+    options = {"build_hash": 0x1234ABCD, **OPTIONS[register_map.node]}
     m = Module()
-    m.submodules.plain = plain = RegisterBank(TIMETAGGER, **options)
-    m.submodules.quick = quick = kind(TIMETAGGER, **options)
+    m.submodules.plain = plain = RegisterBank(register_map, **options)
+    m.submodules.quick = quick = kind(register_map, **options)
     ports = {
         flow: [
             (getattr(plain, name), getattr(quick, name))
@@ -33,7 +43,7 @@ def test_banks_are_alike(kind: type[RegisterBank], seed: int) -> None:
         ]
         for flow in (wiring.In, wiring.Out)
     }
-    addresses = [register.address + half for register in TIMETAGGER.registers for half in range(register.words)]
+    addresses = [register.address + half for register in register_map.registers for half in range(register.words)]
 
     async def bench(ctx):
         for clock in range(CLOCKS):
