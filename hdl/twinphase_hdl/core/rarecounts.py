@@ -11,8 +11,8 @@ QUEUE = 32
 class RareCounts(wiring.Component):
     """``counter[k] += 1`` for every strobe of ``i_steps``, modulo 2^64: strobes wait in a queue and are added one after the other.
 
-    While ``i_hold`` is high nothing is added and ``i_address`` reads the counters. It may only rise in a clock in which ``o_settled`` is
-    high: then counters and ``o_levels`` are those of that clock.
+    From the clock after ``i_hold`` rises to that after it falls nothing is added and ``i_address`` reads the counters. It may only
+    rise in a clock in which ``o_settled`` is high: then counters and ``o_levels`` are those of the clock before.
 
     Parameters
     ----------
@@ -27,10 +27,11 @@ class RareCounts(wiring.Component):
     -------
     i_steps : In(counters) - strobes.
     i_levels, o_levels : In(levels), Out(levels) - what changes in the clock of a step, and the same as the counters know it.
-    i_hold : In(1); o_settled : Out(1) - all steps so far have been added, none comes now, and o_levels is what i_levels is.
-    i_address : In(5); o_data : Out(32) - lower words are even; in the clock of the address, while ``i_hold`` is high. Unused words are 0.
+    i_hold : In(1); o_settled : Out(1) - all steps up to the clock before have been added, and o_levels is what i_levels was in it.
+    i_address : In(5); o_data : Out(32) - lower words are even; in the clock of the address, if ``i_hold`` was high in the one before.
+        Unused words are 0.
 
-    Latency: at most ``3 + 7 counters`` clocks for a step that need not wait. Throughput: a clock with steps in as many.
+    Latency: at most ``4 + 7 counters`` clocks for a step that need not wait. Throughput: a clock with steps in as many.
     Overflow: counters wrap; where QUEUE - 1 clocks with steps wait, those that come then are lost: the user knows that his are rarer.
     """
 
@@ -68,8 +69,11 @@ class RareCounts(wiring.Component):
         """Steps of the clock that is worked off, those of the next counter first."""
         stages = Signal(3)
         """Of a word: read, added, written."""
+        # What rises with o_settled comes too late in the clock for an address; in that clock nothing is left to be added.
+        held = Signal()
+        m.d.sync += held.eq(self.i_hold)
         m.d.comb += [
-            read.addr.eq(Mux(self.i_hold, self.i_address, place)),
+            read.addr.eq(Mux(held, self.i_address, place)),
             self.o_data.eq(read.data),
             write.addr.eq(place),
             write.data.eq(Mux(clears, 0, total[:WORD_BITS])),
@@ -77,11 +81,12 @@ class RareCounts(wiring.Component):
         ]
         m.d.sync += [word.eq(read.data), total.eq(Cat(word, Const(0)) + carry), stages.eq(stages << 1)]
 
-        steps = Signal(self._counters)
+        # Steps and levels come from far away.
+        steps, levels = Signal(self._counters), Signal.like(self.i_levels)
         some, waits = Signal(), Signal()
         m.d.comb += [some.eq(steps.any()), waits.eq(push.addr != head.addr)]
         m.d.comb += [push.data.eq(steps), push.en.eq(some)]
-        m.d.sync += steps.eq(self.i_steps)
+        m.d.sync += [steps.eq(self.i_steps), levels.eq(self.i_levels)]
         with m.If(some):
             m.d.sync += push.addr.eq(push.addr + 1)
 
@@ -102,14 +107,16 @@ class RareCounts(wiring.Component):
                 m.d.sync += [stages.eq(1), carry.eq(1), high.eq(0)]
             with m.Else():
                 m.d.sync += [left.eq(left >> 1), place.eq(place + 2)]
-        with m.Elif(waits & ~self.i_hold):
+        with m.Elif(waits & ~held):
             m.d.sync += [left.eq(head.data), head.addr.eq(head.addr + 1), place.eq(self._first)]
 
-        added = Signal()
+        # Where nothing was left to be added a clock ago, nothing is but for what has come since.
+        rested, added = Signal(), Signal()
+        m.d.sync += rested.eq(~(clears | stages.any() | left.any() | waits | some))
         m.d.comb += [
-            added.eq(~(clears | stages.any() | left.any() | waits | some | self.i_steps.any())),
-            self.o_settled.eq(added & (self.o_levels == self.i_levels)),
+            added.eq(rested & ~some),
+            self.o_settled.eq(added & (self.o_levels == levels)),
         ]
-        with m.If(added & ~self.i_hold):
-            m.d.sync += self.o_levels.eq(self.i_levels)
+        with m.If(added & ~held):
+            m.d.sync += self.o_levels.eq(levels)
         return m

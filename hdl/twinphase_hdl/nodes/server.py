@@ -265,7 +265,7 @@ class ServerNode(wiring.Component):
             bank.i_track_locked.eq(way.tracker.o_locked),
         ]
 
-        own_idle = rare.o_settled & self._lines_idle
+        own_idle = rare.o_settled & ~way.tracker.o_events.any() & self._lines_idle
         if hasattr(self, "o_awake"):
             m.d.comb += [self.o_awake.eq(self._rooms.awake), self.o_idle.eq(~self.o_awake.any() & own_idle)]
             m.d.comb += self.o_wait.eq(way.feed.o_wait)

@@ -134,9 +134,10 @@ def test_a_reset_clears_the_counters() -> None:
         ctx.set(dut.i_steps, 4)
         await ctx.tick()
         ctx.set(dut.i_steps, 0)
-        await ctx.tick().repeat(WORDS + 3 + 7 * 3)
+        await ctx.tick().repeat(WORDS + 4 + 7 * 3)
         assert ctx.get(dut.o_settled)
         ctx.set(dut.i_hold, 1)
+        await ctx.tick()
         for address in range(WORDS):
             ctx.set(dut.i_address, address)
             await ctx.delay(1e-10)
