@@ -146,9 +146,12 @@ class TrackerFeed(wiring.Component):
                 self.o.payload.time.eq(Cat(entry.time[:LOW_BITS], high - wrapped)),
             ]
 
-        m.d.sync += self.o_untracked.eq(refused + (pick_click & ~turned))
+        # A register each: that a click is picked is known late in the clock.
+        untracked = Signal(2)
+        m.d.sync += untracked.eq(Cat(refused, pick_click & ~turned))
+        m.d.comb += self.o_untracked.eq(untracked[0] + untracked[1])
         with m.If(~self.i_run):
-            m.d.sync += [v.eq(0) for v in (turn_waits, turned, picked, self.o.valid, self.o_untracked)]
+            m.d.sync += [v.eq(0) for v in (turn_waits, turned, picked, self.o.valid, untracked)]
 
         # Clocks until the queue's head is near its time, and since a turn was.
         turns = self.i_run & self.i_framing
