@@ -18,9 +18,9 @@ class FlushGate(wiring.Component):
     i_flush : In(1) - strobe: asked for; again before it is done: all that has come until then is to leave.
     i_waiting, i_left : In, In(1) - heralds that wait, and that one of them leaves in this clock.
     o_flush, i_flushed : Out(1), In(1) - the packers' strobe, and whether it is done from the next clock on.
-    o_flushed : Out(1) - the last flush that was asked for is done; from the clock after ``i_flush`` on.
+    o_flushed : Out(1) - the last flush that was asked for is done, a clock ago at least; low from the clock after ``i_flush`` on.
 
-    Latency: 1 clock when none waits. Overflow: none. ValueError for ``waiting_max`` below 1.
+    Latency: 1 clock to ``o_flush`` when none waits, 1 from ``i_flushed``. Overflow: none. ValueError for ``waiting_max`` below 1.
     """
 
     def __init__(self, *, waiting_max: int) -> None:
@@ -42,8 +42,9 @@ class FlushGate(wiring.Component):
         left, pending = Signal.like(self.i_waiting), Signal()
         m.d.comb += [
             self.o_flush.eq(pending & ~left.any() & ~self.i_flush),
-            self.o_flushed.eq(~pending & self.i_flushed),
         ]
+        # A register, as packers lie far from those who ask.
+        m.d.sync += self.o_flushed.eq(~self.i_flush & ~pending & self.i_flushed)
         with m.If(self.i_flush):
             m.d.sync += [left.eq(self.i_waiting - self.i_left), pending.eq(1)]
         with m.Else():
