@@ -30,7 +30,7 @@ from twinphase_spec.registers import CHANNELS, SERVER
 
 from .actuation import ROOM as DRIVE
 from .common import NODE_MEMBERS, connect_core
-from .heraldout import heralds_out
+from .heraldout import heralds_out, heralds_wait
 from .lines import connect_lines, connect_pins, frontend_constants, line_members, pin_members
 from .liveway import live_way
 from .phaseway import PARTS as PHASE_PARTS
@@ -198,7 +198,6 @@ class ServerNode(wiring.Component):
             arrival.i_windows.eq(bank.o_arrival_windows),
             finder.i_swap.eq(bank.o_swap[0]),
             finder.i_period.eq(bank.o_period),
-            finder.i_pending_full.eq(Mux(smoothed, way.join.o_full, join.o_full)),
             join.i_run.eq(bank.o_control),
             join.i_window.eq(tracker.o_window),
             join.i_window_valid.eq(tracker.o_window_valid),
@@ -211,9 +210,9 @@ class ServerNode(wiring.Component):
             link.send_psi.payload.eq(Mux(smoothed, way.join.o.payload.as_value(), join.o.payload.as_value())),
         ]
         heralds_out(m, bank, finder, causal, link)
+        heralds_wait(m, bank, finder, join, way.join)
         for waiting, chosen in ((join, ~smoothed), (way.join, smoothed)):
             m.d.comb += [
-                *(waiting.i.eq(finder.o_pending), waiting.i_valid.eq(finder.o_pending_valid & chosen)),
                 *(waiting.i_flushed.eq(gate.o_flushed), waiting.o.ready.eq(link.send_psi.ready & chosen)),
             ]
         wiring.connect(m, tracker.o_phase, link.send_phase)

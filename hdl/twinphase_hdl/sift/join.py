@@ -57,8 +57,8 @@ class PsiJoin(wiring.Component):
         Strobe: the heralds of a closed d-window are to leave now; high when they have. When a d-window closes, all of its
         heralds have come to the packer: the anchor runs LAG_CLOCKS behind, further than a click and a queue of heralds can wait.
     o : Out(stream of PSI record words)
-    o_full : Out(1)
-        ``pending_heralds`` heralds wait.
+    o_full, o_leaves : Out(1), Out(1)
+        ``pending_heralds`` heralds wait; strobe: one that waited does so no longer.
     o_idle : Out(1)
         Nothing moves by itself; heralds may wait for their d-window.
 
@@ -76,12 +76,13 @@ class PsiJoin(wiring.Component):
     o_flush: Out(1)
     i_flushed: In(1)
     o_full: Out(1)
+    o_leaves: Out(1)
     o_idle: Out(1)
 
     def __init__(self, *, pending_heralds: int = 4096) -> None:
         if pending_heralds < 1:
             raise ValueError(f"PsiJoin: pending_heralds is {pending_heralds}; allowed: 1 or more")
-        self._pending_heralds = pending_heralds
+        self.pending_heralds = pending_heralds
         super().__init__()
 
     @property
@@ -91,7 +92,7 @@ class PsiJoin(wiring.Component):
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        depth = max(4, 1 << (self._pending_heralds - 1).bit_length())
+        depth = max(4, 1 << (self.pending_heralds - 1).bit_length())
         queue = Queue(width=_Waiting.as_shape().size, depth=depth)
         m.submodules.queue = ResetInserter(~self.i_run)(queue)
         m.submodules.windows = windows = Memory(shape=_RingPhase, depth=1 << RING_WINDOW_BITS, init=[])
@@ -194,14 +195,14 @@ class PsiJoin(wiring.Component):
                 ]
 
         # Ages are good for half their range: what has waited for a quarter of it is gone.
-        waiting = WaitingHeralds(most=self._pending_heralds)
+        waiting = WaitingHeralds(most=self.pending_heralds)
         m.submodules.waiting = ResetInserter(~self.i_run)(waiting)
         m.d.comb += [
             waiting.i_enters.eq(self.i_valid),
             waiting.i_leaves.eq(head_moves),
             waiting.i_quarter.eq(self.i_dwindow_valid & ~of_dwindow.dwindow[: RING_DWINDOW_BITS - 2].any()),
             gone.eq(waiting.o_gone),
-            self.o_full.eq(waiting.o_full),
+            *(self.o_full.eq(waiting.o_full), self.o_leaves.eq(head_moves)),
         ]
 
         with m.If(~self.i_run):

@@ -65,8 +65,8 @@ class SmoothJoin(wiring.Component):
     o_flush, i_flushed : Out(1), In(1)
         Strobe: the heralds that have come are to leave now; high when they have, low from the clock after the strobe. One strobe
         at a time. A herald has come to its packer when its time is covered: a cover is 2^13 clocks old at least.
-    o_full : Out(1)
-        ``pending_heralds`` heralds wait.
+    o_full, o_leaves : Out(1), Out(1)
+        ``pending_heralds`` heralds wait; strobe: one that waited does so no longer.
     o_idle : Out(1)
         Nothing moves by itself; heralds may wait for their covers.
 
@@ -88,12 +88,13 @@ class SmoothJoin(wiring.Component):
     o_flush: Out(1)
     i_flushed: In(1)
     o_full: Out(1)
+    o_leaves: Out(1)
     o_idle: Out(1)
 
     def __init__(self, *, pending_heralds: int = smoothing.PENDING_HERALDS) -> None:
         if not 1 <= pending_heralds <= max(DEPTHS):
             raise ValueError(f"SmoothJoin: pending_heralds is {pending_heralds}; allowed: 1 to {max(DEPTHS)}")
-        self._pending_heralds = pending_heralds
+        self.pending_heralds = pending_heralds
         self._phase = SmoothedPhase()
         super().__init__()
 
@@ -104,7 +105,7 @@ class SmoothJoin(wiring.Component):
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        m.submodules.waiting = waiting = ResetInserter(~self.i_run)(WaitingHeralds(most=self._pending_heralds))
+        m.submodules.waiting = waiting = ResetInserter(~self.i_run)(WaitingHeralds(most=self.pending_heralds))
         m.submodules.phase = phase = ResetInserter(~self.i_run)(self._phase)
         m.submodules.covered = covered = CoveredTimes()
         releases = Signal()
@@ -114,6 +115,7 @@ class SmoothJoin(wiring.Component):
 
         m.d.comb += [
             *(waiting.i_enters.eq(self.i_valid), waiting.i_leaves.eq(releases), self.o_full.eq(waiting.o_full)),
+            self.o_leaves.eq(releases),
             waiting.i_quarter.eq(covered.o_quarter),
             *(covered.i_run.eq(self.i_run), covered.i_time.eq(head.time)),
             *(covered.i_cover.eq(self.i_cover), covered.i_cover_valid.eq(self.i_cover_valid)),
@@ -141,7 +143,7 @@ class SmoothJoin(wiring.Component):
 
     def _oldest(self, m: Module, releases: Signal) -> tuple[data.View, Signal]:
         """The queue: the oldest herald in a register, the others in block RAM, of which the next one is read again and again."""
-        depth = min(depth for depth in DEPTHS if depth >= self._pending_heralds)
+        depth = min(depth for depth in DEPTHS if depth >= self.pending_heralds)
         m.submodules.heralds = heralds = ColumnMemory(shape=_Waiting, depth=depth)
         entering, enters = Signal(_Waiting), Signal()
         # A bit more than an address, so that full and empty differ.
