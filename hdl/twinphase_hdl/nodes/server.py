@@ -252,9 +252,11 @@ class ServerNode(wiring.Component):
             },
         }
         for name, strobe in strobes.items():
-            counters[name] = Signal(64, name=name)
-            with m.If(strobe.any()):
-                m.d.sync += counters[name].eq(counters[name] + strobe)
+            # Counted a clock later, as counters lie beside their snapshot, far from what they count.
+            counters[name], step = Signal(64, name=name), Signal(len(strobe), name=f"{name}_step")
+            m.d.sync += step.eq(strobe)
+            with m.If(step.any()):
+                m.d.sync += counters[name].eq(counters[name] + step)
         counters |= {name: rare.o_levels[c] for c, (name, _) in enumerate(TRACK_STATES)}
         connect_core(m, self, SERVER, bank, link, timebase, counters)
         m.d.comb += [
