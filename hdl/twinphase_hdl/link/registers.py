@@ -68,6 +68,9 @@ class RegisterBank(wiring.Component):
         }
         if unknown := {*strobes} - kept:
             raise ValueError(f"registers: strobes has {', '.join(sorted(unknown))}; allowed: RW registers of one word")
+        read_only = {register.name for register in register_map.registers if register.access is Access.RO}
+        if unknown := {*(constants or {})} - read_only:
+            raise ValueError(f"registers: constants has {', '.join(sorted(unknown))}; allowed: RO registers of the map")
         self._map = register_map
         self._strobes = frozenset(strobes)
         self._constants = {

@@ -101,7 +101,7 @@ class ServerNode(wiring.Component):
             SERVER,
             build_hash=build_hash,
             clock_hz=clock_hz,
-            constants={**frontend_constants(frontend, chains=chains, taps=taps), "act_bits": actuator_bits},
+            constants={**frontend_constants(frontend, chains=chains, taps=taps), "ACT_BITS": actuator_bits},
         )
         self._actuator_bits = actuator_bits
         outputs = {}

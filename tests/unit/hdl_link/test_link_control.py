@@ -303,3 +303,8 @@ def test_snapshot_latches_all_counters_at_one_clock():
 def test_register_bank_refuses_strobes_that_it_cannot_give():
     with pytest.raises(ValueError, match="strobes has CLOCK_HZ, NONE; allowed: RW registers of one word"):
         RegisterBank(CLIENT, strobes=["NONE", "STREAM_ENABLE", "CLOCK_HZ"])
+
+
+def test_register_bank_refuses_constants_that_it_does_not_have():
+    with pytest.raises(ValueError, match="constants has STREAM_ENABLE, lanes; allowed: RO registers of the map"):
+        RegisterBank(CLIENT, constants={"lanes": 8, "LANES": 8, "STREAM_ENABLE": 1})
