@@ -15,7 +15,7 @@ _OF_ENCODER = re.compile(r"(?:^|\.)encoder_(\d+)_\d+(?=[._]|$)")
 _OF_CHAIN = re.compile(r"(?:^|\.)(?:calibration|scale|tables)_(\d+)(?=[._]|$)")
 
 HERALD_PATH = re.compile(
-    r"node\.(?:finder|gate|join|smoothjoin|causal|link\.packer_(?:herald|herald_code|psi|psi_causal))\."
+    r"node\.(?:finder|pendingroom|gate|join|smoothjoin|causal|link\.packer_(?:herald|herald_code|psi|psi_causal))\."
 )
 """Parts of a server that make heralds of clicks, join phases to them, code and pack both."""
 
