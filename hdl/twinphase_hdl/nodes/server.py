@@ -35,6 +35,7 @@ from .lines import connect_lines, connect_pins, frontend_constants, line_members
 from .liveway import live_way
 from .phaseway import PARTS as PHASE_PARTS
 from .phaseway import PhaseWay, phase_way
+from .steps import count_steps
 
 SENT = (
     Stream.TAG,
@@ -212,9 +213,7 @@ class ServerNode(wiring.Component):
         heralds_out(m, bank, finder, causal, link)
         heralds_wait(m, bank, finder, join, way.join)
         for waiting, chosen in ((join, ~smoothed), (way.join, smoothed)):
-            m.d.comb += [
-                *(waiting.i_flushed.eq(gate.o_flushed), waiting.o.ready.eq(link.send_psi.ready & chosen)),
-            ]
+            m.d.comb += [waiting.i_flushed.eq(gate.o_flushed), waiting.o.ready.eq(link.send_psi.ready & chosen)]
         wiring.connect(m, tracker.o_phase, link.send_phase)
         wiring.connect(m, tracker.o_dphase, link.send_dphase)
         wiring.connect(m, way.tracker.o_record, link.send_track)
@@ -251,12 +250,7 @@ class ServerNode(wiring.Component):
                 for kind in ("uncalibrated", "runts")
             },
         }
-        for name, strobe in strobes.items():
-            # Counted a clock later, as counters lie beside their snapshot, far from what they count.
-            counters[name], step = Signal(64, name=name), Signal(len(strobe), name=f"{name}_step")
-            m.d.sync += step.eq(strobe)
-            with m.If(step.any()):
-                m.d.sync += counters[name].eq(counters[name] + step)
+        counters |= count_steps(m, strobes)
         counters |= {name: rare.o_levels[c] for c, (name, _) in enumerate(TRACK_STATES)}
         connect_core(m, self, SERVER, bank, link, timebase, counters)
         m.d.comb += [
