@@ -152,6 +152,10 @@ def walk_lemmas(m: Module, named: dict[str, Signal], fragment: Fragment) -> None
     empty = ~Cat(walk).any()
     m.d.comb += [
         Assert(empty | state_in(fragment, *WALKS), "lemma: entries between the walks"),
+        *(
+            Assert(named[name] == state_in(fragment, state), f"lemma: {state} has a register")
+            for name, state in (("sending", "SEND"), ("getting", "GET"), ("sifting", "SIFT"))
+        ),
         Assert(~named["start"] | (empty & state_in(fragment, *WALKS)), "lemma: start"),
     ]
 

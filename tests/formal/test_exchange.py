@@ -64,7 +64,7 @@ BOTH_Z = [*TAG, (Kind.TYPES, 0, 0), (Kind.DONE, 0, Kind.TYPES)]
         ),
         ("expected.eq(digest ^ peer_pad)", "expected.eq(digest ^ own_pad)", OWN_TAG),
         ('m.next = "GET"\n', 'm.next = "GET_DONE"\n', [*TAG, BOTH_Z[-1]]),
-        ("same_block.all() & is_kind)", "same_block.all())", [*BOTH_Z[:-1], (Kind.DONE, 0, Kind.SLICE)]),
+        ("same_block.all() & is_kind.all())", "same_block.all())", [*BOTH_Z[:-1], (Kind.DONE, 0, Kind.SLICE)]),
         ("Mux(kind == Kind.TYPES, Kind.INTENSITY, Kind.SLICE)", "Kind.SLICE", BOTH_Z),
     ],
 )

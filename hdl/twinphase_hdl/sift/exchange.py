@@ -103,6 +103,7 @@ class Exchange(wiring.Component):
 
         block = Signal(32)
         kind = Signal(Kind)  # of the reveal under way
+        # In states SEND, GET and SIFT: registers of their own, as much depends on them.
         sending, getting, sifting = Signal(), Signal(), Signal()
         start = Signal()
         consume = Signal()
@@ -127,27 +128,26 @@ class Exchange(wiring.Component):
         ]
 
         # What one's own or the peer's reveal of this kind says about the entry at the end of the walk.
-        types, value, allowed = Signal(1 << types_bits), Signal(32), Signal()
+        types, value, beyond = Signal(1 << types_bits), Signal(32), Signal(32)
         learned = walk.i_revealed
         head = self.i_peer.payload
         with m.Switch(kind):
             with m.Case(Kind.TYPES):
                 m.d.comb += [
                     value.eq(Cat(types[1:], own.x)),
-                    allowed.eq(1),
                     learned.x.eq(Mux(waits, head.value[0], types[0])),
                 ]
             with m.Case(Kind.INTENSITY):
                 m.d.comb += [
                     value.eq(own.intensity),
-                    allowed.eq(head.value < 4),
+                    beyond.eq(Cat(C(0, 2), head.value[2:])),
                     learned.x.eq(peer.x),
                     learned.intensity.eq(Mux(waits, head.value[:2], 0)),
                 ]
             with m.Default():
                 m.d.comb += [
                     value.eq(own.slice & rules.slice_mask),
-                    allowed.eq(~(head.value & ~Cat(rules.slice_mask, C(0, 28))).any()),
+                    beyond.eq(head.value & ~Cat(rules.slice_mask, C(0, 28))),
                     learned.x.eq(peer.x),
                     learned.intensity.eq(peer.intensity),
                     learned.slice.eq(Mux(waits, head.value[:4], 0)),
@@ -156,16 +156,20 @@ class Exchange(wiring.Component):
         send = self.o_peer
         # A message is compared with what may come now in one clock, judged in the next, and accepted or refused in the third. Likewise an
         # entry goes on a clock after its message was sent or its verdict given, so that little decides about the walk.
-        same_kind, same_number, same_block, is_kind, in_range = Signal(), Signal(4), Signal(4), Signal(), Signal()
+        same_kind, same_number, same_block, is_kind, in_range = Signal(), Signal(4), Signal(4), Signal(4), Signal(4)
         match, asked, accepted = Signal(), Signal(), Signal()
         passed = Signal()
-        waiting, no_block = Signal(), Signal()
+        waiting = Signal()
+        no_block, rests = (
+            Signal(),
+            Signal(init=1),
+        )  # the oldest block is not complete; this was so a clock ago, or it was another block
         m.d.sync += [
             same_kind.eq(head.kind == kind),
             same_number.eq(same_bytes(head.number, number)),
             same_block.eq(same_bytes(head.number, block)),
-            is_kind.eq(head.value == kind),
-            in_range.eq(allowed),
+            is_kind.eq(same_bytes(head.value, Cat(kind, C(0, 32 - len(Value.cast(kind)))))),
+            in_range.eq(Cat(~beyond[low : low + 8].any() for low in range(0, len(beyond), 8))),
             asked.eq(waiting & self.i_peer.valid & ~asked & ~self.i_peer.ready),
             *(accepted.eq(asked & match), self.o_refused.eq(asked & ~match)),
         ]
@@ -200,15 +204,16 @@ class Exchange(wiring.Component):
             self.o_verdict_valid.eq(verdict.o_done),
             verdict.i_valid.eq(valid & sifting & ~passed & ~self.i_hold),
             consume.eq(valid & (~waits | accepted | passed)),
+            no_block.eq((self.i_blocks == block[:HELD_BITS]) | (self.i_recalled_blocks == block[:HELD_BITS])),
         ]
+        m.d.sync += rests.eq(no_block)
         m.d.sync += passed.eq((sending & send.valid & send.ready) | verdict.o_done)
+        idle = Signal()
         with m.FSM(name="exchange_fsm"):
             with m.State("IDLE"):
                 m.d.sync += settle.eq(self._settle_clocks - 1)
-                m.d.comb += no_block.eq(
-                    (self.i_blocks == block[:HELD_BITS]) | (self.i_recalled_blocks == block[:HELD_BITS])
-                )
-                with m.If(~no_block):
+                m.d.comb += idle.eq(no_block & rests)
+                with m.If(~rests):
                     m.next = "SETTLE"
             with m.State("SETTLE"):
                 digest = self.i_digest ^ self.i_spoilt
@@ -238,7 +243,7 @@ class Exchange(wiring.Component):
                 with m.If(accepted):
                     with m.If(low_agrees & same_high.all()):
                         m.d.comb += self.o_agreed.eq(1)
-                        m.d.sync += [start.eq(1), kind.eq(Kind.TYPES)]
+                        m.d.sync += [start.eq(1), sending.eq(1), kind.eq(Kind.TYPES)]
                         m.next = "SEND"
                     with m.Else():
                         m.d.comb += self.o_discarded.eq(1)
@@ -246,7 +251,6 @@ class Exchange(wiring.Component):
 
             with m.State("SEND"):
                 m.d.comb += [
-                    sending.eq(1),
                     send.valid.eq(valid & waits & ~passed),
                     send.payload.kind.eq(kind),
                     send.payload.number.eq(number),
@@ -257,41 +261,43 @@ class Exchange(wiring.Component):
                 with m.If(consume):
                     m.d.sync += types.eq(Cat(types[1:], own.x))
                     with m.If(last):
+                        m.d.sync += sending.eq(0)
                         m.next = "SEND_DONE"
             with m.State("SEND_DONE"):
                 m.d.comb += [send.valid.eq(1), send.payload.kind.eq(Kind.DONE)]
                 m.d.comb += [send.payload.number.eq(block), send.payload.value.eq(kind)]
                 with m.If(send.ready):
-                    m.d.sync += start.eq(1)
+                    m.d.sync += [start.eq(1), getting.eq(1)]
                     m.next = "GET"
             with m.State("GET"):
                 m.d.comb += [
-                    getting.eq(1),
                     waiting.eq(valid & waits),
-                    match.eq(same_kind & same_number.all() & in_range),
+                    match.eq(same_kind & same_number.all() & in_range.all()),
                 ]
                 with m.If(consume):
                     m.d.sync += types.eq(Mux(waits, head.value, types)[1:])
                     with m.If(last):
+                        m.d.sync += getting.eq(0)
                         m.next = "GET_DONE"
             with m.State("GET_DONE"):
-                m.d.comb += match.eq((head.kind == Kind.DONE) & same_block.all() & is_kind)
+                m.d.comb += match.eq((head.kind == Kind.DONE) & same_block.all() & is_kind.all())
                 m.d.comb += waiting.eq(1)
                 with m.If(accepted):
                     m.d.sync += start.eq(1)
                     with m.If(kind == Kind.SLICE):
+                        m.d.sync += sifting.eq(1)
                         m.next = "SIFT"
                     with m.Else():
+                        m.d.sync += sending.eq(1)
                         m.d.sync += kind.eq(Mux(kind == Kind.TYPES, Kind.INTENSITY, Kind.SLICE))
                         m.next = "SEND"
 
-            with m.State("SIFT"):
-                m.d.comb += sifting.eq(1)
-                with m.If(consume & last):
-                    m.next = "NEXT"
+            with m.State("SIFT"), m.If(consume & last):
+                m.d.sync += sifting.eq(0)
+                m.next = "NEXT"
             with m.State("NEXT"):
                 m.d.comb += self.o_next.eq(1)
-                m.d.sync += [block.eq(block + 1), self.o_first.eq(self.o_first + self.i_block_heralds)]
+                m.d.sync += [block.eq(block + 1), self.o_first.eq(self.o_first + self.i_block_heralds), rests.eq(1)]
                 m.next = "IDLE"
-        m.d.comb += self.o_idle.eq(no_block | (waiting & ~self.i_peer.valid))
+        m.d.comb += self.o_idle.eq(idle | (waiting & ~self.i_peer.valid))
         return m
