@@ -76,7 +76,7 @@ class Corrections(wiring.Component):
         what has been passed is done within 16 clocks then.
     i_frame_pulses : In(24), L, constant while framing
     i_write : In(1), strobe, at most every 8 clocks: a correction, for i_slot of this clock
-    i_from, i_pulses, i_fraction : In(56), In(signed 32), In(13), N, K, F; constant for 4 clocks from the strobe on
+    i_from, i_pulses, i_fraction : In(56), In(signed 32), In(13), N, K, F; constant for 5 clocks from the strobe on
     o_shift : Out(Shift), for the anchor of this clock
     o_taken, o_refused : Out(32), corrections since reset; they wrap
     o_idle : Out(1), nothing changes until another write or slot
@@ -122,17 +122,22 @@ class Corrections(wiring.Component):
 
         slot_high = Signal(PULSE_BITS - HALF_BITS)
         m.d.sync += slot_high.eq(self.i_slot[HALF_BITS:])
-        taken, writing = self._taken(m, slot_high, full, push)
+        # What clears all, a clock after the frame has stopped: out of a register of its own, as it goes everywhere.
+        stopped = Signal(init=1)
+        m.d.sync += stopped.eq(~self.i_framing)
+        taken, writing = self._taken(m, slot_high, full, push, stopped)
         with m.If(taken):
             m.d.sync += ends.eq(ends + 1)
-        waits = self._in_force(m, slot_high, head.data, begins, ends)
-        m.d.comb += self.o_idle.eq(waits & ~writing)
-        with m.If(~self.i_framing):
+        waits = self._in_force(m, slot_high, head.data, begins, ends, stopped)
+        m.d.comb += self.o_idle.eq(waits & ~writing & (stopped != self.i_framing))
+        with m.If(stopped):
             m.d.sync += [ends.eq(0), begins.eq(0)]
         return m
 
-    def _taken(self, m: Module, slot_high: Signal, full: Signal, push: memory.WritePort) -> tuple[Value, Value]:
-        """Whether a write is taken, and whether one is under way: differences in two clocks, what they say in a third."""
+    def _taken(
+        self, m: Module, slot_high: Signal, full: Signal, push: memory.WritePort, stopped: Signal
+    ) -> tuple[Value, Value]:
+        """Whether a write is taken, and whether one is under way: differences in two clocks, what they say in a third, and a fourth."""
         last, is_first = Signal(Waiting), Signal(init=1)
         step = self.i_from[SLOT_STEP_BITS:]
         comes = [self.i_write, *(Signal(name=f"write_{k}") for k in range(1, 4))]
@@ -154,9 +159,10 @@ class Corrections(wiring.Component):
             free.eq(is_first | (~apart[-1] & apart[spec.APART_SLOTS.bit_length() - 1 - SLOT_STEP_BITS :].any())),
             small.eq((change[CHANGE_BITS - 1 :] == 0) | change[CHANGE_BITS - 1 :].all()),
         ]
-        taken = Signal()
+        taken, refused = Signal(), Signal()
+        takes = far & free & small & near & ~full & self.i_framing
+        m.d.sync += [taken.eq(comes[3] & takes), refused.eq(comes[3] & ~takes)]
         m.d.comb += [
-            taken.eq(comes[3] & far & free & small & near & ~full & self.i_framing),
             push.en.eq(taken),
             push.data.step.eq(step),
             push.data.pulses.eq(self.i_pulses),
@@ -164,14 +170,14 @@ class Corrections(wiring.Component):
         ]
         with m.If(taken):
             m.d.sync += [last.eq(push.data), is_first.eq(0)]
-        with m.If(~self.i_framing):
+        with m.If(stopped):
             m.d.sync += [last.eq(0), is_first.eq(1)]
-        counted, refused = Signal(), Signal()
-        m.d.sync += [counted.eq(taken), refused.eq(comes[3] & ~taken)]
-        m.d.sync += [self.o_taken.eq(self.o_taken + counted), self.o_refused.eq(self.o_refused + refused)]
-        return taken, Cat(comes).any() | counted | refused
+        m.d.sync += [self.o_taken.eq(self.o_taken + taken), self.o_refused.eq(self.o_refused + refused)]
+        return taken, Cat(comes).any() | taken | refused
 
-    def _in_force(self, m: Module, slot_high: Signal, head: data.View, begins: Signal, ends: Signal) -> Value:
+    def _in_force(
+        self, m: Module, slot_high: Signal, head: data.View, begins: Signal, ends: Signal, stopped: Signal
+    ) -> Value:
         """The head of the queue is prepared, waits for its slot and takes over. Gives whether it has nothing to do but wait."""
         lanes, shift = self._lanes, self.o_shift
         state, then = Signal(State), Signal(State)
@@ -184,7 +190,7 @@ class Corrections(wiring.Component):
         base, low = Signal(PULSE_BITS), Signal(HALF_BITS + 1)
         passed_low, passed, distance = Signal(), Signal(), Signal(PULSE_BITS - HALF_BITS)
         sign = offset[-1].replicate(PULSE_BITS)
-        loads = (state == State.LOW) | (state == State.HIGH)
+        loads = Signal()  # state is LOW or HIGH
         m.d.comb += [
             base.eq(Mux(loads, Cat(C(0, SLOT_STEP_BITS), head.step), mark)),
             distance.eq(slot_high - mark[HALF_BITS:] - passed_low),
@@ -220,13 +226,13 @@ class Corrections(wiring.Component):
                 with m.Elif(~less[-1]):
                     m.d.sync += place.eq(less)
                 with m.Else():
-                    m.d.sync += state.eq(State.LOW)
+                    m.d.sync += [loads.eq(1), state.eq(State.LOW)]
             with m.Case(State.LOW):
                 m.d.sync += [then.eq(State.DUE), state.eq(State.HIGH)]
             with m.Case(State.HIGH, State.LIGHT_HIGH):
                 m.d.sync += [
                     mark.eq(Cat(low[:HALF_BITS], with_carry(base[HALF_BITS:], sign[HALF_BITS:], low[HALF_BITS]))),
-                    offset.eq(resumes),
+                    *(offset.eq(resumes), loads.eq(0)),
                     state.eq(State.SETTLE),
                 ]
             with m.Case(State.SETTLE):
@@ -246,6 +252,6 @@ class Corrections(wiring.Component):
                 ]
             with m.Case(State.DARK), m.If(passed):
                 m.d.sync += [shift.dark.eq(0), state.eq(State.EMPTY)]
-        with m.If(~self.i_framing):
-            m.d.sync += [shift.eq(0), state.eq(State.EMPTY)]
+        with m.If(stopped):
+            m.d.sync += [shift.eq(0), loads.eq(0), state.eq(State.EMPTY)]
         return (state == State.EMPTY) & (begins == ends) | (state == State.DUE) | (state == State.DARK)
