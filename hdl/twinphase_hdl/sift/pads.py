@@ -88,10 +88,13 @@ class DigestPads(wiring.Component):
             self.o_pads[1].eq(both_pads[:DIGEST_BITS]),
             aes.i_hold.eq(self.o_valid),
         ]
-        with m.If(aes.o_valid & ~pads):
-            m.d.sync += both_keys.eq(Cat(aes.o_byte, both_keys))
-        with m.If(aes.o_valid & pads):
-            m.d.sync += both_pads.eq(Cat(aes.o_byte, both_pads))
+        # A byte goes in a clock after it came, so that only registers move so many: the last is there when its block is told to be.
+        made, of_keys, of_pads = Signal(8, reset_less=True), Signal(), Signal()
+        m.d.sync += [made.eq(aes.o_byte), of_keys.eq(aes.o_valid & ~pads), of_pads.eq(aes.o_valid & pads)]
+        with m.If(of_keys):
+            m.d.sync += both_keys.eq(Cat(made, both_keys))
+        with m.If(of_pads):
+            m.d.sync += both_pads.eq(Cat(made, both_pads))
         with m.If(self.i_next):
             m.d.sync += self.o_valid.eq(0)
         with m.FSM(name="pads_fsm"):
