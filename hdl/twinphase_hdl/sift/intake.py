@@ -211,17 +211,18 @@ class PsiIntake(wiring.Component):
         decided_given, decided_index = Signal(), Signal(RING_BITS)
         decided_missing = Signal(reset_less=True)
         decided_psi, decided_flags = Signal(16), Signal(2)
+        given, given_psi, given_flags = Signal(), Signal(16), Signal(2)
         m.d.comb += look.addr.eq(following)
         m.d.sync += [
             *(found.eq(settle), found_given.eq(last), found_index.eq(following)),
             *(decided.eq(found), decided_given.eq(found_given), decided_index.eq(found_index)),
             *(decided_missing.eq(look.data), decided_psi.eq(psi), decided_flags.eq(flags)),
-            *(self.o_valid.eq(decided), self.o_index.eq(decided_index), self.o_psi.eq(0), self.o_flags.eq(0)),
+            *(self.o_valid.eq(decided), self.o_index.eq(decided_index)),
+            *(given_psi.eq(decided_psi), given_flags.eq(decided_flags), given.eq(decided_given & ~decided_missing)),
             self.o_present.eq(~decided_missing),
         ]
-        with m.If(decided_given & ~decided_missing):
-            m.d.sync += [self.o_psi.eq(decided_psi), self.o_flags.eq(decided_flags)]
         m.d.comb += [
+            *(self.o_psi.eq(Mux(given, given_psi, 0)), self.o_flags.eq(Mux(given, given_flags, 0))),
             on_the_way.eq(found | decided | self.o_valid),
             self.o_idle.eq(waiting & ~(on_the_way | self.o_late | self.o_overflow)),
         ]
