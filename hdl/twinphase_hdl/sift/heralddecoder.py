@@ -28,7 +28,8 @@ class HeraldDecoder(wiring.Component):
     -------
     i : In(word_stream()) - whole packets from w1 on.
     o : Out(stream of HERALD records)
-    o_malformed : Out(1) - strobe: a packet's code was not exactly its heralds, or a pulse is none of 56 bits; those before have left.
+    o_malformed : Out(1) - strobe: a packet's code was not exactly its heralds, or a pulse is none of 56 bits; those before have
+        left. A clock after what shows it.
     o_idle : Out(1) - nothing changes before the next word.
 
     Latency: free. Throughput: a herald in 4 clocks, see `GolombReader`. Overflow: none.
@@ -56,7 +57,7 @@ class HeraldDecoder(wiring.Component):
             *(reader.i_divisor.eq(expander.o), reader.i_start.eq(started), reader.i_count.eq(count)),
             *(reader.i.payload.data.eq(word), reader.i.payload.last.eq(last)),
         ]
-        m.d.sync += started.eq(0)
+        m.d.sync += [started.eq(0), self.o_malformed.eq(0)]
 
         # Pulses: the sum, then whether there is such a pulse.
         total, adding, detector = Signal(frame.PULSE_BITS + 1), Signal(), Signal()
@@ -88,7 +89,7 @@ class HeraldDecoder(wiring.Component):
         given_all = ~(adding | self.o.valid)
         with m.FSM(name="packet"):
             with m.State("HEAD"):
-                m.d.comb += [self.i.ready.eq(1), self.o_idle.eq(~self.i.valid)]
+                m.d.comb += [self.i.ready.eq(1), self.o_idle.eq(~(self.i.valid | self.o_malformed))]
                 with m.If(self.i.valid):
                     m.d.sync += place.eq(place.rotate_left(1))
                     with m.If(place[SIZE_PLACE]):
@@ -105,7 +106,7 @@ class HeraldDecoder(wiring.Component):
                     with m.If(last):
                         # Without payload, as a heartbeat is, or with not enough of it.
                         m.d.sync += [place.eq(1), started.eq(0)]
-                        m.d.comb += self.o_malformed.eq(count.any() | ~place[NUMBER_PLACE])
+                        m.d.sync += self.o_malformed.eq(count.any() | ~place[NUMBER_PLACE])
                         m.next = "HEAD"
             with m.State("CODE"):
                 m.d.comb += [
@@ -129,6 +130,6 @@ class HeraldDecoder(wiring.Component):
                 m.d.sync += peeked.eq(0)
                 m.d.comb += self.i.ready.eq(~last | given_all)
                 with m.If(self.i.valid & last & given_all):
-                    m.d.comb += self.o_malformed.eq(1)
+                    m.d.sync += self.o_malformed.eq(1)
                     m.next = "HEAD"
         return m
