@@ -196,7 +196,11 @@ class NodeLink(wiring.Component):
             if number is Stream.HERALD_CODE:
                 decoder = HeraldDecoder()
                 rooms.put(m, CONTROL, decoder=decoder)
-                idle += self._cut(m, "coded", depacketizer.herald_code, decoder.i)
+                # Decoding is slow, and what it takes comes late in the clock.
+                m.submodules.coded = coded = Stage(Word)
+                wiring.connect(m, depacketizer.herald_code, coded.i)
+                wiring.connect(m, coded.o, decoder.i)
+                idle.append(coded.i.ready)
                 wiring.connect(m, decoder.o, port)
                 dropped = dropped + decoder.o_malformed
                 idle.append(decoder.o_idle)
