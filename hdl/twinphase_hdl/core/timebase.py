@@ -80,8 +80,8 @@ class Timebase(wiring.Component):
         until_start = Signal()  # clock <= START + LAG
         at_start = Signal()  # clock == START + LAG - 1
         before_start = Signal()  # clock == START + LAG - 2
-        near_start = Signal(3)  # all: clock == START + LAG - 3; in thirds, as the comparison is wide
-        third = units.CLOCK_BITS // 3
+        part = -(-units.CLOCK_BITS // 6)
+        near_start = Signal(6)  # all: clock == START + LAG - 3; in sixths, as the comparison is wide
 
         def start_less(clocks: int) -> Value:
             """START + LAG - clocks, less one if the clock count that it is compared with at an edge is the one before the edge."""
@@ -97,7 +97,7 @@ class Timebase(wiring.Component):
             until_start.eq(~(start_less(0) - compared)[: units.CLOCK_BITS][-1]),
             at_start.eq(Mux(load, loaded.clock == start - 1, before_start)),
             before_start.eq(Mux(load, loaded.clock == start - 2, near_start.all())),
-            near_start.eq(Cat(differing[place : place + third] == 0 for place in range(0, units.CLOCK_BITS, third))),
+            near_start.eq(Cat(differing[place : place + part] == 0 for place in range(0, units.CLOCK_BITS, part))),
         ]
 
         # Does the anchor move at the coming edge, and at the two after it?
