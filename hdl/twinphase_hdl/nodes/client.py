@@ -9,8 +9,8 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from twinphase_hdl.core.timebase import Timebase
+from twinphase_hdl.link.earlyknown import EarlyKnownBank
 from twinphase_hdl.link.link import NodeLink
-from twinphase_hdl.link.registers import RegisterBank
 from twinphase_hdl.sift.block import BlockSifter
 from twinphase_hdl.sift.corrections import Corrections
 from twinphase_hdl.sift.counter import CounterSymbols
@@ -77,7 +77,7 @@ class ClientNode(wiring.Component):
         self._emitter = Emitter(lanes=lanes, symbol_latency=self._symbols.latency)
         self._corrections = Corrections(lanes=lanes)
         self._modulators = ModulatorTables(lanes=lanes)
-        self._bank = RegisterBank(
+        self._bank = EarlyKnownBank(
             CLIENT,
             build_hash=build_hash,
             clock_hz=clock_hz,
@@ -120,10 +120,15 @@ class ClientNode(wiring.Component):
         wiring.connect(m, wiring.flipped(self.rx), link.rx)
         wiring.connect(m, link.tx, wiring.flipped(self.tx))
 
-        run, ready = Signal(), Signal()
+        # The frame starts and stops a clock after CONTROL and keys say so, the sifter another one later: each out of a register of its
+        # own, as it reaches all of a part. (Registers of what is off, as it is a stop that clears.)
+        ready = Signal()
+        wanted, halted, sifter_halted = Signal(), Signal(init=1), Signal(init=1)
+        run = ~halted
+        m.d.sync += [halted.eq(~wanted), sifter_halted.eq(halted)]
         m.d.comb += [
             ready.eq(source.o_ready & sifter.o_ready),
-            run.eq(bank.o_control & ready),
+            wanted.eq(bank.o_control & ready),
             bank.i_key_ready.eq(ready),
             *(sifter.i_digest.key[k].eq(getattr(bank, f"o_{name.lower()}")) for k, name in enumerate(DIGEST_KEY)),
             *(sifter.i_digest.nonce[k].eq(getattr(bank, f"o_{name.lower()}")) for k, name in enumerate(DIGEST_NONCE)),
@@ -184,7 +189,7 @@ class ClientNode(wiring.Component):
             bank.i_emitted_fraction.eq(corrections.o_shift.fraction),
             bank.i_emit_taken.eq(corrections.o_taken),
             bank.i_emit_refused.eq(corrections.o_refused),
-            sifter.i_run.eq(run),
+            sifter.i_run.eq(~sifter_halted),
             sifter.i_block_heralds.eq(bank.o_block_heralds),
             sifter.i_slice_width.eq(bank.o_slice_width),
             *(sifter.i_rules[table].eq(getattr(bank, f"o_{name.lower()}")) for table, name in RULE_REGISTERS.items()),
@@ -203,5 +208,6 @@ class ClientNode(wiring.Component):
 
         counters = {name: sifter.o_counters[name] for name in CLIENT.counter_names if name not in dict(CORE_COUNTERS)}
         connect_core(m, self, CLIENT, bank, link, timebase, counters, run)
-        m.d.comb += self.o_idle.eq(sifter.o_idle & link.o_idle & ready & corrections.o_idle & idle)
+        settled = (halted != wanted) & (sifter_halted == halted)
+        m.d.comb += self.o_idle.eq(sifter.o_idle & link.o_idle & ready & corrections.o_idle & idle & settled)
         return m
