@@ -109,16 +109,18 @@ class AesCore(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         # Rounds done by the block whose turn it is, 0 without one, and by those whose turn comes in the next clocks. ``free``: the place
-        # whose turn it is takes a block in this clock.
+        # whose turn it is takes a block in this clock. Whether the core takes one, ``~waits | free``, is known a clock before: it moves
+        # much there and where blocks come from.
         done = [Signal(range(ROUNDS + 1), name=f"done{k}") for k in range(PLACES)]
         tags = [Signal(self._tag_bits, name=f"tag{k}", reset_less=True) for k in range(PLACES)]
-        free, ends, waits = Signal(init=1), Signal(), Signal()
+        free, ends, waits, ready = Signal(init=1), Signal(), Signal(), Signal(init=1)
         block, tag = Signal(BLOCK, reset_less=True), Signal(self._tag_bits, reset_less=True)
-        m.d.comb += self.o_ready.eq(~waits | free)
+        frees = (done[1] == 0) | (done[1] == ROUNDS)
+        m.d.comb += self.o_ready.eq(ready)
         m.d.sync += [
             *(a.eq(b) for a, b in zip(done, [*done[1:], Mux(free, waits, done[0] + 1)], strict=True)),
             *(a.eq(b) for a, b in zip(tags, [*tags[1:], Mux(free, tag, tags[0])], strict=True)),
-            *(free.eq((done[1] == 0) | (done[1] == ROUNDS)), ends.eq(done[1] == ROUNDS)),
+            *(free.eq(frees), ends.eq(done[1] == ROUNDS), ready.eq(frees | ~Mux(ready, self.i_valid, waits))),
         ]
         with m.If(self.o_ready):
             key = key_bytes(self.i_key)
