@@ -14,19 +14,21 @@ from twinphase_hdl.link.earlytables import EarlyTableBank
 from twinphase_hdl.link.registers import RegisterBank
 from twinphase_hdl.link.widebank import WideBank
 from twinphase_spec.register_map import NodeType, RegisterMap
-from twinphase_spec.registers import SERVER, TIMETAGGER
+from twinphase_spec.registers import CLIENT, SERVER, TIMETAGGER
 
 CLOCKS = 2_000
 
 
 OPTIONS = {
     NodeType.TIMETAGGER: {"constants": {"CHANNELS": 8, "LANES": 1}, "strobes": ["DIVIDER_0"]},
+    NodeType.CLIENT: {"constants": {"LANES": 8}, "strobes": ["EMIT_FRACTION"]},
     NodeType.SERVER: {"constants": {"ACT_BITS": 14}, "strobes": ["PSI_SOURCE"]},
 }
 
 
 @pytest.mark.parametrize(
-    ("kind", "register_map"), [(EarlyKnownBank, TIMETAGGER), (EarlyTableBank, TIMETAGGER), (WideBank, SERVER)]
+    ("kind", "register_map"),
+    [(EarlyKnownBank, TIMETAGGER), (EarlyTableBank, TIMETAGGER), (EarlyKnownBank, CLIENT), (WideBank, SERVER)],
 )
 @pytest.mark.parametrize("seed", [1, 2])
 def test_banks_are_alike(kind: type[RegisterBank], register_map: RegisterMap, seed: int) -> None:
