@@ -204,7 +204,7 @@ class Exchange(wiring.Component):
             self.o_verdict_valid.eq(verdict.o_done),
             verdict.i_valid.eq(valid & sifting & ~passed & ~self.i_hold),
             consume.eq(valid & (~waits | accepted | passed)),
-            no_block.eq((self.i_blocks == block[:HELD_BITS]) | (self.i_recalled_blocks == block[:HELD_BITS])),
+            no_block.eq(Cat(self.i_blocks == block[:HELD_BITS], self.i_recalled_blocks == block[:HELD_BITS])),
         ]
         m.d.sync += rests.eq(no_block)
         m.d.sync += passed.eq((sending & send.valid & send.ready) | verdict.o_done)
@@ -212,8 +212,8 @@ class Exchange(wiring.Component):
         with m.FSM(name="exchange_fsm"):
             with m.State("IDLE"):
                 m.d.sync += settle.eq(self._settle_clocks - 1)
-                m.d.comb += idle.eq(no_block & rests)
-                with m.If(~rests):
+                m.d.comb += idle.eq(no_block.any() & rests.any())
+                with m.If(~rests.any()):
                     m.next = "SETTLE"
             with m.State("SETTLE"):
                 digest = self.i_digest ^ self.i_spoilt
@@ -297,7 +297,7 @@ class Exchange(wiring.Component):
                 m.next = "NEXT"
             with m.State("NEXT"):
                 m.d.comb += self.o_next.eq(1)
-                m.d.sync += [block.eq(block + 1), self.o_first.eq(self.o_first + self.i_block_heralds), rests.eq(1)]
+                m.d.sync += [block.eq(block + 1), self.o_first.eq(self.o_first + self.i_block_heralds), rests.eq(3)]
                 m.next = "IDLE"
         m.d.comb += self.o_idle.eq(idle | (waiting & ~self.i_peer.valid))
         return m
