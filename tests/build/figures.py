@@ -81,9 +81,9 @@ def merging(make: Callable[[], wiring.Component]) -> wiring.Component:
 
 
 def delay_line_channel(*, lanes: int) -> wiring.Component:
-    """A channel behind the registers of its 256 taps, which are of the delay line: encoder, gearbox (2 lanes), fine time, calibration,
-    scale and tables, as on a board, where nobody asks whether it is idle."""
-    from amaranth.hdl import Cat, ClockDomain, DomainRenamer, Module
+    """A channel from the registers of its 256 taps on: these, encoder, gearbox (2 lanes), fine time, calibration, scale and tables, as
+    on a board, where nobody asks whether it is idle."""
+    from amaranth.hdl import Cat, ClockDomain, DomainRenamer, Module, Signal
     from amaranth.lib.wiring import In, Out
 
     from twinphase_hdl.timetag.delayline import DelayLineFrontEnd
@@ -104,7 +104,9 @@ def delay_line_channel(*, lanes: int) -> wiring.Component:
             m = Module()
             m.submodules.frontend = frontend
             m.submodules.encoder = DomainRenamer("tdc")(encoder) if lanes == 2 else encoder
-            m.d.comb += encoder.i_taps.eq(self.i_taps)
+            sampled = Signal(len(self.i_taps), reset_less=True)
+            m.d["tdc" if lanes == 2 else "sync"] += sampled.eq(self.i_taps)
+            m.d.comb += encoder.i_taps.eq(sampled)
             word = Cat(encoder.o_valid, encoder.o_polarity, encoder.o_runt, encoder.o_code)
             words = [word]
             if lanes == 2:

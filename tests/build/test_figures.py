@@ -12,7 +12,7 @@ GROWTH = 1.05
 """A unit may grow by 5 % (and 20 cells) before its figures must be looked at and taken anew: make figures."""
 
 BOUNDS = {name: {"lut": 1499, "ff": 1699, "bram": 2} for name in ("timetag.channel", "timetag.channel_250")}
-"""Of a channel of a delay line with its calibration, behind the registers of the taps."""
+"""Of a channel of a delay line with its calibration, the registers of the taps included."""
 
 
 @pytest.mark.parametrize("name", sorted(figures.units()))

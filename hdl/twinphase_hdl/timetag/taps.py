@@ -93,16 +93,15 @@ class TapEncoder(wiring.Component):
 
     @property
     def latency(self) -> int:
-        """Clocks from ``i_taps`` to ``o_code``: one per register on the way."""
+        """Clocks from ``i_taps`` to ``o_code``, one per register on the way: four until pairs of groups are left out, and those of the sum."""
         groups = self._taps // ENCODER_GROUP
-        if self._per_clock == 1:
-            numbers = -(-groups // 2) + (self._taps != 1 << self.code_bits)
-            return 4 + max(1, (numbers - 1).bit_length())
-        return 5 + -(-(groups - 1).bit_length() // 2)
+        numbers = -(-groups // 2) + (self._taps != 1 << self.code_bits)
+        levels = (numbers - 1).bit_length()
+        return 4 + max(1, -(-levels // self._per_clock))
 
     def elaborate(self, platform):
         m = Module()
-        fast, chained = self._per_clock == 1, CHAINED[self._per_clock]
+        chained = CHAINED[self._per_clock]
         detector = self.i_detector if self._follower else self.i_taps[0]
         before = Signal()
         m.d.sync += before.eq(detector)
@@ -134,36 +133,23 @@ class TapEncoder(wiring.Component):
         def differ(extras: list[Value]) -> list[Value]:
             return [extra ^ polarities[-1] for extra in (~polarities[-1], *extras)]
 
-        if fast:
-            # The sevens are asked, beside their sum: that takes more LUT than to ask the sum, but no number has to wait for the answer.
-            parts = list(zip(sevens[::2], sevens[1::2], fifteenth, differ(sixteenth), strict=True))
-            empty = [all_differ(a) & all_differ(b) & (last ^ polarities[-1]) & d for a, b, last, d in parts]
+        # The sevens are asked, beside their sum: that takes more LUT than to ask the sum, but no number has to wait for the answer.
+        parts = list(zip(sevens[::2], sevens[1::2], fifteenth, differ(sixteenth), strict=True))
+        empty = [all_differ(a) & all_differ(b) & (last ^ polarities[-1]) & d for a, b, last, d in parts]
         step()
         numbers = registers(m, sums(list(zip(sevens[::2], sevens[1::2], fifteenth, strict=True)), chained), "group")
         extras = registers(m, sixteenth, "extra")
 
-        def wait(name: str) -> None:
-            nonlocal numbers, extras
-            step()
-            numbers, extras = registers(m, numbers, name), registers(m, extras, f"extra_{name}")
-
         # Which groups are empty, and which come behind the first that is.
-        if fast:
-            # Pairs of groups are left out together: a pair whose first group is empty is worth as much as one behind an empty group.
-            empty = registers(m, empty, "empty")
-            firsts = range(0, len(numbers), 2)
-            alone = numbers[firsts[-1] :] if len(numbers) % 2 else []
-            pairs = sums(list(zip(numbers[::2], numbers[1::2], extras[::2], strict=False)), chained)
-            earlier = [Cat(*empty[i - i % BLOCK : i + 1]).any() for i in firsts]  # in the same block
-            numbers, extras = [*pairs, *alone], extras[1::2]
-        else:
-            empty = [all_differ(n) & d for n, d in zip(numbers, differ(extras), strict=True)]
-            wait("compared")
-            empty = registers(m, empty, "empty")
-            firsts = range(len(numbers))
-            earlier = [Cat(*empty[i - i % BLOCK : i]).any() for i in firsts]
+        # Pairs of groups are left out together: a pair whose first group is empty is worth as much as one behind an empty group.
+        empty = registers(m, empty, "empty")
+        firsts = range(0, len(numbers), 2)
+        alone = numbers[firsts[-1] :] if len(numbers) % 2 else []
+        pairs = sums(list(zip(numbers[::2], numbers[1::2], extras[::2], strict=False)), chained)
+        earlier = [Cat(*empty[i - i % BLOCK : i + 1]).any() for i in firsts]  # in the same block
         blocks = [Cat(*empty[start : start + BLOCK]).any() for start in range(0, len(empty), BLOCK)]
-        wait("waiting")
+        step()
+        numbers, extras = registers(m, [*pairs, *alone], "waiting"), registers(m, extras[1::2], "extra_waiting")
         blocks, earlier = registers(m, blocks, "block"), registers(m, earlier, "earlier")
         blocks = [Cat(*blocks[:b]).any() for b in range(len(blocks))]
         polarity = polarities[-1]
@@ -174,9 +160,8 @@ class TapEncoder(wiring.Component):
         for number, extra, out in zip(numbers[1:], extras, behind[1:], strict=True):
             with m.If(out):
                 m.d.sync += [number.eq(0), extra.eq(0)]
-        if fast:
-            with m.If(behind[0]):  # the first pair has 31 taps
-                m.d.sync += numbers[0].eq((~polarity).replicate(len(numbers[0])))
+        with m.If(behind[0]):  # the first pair has 31 taps
+            m.d.sync += numbers[0].eq((~polarity).replicate(len(numbers[0])))
         with m.If(polarity):
             m.d.sync += [out.eq(0) for out in left_out]
 
