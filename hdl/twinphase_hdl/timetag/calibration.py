@@ -1,6 +1,6 @@
 """Code-density calibration of a delay line: counts hits per code, and makes tables of them while hits go on."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import C, Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -9,6 +9,29 @@ from twinphase_hdl.core.shiftcounter import next_state, state_after, width_for
 from twinphase_hdl.timetag.histogram import Histogram
 from twinphase_hdl.timetag.passes import GROUP_SUM_BITS, SUM_BITS, Passes
 from twinphase_spec import tdc
+
+STEP_LOW, STEP_HIGH = 7, 3
+"""Bits of a decoded STEP."""
+
+
+def decode_step(step: Value) -> tuple[Value, Value]:
+    """STEP, 0 to 31, for `all_ones`: ``STEP_LOW`` bits "STEP mod 8 > k" and ``STEP_HIGH`` bits "STEP div 8 > k"."""
+    return Cat(step[:3] > k for k in range(STEP_LOW)), Cat(step[3:] > k for k in range(STEP_HIGH))
+
+
+def all_ones(number: Value, low: Value, high: Value) -> Value:
+    """The bits 1 .. STEP - 1 of ``number`` are all 1, with STEP from `decode_step`; those beyond the number's width do not count.
+
+    Of a byte that STEP is beyond all bits count, of that in which it lies those of ``low``: ten registers per line, not a mask of 25.
+    """
+    parts = []
+    for k in range(0, len(number), 8):
+        byte = number[max(k, 1) : k + 8]
+        ruled = min(len(byte), STEP_LOW - (k == 0))
+        beyond, reached = high[k // 8] if k // 8 < STEP_HIGH else C(0, 1), high[k // 8 - 1] if k else C(1, 1)
+        parts.append(byte.all() | ~beyond)
+        parts.append((byte[:ruled] | ~low[k == 0 :][:ruled]).all() | ~reached)
+    return Cat(parts).all()
 
 
 class Calibration(wiring.Component):
@@ -28,8 +51,8 @@ class Calibration(wiring.Component):
     i_valid, i_polarity, i_code : lanes, lanes, array of lanes times code_bits
         Hits, in the clock in which they are at the fine time's input.
     i_hold, i_reset, i_shared : 1
-    i_step_mask : 25
-        2^STEP - 1.
+    i_step_low, i_step_high : 7, 3
+        Of STEP, see `decode_step`; more than 25 is 25.
     i_last : 5
         LAST, at most 25.
     i_dump : 1
@@ -76,7 +99,8 @@ class Calibration(wiring.Component):
                 "i_hold": In(1),
                 "i_reset": In(1),
                 "i_shared": In(1),
-                "i_step_mask": In(tdc.MAX_CAL_LAST),
+                "i_step_low": In(STEP_LOW),
+                "i_step_high": In(STEP_HIGH),
                 "i_last": In(5),
                 "i_dump": In(1),
                 "i_uneven": In(1),
@@ -133,7 +157,9 @@ class Calibration(wiring.Component):
         with m.If(passes.o_clear_total | reset):
             m.d.sync += total.eq(0)
         # Whether n's next hit completes a step: worked out a clock before, for n as it was and for one more.
-        low, rest = self.i_step_mask[0], (total[1 : tdc.MAX_CAL_LAST] | ~self.i_step_mask[1:]).all()
+        low = self.i_step_low[0] | self.i_step_high[0]
+        rest = Signal()
+        m.d.comb += rest.eq(all_ones(total[: tdc.MAX_CAL_LAST], self.i_step_low, self.i_step_high))
         as_it_was, one_more, counted = Signal(), Signal(), Signal()
         m.d.sync += [
             as_it_was.eq((total[0] | ~low) & rest),

@@ -8,7 +8,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from twinphase_hdl.core.along import delayed
-from twinphase_hdl.timetag.calibration import Calibration
+from twinphase_hdl.timetag.calibration import STEP_HIGH, STEP_LOW, Calibration, decode_step
 from twinphase_hdl.timetag.finetime import SIGMA_CLOCKS, Y4_CLOCKS, FineTime
 from twinphase_hdl.timetag.frontend import Edges
 from twinphase_hdl.timetag.scale import Scale
@@ -97,14 +97,9 @@ class DelayLineFrontEnd(wiring.Component):
         m = Module()
         lanes, chains = self._lanes, self._chains
         # Configuration, decoded once for all; 26 and more are 25.
-        step_mask, last = Signal(tdc.MAX_CAL_LAST), Signal(5)
-        step_low, step_high = Signal(8), Signal(2)
+        step, last = Signal(STEP_LOW + STEP_HIGH), Signal(5)
         m.d.sync += [
-            step_low.eq(Cat(self.i_step[:3] > k for k in range(8))),
-            step_high.eq(self.i_step[3:]),
-            step_mask.eq(
-                Cat(Mux(step_high == k // 8, step_low[k % 8], step_high > k // 8) for k in range(tdc.MAX_CAL_LAST))
-            ),
+            step.eq(Cat(decode_step(self.i_step))),
             last.eq(Mux(self.i_last[3:].all() & self.i_last[1:3].any(), tdc.MAX_CAL_LAST, self.i_last)),
         ]
         lines = []
@@ -121,10 +116,10 @@ class DelayLineFrontEnd(wiring.Component):
                 number = channel * chains + chain
                 line, scale, tables = self._line(m, number, channel, valid, polarity, codes, y4)
                 # A copy beside each line, as they lie all over the part; reset values that differ keep synthesis from joining them.
-                step_mask_here = Signal.like(step_mask, name=f"step_mask_{number}", init=number)
-                m.d.sync += step_mask_here.eq(step_mask)
+                step_here = Signal.like(step, name=f"step_{number}", init=number)
+                m.d.sync += step_here.eq(step)
                 m.d.comb += [
-                    line.i_step_mask.eq(step_mask_here),
+                    Cat(line.i_step_low, line.i_step_high).eq(step_here),
                     line.i_last.eq(last),
                     fine.i_sigma[chain].eq(scale.o_sigma),
                 ]

@@ -1,7 +1,7 @@
 """Whether hits are spread evenly over the codes, from the sums of groups of codes, bit by bit."""
 
 from amaranth.hdl import C, Cat, Module, Mux, Signal, signed
-from amaranth.lib import wiring
+from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import In, Out
 
 from twinphase_spec.tdc import MIN_GROUPS
@@ -19,8 +19,9 @@ class Evenness(wiring.Component):
 
         o_even = (number of G >= MIN_GROUPS) and min(G) > 0 and 2 max(G) <= 3 min(G)
 
-    A group is known to be interior when the next comes that is not zero; until then it waits in ``before``. Sums lie in rings and turn
-    with their highest bit first, so that comparisons take a few LUT: the first bit that differs decides. The last
+    A group is known to be interior when the next comes that is not zero; until then it waits in ``before``. Sums lie in LUT RAM, which
+    needs no beginning: nothing of one counts before it is written. They are gone through with the highest bit first, so that
+    comparisons take a few LUT: the first bit that differs decides. The last
     condition takes ``v = 2 v + 3 min_i - 2 max_i`` over the bits; what is still to come lies between -2 and 3 times the weight
     of the last bit, so that v may stop at -3 and 2, and the sign of v is that of ``3 min - 2 max``.
 
@@ -30,6 +31,8 @@ class Evenness(wiring.Component):
         Forgets everything.
     i_turn : 1
         A bit of a pass, ``bits`` clocks one after the other.
+    i_place : bits of bits - 1
+        Where the bit lies: different ones, in any order, the same in every pass.
     i_commit : 1
         In the second pass of a group.
     i_bit : 1
@@ -47,17 +50,21 @@ class Evenness(wiring.Component):
             {
                 "i_start": In(1),
                 "i_turn": In(1),
+                "i_place": In(range(bits)),
                 "i_commit": In(1),
                 "i_bit": In(1),
                 "i_done": In(1),
                 "o_even": Out(1),
             }
         )
-        self._bits = bits
 
     def elaborate(self, platform):
         m = Module()
-        most, least, before = (Signal(self._bits, name=name) for name in ("most", "least", "before"))
+        rings = data.StructLayout({"most": 1, "least": 1, "before": 1})
+        ram = memory.Memory(shape=rings, depth=1 << len(self.i_place), init=[], attrs={"ram_style": "distributed"})
+        m.submodules.rings = ram
+        write, read = ram.write_port(), ram.read_port(domain="comb")
+        most, least, old = read.data.most, read.data.least, read.data.before
         some = Signal()  # the group is not zero
         above, not_above = Signal(), Signal()
         below, not_below = Signal(), Signal()
@@ -74,24 +81,22 @@ class Evenness(wiring.Component):
             take_most.eq(take & (above | (interior == 0))),
             take_least.eq(take & (below | (interior == 0))),
             take_before.eq(self.i_commit & some),
+            read.addr.eq(self.i_place),
+            write.addr.eq(self.i_place),
+            write.en.eq(self.i_turn),
+            write.data.most.eq(Mux(take_most, old, most)),
+            write.data.least.eq(Mux(take_least, old, least)),
+            write.data.before.eq(Mux(take_before, self.i_bit, old)),
         ]
-        old = before[-1]
-        with m.If(self.i_turn):
-            for ring, takes, bit in (
-                (most, take_most, old),
-                (least, take_least, old),
-                (before, take_before, self.i_bit),
-            ):
-                m.d.sync += ring.eq(Cat(Mux(takes, bit, ring[-1]), ring[:-1]))
-            with m.If(~self.i_commit):
-                m.d.sync += [
-                    some.eq(some | self.i_bit),
-                    above.eq(above | (old & ~most[-1] & ~not_above)),
-                    not_above.eq(not_above | (~old & most[-1] & ~above)),
-                    below.eq(below | (~old & least[-1] & ~not_below)),
-                    not_below.eq(not_below | (old & ~least[-1] & ~below)),
-                    v.eq(C(NEXT, 96).word_select(Cat(v, least[-1], most[-1]), 3)),
-                ]
+        with m.If(self.i_turn & ~self.i_commit):
+            m.d.sync += [
+                some.eq(some | self.i_bit),
+                above.eq(above | (old & ~most & ~not_above)),
+                not_above.eq(not_above | (~old & most & ~above)),
+                below.eq(below | (~old & least & ~not_below)),
+                not_below.eq(not_below | (old & ~least & ~below)),
+                v.eq(C(NEXT, 96).word_select(Cat(v, least, most), 3)),
+            ]
         m.d.comb += self.o_even.eq((interior == MIN_GROUPS) & ~holes & (v >= 0))
         with m.If(self.i_done & self.i_commit):
             m.d.sync += [signal.eq(0) for signal in (some, above, not_above, below, not_below, v)]
@@ -105,5 +110,4 @@ class Evenness(wiring.Component):
             m.d.sync += [
                 signal.eq(0) for signal in (some, above, not_above, below, not_below, v, seen, interior, gap, holes)
             ]
-            m.d.sync += [ring.eq(0) for ring in (most, least, before)]
         return m

@@ -242,6 +242,7 @@ class Passes(wiring.Component):
             self.o_halve.eq(self.o_rewrite & self.i_making & full & ~self.o_refused),
             evenness.i_start.eq(at["count_from"]),
             evenness.i_turn.eq(one_of("look", "commit", "judge")),
+            evenness.i_place.eq(tick),
             evenness.i_commit.eq(one_of("commit", "committed")),
             evenness.i_done.eq(at["committed"]),
             evenness.i_bit.eq(quotient.o_bit),

@@ -93,7 +93,7 @@ class TapEncoder(wiring.Component):
 
     @property
     def latency(self) -> int:
-        """Clocks from ``i_taps`` to ``o_code``, one per register on the way: four until pairs of groups are left out, and those of the sum."""
+        """Clocks from ``i_taps`` to ``o_code``: four until pairs of groups are left out, then those of the sum."""
         groups = self._taps // ENCODER_GROUP
         numbers = -(-groups // 2) + (self._taps != 1 << self.code_bits)
         levels = (numbers - 1).bit_length()

@@ -7,12 +7,13 @@ from functools import cache
 from typing import Any
 
 import pytest
+from amaranth.hdl import Module, Signal
 from amaranth.lib import wiring
 from amaranth.sim import Simulator
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from twinphase_hdl.timetag.calibration import Calibration
+from twinphase_hdl.timetag.calibration import Calibration, all_ones, decode_step
 from twinphase_hdl.timetag.evenness import Evenness
 from twinphase_hdl.timetag.finetime import SIGMA_CLOCKS, Y4_CLOCKS, FineTime
 from twinphase_hdl.timetag.histogram import SCANNED, Histogram
@@ -175,6 +176,7 @@ def test_evenness(groups: list[int]) -> None:
         async def turn(count: int) -> None:
             ctx.set(dut.i_turn, 1)
             for k in reversed(range(GROUP_BITS)):
+                ctx.set(dut.i_place, k)
                 ctx.set(dut.i_bit, count >> k & 1)
                 await ctx.tick()
             ctx.set(dut.i_turn, 0)
@@ -238,13 +240,54 @@ def test_fine_time(lanes: int, chains: int, data: st.DataObject) -> None:
     fine_time(lanes, chains).run(script)
 
 
+class StepRig(wiring.Component):
+    """`all_ones` of a number of 25 bits."""
+
+    def __init__(self) -> None:
+        super().__init__({"i_number": wiring.In(25), "i_step": wiring.In(5), "o": wiring.Out(1)})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.d.comb += self.o.eq(all_ones(self.i_number, *decode_step(self.i_step)))
+        m.d.sync += Signal().eq(self.o)  # the bench has a clock
+        return m
+
+
+@cache
+def step_rig() -> Bench:
+    return Bench(StepRig)
+
+
+@settings(max_examples=10, deadline=None)
+@given(number=st.integers(0, (1 << 25) - 1))
+def test_bits_below_every_step(number: int) -> None:
+    """All ones below a step, that and the lowest bit zero, and one of them zero; and any number."""
+
+    async def script(ctx, dut) -> None:
+        for step in range(32):
+            ones = (1 << min(step, 25)) - 1
+            holes = [(number | ones) & ~(1 << k) for k in range(min(step, 25))]
+            for value in (number, number | ones, (number | ones) & ~1, (number & ~(1 << step)) | ones, *holes):
+                ctx.set(dut.i_number, value)
+                ctx.set(dut.i_step, step)
+                await ctx.delay(1e-9)
+                assert ctx.get(dut.o) == ((value | 1) & ones == ones), (hex(value), step)
+
+    step_rig().run(script)
+
+
+def set_step(ctx: Any, dut: Any, step: int) -> None:
+    ctx.set(dut.i_step_low, sum((step % 8 > k) << k for k in range(7)))
+    ctx.set(dut.i_step_high, sum((step // 8 > k) << k for k in range(3)))
+
+
 def test_a_busy_time_is_long_enough_for_the_fewest_codes() -> None:
     """Of 32 codes, with the longest passes: what is refused is zero when the busy time ends, and a dump fits in one."""
     words: dict[int, int] = {}
     hits = [(p, code) for p in range(2) for code in [*range(16)] * 2 + [31]]
 
     async def script(ctx, dut) -> None:
-        ctx.set(dut.i_step_mask, (1 << 25) - 1)
+        set_step(ctx, dut, 25)
         ctx.set(dut.i_last, 25)
 
         async def busy() -> int:
@@ -266,12 +309,12 @@ def test_a_busy_time_is_long_enough_for_the_fewest_codes() -> None:
         for place in hits[:-1]:
             await hit(place)
         await ctx.tick().repeat(2)
-        ctx.set(dut.i_step_mask, 0)  # the next hit makes a table
+        set_step(ctx, dut, 0)  # the next hit makes a table
         await hit(hits[-1])
         await ctx.tick()
         assert await busy() == tdc.busy_clocks(5)
         assert ctx.get(dut.o_nonuniform)
-        ctx.set(dut.i_step_mask, (1 << 25) - 1)
+        set_step(ctx, dut, 25)
         for place in [(0, 3), (1, 31)]:
             await hit(place)
         ctx.set(dut.i_dump, 1)
@@ -296,7 +339,7 @@ def test_a_busy_time_is_long_enough_for_the_most_codes_beyond_the_last(code_bits
         ctx.set(dut.i_last, 25)
         for place in hits:
             # the last hit makes a table
-            ctx.set(dut.i_step_mask, 0 if place == hits[-1] else (1 << 25) - 1)
+            set_step(ctx, dut, 0 if place == hits[-1] else 25)
             ctx.set(dut.i_valid, 1)
             ctx.set(dut.i_polarity, place[0])
             ctx.set(dut.i_code[0], place[1])
