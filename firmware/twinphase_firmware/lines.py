@@ -47,7 +47,12 @@ class LineInputs(wiring.Component):
         inputs = options.channels * options.lanes
         self._encoders = [
             [
-                TapEncoder(taps=options.taps, per_clock=3 - options.lanes, follower=chain > 0)
+                TapEncoder(
+                    taps=options.taps,
+                    per_clock=3 - options.lanes,
+                    follower=chain > 0,
+                    registered=options.lanes == 1,
+                )
                 for chain in range(len(sites))
             ]
             for sites in self._sites

@@ -90,7 +90,7 @@ def delay_line_channel(*, lanes: int) -> wiring.Component:
     from twinphase_hdl.timetag.gearbox import Gearbox
     from twinphase_hdl.timetag.taps import TapEncoder
 
-    encoder = TapEncoder(per_clock=3 - lanes)
+    encoder = TapEncoder(per_clock=3 - lanes, registered=lanes == 1)
     frontend = DelayLineFrontEnd(lanes=lanes, tdc_clock=lanes == 2)
     found = ("i_valid", "i_polarity", "i_code")
     members = {name: member for name, member in frontend.signature.members.items() if name not in (*found, "o_idle")}

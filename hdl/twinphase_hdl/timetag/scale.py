@@ -116,19 +116,13 @@ class Scale(wiring.Component):
 
         # Registers that turn by one enable, lowest bit first; ``comes`` enters as the highest.
         error, mean = Signal(ERROR_BITS), Signal(ERROR_BITS)
-        rate, extended, start = (Signal(TURNS, name=name) for name in ("rate", "extended", "start"))
+        rate, extended, start = (Signal(bits, name=name) for name in ("rate", "extended", "start"))
         turns, comes = {}, {}
         for ring in (mean, rate, extended, start):
             turns[ring.name], comes[ring.name] = Signal(name=f"turn_{ring.name}"), Signal(name=f"comes_{ring.name}")
             m.d.comb += comes[ring.name].eq(ring[0])
             with m.If(turns[ring.name]):
                 m.d.sync += ring.eq(Cat(ring[1:], comes[ring.name]))
-
-        def turn(ring: Signal, bit: Value | None = None) -> None:
-            """Moves ``ring`` on, with ``bit`` coming in, or its own lowest."""
-            m.d.comb += turns[ring.name].eq(1)
-            if bit is not None:
-                m.d.comb += comes[ring.name].eq(bit)
 
         # Phases. What a phase finds is forgotten at its end, but for the sign, and whether a sum is over.
         place, last, next_phase = Signal(range(64)), Signal(), Signal()
@@ -147,6 +141,24 @@ class Scale(wiring.Component):
             return at_place(range(number, number + 1))
 
         m.d.comb += last.eq(at_one_place(TURNS - 1))
+
+        # Numbers of fewer bits than places are turned once, and then stay; their sign is still to be had.
+        stays = at_place(range(bits, TURNS))
+
+        def bit_of(ring: Signal) -> Value:
+            """That of ``ring`` at ``place``, as it was before this phase."""
+            was = Signal(name=f"{ring.name}_was")
+            with m.If(~stays):
+                m.d.sync += was.eq(ring[0])
+            return Mux(stays, was, ring[0])
+
+        def turn(ring: Signal, bit: Value | None = None) -> None:
+            """Moves ``ring`` on, with ``bit`` coming in, or its own lowest."""
+            m.d.comb += turns[ring.name].eq(1 if ring is mean else ~stays)
+            if bit is not None:
+                m.d.comb += comes[ring.name].eq(bit)
+
+        old_rate, old_extended, old_start = bit_of(rate), bit_of(extended), bit_of(start)
 
         # The error turns until it is where it began; from there on its last bit is its sign. ``turned`` is back at 1 with it.
         turned, in_place = Signal(width_for(ERROR_BITS), init=1), Signal(init=1)
@@ -177,10 +189,8 @@ class Scale(wiring.Component):
         a, b, c, carry = Signal(), Signal(), Signal(), Signal(2)
         total, before = Signal(3), Signal()
         summing, clear_over = Signal(), Signal()
-        top, beyond_top = (
-            Signal(),
-            Signal(),
-        )  # this bit, and the one before it, are from that on in which a sum must not change
+        # This bit, and the one before it, are from that on in which a sum must not change.
+        top, beyond_top = Signal(), Signal()
         at_top = Signal()
         over, low = Signal(), Signal(init=1)
         m.d.comb += total.eq(a + b + c + carry)
@@ -244,7 +254,7 @@ class Scale(wiring.Component):
             ]
             with m.If(Mux(before, not_below, above) & ~uneven):
                 m.d.sync += windows.eq(0)
-        for ring, name, gain in ((rate, "rate", 1), (extended, "scale", 0)):
+        for ring, old, name, gain in ((rate, old_rate, "rate", 1), (extended, old_extended, "scale", 0)):
             shifts = {gear: gains[gear][gain] for gear in gains}
             with m.If(at[f"{name}_shift"]):
                 # Leave out the error's lowest bits.
@@ -254,12 +264,12 @@ class Scale(wiring.Component):
                 # Zeros come before it where it is shifted to the left.
                 zeros = {gear: at_place(range(max(0, shift))) for gear, shift in shifts.items()}
                 first = in_gear(zeros)
-                m.d.comb += [turn_error.eq(~first), summing.eq(1), b.eq(error_bit & ~first), a.eq(ring[0])]
+                m.d.comb += [turn_error.eq(~first), summing.eq(1), b.eq(error_bit & ~first), a.eq(old)]
                 m.d.comb += at_top.eq(at_one_place(bits - 2))
                 with m.If(~uneven):
                     turn(ring, total[0])
                 if ring is extended:
-                    m.d.comb += c.eq(rate[0])
+                    m.d.comb += c.eq(old_rate)
                     turn(rate)
             with m.If(at[f"{name}_limit"]):
                 # The largest number of this sign if the sum is over.
@@ -271,7 +281,7 @@ class Scale(wiring.Component):
                     m.d.comb += clear_over.eq(last)
         with m.If(at["move"]):
             # extended - start: at least 2^17 if its inverse's bits from there on differ, or for exactly -2^17.
-            m.d.comb += [summing.eq(1), a.eq(~extended[0]), c.eq(start[0]), at_top.eq(at_one_place(RESTART_BIT - 1))]
+            m.d.comb += [summing.eq(1), a.eq(~old_extended), c.eq(old_start), at_top.eq(at_one_place(RESTART_BIT - 1))]
             turn(extended)
             turn(start)
         work = 6 * TURNS + 2 * SHIFT_CLOCKS + 1

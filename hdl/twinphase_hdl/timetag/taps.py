@@ -57,6 +57,8 @@ class TapEncoder(wiring.Component):
     follower : bool
         A further chain of a channel. Hit and polarity are those of ``i_detector``, tap 0 of the channel's first chain; this
         chain's own tap 0 is not looked at, and no runts are counted.
+    registered : bool
+        Without it the outputs come from the last sum, not from registers, for a `Gearbox`, whose registers they are then.
 
     Members
     -------
@@ -73,13 +75,14 @@ class TapEncoder(wiring.Component):
     ValueError for other parameters than these.
     """
 
-    def __init__(self, *, taps: int = 256, per_clock: int = 1, follower: bool = False):
+    def __init__(self, *, taps: int = 256, per_clock: int = 1, follower: bool = False, registered: bool = True):
         self.code_bits = code_bits(taps)
         if per_clock not in (1, 2):
             raise ValueError(f"TapEncoder: per_clock is {per_clock}; allowed: 1 (250 MHz) or 2 (125 MHz)")
         self._taps = taps
         self._per_clock = per_clock
         self._follower = follower
+        self._registered = registered
         super().__init__(
             {
                 "i_taps": In(taps),
@@ -97,7 +100,7 @@ class TapEncoder(wiring.Component):
         groups = self._taps // ENCODER_GROUP
         numbers = -(-groups // 2) + (self._taps != 1 << self.code_bits)
         levels = (numbers - 1).bit_length()
-        return 4 + max(1, -(-levels // self._per_clock))
+        return 3 + max(1, -(-levels // self._per_clock)) + self._registered
 
     def elaborate(self, platform):
         m = Module()
@@ -183,15 +186,19 @@ class TapEncoder(wiring.Component):
                 numbers = registers(m, numbers, f"sum_{len(numbers)}")
                 extras = registers(m, extras, f"extra_{len(numbers)}")
                 since = 0
-        m.d.sync += [
-            self.o_valid.eq(hits[-1]),
-            self.o_polarity.eq(polarities[-1]),
-            self.o_code.eq(numbers[0] ^ (~polarities[-1]).replicate(self.code_bits)),
+        # Whoever takes the word registers it as here, so that synthesis makes one register of both.
+        word = [hits[-1], polarities[-1], numbers[0] ^ (~polarities[-1]).replicate(self.code_bits)]
+        valid, _, code = later = registers(m, word, "found")
+        outputs = [self.o_valid, self.o_polarity, self.o_code]
+        m.d.comb += [
+            output.eq(value) for output, value in zip(outputs, later if self._registered else word, strict=True)
         ]
         if not self._follower:
             hit_before = Signal()
-            m.d.sync += [
-                hit_before.eq(self.o_valid),
-                self.o_runt.eq(~self.o_valid & ~hit_before & (self.o_code != self._taps - 1)),
-            ]
+            m.d.sync += hit_before.eq(valid)
+            runt = ~valid & ~hit_before & (code != self._taps - 1)
+            if self._registered:
+                m.d.sync += self.o_runt.eq(runt)
+            else:
+                m.d.comb += self.o_runt.eq(runt)
         return m

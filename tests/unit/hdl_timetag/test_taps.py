@@ -39,8 +39,8 @@ def expected(samples: list[int], taps: int, detectors: list[int] | None = None) 
 class Bench:
     """One compiled simulation for all examples of a configuration; a reset before each."""
 
-    def __init__(self, taps: int, per_clock: int, follower: bool = False) -> None:
-        self.dut = TapEncoder(taps=taps, per_clock=per_clock, follower=follower)
+    def __init__(self, taps: int, per_clock: int, follower: bool = False, registered: bool = True) -> None:
+        self.dut = TapEncoder(taps=taps, per_clock=per_clock, follower=follower, registered=registered)
         self.samples: list[int] = []
         self.detectors: list[int] = []
         self.hits: list[Hit] = []
@@ -139,6 +139,13 @@ def test_any_groups(taps: int, per_clock: int, seed: int) -> None:
 
 
 @settings(max_examples=10, deadline=None)
+@given(data=st.data())
+def test_without_registers_at_the_output(data: st.DataObject) -> None:
+    samples = data.draw(walks(80))
+    assert bench(80, 1, False, False).run(samples) == expected(samples, 80)
+
+
+@settings(max_examples=10, deadline=None)
 @given(rows=st.lists(st.tuples(st.integers(0, 2**32 - 1), st.integers(0, 1)), min_size=1, max_size=60))
 def test_follower_takes_hit_and_polarity_from_the_detector(rows: list[tuple[int, int]]) -> None:
     samples, detectors = [row[0] for row in rows], [row[1] for row in rows]
@@ -166,6 +173,7 @@ def test_latencies() -> None:
     assert TapEncoder(taps=272, per_clock=1).latency == 8
     assert TapEncoder(taps=272, per_clock=2).latency == 6
     assert TapEncoder(taps=512, per_clock=2).latency == 6
+    assert TapEncoder(taps=256, registered=False).latency == 6
     assert max(TapEncoder(taps=taps, per_clock=2).latency for taps in range(256, 513, 16)) == 7
 
 
