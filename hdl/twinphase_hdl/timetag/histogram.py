@@ -60,15 +60,17 @@ class Histogram(wiring.Component):
         m.submodules.memory = ram = memory.Memory(shape=self._count_bits, depth=1 << self._bin_bits, init=[])
         read, write = ram.read_port(), ram.write_port()
 
-        # The line; the foremost is the last.
-        waits = [Signal(name=f"waits_{k}") for k in range(WINDOW + 1)]
-        places = [Signal(self._bin_bits, name=f"place_{k}") for k in range(WINDOW + 1)]
+        # The line; the foremost is the last, and the input the first.
+        waits = [self.i_hit, *(Signal(name=f"waits_{k}") for k in range(1, WINDOW + 1))]
+        places = [self.i_bin, *(Signal(self._bin_bits, name=f"place_{k}") for k in range(1, WINDOW + 1))]
         same = [Signal(name=f"same_{k}") for k in range(WINDOW)]
-        m.d.sync += [waits[0].eq(self.i_hit), places[0].eq(self.i_bin)]
         for k in range(WINDOW):
-            # Whether two places are the same does not change while they move on: known a clock before.
+            # Whether two places are the same does not change while they move on: known a clock before, but for the input's.
             equal = Signal(name=f"equal_{k}")
-            m.d.sync += equal.eq((places[k - 1] if k else self.i_bin) == places[WINDOW - 1])
+            if k:
+                m.d.sync += equal.eq(places[k - 1] == places[WINDOW - 1])
+            else:
+                m.d.comb += equal.eq(places[0] == places[WINDOW])
             m.d.comb += same[k].eq(waits[WINDOW] & waits[k] & equal)
             m.d.sync += [waits[k + 1].eq(waits[k] & ~same[k]), places[k + 1].eq(places[k])]
 
