@@ -156,7 +156,7 @@ def test_a_tagger_has_no_recall() -> None:
     arguments = parser.parse_args(["ulx3s-85f", "--node", "timetagger", "--recall", "own"])
     with pytest.raises(
         TwinphaseError,
-        match=r"a timetagger has no --recall; allowed: --frontend, --channels, --lanes, --chains, --taps$",
+        match=r"a timetagger has no --recall; allowed: --frontend, --channels, --lanes, --chains, --taps, --merge$",
     ):
         command.run(arguments)
 
