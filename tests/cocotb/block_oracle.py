@@ -19,7 +19,7 @@ Symbol = tuple[int, int, int]
 """x, intensity, slice."""
 COUNTERS = (
     *("heralds", "missing", "late", "overflow", "psi", "peer", "refused", "blocks_agreed", "blocks_discarded", "unpaired"),
-    *("sifted_z", "sifted_x", "kept_x", "error_x"),
+    *("sifted_z", "sifted_x", "kept_x", "error_x", "unrecalled", "starved"),
 )  # fmt: skip
 
 
