@@ -103,7 +103,7 @@ def test_wrong_psi_intakes_are_rejected(right: str, instead: str) -> None:
     ("right", "instead", "script"),
     [
         ("self.o_verdict_valid.eq(verdict.o_done)", "self.o_verdict_valid.eq(verdict.o_done & ~last)", AGREED),
-        ("with m.If(consume & last):", "with m.If(consume):", AGREED),
+        ("m.If(consume & last):", "m.If(consume):", AGREED),
         ("m.d.comb += self.o_discarded.eq(1)", "m.d.comb += self.o_agreed.eq(1)", DISCARDED),
         ("m.d.comb += self.o_agreed.eq(1)", "m.d.comb += self.o_agreed.eq(own.x)", AGREED),
     ],

@@ -17,8 +17,8 @@ from twinphase_hdl.sift.symbols import SymbolSettings
 from twinphase_hdl.sift.tables import RULE_REGISTERS, RuleTables
 from twinphase_spec.registers import CLIENT
 
-BETWEEN = ("o_recall", "i_symbol_valid", "i_symbol", "o_stopped")
-"""Members of the sifter that join it with its recall."""
+BETWEEN = ("o_recall", "i_symbol_valid", "i_symbol", "i_symbol_refused", "i_starved", "o_stopped")
+"""Members of the sifter that join it with its recall; one in counter mode refuses nothing and is never without bits."""
 MOVING = ("i_run", "i_snapshot", "i_cell_address", "i_bin_address")
 """Its inputs that are no settings and no streams."""
 WRITTEN, READY = "i_digest_written", "o_ready"
