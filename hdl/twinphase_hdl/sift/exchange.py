@@ -104,7 +104,9 @@ class Exchange(wiring.Component):
         block = Signal(32)
         kind = Signal(Kind)  # of the reveal under way
         # In states SEND, GET and SIFT: registers of their own, as much depends on them.
-        sending, getting, sifting = Signal(), Signal(), Signal()
+        sending = Signal()
+        getting = Signal()
+        sifting = Signal()
         start = Signal()
         consume = Signal()
         valid, last, number, waits = walk.o_valid, walk.o_last, walk.o_number, walk.o_waits
