@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 
 from amaranth.sim import Simulator
@@ -112,3 +113,21 @@ def times_of(tags: list[tuple[int, int]]) -> list[tuple[int, int]]:
 PHASES = (Phase.explicit, Phase.reuse, Phase.generate)
 """Without shrinking, which takes minutes."""
 BASES = (0, ORDER - 3000, ORDER // 2 - 3000)
+
+
+def assert_sorts(
+    dut,
+    sides: list[Side],
+    tags: list[tuple[int, int]],
+    *,
+    hold: float,
+    seed: int,
+    taken: Callable,
+    bound: Callable,
+    busy: Callable | None = None,
+) -> None:
+    """All of ``tags`` leave in their order, while the output is held in ``hold`` of 160 clocks, and within 100 clocks behind them."""
+    chance = random.Random(seed)
+    holds = [chance.random() < hold for _ in range(160)] + [False] * 100
+    left = play(dut, sides, len(holds), lambda k: not holds[k], taken, dut.o.ready, bound, busy)
+    assert [tag for clock in left for tag in clock] == tags

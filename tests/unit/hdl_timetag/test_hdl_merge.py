@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
 
 import pytest
 from amaranth.sim import Simulator
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from merge_bench import BASES, ORDER, PHASES, Side, play, streams, times_of
+from merge_bench import BASES, ORDER, PHASES, Side, assert_sorts, streams, times_of
 
 from twinphase_hdl.timetag.front import Front
 from twinphase_hdl.timetag.mergenode import MergeNode
@@ -26,18 +25,15 @@ def test_trees_of_all_sizes_sort(channels: int, data) -> None:
     base = data.draw(st.sampled_from(BASES))
     dut = MergeTree(channels=channels)
     sides = [Side(dut.i[c], [(t, 0) for t, own in tags if own == c], base) for c in range(channels)]
-    chance = random.Random(seed)
-    holds = [chance.random() < hold for _ in range(160)] + [False] * 100
-    left = play(
+    assert_sorts(
         dut,
         sides,
-        260,
-        lambda k: not holds[k],
-        lambda ctx: [(ctx.get(dut.o.time), ctx.get(dut.o.channel))] if ctx.get(dut.o.valid) else [],
-        dut.o.ready,
-        lambda ctx: ctx.get(dut.o.time),
+        tags,
+        hold=hold,
+        seed=seed,
+        taken=lambda ctx: [(ctx.get(dut.o.time), ctx.get(dut.o.channel))] if ctx.get(dut.o.valid) else [],
+        bound=lambda ctx: ctx.get(dut.o.time),
     )
-    assert [tag for clock in left for tag in clock] == tags
 
 
 @pytest.mark.parametrize("distance", [0, 1, -1, (1 << 21), -(1 << 21), ORDER // 2 - 1, -ORDER // 2])

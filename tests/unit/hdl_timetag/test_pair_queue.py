@@ -10,7 +10,7 @@ import pytest
 from amaranth.sim import Simulator
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from merge_bench import BASES, ORDER, PHASES, Side, play, streams, times_of
+from merge_bench import BASES, ORDER, PHASES, Side, assert_sorts, streams, times_of
 
 from twinphase_hdl.timetag.pairqueue import PairQueue
 from twinphase_hdl.timetag.pairtime import PairTime
@@ -181,19 +181,16 @@ def test_wide_trees_of_all_sizes_sort(channels: int, data) -> None:
     base = data.draw(st.sampled_from(BASES))
     dut = WideTree(channels=channels)
     sides = [Side(dut.i[c], [(t, 0) for t, own in tags if own == c], base) for c in range(channels)]
-    chance = random.Random(seed)
-    holds = [chance.random() < hold for _ in range(160)] + [False] * 100
-    left = play(
+    assert_sorts(
         dut,
         sides,
-        260,
-        lambda k: not holds[k],
-        tree_taken(dut),
-        dut.o.ready,
-        lambda ctx: ctx.get(dut.o_bound),
-        lambda ctx: ctx.get(dut.o_busy),
+        tags,
+        hold=hold,
+        seed=seed,
+        taken=tree_taken(dut),
+        bound=lambda ctx: ctx.get(dut.o_bound),
+        busy=lambda ctx: ctx.get(dut.o_busy),
     )
-    assert [tag for clock in left for tag in clock] == tags
 
 
 @pytest.mark.parametrize(("channels", "lanes"), [(2, 1), (3, 2), (8, 1), (16, 1)])

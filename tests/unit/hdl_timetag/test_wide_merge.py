@@ -7,7 +7,7 @@ import random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from merge_bench import BASES, LEAD, PHASES, STEP, Side, play, streams, times_of
+from merge_bench import BASES, LEAD, PHASES, STEP, Side, assert_sorts, play, streams, times_of
 
 from twinphase_hdl.timetag.frontqueue import FrontQueue
 from twinphase_hdl.timetag.widemerge import WideMerge
@@ -41,19 +41,16 @@ def test_wide_merge_sorts(drawn, base: int, depth: int, silent: str, comes_back:
         Side(dut.i_left, [(t, c) for t, c in tags if c < 4], base),
         Side(dut.i_right, [(t, c - 4) for t, c in tags if c >= 4], base),
     ]
-    chance = random.Random(seed)
-    holds = [chance.random() < hold for _ in range(160)] + [False] * 100
-    left = play(
+    assert_sorts(
         dut,
         sides,
-        260,
-        lambda k: not holds[k],
-        wide_taken(dut),
-        dut.o.ready,
-        lambda ctx: ctx.get(dut.o_bound),
-        lambda ctx: ctx.get(dut.o_busy),
+        tags,
+        hold=hold,
+        seed=seed,
+        taken=wide_taken(dut),
+        bound=lambda ctx: ctx.get(dut.o_bound),
+        busy=lambda ctx: ctx.get(dut.o_busy),
     )
-    assert [tag for clock in left for tag in clock] == tags
 
 
 @pytest.mark.parametrize("brings", [0, 1])
