@@ -1,4 +1,4 @@
-"""Takes registers around multipliers and block RAM into these blocks, which have registers of their own, and ends carry chains.
+"""Takes registers around multipliers and block RAM into these blocks, which have registers of their own, and trims carry chains.
 
 ``synth_ecp5`` leaves every register in the fabric, where a route lies between it and the block; at speed grade 6 a multiplier or a
 block RAM and two routes are all of an 8 ns clock. A build runs this between synthesis and placement: ``python pack.py NETLIST.json``
@@ -7,7 +7,8 @@ rewrites Yosys's netlist in place. It stands alone, since a build may run it els
 * MULT18X18D: every bit of both operands comes from a plain register, and every bit of the product goes into one and nowhere else.
 * DP16KD: every bit of an output port goes into a register and nowhere else, all of them with one enable.
 
-* CCU2C: a carry that nothing looks at is left open. nextpnr adds a cell of two LUTs to bring it out of its chain otherwise.
+* CCU2C: a carry that nothing looks at is left open, and so is a constant carry into a chain, whose first half then makes its carry
+  from its two inputs alone. nextpnr adds a cell of two LUTs otherwise, and a stage of carry, to bring one out of its chain or into it.
 
 A plain register is a flip-flop at the rising edge that starts at 0, without enable, set or reset; that of a block RAM may have an
 enable. Registers that something else looks at as well stay where they are for it.
@@ -78,6 +79,21 @@ class Netlist:
         for port, bits in self.cells.pop(cell)["connections"].items():
             for bit in bits:
                 self._loads[bit].discard((cell, port))
+
+    def add_lut(self, name: str, table: int, inputs: list[Bit], output: Bit) -> None:
+        """A LUT that drives ``output``, which nothing else drives any more: bit ``A + 2 B + 4 C + 8 D`` of its table."""
+        ports = dict.fromkeys("ABCD", "input")
+        self.cells[name] = {
+            "hide_name": 1,
+            "type": "LUT4",
+            "parameters": {"INIT": f"{table:016b}"},
+            "attributes": {},
+            "port_directions": {**ports, "Z": "output"},
+            "connections": {"Z": [output]},
+        }
+        for port, bit in zip(ports, inputs, strict=True):
+            self.connect(name, port, bit)
+        self._source[output] = name
 
     def register(self, name: str) -> Register | None:
         """The flip-flop ``name`` if a block may take it."""
@@ -184,6 +200,31 @@ def _end_chain(cell: dict[str, Any], netlist: Netlist) -> None:
         cell["connections"]["COUT"] = ["x"]
 
 
+def _begin_chain(name: str, netlist: Netlist) -> None:
+    """Opens a constant carry into ``name``, if its first half passes none on but what its inputs say.
+
+    A half is ``S = L ^ CIN`` and a carry of ``CIN if L else INIT[A + 2 B]`` with ``L = INIT[A + 2 B + 4 C + 8 D]``. With the constant in
+    it that is a function of A and B where C and D are constants, as Yosys leaves them. It goes where C = D = 0 would look, and C = D = 1
+    looks at zeros, so that the new L is 0 and the carry is this function whatever CIN. A sum that something looks at gets a LUT.
+    """
+    cell = netlist.cells[name]
+    wires, parameters = cell["connections"], cell["parameters"]
+    carry, *fixed = (wires[port][0] for port in ("CIN", "C0", "D0"))
+    if not {carry, *fixed} <= {"0", "1"} or parameters["INJECT1_0"].strip() != "NO":
+        return
+    table = int(parameters["INIT0"], 2)
+    above = 4 * int(fixed[0]) + 8 * int(fixed[1])
+    carries = (int(carry) if table >> (inputs + above) & 1 else table >> inputs & 1 for inputs in range(4))
+    if netlist.is_read(wires["S0"][0]):
+        netlist.add_lut(
+            f"{name}$sum", table ^ (0xFFFF * int(carry)), [wires[f"{port}0"][0] for port in "ABCD"], wires["S0"][0]
+        )
+    wires["S0"] = ["x"]
+    parameters["INIT0"] = f"{sum(bit << inputs for inputs, bit in enumerate(carries)):016b}"
+    for port, bit in (("CIN", "x"), ("C0", "1"), ("D0", "1")):
+        netlist.connect(name, port, bit)
+
+
 _PACKERS = {"MULT18X18D": _pack_multiplier, "DP16KD": _pack_ram}
 
 
@@ -192,9 +233,9 @@ def pack(design: dict[str, Any]) -> dict[str, int]:
     netlist = Netlist(design)
     blocks = [(name, cell["type"]) for name, cell in netlist.cells.items() if cell["type"] in _PACKERS]
     taken = {name: _PACKERS[kind](netlist, name) for name, kind in blocks}
-    for cell in netlist.cells.values():
-        if cell["type"] == "CCU2C":
-            _end_chain(cell, netlist)
+    for name in [name for name, cell in netlist.cells.items() if cell["type"] == "CCU2C"]:
+        _end_chain(netlist.cells[name], netlist)
+        _begin_chain(name, netlist)
     return {name: count for name, count in taken.items() if count}
 
 

@@ -79,7 +79,7 @@ def yosys(folder: Path, script: str) -> None:
     assert done.returncode == 0, (done.stderr or done.stdout)[-3000:]
 
 
-def synthesise(unit: wiring.Component, ports: list[Any], folder: Path) -> dict[str, Any]:
+def synthesise(unit: wiring.Component | Module, ports: list[Any], folder: Path) -> dict[str, Any]:
     (folder / "unit.il").write_text(rtlil.convert(unit, name="unit", ports=ports, emit_src=False))
     yosys(
         folder,
@@ -89,25 +89,28 @@ def synthesise(unit: wiring.Component, ports: list[Any], folder: Path) -> dict[s
     return json.loads((folder / "unit.json").read_text())
 
 
-def for_proof(design: dict[str, Any]) -> dict[str, Any]:
-    """The unit alone, its block RAMs as the model, with just the parameters that the model knows. Open outputs are left out."""
+def for_proof(design: dict[str, Any], open_carry: str) -> dict[str, Any]:
+    """The unit alone, its block RAMs as the model, with just the parameters that the model knows. Open outputs are left out, open
+    carries into a chain are ``open_carry``."""
     module = copy.deepcopy(design["modules"]["unit"])
     for cell in module["cells"].values():
         wires = cell["connections"]
         cell["connections"] = {
             port: bits for port, bits in wires.items() if cell["port_directions"][port] == "input" or bits != ["x"]
         }
+        if cell["type"] == "CCU2C" and wires["CIN"] == ["x"]:
+            cell["connections"]["CIN"] = [open_carry]
         if cell["type"] == "DP16KD":
             cell["type"] = "RAM_MODEL"
             cell["parameters"] = {k: v for k, v in cell["parameters"].items() if k.startswith("REGMODE")}
     return {"modules": {"unit": module}}
 
 
-def assert_equal(before: dict[str, Any], after: dict[str, Any], folder: Path) -> None:
+def assert_equal(before: dict[str, Any], after: dict[str, Any], folder: Path, open_carry: str = "0") -> None:
     """Proof by induction that both netlists give the same outputs for ever."""
     (folder / "models.v").write_text(_models())
     for name, design in (("gold", before), ("gate", after)):
-        (folder / f"{name}.json").write_text(json.dumps(for_proof(design)))
+        (folder / f"{name}.json").write_text(json.dumps(for_proof(design, open_carry)))
         yosys(
             folder,
             f"read_json {name}.json; read_verilog models.v; read_verilog -overwrite +/ecp5/cells_sim.v; "
@@ -236,9 +239,7 @@ def test_carry_chains_end_where_nothing_looks_at_them(tmp_path: Path) -> None:
     m = Module()
     a, b, total, below = Signal(12), Signal(12), Signal(12), Signal()
     m.d.sync += [total.eq(a + b), below.eq(a < b)]
-    (tmp_path / "unit.il").write_text(rtlil.convert(m, name="unit", ports=[a, b, total, below], emit_src=False))
-    yosys(tmp_path, "read_rtlil unit.il; synth_ecp5 -top unit -json unit.json")
-    before = json.loads((tmp_path / "unit.json").read_text())
+    before = synthesise(m, [a, b, total, below], tmp_path)
     after = copy.deepcopy(before)
     assert pack(after) == {}
     cells = [cell for cell in after["modules"]["unit"]["cells"].values() if cell["type"] == "CCU2C"]
@@ -248,8 +249,57 @@ def test_carry_chains_end_where_nothing_looks_at_them(tmp_path: Path) -> None:
     assert_equal(before, after, tmp_path)
 
 
+@pytest.mark.parametrize("open_carry", "01")
+@pytest.mark.parametrize("width", [7, 8])
+def test_constant_carry_into_a_chain_is_left_open(width: int, open_carry: str, tmp_path: Path) -> None:
+    """Of sums, differences, counters and comparisons, with and without their lowest bit; whatever an open carry is on the part."""
+    m = Module()
+    a, b = Signal(width), Signal(width)
+    outputs = [Signal(width, name=f"o{k}") for k in range(5)]
+    below, not_above, upper = Signal(), Signal(), Signal(width)
+    m.d.sync += [
+        *(o.eq(value) for o, value in zip(outputs[:3], (a + b, a - b, 3 - a), strict=True)),
+        outputs[3].eq(outputs[3] + 1),
+        outputs[4].eq(outputs[4] - a),
+        below.eq(a < b),
+        not_above.eq(a <= b),
+        upper.eq((a + b) >> 1),
+    ]
+    ports = [a, b, *outputs, below, not_above, upper]
+    before = synthesise(m, ports, tmp_path)
+    after = copy.deepcopy(before)
+    assert pack(after) == {}
+    carries = [
+        [
+            cell["connections"]["CIN"][0]
+            for cell in design["modules"]["unit"]["cells"].values()
+            if cell["type"] == "CCU2C"
+        ]
+        for design in (before, after)
+    ]
+    constants = [carries[0].count(value) for value in "01"]
+    assert all(constants)
+    assert [carries[1].count(value) for value in "01x"] == [0, 0, sum(constants)]
+    assert_equal(before, after, tmp_path, open_carry)
+
+
+def test_carry_by_more_than_two_inputs_is_left_in(tmp_path: Path) -> None:
+    """A first half may look at four signals; with a constant in place of the carry it still looks at more than the two it has."""
+    m = Module()
+    a, b, o = Signal(6), Signal(6), Signal(6)
+    m.d.sync += o.eq(a + b)
+    design = synthesise(m, [a, b, o], tmp_path)
+    first = next(
+        cell for cell in design["modules"]["unit"]["cells"].values() if cell["connections"].get("CIN") == ["0"]
+    )
+    first["connections"]["C0"] = first["connections"]["B1"]
+    before = copy.deepcopy(first)
+    pack(design)
+    assert first == before
+
+
 def test_wrong_packing_is_seen(tmp_path: Path) -> None:
-    """The proof itself: a product register that is forgotten, and an output register without its enable."""
+    """The proof itself: a product register forgotten, a chain that goes by the open carry, an output register without its enable."""
     unit = Registered("nothing else")
     before = synthesise(unit, [unit.a, unit.b, unit.enable, unit.o, unit.seen], tmp_path)
     wrong = copy.deepcopy(before)
@@ -258,6 +308,17 @@ def test_wrong_packing_is_seen(tmp_path: Path) -> None:
     multiplier["parameters"]["REG_OUTPUT_CLK"] = "NONE"
     with pytest.raises(AssertionError, match="proof did fail"):
         assert_equal(before, wrong, tmp_path)
+    m = Module()
+    a, o = Signal(6), Signal(6)
+    m.d.sync += o.eq(a + o)
+    before = synthesise(m, [a, o], tmp_path)
+    wrong = copy.deepcopy(before)
+    pack(wrong)
+    cells = wrong["modules"]["unit"]["cells"]
+    first = next(name for name, cell in cells.items() if cell["connections"].get("CIN") == ["x"])
+    cells[first]["parameters"]["INIT0"] = before["modules"]["unit"]["cells"][first]["parameters"]["INIT0"]
+    with pytest.raises(AssertionError, match="proof did fail"):
+        assert_equal(before, wrong, tmp_path, "1")
     before = _ram("enable", tmp_path)
     wrong = copy.deepcopy(before)
     pack(wrong)

@@ -51,13 +51,13 @@ class SerialLink(wiring.Component):
         m.submodules.receiver = receiver = self._receiver
         m.submodules.decoder = decoder = SlipDecoder()
         m.submodules.checker = checker = CrcChecker() if self._checked else CrcSpoiler()
+        # Far from the node's arbiter, and much slower than it.
+        m.submodules.words = words = Stage(Word)
+        wiring.connect(m, wiring.flipped(self.tx), words.i)
+        wiring.connect(m, words.o, appender.i)
         if self._checked:
-            wiring.connect(m, wiring.flipped(self.tx), appender.i)
             wiring.connect(m, appender.o, encoder.i)
         else:
-            m.submodules.words = words = Stage(Word)
-            wiring.connect(m, wiring.flipped(self.tx), words.i)
-            wiring.connect(m, words.o, appender.i)
             m.submodules.between = between = Stage(FrameByte)
             wiring.connect(m, appender.o, between.i)
             wiring.connect(m, between.o, encoder.i)
