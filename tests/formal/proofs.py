@@ -14,7 +14,7 @@ the large ones, since all of them are parameters of the same code.
 from amaranth.hdl import Assert, Assume, Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In
-from queue_counts import assert_counts
+from queue_counts import assert_counts, assert_place
 
 from twinphase_hdl.core.queue import Queue
 from twinphase_hdl.timetag.channel import Channel
@@ -36,8 +36,6 @@ class QueueProof(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.queue = queue = Queue(width=len(self.data), depth=self.DEPTH, front_depth=self.FRONT_DEPTH)
-        peek = queue.memory.read_port(domain="comb")
-        peek_front = queue.front.read_port(domain="comb")
         m.d.comb += [
             queue.i_push.eq(self.push),
             queue.i_data.eq(self.data),
@@ -60,14 +58,9 @@ class QueueProof(wiring.Component):
         m.d.sync += late.eq(Mux(queue.o_pending, late + 1, 0))
 
         # Lemmas: the counts count what is held, and the marked entry is where its position says.
-        unread, in_front = assert_counts(m, queue, depth=self.DEPTH, front_depth=self.FRONT_DEPTH)
-        place = Signal.like(position)  # entries before it, the head apart
-        behind = Signal(signed(len(position) + 1))
+        counts = assert_counts(m, queue, depth=self.DEPTH, front_depth=self.FRONT_DEPTH)
+        assert_place(m, queue, counts, marked=marked, position=position, value=value)
         m.d.comb += [
-            place.eq(position - queue.o_valid),
-            behind.eq(place - in_front - queue.staged - queue.loaded),
-            peek.addr.eq(queue.read_count + behind),
-            peek_front.addr.eq(queue.front_read_count + place),
             Assert((queue.o_valid | queue.o_pending) == ((queue.o_level != 0) | self.push), "empty"),
             Assert(late <= 5, "late"),
             Assert(
@@ -78,20 +71,6 @@ class QueueProof(wiring.Component):
             Assert((late < 4) | queue.o_valid | queue.front_valid, "in front"),
             Assert((late < 5) | queue.o_valid, "arrived"),
         ]
-        with m.If(marked):
-            m.d.comb += Assert(position < queue.o_level, "lost")
-            with m.If(queue.o_valid & (position == 0)):
-                m.d.comb += Assert(queue.o_head == value, "in the head")
-            with m.Elif(place < in_front):
-                m.d.comb += Assert(peek_front.data == value, "in the front")
-            with m.Elif(queue.staged & (place == in_front)):
-                m.d.comb += Assert(queue.stage == value, "behind the memory")
-            with m.Elif(queue.loaded & (place == in_front + queue.staged)):
-                m.d.comb += Assert(queue.read_port.data == value, "at the memory's output")
-            with m.Elif(queue.entering & (place == in_front + queue.staged + queue.loaded + unread)):
-                m.d.comb += Assert(queue.entry == value, "being written")
-            with m.Else():
-                m.d.comb += Assert(peek.data == value, "in the memory")
         return m
 
 

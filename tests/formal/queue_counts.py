@@ -1,6 +1,6 @@
-"""Lemmas of the counts in a `Queue`, as every proof needs them that counts what is in one."""
+"""Lemmas of what is in a `Queue`, as every proof needs them that counts or follows it."""
 
-from amaranth.hdl import Assert, Module, Signal, Value
+from amaranth.hdl import Assert, Module, Signal, Value, signed
 
 from twinphase_hdl.core.queue import Queue
 
@@ -25,3 +25,35 @@ def assert_counts(m: Module, queue: Queue, *, depth: int, front_depth: int) -> t
         Assert(queue.front_valid == (in_front != 0), "front valid"),
     ]
     return unread, in_front
+
+
+def assert_place(
+    m: Module, queue: Queue, counts: tuple[Signal, Signal], *, marked: Signal, position: Signal, value: Signal
+) -> None:
+    """An entry with ``position`` others before it that is followed (``marked``) is inside, with this ``value``. ``counts``: of
+    `assert_counts`."""
+    unread, in_front = counts
+    peek = queue.memory.read_port(domain="comb")
+    peek_front = queue.front.read_port(domain="comb")
+    place = Signal.like(position)  # entries before it, the head apart
+    behind = Signal(signed(len(position) + 1))
+    m.d.comb += [
+        place.eq(position - queue.o_valid),
+        behind.eq(place - in_front - queue.staged - queue.loaded),
+        peek.addr.eq(queue.read_count + behind),
+        peek_front.addr.eq(queue.front_read_count + place),
+    ]
+    with m.If(marked):
+        m.d.comb += Assert(position < queue.o_level, "lost")
+        with m.If(queue.o_valid & (position == 0)):
+            m.d.comb += Assert(queue.o_head == value, "in the head")
+        with m.Elif(place < in_front):
+            m.d.comb += Assert(peek_front.data == value, "in the front")
+        with m.Elif(queue.staged & (place == in_front)):
+            m.d.comb += Assert(queue.stage == value, "behind the memory")
+        with m.Elif(queue.loaded & (place == in_front + queue.staged)):
+            m.d.comb += Assert(queue.read_port.data == value, "at the memory's output")
+        with m.Elif(queue.entering & (place == in_front + queue.staged + queue.loaded + unread)):
+            m.d.comb += Assert(queue.entry == value, "being written")
+        with m.Else():
+            m.d.comb += Assert(peek.data == value, "in the memory")

@@ -51,7 +51,9 @@ class PairQueue(wiring.Component):
         front_depth: int = FRONT_DEPTH,
     ):
         self._pair = whole_pair_layout(time_bits)
-        self._queue = Queue(width=self._pair.size, depth=depth, front_depth=front_depth)
+        # State, here so that a proof can speak of it.
+        self.queue = Queue(width=self._pair.size, depth=depth, front_depth=front_depth)
+        self.second = Signal()  # the first of the pair at the head has gone
         self._order_bits = order_bits
         super().__init__(
             {
@@ -65,10 +67,10 @@ class PairQueue(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.queue = queue = self._queue
+        m.submodules.queue = queue = self.queue
         i, o = self.i, self.o
         pair = Signal(self._pair)
-        second = Signal()  # the first of the pair at the head has gone
+        second = self.second
         leaves = Signal()
         m.d.comb += [
             i.ready.eq(~queue.o_full),
