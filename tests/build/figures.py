@@ -293,8 +293,8 @@ def rtlil_of(make: Callable[[], wiring.Component]) -> str:
 
 
 def digest(text: str) -> str:
-    """Hash that says whether figures must be taken anew."""
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    """Hash that says whether figures must be taken anew: of the unit's RTLIL, and of what packs its netlist."""
+    return hashlib.sha256((text + Path(pack.__file__).read_text()).encode()).hexdigest()[:16]
 
 
 def measure(text: str, name: str = "") -> dict[str, float]:
