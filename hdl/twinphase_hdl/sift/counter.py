@@ -51,7 +51,7 @@ class CounterRecall(wiring.Component):
     i_pulse : In(stream of 56 bits), pulse indices
     o_valid, o_symbol : Out(1), Out(Symbol), in the order of the pulses
 
-    Latency: 36 clocks from the transfer, up to 27 more while three others are under way. Throughput: three pulses in 30 clocks, 12.5
+    Latency: 46 clocks from the transfer, up to 36 more while four others are under way. Throughput: four pulses in 40 clocks, 12.5
     million a second at 125 MHz; others wait outside. No overflow. A reset drops what is under way. Source: docs/symbols.md.
     """
 
@@ -101,7 +101,7 @@ class CounterSymbols(wiring.Component):
     i_stop : In(1), drops what is being recalled
 
     Latency: `latency` from i_pulse to o_symbols, `recall_latency` from a transfer at i_recall to o_recalled_valid. Throughput: ``lanes``
-    pulses per clock; recall: three pulses in 30 clocks, or shared ``1 - lanes / 8`` per clock while framing, else one per clock. No
+    pulses per clock; recall: four pulses in 40 clocks, or shared ``1 - lanes / 8`` per clock while framing, else one per clock. No
     overflow: heralds wait outside. Source: docs/symbols.md.
 
     ``lanes``: 1, 2, 4 or 8. ``shared``: default with fewer than 8 lanes. ValueError otherwise.
@@ -142,7 +142,7 @@ class CounterSymbols(wiring.Component):
 
     @property
     def recall_latency(self) -> int:
-        """Clocks from a transfer at i_recall to o_recalled_valid; without a pipeline to share, up to 27 more, as `CounterRecall`."""
+        """Clocks from a transfer at i_recall to o_recalled_valid; without a pipeline to share, up to 36 more, as `CounterRecall`."""
         return self._block_latency + CHOICE_CLOCKS + DECODE_CLOCKS if self._shared else CounterRecall.latency
 
     def elaborate(self, platform: object) -> Module:

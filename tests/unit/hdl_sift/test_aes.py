@@ -109,7 +109,7 @@ def test_pipeline_gives_the_published_blocks_one_per_clock():
 
 @pytest.mark.parametrize("idle", [0.0, 0.5, 0.97])
 def test_core_gives_the_published_blocks_in_order(idle):
-    """Without gaps three blocks leave in 30 clocks; alone, one takes its latency."""
+    """Without gaps four blocks leave in 40 clocks; alone, one takes its latency."""
     dut = AesCore(tag_bits=6)
     m, schedule = with_schedule(dut)
     rng = random.Random(idle)
@@ -145,7 +145,7 @@ def test_core_gives_the_published_blocks_in_order(idle):
     simulate(m, bench, watch)
     assert got == [(cipher, number) for number, (_, cipher) in enumerate(blocks)]
     if idle == 0:
-        assert left[-1] - left[2] == (len(blocks) // 3 - 1) * 30
+        assert left[-1] - left[3] == (len(blocks) // 4 - 1) * 40
     if idle == 0.97:
         alone = {b - a for a, b, before in zip(came[1:], left[1:], left, strict=False) if a > before}
         assert alone == {dut.latency}
