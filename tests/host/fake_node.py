@@ -206,15 +206,27 @@ class FakeNode(threading.Thread):
     """A node on localhost. ``answer``: probabilities of (lost request, lost answer, doubled answer) and a delay; packets in
     ``outbox`` go to the subscriber as they are, paced by its receipts when ``paced``."""
 
-    def __init__(self, node_map=SERVER, *, lose=0.0, double=0.0, delay_s=0.0, seed=1, paced=False, registers=None):
+    def __init__(
+        self,
+        node_map=SERVER,
+        *,
+        lose=0.0,
+        double=0.0,
+        delay_s=0.0,
+        seed=1,
+        paced=False,
+        registers=None,
+        host="127.0.0.1",
+        port=0,
+    ):
         super().__init__(daemon=True)
         self.registers = registers or Registers(node_map)
         self.lose, self.double, self.delay_s, self.paced = lose, double, delay_s, paced
         self.random = random.Random(seed)
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.socket.bind(("127.0.0.1", 0))
+        self.socket.bind((host, port))
         self.socket.settimeout(0.002)
-        self.url = f"udp://127.0.0.1:{self.socket.getsockname()[1]}"
+        self.url = f"udp://{host}:{self.socket.getsockname()[1]}"
         self.outbox = []
         self.subscriptions = 0
         self.receipts = {}

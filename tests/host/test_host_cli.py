@@ -133,7 +133,9 @@ def test_devices_finds_a_node_on_its_default_port(capsys, monkeypatch):
         monkeypatch.setattr("twinphase.reachable.LOCAL_PORTS", [node.socket.getsockname()[1]])
         code, out, _ = run(capsys, "devices", "--json")
     assert code == 0
-    assert {"url": node.url.replace("127.0.0.1", "localhost"), "what": "server node"} in json.loads(out)
+    (found,) = [each for each in json.loads(out) if each["url"] == node.url.replace("127.0.0.1", "localhost")]
+    assert (found["node"], found["fits"]) == ("server", True)
+    assert found["what"].startswith("server node, 125 MHz")
     assert run(capsys, "devices")[0] == 0
 
 
