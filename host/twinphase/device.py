@@ -25,6 +25,7 @@ from twinphase_spec.units import CLOCK_HZ, TAGGER_CLOCKS_HZ
 from .batch import Batch, in_host_ticks
 from .errors import DeviceError
 from .extras import load_entry_point
+from .packet_block import PacketBlock
 from .packets import Decoder, StreamState
 
 IDENTITY_WORDS = 6
@@ -128,6 +129,11 @@ class Device(ABC):
         """Packets lost on this host before they could be decoded, by place; they also show as lost packets."""
         return {}
 
+    @property
+    def advice(self) -> list[str]:
+        """What the user can do against losses on this host, a sentence each."""
+        return []
+
     @abstractmethod
     def read(self, register: str | Register) -> int:
         """The register's value (sign-extended when the map says signed)."""
@@ -181,6 +187,11 @@ class PacketDevice(Device):
         Waits up to ``timeout_s`` for the first; [] when none came; None when the device has ended and all was handed out.
         """
 
+    def receive_block(self, timeout_s: float) -> PacketBlock | None:
+        """As `receive`, in one array."""
+        packets = self.receive(timeout_s)
+        return None if packets is None else PacketBlock.of(packets)
+
     @abstractmethod
     def request(self, op: RegisterOp, address: int, count: int, words: Sequence[int] = ()) -> Sequence[int]:
         """One register transaction of 1 to 64 words: the words read, or nothing for a write.
@@ -210,8 +221,8 @@ class PacketDevice(Device):
 
     def batches(self, timeout_s: float = 0.1) -> Iterator[Batch]:
         decoder = self.decoder
-        while (packets := self.receive(timeout_s)) is not None:
-            yield in_host_ticks(decoder.decode(packets), self.identity().clock_hz)
+        while (block := self.receive_block(timeout_s)) is not None:
+            yield in_host_ticks(decoder.decode(block), self.identity().clock_hz)
         yield in_host_ticks(decoder.finish(), self.identity().clock_hz)
 
     def read(self, register: str | Register) -> int:

@@ -22,10 +22,13 @@ from twinphase_spec.units import TICKS_PER_CLOCK, TICKS_PER_SECOND
 from .batch import TAG_DTYPE, Batch, Gap, record_dtype
 from .herald_code import MOST_HERALDS, HeraldCodeError
 from .herald_code import decode as decode_heralds
+from .packet_block import PacketBlock
 from .stream_state import SILENCE_TICKS, StreamOrder, StreamState
 
 LEAP_TICKS = 10 * TICKS_PER_SECOND
 """A single time base further than this from all others is damage; two that agree are a new time."""
+LONG_RUN_WORDS = 32
+"""Copying a run of words costs as much as indexing so many."""
 _T2_TIME_MASK = (1 << wire.T2_TIME_BITS) - 1
 
 
@@ -84,19 +87,19 @@ class Decoder:
         """Give up all missing packets and return what waited for them."""
         return self.decode([], final=True)
 
-    def decode(self, packets: Sequence[bytes], now_s: float | None = None, final: bool = False) -> Batch:
+    def decode(self, packets: Sequence[bytes] | PacketBlock, now_s: float | None = None, final: bool = False) -> Batch:
         """Records of ``packets`` (in order of arrival) that are complete by now. ``now_s``: monotonic time."""
         batch = Batch(time_ticks=self.time_ticks)
         now_s = time.monotonic() if now_s is None else now_s
-        candidates = [*self._held, *packets]
-        self._held = []
-        sound = [p for p in candidates if 4 * HEADER_WORDS <= len(p) <= wire.MAX_PACKET_BYTES and not len(p) & 3]
-        self.damage["length"] += len(candidates) - len(sound)
-        if not sound:
+        block = packets if isinstance(packets, PacketBlock) else PacketBlock.of(packets)
+        if self._held:
+            block, self._held = PacketBlock.join([PacketBlock.of(self._held), block]), []
+        whole = (block.sizes >= 4 * HEADER_WORDS) & (block.sizes <= wire.MAX_PACKET_BYTES) & (block.sizes & 3 == 0)
+        self.damage["length"] += len(block) - int(np.count_nonzero(whole))
+        if not whole.any():
             return batch
-        words = np.frombuffer(b"".join(sound), "<u4")
-        lengths = np.fromiter(map(len, sound), np.int64, len(sound)) >> 2
-        starts = np.cumsum(lengths) - lengths
+        sound = block if whole.all() else block[whole]
+        words, starts, lengths = sound.words, sound.starts, sound.sizes >> 2
         header = words[starts[:, None] + np.arange(HEADER_WORDS)].view(HEADER_DTYPE)[:, 0]
         tags = _TagWords(words)
         heralds: dict[int, NDArray[Any]] = {}
@@ -108,7 +111,7 @@ class Decoder:
             stream = Stream(number)
             order = self._order_of(stream)
             accepted, skipped, held = order.order(header["sequence"][chosen], now_s, final)
-            self._held += [sound[i] for i in chosen[held]]
+            self._held += sound[chosen[held]].packets() if len(held) else []
             if len(accepted):
                 self._take(batch, stream, order, header, starts, chosen[accepted], skipped, words, tags, heralds)
         batch.time_ticks = self.time_ticks
@@ -219,14 +222,13 @@ class Decoder:
             batch.gaps[stream] = gaps
         if not count.any():
             return
-        at = _ragged(begin, length)
         if stream is Stream.TAG:
-            batch.records[stream] = tags.decode(at, begin, length, base)
+            batch.records[stream] = tags.decode(begin, length, base)
             return
         if stream is Stream.HERALD_CODE:
             batch.records[stream] = np.concatenate([heralds[place] for place in begin.tolist()])
         else:
-            batch.records[stream] = words[at].view(record_dtype(stream, self.map))
+            batch.records[stream] = _gather(words, begin, length).view(record_dtype(stream, self.map))
         batch.packet_ticks[stream] = np.repeat(base, count)
 
     @staticmethod
@@ -238,48 +240,69 @@ class Decoder:
 
 
 class _TagWords:
-    """Running counts over the words of a batch, read as T2 words; only the TAG packets' share is ever looked at."""
+    """The words of a batch, read as T2 words; only the TAG packets' share is ever looked at.
+
+    Special words are few beside tags, and they alone change the period: a packet is a run of tags, cut by its overflow words.
+    """
 
     def __init__(self, words: NDArray[np.uint32]) -> None:
         self.words = words
-        kind = words >> wire.T2_CHANNEL_SHIFT  # special bit and channel
-        self.special = kind >= 64
-        self.overflow = kind == 64 + wire.T2_OVERFLOW_CHANNEL
-        self._tags = _running(~self.special)
-        self._unknown = _running(self.special & ~self.overflow)
+        self._special = np.flatnonzero(words >= wire.T2_SPECIAL)
+        unknown = words[self._special] < wire.T2_SPECIAL | wire.T2_OVERFLOW_CHANNEL << wire.T2_CHANNEL_SHIFT
+        self._unknown = self._special[unknown]
 
     def tags_in(self, begin: NDArray[np.int64], end: NDArray[np.int64]) -> NDArray[np.int64]:
-        return self._tags[end] - self._tags[begin]
+        return end - begin - _count_in(self._special, begin, end)
 
     def unknown_in(self, begin: NDArray[np.int64], end: NDArray[np.int64]) -> NDArray[np.int64]:
-        return self._unknown[end] - self._unknown[begin]
+        return _count_in(self._unknown, begin, end)
 
-    def decode(
-        self, at: NDArray[np.int64], begin: NDArray[np.int64], length: NDArray[np.int64], base: NDArray[np.int64]
-    ) -> NDArray[Any]:
-        """Tags of the words at ``at``: packets of ``length`` words each, with time base ``base``."""
-        words = self.words[at]
-        steps = np.where(self.overflow[at], words & _T2_TIME_MASK, 0).astype(np.int64)
+    def decode(self, begin: NDArray[np.int64], length: NDArray[np.int64], base: NDArray[np.int64]) -> NDArray[Any]:
+        """Tags of packets of ``length`` words from word ``begin`` on, none of them unknown, with time base ``base``."""
+        end = begin + length
+        first = np.searchsorted(self._special, begin)
+        overflows = np.searchsorted(self._special, end) - first
+        at = self._special[_ragged(first, overflows)]
+        # Runs of tags: one from the packet's begin on, one behind each of its overflow words.
+        behind = np.cumsum(overflows) - overflows + np.arange(len(begin))
+        starts_packet = np.zeros(len(begin) + len(at), bool)
+        starts_packet[behind] = True
+        run_begin = np.empty(len(starts_packet), np.int64)
+        run_begin[starts_packet], run_begin[~starts_packet] = begin, at + 1
+        run_end = np.empty_like(run_begin)
+        run_end[behind + overflows] = end
+        ends_packet = np.zeros(len(starts_packet), bool)
+        ends_packet[behind + overflows] = True
+        run_end[~ends_packet] = at
+        steps = np.zeros(len(starts_packet), np.int64)
+        steps[~starts_packet] = self.words[at] & _T2_TIME_MASK
         total = np.cumsum(steps)
-        first = np.cumsum(length) - length
-        before = np.where(first > 0, total[np.minimum(first, len(total)) - 1], 0)
-        periods = total + np.repeat((base >> wire.T2_TIME_BITS) - before, length)
-        ticks, is_tag = decode_t2(words, periods)
-        tags = np.empty(np.count_nonzero(is_tag), TAG_DTYPE)
-        tags["time_ticks"] = ticks[is_tag]
-        tags["channel"] = (words[is_tag] >> wire.T2_CHANNEL_SHIFT) & 63
+        periods = total + np.repeat((base >> wire.T2_TIME_BITS) - total[behind], overflows + 1)
+        words = _gather(self.words, run_begin, run_end - run_begin)
+        tags = np.empty(len(words), TAG_DTYPE)
+        ticks = np.repeat(periods << wire.T2_TIME_BITS, run_end - run_begin)
+        ticks |= words & _T2_TIME_MASK
+        tags["time_ticks"] = ticks
+        tags["channel"] = words >> wire.T2_CHANNEL_SHIFT
         return tags
 
 
-def _running(flags: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Number of set flags before each position, and in all."""
-    return np.concatenate(([0], np.cumsum(flags)))
+def _count_in(places: NDArray[np.intp], begin: NDArray[np.int64], end: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How many of the rising ``places`` lie in ``begin[i] <= place < end[i]``."""
+    return np.searchsorted(places, end) - np.searchsorted(places, begin)
 
 
 def _ragged(begin: NDArray[np.int64], length: NDArray[np.int64]) -> NDArray[np.int64]:
     """Indices ``begin[i] .. begin[i] + length[i] - 1`` of all i, one after the other."""
     before = np.cumsum(length) - length
     return np.arange(int(length.sum())) + np.repeat(begin - before, length)
+
+
+def _gather(words: NDArray[np.uint32], begin: NDArray[np.int64], length: NDArray[np.int64]) -> NDArray[np.uint32]:
+    """``words[begin[i] : begin[i] + length[i]]`` of all i, one after the other: long runs are copied, short ones indexed."""
+    if len(begin) * LONG_RUN_WORDS >= int(length.sum()):
+        return words[_ragged(begin, length)]
+    return np.concatenate([words[at:end] for at, end in zip(begin.tolist(), (begin + length).tolist(), strict=True)])
 
 
 def total_losses(streams: Mapping[Stream, StreamState]) -> int:

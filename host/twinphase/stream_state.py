@@ -1,8 +1,8 @@
 """What a receiver knows of one stream: order of its packets, numbering of its records, losses, silences.
 
 Order: packets are put back into the order of their sequence numbers. Behind a missing one the later ones wait, for at
-most HOLD_S or HOLD_PACKETS, then it counts as lost. Numbering: ``first_record`` tells how many records were in the
-missing packets; ``lost`` how many the node itself lost.
+most HOLD_S or HOLD_PACKETS, then it counts as lost; each missing one for itself. Numbering: ``first_record`` tells how many
+records were in the missing packets; ``lost`` how many the node itself lost.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ HOLD_PACKETS = 256
 WINDOW_PACKETS = 1 << 16
 """A sequence number further ahead than this is a stray."""
 RESTART_PACKETS = 16
-"""So many strays with rising numbers, and nothing else, mean that the node counts anew."""
+"""So many strays with rising numbers, and nothing else, mean a long gap (numbers ahead) or that the node counts anew."""
 SILENCE_TICKS = TICKS_PER_SECOND // 100
 """An enabled stream sends something at least every 10 ms."""
 REMEMBERED_PACKETS = 4096
@@ -74,7 +74,8 @@ class StreamOrder:
     max_records: int
     """Most records in a packet."""
     _expected: int | None = None
-    _held_since_s: float | None = None
+    _held_s: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    """When the packets that wait came."""
     _missing: deque[int] = field(default_factory=lambda: deque(maxlen=REMEMBERED_PACKETS))
     _stray_run: int = 0
     _last_stray: int = -1
@@ -95,8 +96,11 @@ class StreamOrder:
         ahead = (sequence - np.uint32(self._expected)).view(np.int32).astype(np.int64)
         count = len(sequence)
         if np.array_equal(ahead, np.arange(count)):
-            self._held_since_s = None
+            self._held_s = np.zeros(0)
             return self._accept(np.arange(count), np.zeros(count, np.int64), int(ahead[-1]), int(sequence[-1]))
+        came_s = np.full(count, now_s)
+        known = min(count, len(self._held_s))
+        came_s[:known] = self._held_s[:known]
         fits = (ahead >= 0) & (ahead < WINDOW_PACKETS)
         self._count_misfits(sequence[~fits], ahead[~fits], alone=not fits.any())
         order = np.flatnonzero(fits)
@@ -109,14 +113,11 @@ class StreamOrder:
         gaps = np.flatnonzero(skipped)
         ready = len(order)
         if len(gaps) and not final:
-            waiting = len(order) - int(gaps[0])
-            if self._held_since_s is None:
-                self._held_since_s = now_s
-            if now_s - self._held_since_s < HOLD_S and waiting <= HOLD_PACKETS:
-                ready = int(gaps[0])
-        if ready == len(order):
-            self._held_since_s = None
+            given_up = (now_s - came_s[order[gaps]] >= HOLD_S) | (len(order) - gaps > HOLD_PACKETS)
+            if not given_up.all():
+                ready = int(gaps[np.argmin(given_up)])
         accepted, held = order[:ready], order[ready:]
+        self._held_s = came_s[held]
         if not ready:
             return accepted, skipped[:0], held
         state.reordered += int(np.count_nonzero(np.maximum.accumulate(accepted) != accepted))
@@ -137,14 +138,12 @@ class StreamOrder:
         return accepted, skipped, accepted[:0]
 
     def _count_misfits(self, sequence: NDArray[np.uint32], ahead: NDArray[np.int64], alone: bool) -> None:
-        """Late, duplicate or stray; a run of strays alone restarts the numbering."""
+        """Late, duplicate or stray; a run of strays alone moves the numbering."""
         for number, distance in zip(sequence.tolist(), ahead.tolist(), strict=True):
             self._stray_run = self._stray_run + 1 if number == self._last_stray + 1 else 1
             self._last_stray = number
             if alone and self._stray_run >= RESTART_PACKETS:
-                self._expected, self._next_record, self._lost = (number + 1) & 0xFFFFFFFF, None, None
-                self._stray_run = 0
-                self.state.restarts += 1
+                self._move_to(number)
             if number in self._missing:
                 self._missing.remove(number)
                 self.state.late += 1
@@ -152,6 +151,19 @@ class StreamOrder:
                 self.state.duplicates += 1
             else:
                 self.state.strays += 1
+
+    def _move_to(self, number: int) -> None:
+        """Go on behind ``number``. Ahead of what was expected: a long gap, whose records `number` counts with the next packet; else the
+        node counts anew."""
+        assert self._expected is not None
+        gap = (number + 1 - self._expected) & 0xFFFFFFFF
+        self._expected, self._stray_run = (number + 1) & 0xFFFFFFFF, 0
+        if gap < 1 << 31:
+            self.state.lost_packets += gap
+            self._dropped += gap
+        else:
+            self._next_record, self._lost = None, None
+            self.state.restarts += 1
 
     def number(
         self, header: NDArray[Any], count: NDArray[np.int64], skipped: NDArray[np.int64]

@@ -118,6 +118,24 @@ def test_a_packet_that_never_comes_is_given_up_in_time_and_late_when_it_does():
     assert (state.late, state.duplicates, state.lost_packets, state.lost_records) == (1, 0, 1, 100)
 
 
+def test_a_packet_out_of_order_is_waited_for_although_an_earlier_one_is_given_up():
+    """One number never comes; behind it more packets wait than may, the last two of which are swapped and come apart."""
+    packets = tag_packets(random_tags(4000, 1), 10)
+    decoder = Decoder(SERVER)
+    batches = [decoder.decode([*packets[:5], *packets[6:300], packets[301]], now_s=0.0)]
+    assert len(batches[0]) == 10 * 299
+    batches.append(decoder.decode([packets[300], *packets[302:]], now_s=0.001))
+    state = decoder.streams[Stream.TAG]
+    assert (state.lost_packets, state.late, state.packets) == (1, 0, 399)
+    assert len(batches[1]) == 10 * 100
+    slow = Decoder(SERVER)  # the same where time gives up the first: the second has a time of its own
+    slow.decode([*packets[:5], *packets[6:9]], now_s=0.0)
+    assert len(slow.decode([*packets[9:12], packets[13]], now_s=0.015)) == 0
+    assert len(slow.decode([packets[14]], now_s=0.025)) == 10 * 6
+    assert len(slow.decode([packets[12]], now_s=0.03)) == 10 * 3
+    assert (slow.streams[Stream.TAG].lost_packets, slow.streams[Stream.TAG].late) == (1, 0)
+
+
 def test_node_losses_and_silence_are_counted_and_placed():
     def heartbeat(i, clock, lost):
         return pack(Stream.PSI, i, base_ticks=clock << 13, lost=lost)
@@ -255,3 +273,26 @@ def test_tags_of_undamaged_packets_survive_among_damaged_ones():
     assert np.array_equal(joined(batches, Stream.TAG), tags[kept])
     assert decoder.damaged == 200
     assert decoder.streams[Stream.TAG].lost_records == 40 * (200 - (999 in hit))
+
+
+@pytest.mark.parametrize("gap", [1000, 70_000, 1 << 22])
+def test_a_long_gap_is_counted_exactly(gap):
+    """Longer than the window of numbers that are waited for: a node that goes on counting was not restarted."""
+    before, after = random_tags(4000, 1), random_tags(8000, 2)
+    after["time_ticks"] += before["time_ticks"][-1]
+    packets = tag_packets(before, 20)
+    shifted = []
+    for packet in tag_packets(after, 20):
+        words = np.frombuffer(packet, "<u4").copy()
+        words[1] += 200 + gap
+        words[7] += np.uint32(20 * (200 + gap))
+        shifted.append(words.tobytes())
+    decoder, batches = decode_all(packets + shifted, 7)
+    state = decoder.streams[Stream.TAG]
+    got = joined(batches, Stream.TAG)
+    assert (state.restarts, decoder.damaged) == (0, 0)
+    assert state.packets + state.lost_packets == 600 + gap  # strays before the gap was believed are lost with it
+    assert state.records + state.lost_records == 12_000 + 20 * gap
+    assert len(got) >= 12_000 - 20 * 40
+    assert np.array_equal(got, np.concatenate([before, after])[np.r_[:4000, 12_000 - (len(got) - 4000) : 12_000]])
+    assert state.strays == 600 - state.packets

@@ -9,6 +9,7 @@ example:
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 
@@ -54,7 +55,9 @@ def run(arguments: argparse.Namespace) -> int:
         summary = record(
             device, arguments.out, seconds=arguments.seconds, lab=arguments.lab, stop=stopped.is_set, progress=show
         )
-        lost = losses(device)
+        lost, advice = losses(device), device.advice
+    for sentence in advice:
+        print(sentence, file=sys.stderr)
     if arguments.json:
         print(json.dumps(summary | {"losses": lost}))
     else:

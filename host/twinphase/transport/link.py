@@ -28,6 +28,7 @@ from twinphase_spec.packets import (
 
 from ..device import PacketDevice
 from ..errors import DeviceError
+from ..packet_block import PacketBlock
 from ..packets import pack
 
 QUEUE_PACKETS = 1 << 17
@@ -42,7 +43,8 @@ class LinkDevice(PacketDevice):
     def __init__(self, url: str, tries: int = TRIES) -> None:
         super().__init__(url)
         self._tries = tries
-        self._queue: deque[bytes] = deque()
+        self._queue: deque[PacketBlock] = deque()
+        self._queued = 0
         self._answers: dict[int, bytes] = {}
         self._awaited: int | None = None
         self._arrived = threading.Condition()
@@ -58,7 +60,7 @@ class LinkDevice(PacketDevice):
         """Send one packet. OSError when the transport fails."""
 
     @abstractmethod
-    def _collect(self) -> list[bytes]:
+    def _collect(self) -> PacketBlock:
         """Packets that have arrived; waits a short time for the first. OSError when the transport is gone."""
 
     def _wake(self) -> None:
@@ -68,8 +70,8 @@ class LinkDevice(PacketDevice):
     def _release(self) -> None:
         """Close the transport."""
 
-    def _handed_out(self, packets: list[bytes]) -> None:
-        """Called in the caller's thread with the packets that `receive` is about to return, also with none."""
+    def _handed_out(self, block: PacketBlock) -> None:
+        """Called in the caller's thread with the packets that `receive` or `receive_block` is about to return, also with none."""
 
     def _start(self) -> None:
         """Start to receive and check the node's identity."""
@@ -90,17 +92,25 @@ class LinkDevice(PacketDevice):
                 with self._arrived:
                     self._arrived.notify_all()
                 return
-            if not packets:
-                continue
-            with self._arrived:
-                for packet in packets:
-                    if packet[:1] == b"\x41":  # Stream.REGISTER_RESPONSE
-                        self._take_answer(packet)
-                    elif len(self._queue) < QUEUE_PACKETS:
-                        self._queue.append(packet)
-                    else:
-                        self._queue_lost += 1
-                self._arrived.notify_all()
+            if len(packets):
+                self._sort(packets)
+
+    def _sort(self, block: PacketBlock) -> None:
+        """Answers to where `request` waits for them, all else into the queue."""
+        is_answer = (block.first_words() & 0xFF) == Stream.REGISTER_RESPONSE
+        answers = block[is_answer].packets() if is_answer.any() else []
+        block = block[~is_answer] if answers else block
+        with self._arrived:
+            for packet in answers:
+                self._take_answer(packet)
+            room = QUEUE_PACKETS - self._queued
+            if len(block) > room:
+                self._queue_lost += len(block) - room
+                block = block[:room]
+            if len(block):
+                self._queue.append(block)
+                self._queued += len(block)
+            self._arrived.notify_all()
 
     def _note_refused(self) -> None:
         """Called by `_collect` when the other side says that nothing listens there."""
@@ -117,15 +127,21 @@ class LinkDevice(PacketDevice):
             self._answers[int(words[1])] = packet
 
     def receive(self, timeout_s: float) -> list[bytes] | None:
+        block = self.receive_block(timeout_s)
+        return None if block is None else block.packets()
+
+    def receive_block(self, timeout_s: float) -> PacketBlock | None:
         with self._arrived:
             if not self._queue and not self._failure:
                 self._arrived.wait_for(lambda: self._queue or self._failure, timeout_s)
-            packets = list(self._queue)
+            blocks = list(self._queue)
             self._queue.clear()
-        if not packets and self._failure:
+            self._queued = 0
+        if not blocks and self._failure:
             raise DeviceError(self._failure)
-        self._handed_out(packets)
-        return packets
+        block = PacketBlock.join(blocks)
+        self._handed_out(block)
+        return block
 
     @property
     def transport_losses(self) -> dict[str, int]:

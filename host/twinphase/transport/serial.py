@@ -11,6 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 import serial
 
 from ..errors import DeviceError
+from ..packet_block import PacketBlock
 from .link import LinkDevice
 from .slip import FrameReader, encode_frame
 
@@ -42,12 +43,12 @@ class SerialDevice(LinkDevice):
     def _send(self, packet: bytes) -> None:
         self._port.write(encode_frame(packet))
 
-    def _collect(self) -> list[bytes]:
+    def _collect(self) -> PacketBlock:
         try:
             data = self._port.read(max(1, self._port.in_waiting))
         except (serial.SerialException, TypeError) as error:  # TypeError: closed while it was read
             raise OSError(str(error)) from error
-        return self._frames.feed(data)
+        return PacketBlock.of(self._frames.feed(data))
 
     def _wake(self) -> None:
         self._port.cancel_read()

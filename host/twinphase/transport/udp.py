@@ -15,21 +15,31 @@ import threading
 import time
 from urllib.parse import urlsplit
 
-from twinphase_spec.packets import MAX_PACKET_BYTES, SUBSCRIPTION_SECONDS, Stream
+import numpy as np
+
+from twinphase_spec.packets import HEADER_WORDS, MAGIC, SUBSCRIPTION_SECONDS, VERSION, Stream
 
 from ..errors import DeviceError
+from ..packet_block import PacketBlock
 from ..packets import pack
+from .datagrams import DatagramReader
 from .link import TRIES, LinkDevice
 
 DEFAULT_PORT = 9750
 RECEIVE_BUFFER_BYTES = 16 << 20
-SO_RXQ_OVFL = 40  # Linux: the kernel tells with each datagram how many it has dropped
+"""Asked for; Linux books twice as much, its own share of each packet included."""
 SO_RCVBUFFORCE = 33
+SO_MEMINFO = 55
+"""Linux: what a socket holds; the ninth number is the packets that it dropped."""
 RENEW_S = SUBSCRIPTION_SECONDS / 5
 RECEIPT_PACKETS = 32
 RECEIPT_S = 0.05
 POLL_S = 0.1
-MOST_AT_ONCE = 64
+BUSY_PACKETS_PER_S = 10_000
+"""From this rate on the thread waits for more packets before it takes them: many per system call cost less."""
+BUSY_PAUSE_S = 2e-3
+BOOKED_BYTES_PER_S = 110_000 * 2304
+"""What a gigabit of full packets takes of the receive buffer per second, as Linux books them."""
 
 
 class UdpDevice(LinkDevice):
@@ -38,8 +48,7 @@ class UdpDevice(LinkDevice):
     def __init__(self, url: str, tries: int = TRIES) -> None:
         super().__init__(url, tries)
         host, port = parse_udp_url(url)
-        self._kernel_lost = 0
-        self._kernel_lost_known = False
+        self._kernel_lost, self._kernel_lost_known = 0, False
         self._subscribed = threading.Event()
         self._renewed_s = 0.0
         self._sequences: dict[int, int] = {}
@@ -47,6 +56,11 @@ class UdpDevice(LinkDevice):
         self._receipt_s = 0.0
         self._receipts_sent = 0
         self._socket = self._open(host, port)
+        self.receive_buffer_bytes = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+        """What the system gave."""
+        self._reader = DatagramReader(self._socket)
+        self._pause_s = min(BUSY_PAUSE_S, self.receive_buffer_bytes / 4 / BOOKED_BYTES_PER_S)
+        self._busy, self._counted, self._counted_from_s = False, 0, time.monotonic()
         self._start()
 
     def _open(self, host: str, port: int) -> socket.socket:
@@ -59,9 +73,6 @@ class UdpDevice(LinkDevice):
             link.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER_BYTES)
         except OSError:  # needs privileges; the system's limit applies otherwise
             link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
-        with contextlib.suppress(OSError):
-            link.setsockopt(socket.SOL_SOCKET, SO_RXQ_OVFL, 1)
-            self._kernel_lost_known = True
         link.setblocking(False)
         try:
             link.connect(address)
@@ -73,28 +84,40 @@ class UdpDevice(LinkDevice):
     @property
     def transport_losses(self) -> dict[str, int]:
         losses = super().transport_losses
+        with contextlib.suppress(OSError, struct.error):  # another system, or closed
+            numbers = self._socket.getsockopt(socket.SOL_SOCKET, SO_MEMINFO, 36)
+            self._kernel_lost = struct.unpack("=9I", numbers)[8]
+            self._kernel_lost_known = True
         return losses | {"kernel": self._kernel_lost} if self._kernel_lost_known else losses
+
+    @property
+    def advice(self) -> list[str]:
+        if self.receive_buffer_bytes >= 2 * RECEIVE_BUFFER_BYTES or not self.transport_losses.get("kernel"):
+            return []
+        return [
+            f"the kernel dropped {self._kernel_lost} packets: the receive buffer has {self.receive_buffer_bytes} bytes where "
+            f"{2 * RECEIVE_BUFFER_BYTES} were wanted; raise the limit with `sudo sysctl -w net.core.rmem_max={RECEIVE_BUFFER_BYTES}`"
+        ]
 
     def _send(self, packet: bytes) -> None:
         self._socket.send(packet)
 
-    def _collect(self) -> list[bytes]:
+    def _collect(self) -> PacketBlock:
         self._renew()
-        packets: list[bytes] = []
+        if self._busy:
+            time.sleep(self._pause_s)
         select.select([self._socket], [], [], POLL_S)
-        while len(packets) < MOST_AT_ONCE:
-            try:
-                packet, extra, _, _ = self._socket.recvmsg(MAX_PACKET_BYTES + 4, 64)
-            except ConnectionRefusedError:
-                self._note_refused()
-                break
-            except BlockingIOError:
-                break
-            for _, kind, data in extra:
-                if kind == SO_RXQ_OVFL:
-                    self._kernel_lost = struct.unpack("=I", data[:4])[0]
-            packets.append(packet)
-        return packets
+        try:
+            block = self._reader.read()
+        except ConnectionRefusedError:
+            self._note_refused()
+            block = PacketBlock.of([])
+        self._counted += len(block)
+        now = time.monotonic()
+        if (passed := now - self._counted_from_s) >= BUSY_PAUSE_S:
+            self._busy = self._reader.many and self._counted > passed * BUSY_PACKETS_PER_S
+            self._counted, self._counted_from_s = 0, now
+        return block
 
     def _renew(self) -> None:
         now = time.monotonic()
@@ -103,22 +126,17 @@ class UdpDevice(LinkDevice):
             with contextlib.suppress(OSError):  # what is wrong shows at the next request or receive
                 self._send(pack(Stream.SUBSCRIBE, 0))
 
-    def receive(self, timeout_s: float) -> list[bytes] | None:
+    def receive_block(self, timeout_s: float) -> PacketBlock | None:
         if not self._subscribed.is_set():
             with contextlib.suppress(OSError):
                 self._send(pack(Stream.SUBSCRIBE, 0))
             self._renewed_s = time.monotonic()
             self._subscribed.set()
-        return super().receive(timeout_s)
+        return super().receive_block(timeout_s)
 
-    def _handed_out(self, packets: list[bytes]) -> None:
-        for packet in packets:
-            if len(packet) >= 8:
-                stream, sequence = packet[0], int.from_bytes(packet[4:8], "little")
-                known = self._sequences.get(stream)
-                if known is None or (sequence - known) & 0xFFFFFFFF < 1 << 31:
-                    self._sequences[stream] = sequence
-        self._unreceipted += len(packets)
+    def _handed_out(self, block: PacketBlock) -> None:
+        self._note_sequences(block)
+        self._unreceipted += len(block)
         now = time.monotonic()
         if self._sequences and (self._unreceipted >= RECEIPT_PACKETS or now - self._receipt_s >= RECEIPT_S):
             pairs = b"".join(struct.pack("<II", *pair) for pair in sorted(self._sequences.items()))
@@ -127,6 +145,17 @@ class UdpDevice(LinkDevice):
                 self._send(pack(Stream.SUBSCRIBE, self._receipts_sent, pairs))
             self._renewed_s = self._receipt_s = now
             self._unreceipted = 0
+
+    def _note_sequences(self, block: PacketBlock) -> None:
+        """Keep the newest sequence number of each stream, that of whole packets of this protocol."""
+        first = block.first_words()
+        sound = (first >> 8 == MAGIC << 8 | VERSION) & (block.sizes >= 4 * HEADER_WORDS)
+        streams, sequences = first[sound] & 0xFF, block.words[block.starts[sound] + 1]
+        for stream in np.unique(streams).tolist():
+            numbers = sequences[streams == stream]
+            known = self._sequences.get(stream, int(numbers[0]))
+            ahead = int((numbers - np.uint32(known)).view(np.int32).max())
+            self._sequences[stream] = (known + max(ahead, 0)) & 0xFFFFFFFF
 
     def _release(self) -> None:
         self._socket.close()
