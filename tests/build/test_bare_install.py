@@ -60,3 +60,12 @@ def test_a_missing_extra_says_what_to_install(bare: Path, command: tuple[str, ..
     assert done.returncode == 2
     assert done.stderr.strip() == f"pip install 'twinphase[{extra}]'"
     assert run(bare, "twinphase", "--help").returncode == 0
+
+
+def test_a_lab_computer_needs_no_gateware_for_boards(bare: Path) -> None:
+    """Bitstreams are loaded, and packets looked at, with the plain install."""
+    script = run(bare, "twinphase", "dissector")
+    assert script.returncode == 0, script.stderr
+    assert "twinphase.dissector" in script.stdout
+    done = run(bare, "twinphase", "program", "ulx3s-85f", "none.bit")
+    assert (done.returncode, done.stderr) == (2, "none.bit is not a file; `twinphase build ulx3s-85f` makes one\n")
