@@ -130,6 +130,11 @@ class Device(ABC):
         return {}
 
     @property
+    def silent_s(self) -> float:
+        """For how long somebody has waited for the node in vain."""
+        return 0.0
+
+    @property
     def advice(self) -> list[str]:
         """What the user can do against losses on this host, a sentence each."""
         return []

@@ -32,13 +32,16 @@ def run(arguments: argparse.Namespace) -> int:
     from ..arguments import check_positive
     from ..device import open_device
     from ..measure.losses import losses
+    from ..measure.silence import SilenceNotes
     from ..recording.writer import Recorder, record
     from ..stopping import stop_on_signals
 
     check_positive("--seconds", arguments.seconds)
     console = Console(stderr=True)
     bar = Progress(
-        TextColumn("recording {task.fields[seconds]:.2f} s, {task.fields[records]} records, {task.fields[lost]} lost"),
+        TextColumn(
+            "recording {task.fields[seconds]:.2f} s, {task.fields[records]} records, {task.fields[lost]} lost{task.fields[note]}"
+        ),
         BarColumn(),
         TimeElapsedColumn(),
         console=console,
@@ -46,11 +49,21 @@ def run(arguments: argparse.Namespace) -> int:
         disable=not console.is_terminal,
     )
     with open_device(arguments.url) as device, stop_on_signals() as stopped, bar:
-        task = bar.add_task("", total=arguments.seconds, seconds=0.0, records=0, lost=0)
+        task = bar.add_task("", total=arguments.seconds, seconds=0.0, records=0, lost=0, note="")
+        silence = SilenceNotes(device)
 
         def show(recorder: Recorder) -> None:
             lost = losses(device)["records"]
-            bar.update(task, completed=recorder.seconds, seconds=recorder.seconds, records=recorder.records, lost=lost)
+            if (sentence := silence.news()) is not None:
+                console.print(sentence, highlight=False, soft_wrap=True)
+            bar.update(
+                task,
+                completed=recorder.seconds,
+                seconds=recorder.seconds,
+                records=recorder.records,
+                lost=lost,
+                note=silence.note(),
+            )
 
         summary = record(
             device, arguments.out, seconds=arguments.seconds, lab=arguments.lab, stop=stopped.is_set, progress=show

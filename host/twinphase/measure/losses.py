@@ -8,6 +8,7 @@ from typing import Any
 from twinphase_spec.registers import CHANNELS, TIMETAGGER_CHANNELS
 from twinphase_spec.tagger import CHANNEL_COUNTERS
 
+from ..batch import Batch
 from ..device import Device
 
 _SERVER_CAME: tuple[str, ...] = ("seen",)
@@ -37,6 +38,24 @@ def losses(device: Device) -> dict[str, Any]:
             if (lost := state.lost_records + state.node_lost_records) or state.lost_packets
         },
     }
+
+
+class RestartWatch:
+    """Sees that a node has started anew: its numbers or its time begin again, and its settings may be gone."""
+
+    def __init__(self, device: Device) -> None:
+        self._device = device
+        self._restarts = self._count()
+        self._ticks: int | None = None
+
+    def _count(self) -> int:
+        return sum(state.restarts for state in self._device.streams.values())
+
+    def restarted(self, batch: Batch) -> bool:
+        """Whether that happened before or in ``batch``, the next one of the device."""
+        before, now = self._ticks, batch.time_ticks
+        self._ticks = before if now is None else now
+        return self._count() > self._restarts or (before is not None and now is not None and now < before)
 
 
 def unexplained_edges(counters: Mapping[str, int]) -> dict[str, int]:

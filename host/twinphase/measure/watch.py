@@ -14,7 +14,8 @@ from twinphase_spec.units import TICKS_PER_SECOND
 from ..batch import Batch
 from ..device import Device
 from ..errors import DeviceError
-from .losses import losses
+from .losses import RestartWatch, losses
+from .silence import NOTED_S
 
 PLOT_INTERVAL_S = 5.0
 
@@ -28,6 +29,8 @@ class Watched:
     tags: int = 0
     ended: str = "running"
     losses: dict[str, Any] = field(default_factory=dict)
+    silent_s: float = 0.0
+    """For how long nothing has come."""
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -44,6 +47,7 @@ class Watched:
         return (
             text
             + (f", {lost:,} records lost" if lost else "")
+            + (f", silent for {self.silent_s:.0f} s" if self.silent_s > NOTED_S else "")
             + (f" ({self.ended})" if self.ended != "running" else "")
         )
 
@@ -80,7 +84,12 @@ def watch(
     running = Watched(wanted_s=seconds)
     show_due = time.monotonic() + interval_s
     plot_due = time.monotonic() + PLOT_INTERVAL_S
+    restart = RestartWatch(device)
     for batch in device.batches():
+        if restart.restarted(batch):
+            raise DeviceError(
+                f"{device.url} has started anew after {state.node_seconds:.3f} s: its times begin again; set it up and measure again"
+            )
         update(batch)
         tags = batch.get(Stream.TAG)
         state.tags += 0 if tags is None else len(tags)
@@ -91,6 +100,7 @@ def watch(
         if now >= show_due:
             show_due = now + interval_s
             running.node_seconds, running.tags, running.losses = state.node_seconds, state.tags, losses(device)
+            running.silent_s = device.silent_s
             show(running)
         if plot is not None and now >= plot_due:
             plot()

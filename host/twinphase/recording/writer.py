@@ -23,6 +23,7 @@ from twinphase_spec.units import TICKS_PER_SECOND
 from ..batch import TAG_DTYPE, Batch
 from ..device import Device
 from ..errors import DeviceError, RecordingError
+from ..measure.losses import RestartWatch
 from .parts import PartWriter
 from .ptu import PtuWriter
 
@@ -192,8 +193,14 @@ def record(
     recorder = Recorder(device, folder, lab=lab, part_s=part_s)
     ended = "device error"
     try:
-        ended = "device ended"
+        ended, restart = "device ended", RestartWatch(device)
         for batch in device.batches():
+            if restart.restarted(batch):
+                recorder.close("node restarted")
+                raise DeviceError(
+                    f"{device.url} has started anew: the recording in {folder} ends after {recorder.seconds:.3f} s and is readable up to "
+                    "there; set the node up again and record into another folder"
+                )
             recorder.write(batch)
             progress(recorder)
             if stop():

@@ -7,6 +7,7 @@ disk blocks the caller. A queue that is full drops the newest packets and counts
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import threading
 import time
@@ -35,6 +36,12 @@ QUEUE_PACKETS = 1 << 17
 ANSWER_TIMEOUT_S = 0.25
 TRIES = 8
 REFUSED_S = 0.03
+PROBE_S = 30.0
+"""A node that has sent nothing for so long is asked for its identity, every PROBE_EVERY_S. Not sooner: a request makes a virtual
+node run on."""
+PROBE_EVERY_S = 5.0
+SILENT_S = 60.0
+"""A node that has neither sent nor answered anything for so long is gone."""
 
 
 class LinkDevice(PacketDevice):
@@ -53,6 +60,7 @@ class LinkDevice(PacketDevice):
         self._refused = False
         self._queue_lost = 0
         self._request_id = secrets.randbits(32)  # a node remembers the last write's id, also that of the previous host
+        self._heard_s = self._listening_s = self._listened_s = self._probed_s = time.monotonic()
         self._thread = threading.Thread(target=self._run, name=f"receive {url}", daemon=True)
 
     @abstractmethod
@@ -101,6 +109,7 @@ class LinkDevice(PacketDevice):
         answers = block[is_answer].packets() if is_answer.any() else []
         block = block[~is_answer] if answers else block
         with self._arrived:
+            self._heard_s = time.monotonic()
             for packet in answers:
                 self._take_answer(packet)
             room = QUEUE_PACKETS - self._queued
@@ -131,6 +140,9 @@ class LinkDevice(PacketDevice):
         return None if block is None else block.packets()
 
     def receive_block(self, timeout_s: float) -> PacketBlock | None:
+        began_s = time.monotonic()
+        if began_s - self._listened_s > PROBE_EVERY_S:
+            self._listening_s = began_s  # nobody listened in between
         with self._arrived:
             if not self._queue and not self._failure:
                 self._arrived.wait_for(lambda: self._queue or self._failure, timeout_s)
@@ -139,9 +151,29 @@ class LinkDevice(PacketDevice):
             self._queued = 0
         if not blocks and self._failure:
             raise DeviceError(self._failure)
+        self._listened_s = time.monotonic()
         block = PacketBlock.join(blocks)
+        if not blocks:
+            self._watch_silence()
         self._handed_out(block)
         return block
+
+    @property
+    def silent_s(self) -> float:
+        return max(self._listened_s - max(self._heard_s, self._listening_s), 0.0)
+
+    def _watch_silence(self) -> None:
+        """Ask a node that has been silent for long whether it is there; DeviceError when it is not."""
+        if self.silent_s > SILENT_S:
+            raise DeviceError(
+                f"{self.url} has been silent for {SILENT_S:g} s and answers nothing: check its power, the cable, and that its address "
+                "is still the same (`twinphase devices`)"
+            )
+        if self.silent_s > PROBE_S and self._listened_s - self._probed_s > PROBE_EVERY_S:
+            self._probed_s = self._listened_s
+            probe = pack(Stream.REGISTER_REQUEST, secrets.randbits(32), base_ticks=1 << 32, flags=RegisterOp.READ)
+            with contextlib.suppress(OSError):
+                self._send(probe)
 
     @property
     def transport_losses(self) -> dict[str, int]:
