@@ -1,12 +1,15 @@
-"""Writes the pages, JSON and SVD that are made from the register maps, and the tables on the protocols' pages: python docs/generate.py"""
+"""Writes the pages, JSON and SVD that are made from the register maps, and the tables on the pages of protocols and boards:
+python docs/generate.py"""
 
 from pathlib import Path
 
+from twinphase_firmware.pin_pages import with_pins
 from twinphase_spec.registers import MAPS
 from twinphase_spec.rule_pages import with_tables
 from twinphase_spec.rules import PROTOCOLS
 
 FOLDER = Path(__file__).parent / "registers"
+BOARDS_PAGE = Path(__file__).parent / "boards.md"
 PROTOCOL_FOLDER = Path(__file__).parent / "protocols"
 
 
@@ -25,7 +28,8 @@ def pages() -> dict[Path, str]:
     for name, definition in PROTOCOLS.items():
         path = PROTOCOL_FOLDER / f"{name.lower()}.md"
         protocols[path] = with_tables(path.read_text(encoding="utf-8"), definition)
-    return registers | protocols
+    boards = {BOARDS_PAGE: with_pins(BOARDS_PAGE.read_text(encoding="utf-8"))}
+    return registers | protocols | boards
 
 
 if __name__ == "__main__":

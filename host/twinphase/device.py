@@ -294,7 +294,7 @@ def register_words(register: Register, value: int, where: str) -> list[int]:
 
 
 def open_device(url: str) -> Device:
-    """The device behind ``udp://host:port``, ``serial:///dev/ttyUSB0?baud=1000000``, a recording's path, or
+    """The device behind ``udp://host:port``, ``serial:///dev/ttyUSB0?baud=3000000``, a recording's path, or
     ``scheme:...`` of an entry point in the group ``twinphase.devices``. Its identity is checked. Raises DeviceError."""
     scheme, colon, _ = url.partition(":")
     if url.startswith("udp://"):

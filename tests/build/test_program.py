@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from twinphase import cli
-from twinphase_firmware.boards import BOARDS
+from twinphase.transport.serial import DEFAULT_BAUD
+from twinphase_firmware.boards import BAUD, BOARDS
 from twinphase_firmware.loaders import INSTALL, LOADERS, NOTES, command_line
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -74,6 +75,10 @@ def test_every_board_has_a_tool_for_memory_and_for_flash():
         assert {loader.tool for loader in loaders} <= set(INSTALL)
     with pytest.raises(ValueError, match="cannot load memory"):
         command_line(LOADERS["ice40-hx8k"][1], "x", "y", flash=False)
+
+
+def test_the_host_opens_a_serial_port_as_boards_drive_it():
+    assert DEFAULT_BAUD == BAUD
 
 
 @pytest.mark.parametrize(

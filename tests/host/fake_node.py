@@ -204,7 +204,8 @@ class TaggerRegisters(Registers):
 
 class FakeNode(threading.Thread):
     """A node on localhost. ``answer``: probabilities of (lost request, lost answer, doubled answer) and a delay; packets in
-    ``outbox`` go to the subscriber as they are, paced by its receipts when ``paced``. ``cut``: nothing comes through, either way."""
+    ``outbox`` go to the subscriber as they are, paced by its receipts when ``paced``. ``cut``: nothing comes through.
+    ``pinned``: who gets the packets, whoever subscribes."""
 
     def __init__(
         self,
@@ -228,7 +229,7 @@ class FakeNode(threading.Thread):
         self.socket.settimeout(0.002)
         self.url = f"udp://{host}:{self.socket.getsockname()[1]}"
         self.outbox = []
-        self.cut = False
+        self.cut, self.pinned = False, None
         self.subscriptions = 0
         self.receipts = {}
         self.requests = 0
@@ -277,7 +278,7 @@ class FakeNode(threading.Thread):
     def _take(self, packet, peer):
         if packet[0] == Stream.SUBSCRIBE:
             self.subscriptions += 1
-            self._peer = peer
+            self._peer = self.pinned or peer
             self.receipts.update(struct.iter_unpack("<II", packet[32:]))
         elif packet[0] == Stream.REGISTER_REQUEST:
             self.requests += 1

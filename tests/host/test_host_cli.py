@@ -41,7 +41,8 @@ def extra_command(tmp_path, monkeypatch):
 def test_help_lists_commands_without_importing_them(capsys, extra_command):
     code, out, _ = run(capsys, "--help")
     assert code == 0
-    assert "show     Show something." in out
+    assert "  show " in out
+    assert " Show something." in out
     assert all(name in out for name in OWN)
 
 

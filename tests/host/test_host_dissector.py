@@ -248,12 +248,15 @@ def test_nodes_on_other_ports_are_known_by_their_first_word(dissect):
 def test_the_command_writes_it(tmp_path, capsys, monkeypatch):
     assert cli.main(["dissector"]) == 0
     assert capsys.readouterr().out == dissector()
+    assert cli.main(["dissector", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["streams"]["1"] == {"name": "TAG", "words": 1}
     monkeypatch.setenv("HOME", str(tmp_path))
     assert cli.main(["dissector", "--install"]) == 0
     (path,) = tmp_path.rglob("twinphase.lua")
     assert capsys.readouterr().out == f"{path}\n"
     assert path.read_text() == dissector()
-    assert cli.main(["dissector", "--out", str(tmp_path / "a" / "b.lua")]) == 0
+    assert cli.main(["dissector", "--json", "--out", str(tmp_path / "a" / "b.lua")]) == 0
+    assert json.loads(capsys.readouterr().out) == {"file": str(tmp_path / "a" / "b.lua")}
     assert (tmp_path / "a" / "b.lua").read_text() == dissector()
 
 

@@ -18,6 +18,7 @@ NAME = "twinphase.lua"
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--install", action="store_true", help="write it into your own Wireshark plugins folder")
+    parser.add_argument("--json", action="store_true", help="print the protocol's tables, or the file written, as JSON")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write it into this file")
 
 
@@ -32,14 +33,15 @@ def plugin_folder() -> Path:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from ..wireshark.tables import dissector
+    import json
 
-    text = dissector()
+    from ..wireshark.tables import dissector, tables
+
     path = plugin_folder() / NAME if arguments.install else arguments.out
     if path is None:
-        print(text, end="")
+        print(json.dumps(tables()) + "\n" if arguments.json else dissector(), end="")
         return 0
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
-    print(path)
+    path.write_text(dissector(), encoding="utf-8")
+    print(json.dumps({"file": str(path)}) if arguments.json else path)
     return 0

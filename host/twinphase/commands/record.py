@@ -15,7 +15,7 @@ from pathlib import Path
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "url", help="udp://host:port, serial:///dev/ttyUSB0?baud=1000000, lab:NAME or a recording's folder"
+        "url", help="udp://host:port, serial:///dev/ttyUSB0?baud=3000000, lab:NAME or a recording's folder"
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="new or empty folder for the recording")
     parser.add_argument("--seconds", type=float, metavar="S", help="node time to record; without it, until Ctrl-C")

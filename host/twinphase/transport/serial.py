@@ -15,12 +15,13 @@ from ..packet_block import PacketBlock
 from .link import LinkDevice
 from .slip import FrameReader, encode_frame
 
-DEFAULT_BAUD = 1_000_000
+DEFAULT_BAUD = 3_000_000
+"""What every board of `twinphase build` runs its port at."""
 POLL_S = 0.1
 
 
 class SerialDevice(LinkDevice):
-    """``serial:///dev/ttyUSB0?baud=1000000``. Raises DeviceError when the port is missing, busy, or nothing answers."""
+    """``serial:///dev/ttyUSB0?baud=3000000``. Raises DeviceError when the port is missing, busy, or nothing answers."""
 
     def __init__(self, url: str) -> None:
         super().__init__(url)
