@@ -90,6 +90,8 @@ class Device(ABC):
     url: str = ""
     lab: str | None = None
     """Name of the lab that the node belongs to, where the device knows it."""
+    receive_buffer_bytes: int | None = None
+    """What the system gave a socket for packets that nobody has taken yet."""
 
     def __enter__(self) -> Self:
         return self

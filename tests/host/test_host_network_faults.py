@@ -160,6 +160,7 @@ def test_a_restart_ends_a_recording_and_is_followed_by_who_goes_on(uptime, tmp_p
         metadata = json.loads((tmp_path / "run" / METADATA).read_text())
         assert metadata["ended"] == "node restarted"
         assert metadata["unordered_tags"] == 0
+        assert metadata["receive_buffer_bytes"] == device.receive_buffer_bytes > 1 << 14
         assert metadata["node_seconds"] > 0
         assert np.array_equal(recorded(tmp_path / "run"), before)
         old = tag_packets(before, 30)

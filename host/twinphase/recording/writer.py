@@ -162,6 +162,7 @@ class Recorder:
             "streams": {stream.name.lower(): state.as_dict() for stream, state in self.device.streams.items()},
             "damaged_packets": dict(self.device.damage),
             "transport_losses": self.device.transport_losses,
+            "receive_buffer_bytes": self.device.receive_buffer_bytes,
         }
 
     def _write_metadata(self, ended: str) -> None:

@@ -56,10 +56,9 @@ class UdpDevice(LinkDevice):
         self._receipt_s = 0.0
         self._receipts_sent = 0
         self._socket = self._open(host, port)
-        self.receive_buffer_bytes = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
-        """What the system gave."""
+        self.receive_buffer_bytes = given = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
         self._reader = DatagramReader(self._socket)
-        self._pause_s = min(BUSY_PAUSE_S, self.receive_buffer_bytes / 4 / BOOKED_BYTES_PER_S)
+        self._pause_s = min(BUSY_PAUSE_S, given / 4 / BOOKED_BYTES_PER_S)
         self._busy, self._counted, self._counted_from_s = False, 0, time.monotonic()
         self._start()
 
@@ -92,10 +91,11 @@ class UdpDevice(LinkDevice):
 
     @property
     def advice(self) -> list[str]:
-        if self.receive_buffer_bytes >= 2 * RECEIVE_BUFFER_BYTES or not self.transport_losses.get("kernel"):
+        given = self.receive_buffer_bytes or 0
+        if given >= 2 * RECEIVE_BUFFER_BYTES or not self.transport_losses.get("kernel"):
             return []
         return [
-            f"the kernel dropped {self._kernel_lost} packets: the receive buffer has {self.receive_buffer_bytes} bytes where "
+            f"the kernel dropped {self._kernel_lost} packets: the receive buffer has {given} bytes where "
             f"{2 * RECEIVE_BUFFER_BYTES} were wanted; raise the limit with `sudo sysctl -w net.core.rmem_max={RECEIVE_BUFFER_BYTES}`"
         ]
 
