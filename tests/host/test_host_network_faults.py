@@ -1,5 +1,6 @@
 """A network that fails while a node is read: what is said, after how long, and that what was recorded stays whole and exactly counted."""
 
+import io
 import json
 import socket
 import threading
@@ -7,17 +8,30 @@ import time
 
 import numpy as np
 import pytest
-from fake_node import SERVER, TIMETAGGER, FakeNode, TaggerRegisters, phases, random_tags, record_packets, tag_packets
+from fake_node import (
+    CLIENT,
+    SERVER,
+    TIMETAGGER,
+    FakeNode,
+    TaggerRegisters,
+    heralds,
+    phases,
+    random_tags,
+    record_packets,
+    tag_packets,
+)
+from rich.console import Console
 
 from twinphase import cli
 from twinphase.device import open_device
 from twinphase.errors import DeviceError
-from twinphase.measure import silence
+from twinphase.measure import overview, silence
 from twinphase.measure.losses import losses
 from twinphase.measure.silence import SilenceNotes
 from twinphase.recording.reader import Recording
 from twinphase.recording.writer import METADATA, record
 from twinphase.transport import link, udp
+from twinphase.transport.udp import UdpDevice
 from twinphase_spec.packets import Stream
 
 
@@ -111,6 +125,30 @@ def test_a_cable_that_comes_back_costs_exactly_what_was_sent_meanwhile(impatient
         assert len(said) == 2
         assert "is silent" in said[0]
         assert "is back after 0." in said[1]
+
+
+def test_the_monitor_shows_silence_and_what_was_dropped(impatient, monkeypatch):
+    monkeypatch.setattr(overview, "NOTED_S", 0.2)
+    monkeypatch.setattr(link, "QUEUE_PACKETS", 20)
+    with FakeNode(CLIENT) as node, open_device(node.url) as device:
+        view = overview.Overview([device])
+        device.receive(0.0)
+        node.outbox = record_packets(Stream.HERALD, heralds(400), 4, 1 << 17, 8192)
+        until(lambda: node._sent == 100)
+        time.sleep(0.2)
+        node.cut = True
+        until(lambda: view.step() and view.as_dict()["devices"][0]["silent_s"] > 0.3)
+        state = view.as_dict()
+        console = Console(width=160, record=True, file=io.StringIO())
+        console.print(overview.table(state))
+        shown = console.export_text()
+        lost = state["devices"][0]["losses"]["transport"]["receive queue"]
+        assert lost >= 80
+        assert f"receive queue {lost}" in shown
+        assert "for 0 s: is the cable in, and the node powered?" in shown
+        monkeypatch.setattr(UdpDevice, "advice", ["buy more memory"])
+        console.print(overview.table(view.as_dict()))
+        assert "buy more memory" in console.export_text()
 
 
 def test_a_node_that_answers_but_sends_nothing_is_waited_for(impatient):

@@ -19,6 +19,7 @@ from .losses import losses, unexplained_edges
 from .phase import Phase, window_seconds
 from .qber import Qber, Role
 from .rates import Rates
+from .silence import NOTED_S
 from .track_status import status_rows, track_status
 
 
@@ -88,6 +89,8 @@ class Overview:
             "totals": dict(self.rates[i].totals),
             "phase": phase.as_dict() if phase else None,
             "losses": losses(device),
+            "silent_s": device.silent_s,
+            "advice": device.advice,
             "unexplained_edges": sum(unexplained_edges(counters).values())
             if node is not NodeType.CLIENT and counters
             else None,
@@ -140,8 +143,15 @@ def table(overview: dict[str, Any]) -> Table:
         lost = device["losses"]
         text = f"{lost['records']} records ({lost['node_records']} in the node), {lost['packets']} packets, "
         text += f"{lost['damaged_packets']} damaged, {lost['silences']} silences"
+        text += "".join(f", {place} {count}" for place, count in lost["transport"].items() if count)
         trouble = lost["records"] or lost["packets"] or lost["damaged_packets"] or lost["silences"]
         view.add_row("losses", text, style="red" if trouble else None)
+        if device["silent_s"] > NOTED_S:
+            view.add_row(
+                "silent", f"for {device['silent_s']:.0f} s: is the cable in, and the node powered?", style="red"
+            )
+        for sentence in device["advice"]:
+            view.add_row("advice", sentence)
     if (qber := overview["qber"]) is not None:
         view.add_section()
         if qber["x_qber"] is not None:
