@@ -255,6 +255,19 @@ def test_broadcast_addresses_are_of_interfaces_that_are_up():
         assert address != "0.0.0.0"
 
 
+def test_a_broadcast_finds_a_node_that_takes_it(monkeypatch):
+    if not broadcast_addresses():
+        pytest.skip("no interface of this computer has a broadcast address")
+    with FakeNode(host="0.0.0.0") as node:
+        port = node.socket.getsockname()[1]
+        monkeypatch.setattr(reachable, "LOCAL_PORTS", [port])
+        found = reachable.find_nodes(reachable.targets_of())
+        assert found[0]["url"] == f"udp://localhost:{port}"
+        assert len(found) >= 2  # under this computer's own addresses as well
+        assert all(entry["fits"] for entry in found)
+        assert reachable.targets_of(broadcast=False) == [("127.0.0.1", port)]
+
+
 @given(st.binary(max_size=80))
 def test_no_packet_but_an_answer_is_taken(packet):
     assert identity_words(packet, 7) is None
