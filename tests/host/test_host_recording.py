@@ -88,6 +88,38 @@ def test_ptufile_and_tttrlib_read_the_same_times_and_channels(tmp_path_factory, 
     assert (writer.origin_ticks == 0) == (tags["time_ticks"][0] <= ptu.LATEST_ORIGIN_TICKS)
 
 
+@settings(max_examples=200, deadline=None)
+@given(
+    steps=st.lists(
+        st.one_of(
+            st.integers(0, 1 << 20), st.integers(0, 1 << 27), st.integers(126 << 25, 129 << 25), st.just(1 << 50)
+        ),
+        max_size=60,
+    ),
+    back=st.integers(0, 80),
+    start=st.integers(0, 1 << 60),
+    period=st.integers(0, 3),
+    seed=st.integers(0, 9),
+)
+def test_the_short_way_writes_the_same_words(steps, back, start, period, seed):
+    """Of tags in order, out of order, in the file's period or later, with pauses of minutes."""
+    tags = random_tags(len(steps), seed, channels=range(63))
+    tags["time_ticks"] = start + np.cumsum(np.array(steps, np.int64))
+    if back < len(tags):
+        tags["time_ticks"][back] -= 1 << 22
+    began = max((start >> 25) - period, 0)
+    kept = ptu._encode_plain
+    quick = ptu.encode(tags, [], began, began << 25)
+    ptu._encode_plain = lambda *_: None
+    try:
+        slow = ptu.encode(tags, [], began, began << 25)
+    finally:
+        ptu._encode_plain = kept
+    assert np.array_equal(quick[0], slow[0])
+    assert quick[0].dtype == slow[0].dtype == np.uint32
+    assert quick[1:] == slow[1:]
+
+
 def test_markers_stand_at_gaps_between_the_tags(tmp_path):
     tags = random_tags(1000, 2)
     ticks = tags["time_ticks"]

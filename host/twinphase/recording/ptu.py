@@ -96,6 +96,8 @@ def encode(tags: NDArray[Any], gaps: list[Gap], period: int, last_ticks: int) ->
     ``period`` is the number of 2^25-tick periods that the file has counted so far, ``last_ticks`` its last time. Returns
     ``(words, period, unordered)``; ``unordered`` tags lay before an earlier one and are left out: T2 cannot hold them.
     """
+    if not gaps and (words := _encode_plain(tags, period, last_ticks)) is not None:
+        return words, int(tags["time_ticks"][-1]) >> wire.T2_TIME_BITS, 0
     ticks, channel = tags["time_ticks"], tags["channel"].astype(np.int64)
     word = channel << wire.T2_CHANNEL_SHIFT | ticks & TIME_MASK
     if gaps:
@@ -124,6 +126,25 @@ def encode(tags: NDArray[Any], gaps: list[Gap], period: int, last_ticks: int) ->
     jumps = overflows > 0
     words[positions[jumps] - 1] = OVERFLOW_WORD | (step[jumps] - (overflows[jumps] - 1) * MAX_OVERFLOW)
     return words.astype(np.uint32), int(periods[-1]), unordered
+
+
+def _encode_plain(tags: NDArray[Any], period: int, last_ticks: int) -> NDArray[np.uint32] | None:
+    """As `encode`, in a tenth of its time, for what fast tags are: in order, without a gap, and without a pause longer than one overflow
+    word tells (4.2 ms). None for any others."""
+    ticks = np.ascontiguousarray(tags["time_ticks"])
+    if not len(ticks) or ticks[0] < last_ticks or (ticks[1:] < ticks[:-1]).any():
+        return None
+    word = tags["channel"].astype(np.uint32)
+    word <<= wire.T2_CHANNEL_SHIFT
+    word |= ticks.astype(np.uint32) & np.uint32(TIME_MASK)  # the low words
+    periods = ticks >> wire.T2_TIME_BITS
+    jumps = np.flatnonzero(periods[1:] != periods[:-1]) + 1
+    if periods[0] != period:
+        jumps = np.concatenate(([0], jumps))
+    steps = periods[jumps] - np.where(jumps > 0, periods[jumps - 1], period)
+    if len(steps) and steps.max() > MAX_OVERFLOW:
+        return None
+    return np.insert(word, jumps, (OVERFLOW_WORD | steps).astype(np.uint32))
 
 
 class PtuWriter:
