@@ -1,7 +1,8 @@
 """Tags over UDP on the loopback, as fast as it takes them and at a board's line rate: what the host library costs.
 
-A process of its own sends TAG packets through sendmmsg, paced or as fast as it can. Here they are received three ways: by a bare
-loop of recvmmsg (what the loopback can deliver), by `UdpDevice.receive_block`, and by `UdpDevice.batches`, which checks and decodes.
+A process of its own sends TAG packets through sendmmsg, paced or as fast as it can. Here they are received: by a bare
+loop of recvmmsg (what the loopback can deliver), by `UdpDevice.receive_block`, and by `UdpDevice.batches`, which checks and decodes;
+and `record` writes them to the disk.
 CPU is that of this process (all threads, user and system), in cores. Every packet is accounted for: sent = came + what kernel and
 queue say that they dropped.
 
@@ -21,12 +22,15 @@ import select
 import socket
 import statistics
 import struct
+import tempfile
 import time
+from pathlib import Path
 
 import numpy as np
 
-from twinphase.device import open_device
+from twinphase.device import Device, open_device
 from twinphase.packets import pack
+from twinphase.recording.writer import record
 from twinphase.transport.datagrams import DatagramReader
 from twinphase.transport.udp import RECEIVE_BUFFER_BYTES, SO_RCVBUFFORCE
 from twinphase_spec.packets import Stream
@@ -88,19 +92,22 @@ def tag_packets() -> list[bytes]:
 
 
 def send(pipe, tags_per_s: float) -> None:
-    """A node: answers identity requests; from the first SUBSCRIBE on sends tags until the pipe says stop, then tells how many packets."""
+    """A node: answers reads of its identity (other registers are 0); from the first SUBSCRIBE on it sends tags until the pipe says stop, then
+    tells how many packets."""
     library = ctypes.CDLL(None, use_errno=True)
     link = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     link.bind(("127.0.0.1", 0))
     link.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 << 20)
     pipe.send(link.getsockname()[1])
-    identity = struct.pack("<6I", ID_MAGIC, TIMETAGGER.node, INTERFACE_VERSION, CLOCK_HZ, TIMETAGGER.hash, 1)
+    identity = [ID_MAGIC, TIMETAGGER.node, INTERFACE_VERSION, CLOCK_HZ, TIMETAGGER.hash, 1]
     while True:
         request, peer = link.recvfrom(2048)
         if request[0] != Stream.REGISTER_REQUEST:
             break
-        identifier = int.from_bytes(request[4:8], "little")
-        link.sendto(pack(Stream.REGISTER_RESPONSE, identifier, identity, base_ticks=6 << 32), peer)
+        _, identifier, _, address, count = struct.unpack_from("<5I", request)
+        values = [identity[at] if at < len(identity) else 0 for at in range(address, address + count)]
+        answer = struct.pack(f"<{count}I", *values)
+        link.sendto(pack(Stream.REGISTER_RESPONSE, identifier, answer, base_ticks=address | count << 32), peer)
     link.connect(peer)
     packets = tag_packets()
     lengths = np.array([len(packet) for packet in packets])
@@ -167,6 +174,8 @@ def measure(kind: str, seconds: float, tags_per_s: float = 0.0) -> dict[str, flo
         if kind == "bare":
             return measure_bare(sender, seconds)
         with open_device(sender.url) as device:
+            if kind == "record":
+                return measure_record(sender, device, seconds)
             device.receive_block(0.0)
             began, cpu, deadline = time.monotonic(), cpu_s(), time.monotonic() + seconds
             packets = records = 0
@@ -201,6 +210,24 @@ def measure(kind: str, seconds: float, tags_per_s: float = 0.0) -> dict[str, flo
                 "sent_per_s": sent / sending_s,
                 "lost_share": sum(lost.values()) / sent,
             }
+
+
+def measure_record(sender: Sender, device: Device, seconds: float) -> dict[str, float]:
+    """A recording in the folder of temporary files, and its books."""
+    with tempfile.TemporaryDirectory() as folder:
+        began, cpu, deadline = time.monotonic(), cpu_s(), time.monotonic() + seconds
+        summary = record(device, Path(folder), stop=lambda: time.monotonic() > deadline)
+        took = time.monotonic() - began
+        state = summary["streams"]["tag"]
+        if summary["records"]["tag"] != state["packets"] * PER_PACKET:
+            raise SystemExit(f"{summary['records']['tag']} tags of {state['packets']} packets are in the recording")
+        sent, sending_s = sender.stop()
+        return {
+            "packets_per_s": state["packets"] / took,
+            "cores": (cpu_s() - cpu) / took,
+            "sent_per_s": sent / sending_s,
+            "lost_share": state["lost_packets"] / sent,
+        }
 
 
 def measure_bare(sender: Sender, seconds: float) -> dict[str, float]:
@@ -248,7 +275,7 @@ def main() -> None:
     options = parser.parse_args()
     runs: dict[str, list[dict[str, float]]] = {}
     for _ in range(options.rounds):
-        for kind in ("bare", "receive", "decode"):
+        for kind in ("bare", "receive", "decode", "record"):
             for pace, rate in (("full", 0.0), ("paced", options.tags_per_second)):
                 runs.setdefault(f"{kind} {pace}", []).append(measure(kind, options.seconds, rate))
     if options.json:

@@ -189,7 +189,7 @@ class PacketDevice(Device):
 
     @abstractmethod
     def receive(self, timeout_s: float) -> list[bytes] | None:
-        """Raw packets of the data streams in order of arrival, as many as are there.
+        """Raw packets of the data streams in order of arrival, as many as are there, or some thousand of them.
 
         Waits up to ``timeout_s`` for the first; [] when none came; None when the device has ended and all was handed out.
         """

@@ -14,6 +14,7 @@ from twinphase import packets as packets_module
 from twinphase.device import open_device
 from twinphase.packet_block import PacketBlock
 from twinphase.packets import Decoder, pack
+from twinphase.transport import link
 from twinphase.transport.datagrams import AT_ONCE, SLOT_BYTES, SLOTS, DatagramReader
 from twinphase.transport.udp import UdpDevice
 from twinphase_spec.packets import MAX_PACKET_BYTES, MAX_PAYLOAD_WORDS, Stream
@@ -262,6 +263,24 @@ def test_receive_and_receive_block_are_the_same_queue():
             if len(got) == len(packets):
                 break
         assert got == packets
+
+
+def test_a_long_queue_is_handed_out_in_parts(monkeypatch):
+    monkeypatch.setattr(link, "MOST_PACKETS", 60)
+    packets = tag_packets(random_tags(9000, 1), 30)
+    with FakeNode() as node, open_device(node.url) as device:
+        device.receive(0.0)
+        node.outbox, parts = packets, []
+        deadline = time.monotonic() + 10
+        while device._queued < len(packets) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        while sum(map(len, parts)) < len(packets):
+            parts.append(device.receive(0.0))
+        assert [packet for part in parts for packet in part] == packets
+        assert len(parts) >= 2
+        assert all(60 <= len(part) < 60 + SLOTS for part in parts[:-1])
+        assert device._queued == 0
+        assert device.receive(0.0) == []
 
 
 def test_receipts_name_the_newest_number_of_whole_packets_only():
