@@ -92,8 +92,8 @@ def tag_packets() -> list[bytes]:
 
 
 def send(pipe, tags_per_s: float) -> None:
-    """A node: answers reads of its identity (other registers are 0); from the first SUBSCRIBE on it sends tags until the pipe says stop, then
-    tells how many packets."""
+    """A node: answers reads of its identity (other registers are 0); from the first SUBSCRIBE on it sends tags until the pipe says
+    stop, then tells how many packets."""
     library = ctypes.CDLL(None, use_errno=True)
     link = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     link.bind(("127.0.0.1", 0))

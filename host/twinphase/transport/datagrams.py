@@ -85,6 +85,11 @@ class DatagramReader:
         """Whether one system call takes many."""
         return self._call is not None
 
+    @property
+    def slots(self) -> int:
+        """Most packets at once."""
+        return len(self._starts)
+
     def read(self) -> PacketBlock:
         """What waits, without waiting for more; at most SLOTS packets. Raises OSError, ConnectionRefusedError for a refusal."""
         count = self.fill()

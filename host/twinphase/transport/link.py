@@ -33,7 +33,7 @@ from ..packet_block import PacketBlock
 from ..packets import pack
 
 QUEUE_PACKETS = 1 << 17
-MOST_PACKETS = 2048
+MOST_PACKETS = 8192
 """From so many on, what else waits is left for the next `receive`: memory that is used again is much faster than new memory."""
 ANSWER_TIMEOUT_S = 0.25
 TRIES = 8

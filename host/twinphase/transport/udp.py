@@ -59,7 +59,8 @@ class UdpDevice(LinkDevice):
         self.receive_buffer_bytes = given = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
         self._reader = DatagramReader(self._socket)
         self._pause_s = min(BUSY_PAUSE_S, given / 4 / BOOKED_BYTES_PER_S)
-        self._busy, self._counted, self._counted_from_s = False, 0, time.monotonic()
+        self._busy, self._behind = False, False
+        self._counted, self._counted_from_s = 0, time.monotonic()
         self._start()
 
     def _open(self, host: str, port: int) -> socket.socket:
@@ -104,7 +105,7 @@ class UdpDevice(LinkDevice):
 
     def _collect(self) -> PacketBlock:
         self._renew()
-        if self._busy:
+        if self._busy and not self._behind:
             time.sleep(self._pause_s)
         select.select([self._socket], [], [], POLL_S)
         try:
@@ -112,6 +113,7 @@ class UdpDevice(LinkDevice):
         except ConnectionRefusedError:
             self._note_refused()
             block = PacketBlock.of([])
+        self._behind = len(block) == self._reader.slots  # more may wait
         self._counted += len(block)
         now = time.monotonic()
         if (passed := now - self._counted_from_s) >= BUSY_PAUSE_S:
