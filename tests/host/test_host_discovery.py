@@ -191,7 +191,7 @@ def test_a_flood_neither_stops_nor_prolongs_the_sweep(network):
         flooding.join()
     assert [found.url for found in result.nodes()] == [f"udp://127.9.0.2:{port}"]
     assert result.ignored > 100
-    assert took_s < scan_seconds(2, wait_s=0.2) + 1.0
+    assert took_s < scan_seconds(2, wait_s=0.2) + 5.0
 
 
 def test_requests_are_paced(network):
@@ -201,7 +201,7 @@ def test_requests_are_paced(network):
     scan(targets, wait_s=0.01, rate_hz=200, progress=lambda sent, total: heard.append((sent, total)))
     took_s = time.monotonic() - started
     assert took_s >= 2 * 59 / 200 - 2 * 0.011  # the last of a burst may be early
-    assert took_s < scan_seconds(60, wait_s=0.01, rate_hz=200) + 1.0
+    assert took_s < scan_seconds(60, wait_s=0.01, rate_hz=200) + 5.0
     assert heard == sorted(heard)
     assert heard[-1] == (120, 120)
 

@@ -80,7 +80,7 @@ def test_a_cable_that_stays_out_ends_a_recording_with_a_sentence(impatient, tmp_
         took_s = time.monotonic() - started
     out, err = capsys.readouterr()
     assert (code, out) == (2, "")
-    assert 1.0 < took_s < 6.0
+    assert 1.0 < took_s < 20.0
     assert f"{node.url} is silent: is the cable in" in err
     assert err.endswith("(`twinphase devices`)\n")
     assert "has been silent for 1 s and answers nothing" in err
@@ -158,7 +158,7 @@ def test_a_node_that_answers_but_sends_nothing_is_waited_for(impatient):
         while time.monotonic() < deadline:
             assert not len(next(batches))
         assert 2 <= node.requests - asked <= 20
-        assert device.silent_s < 0.6
+        assert device.silent_s < 1.0
         node.cut = True
         with pytest.raises(DeviceError, match="silent for 1 s"):
             sum(map(len, batches))
@@ -170,7 +170,7 @@ def test_who_has_not_listened_is_not_told_of_silence(impatient):
         node.cut = True
         time.sleep(1.3)
         assert device.receive(0.05) == []
-        assert device.silent_s < 0.2
+        assert device.silent_s < 0.5
         node.cut = False
         node.outbox = tag_packets(random_tags(60, 1), 30)
         until(lambda: device.receive(0.05))
