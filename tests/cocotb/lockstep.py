@@ -96,10 +96,15 @@ class Sink:
 
 
 class Lockstep:
-    """The loop. ``before`` runs after the falling edge (drive inputs), ``after`` with settled outputs; both get the cycle."""
+    """The loop. ``before`` runs after the falling edge (drive inputs), ``after`` with settled outputs; both get the cycle.
 
-    def __init__(self, dut: Any) -> None:
+    ``domain``: prefix of the names of clock and reset, "" for ``sync``. Two clocks have a loop each, side by side.
+    """
+
+    def __init__(self, dut: Any, *, domain: str = "", period_ps: int = 1000 * PERIOD_NS) -> None:
         self.dut = dut
+        self.clk, self.rst = getattr(dut, f"{domain}clk"), getattr(dut, f"{domain}rst")
+        self.period_ps = period_ps
         self.cycle = 0
         self.parts: list[Source | Sink] = []
         self.before: list[Callable[[int], None]] = []
@@ -107,17 +112,17 @@ class Lockstep:
 
     async def start(self) -> None:
         """Starts the clock and resets for two clocks; all inputs of added parts are driven from the first cycle on."""
-        cocotb.start_soon(Clock(self.dut.clk, PERIOD_NS, unit="ns").start())
-        self.dut.rst.value = 1
+        cocotb.start_soon(Clock(self.clk, self.period_ps, unit="ps").start())
+        self.rst.value = 1
         for part in self.parts:
             if isinstance(part, Source):
                 part.valid.value = 0
             elif part.ready is not None:
                 part.ready.value = 0
         for _ in range(2):
-            await RisingEdge(self.dut.clk)
-        await FallingEdge(self.dut.clk)
-        self.dut.rst.value = 0
+            await RisingEdge(self.clk)
+        await FallingEdge(self.clk)
+        self.rst.value = 0
 
     def source(self, prefix: str, *, idle: float = 0.0, seed: int = 0) -> Source:
         """Adds a source."""
@@ -132,7 +137,7 @@ class Lockstep:
     async def step(self, clocks: int = 1) -> None:
         """Runs for ``clocks`` clocks."""
         for _ in range(clocks):
-            await FallingEdge(self.dut.clk)
+            await FallingEdge(self.clk)
             for drive in self.before:
                 drive(self.cycle)
             for part in self.parts:
@@ -143,7 +148,7 @@ class Lockstep:
             for check in self.after:
                 check(self.cycle)
             self.cycle += 1
-            await RisingEdge(self.dut.clk)  # the transfer is over, and the caller may write again
+            await RisingEdge(self.clk)  # the transfer is over, and the caller may write again
 
     async def until(self, condition: Callable[[], bool], limit: int, what: str) -> None:
         """Steps until ``condition``; AssertionError after ``limit`` clocks."""

@@ -1,4 +1,4 @@
-"""The link room on one shelf: packers, arbiter, depacketizer with registers and snapshots, serial framing."""
+"""The link room on one shelf: packers, arbiter, depacketizer with registers and snapshots, serial framing, UDP."""
 
 from typing import Any
 
@@ -19,12 +19,14 @@ from twinphase_hdl.link.serial import SerialLink
 from twinphase_hdl.link.skid import Skid
 from twinphase_hdl.link.slip import SlipDecoder, SlipEncoder
 from twinphase_hdl.link.t2 import TagPacker
+from twinphase_hdl.link.udplink import UdpLink
 from twinphase_hdl.types import record_words, word_stream
 from twinphase_spec.packets import Stream
 from twinphase_spec.registers import CLIENT
 
 from link_client import BUILD_HASH, CELLS_FACTOR, DECODED, LANES, SHOWN  # isort: skip
 from bench_packer import FIRST_RECORD, FIRST_SEQUENCE  # isort: skip
+from udp_rig import UDP  # isort: skip
 
 
 class RegisterNode(wiring.Component):
@@ -155,6 +157,7 @@ def shelf() -> Shelf:
             "framer": Framer(),
             "deframer": Deframer(),
             "serial": SerialLink(divisor=4),
+            "udp": UdpLink(**UDP),
         }
     )
 
@@ -164,6 +167,8 @@ def link() -> Any:
     return build("link", shelf())
 
 
-@pytest.mark.parametrize("bench", ["bench_packer", "bench_tags", "bench_registers", "bench_serial", "bench_arbiter"])
+@pytest.mark.parametrize(
+    "bench", ["bench_packer", "bench_tags", "bench_registers", "bench_serial", "bench_arbiter", "bench_udp"]
+)
 def test_link(link: Any, bench: str) -> None:
     run(link, "link", bench)

@@ -1,0 +1,158 @@
+"""The link of a node over UDP: its word streams on one side, the user port of a UDP core on the other."""
+
+from amaranth.hdl import Cat, DomainRenamer, Module, Signal
+from amaranth.lib import fifo, wiring
+from amaranth.lib.wiring import In, Out
+
+from twinphase_hdl.types import word_stream
+from twinphase_spec.packets import SUBSCRIPTION_SECONDS
+
+from .asked import Asked
+from .replaystore import ReplayStore
+from .subscribers import Subscribers
+from .udpport import NODE_PORT, REGISTER_PORT, UdpUserPort
+from .udpreceiver import Drop, UdpReceiver
+from .udpsender import UdpSender
+
+REQUEST_WORDS = 512
+"""Requests that wait for the node."""
+ASKERS = 16
+"""Requests of which the answer is awaited."""
+PATIENCE_SECONDS = 0.05
+"""For the answer to the oldest one."""
+STALL_SECONDS = 0.4
+"""Four ARP requests of LiteEth's, of which it sends seven before it gives a receiver up."""
+CROSSING_WORDS = 16
+"""Of an asynchronous queue: twice what is under way through its synchronisers."""
+
+
+class UdpLink(wiring.Component):
+    """Packets to and from hosts, one per datagram, as `host/twinphase/transport/udp.py` wants them (docs/udp.md).
+
+    Two clocks: ``sync``, the node's, and ``net``, the UDP core's; asynchronous queues between them. Packets are whole before
+    they cross towards the node, and before they go to the core.
+
+    Parameters
+    ----------
+    places : int
+        Subscribers that may be at a time.
+    depth : int
+        Words of packets that wait for the core: what a wait of the core for an ARP answer may cost before the node has to wait.
+    net_hz : float
+        Frequency of ``net``.
+    port, register_port : int
+    patience_seconds, stall_seconds : float
+        See `Asked` and `UdpSender`.
+
+    Members
+    -------
+    port : Out(UdpUserPort()) - the core's; domain ``net``.
+    rx, tx : Out, In(word_stream()) - the node's; domain ``sync``.
+    i_group_address, i_group_port : In(32), In(16) - domain ``net``, at rest while packets go: see `UdpSender`.
+    o_dropped : Out(len(Drop)) - one strobe per reason; this and all below in domain ``net``.
+    o_live : Out(places) - places whose subscription lasts.
+    o_struck, o_sent, o_discarded, o_unasked, o_malformed : Out(1) - strobes: a subscriber was struck; see `UdpSender`.
+
+    Latency: requests and packets are handed on when they are whole, some 20 clocks of ``net`` later. Throughput: a word per ``net``
+    clock but for 15 clocks between datagrams. Overflow: ``tx`` waits, so that the node counts its losses; requests without room are
+    dropped.
+    """
+
+    def __init__(
+        self,
+        *,
+        places: int = 4,
+        depth: int = 4096,
+        net_hz: float = 62.5e6,
+        port: int = NODE_PORT,
+        register_port: int = REGISTER_PORT,
+        patience_seconds: float = PATIENCE_SECONDS,
+        stall_seconds: float = STALL_SECONDS,
+    ):
+        if not net_hz >= 1e3:
+            raise ValueError(f"udp link: net_hz is {net_hz} Hz; allowed: at least 1000")
+        net = DomainRenamer("net")
+        self._net = net
+        self._receiver = UdpReceiver(port=port, register_port=register_port)
+        self._sender = UdpSender(
+            places=places,
+            port=port,
+            register_port=register_port,
+            depth=depth,
+            stall_clocks=round(stall_seconds * net_hz),
+        )
+        self._subscribers = Subscribers(places=places, lease_clocks=round(SUBSCRIPTION_SECONDS * net_hz))
+        self._asked = Asked(depth=ASKERS, patience_clocks=round(patience_seconds * net_hz))
+        super().__init__(
+            {
+                "port": Out(UdpUserPort()),
+                "rx": Out(word_stream()),
+                "tx": In(word_stream()),
+                "i_group_address": In(32),
+                "i_group_port": In(16),
+                "o_dropped": Out(len(Drop)),
+                "o_live": Out(places),
+                "o_struck": Out(1),
+                "o_sent": Out(1),
+                "o_discarded": Out(1),
+                "o_unasked": Out(1),
+                "o_malformed": Out(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        net = self._net
+        receiver, sender, subscribers, asked = self._receiver, self._sender, self._subscribers, self._asked
+        requests = ReplayStore(depth=REQUEST_WORDS)
+        m.submodules.receiver, m.submodules.sender = net(receiver), net(sender)
+        m.submodules.subscribers, m.submodules.asked = net(subscribers), net(asked)
+        m.submodules.requests = net(requests)
+        width = len(self.rx.payload.as_value())
+        m.submodules.inwards = inwards = fifo.AsyncFIFO(
+            width=width, depth=CROSSING_WORDS, w_domain="net", r_domain="sync"
+        )
+        m.submodules.outwards = outwards = fifo.AsyncFIFO(
+            width=width, depth=CROSSING_WORDS, w_domain="sync", r_domain="net"
+        )
+        wiring.connect(m, wiring.flipped(self.port.source), receiver.source)
+        wiring.connect(m, sender.sink, wiring.flipped(self.port.sink))
+        m.d.comb += [
+            # Requests, once each.
+            *(requests.i_put.eq(receiver.o_put), requests.i_word.eq(receiver.o_word)),
+            *(requests.i_keep.eq(receiver.o_keep), requests.i_forget.eq(receiver.o_forget)),
+            *(receiver.i_room.eq(requests.o_room), receiver.i_asked_room.eq(asked.o_room)),
+            *(asked.i_put.eq(receiver.o_keep), asked.i_entry.eq(receiver.o_entry)),
+            *(inwards.w_data.eq(requests.o.payload), inwards.w_en.eq(requests.o.valid)),
+            requests.o.ready.eq(inwards.w_rdy),
+            *(self.rx.payload.eq(inwards.r_data), self.rx.valid.eq(inwards.r_rdy), inwards.r_en.eq(self.rx.ready)),
+            # Packets.
+            *(outwards.w_data.eq(self.tx.payload), outwards.w_en.eq(self.tx.valid), self.tx.ready.eq(outwards.w_rdy)),
+            *(sender.i.payload.eq(outwards.r_data), sender.i.valid.eq(outwards.r_rdy)),
+            outwards.r_en.eq(sender.i.ready),
+            *(asked.i_find.eq(sender.o_find), asked.i_id.eq(sender.o_id)),
+            *(sender.i_done.eq(asked.o_done), sender.i_found.eq(asked.o_found), sender.i_asker.eq(asked.o_asker)),
+            # Subscribers.
+            subscribers.i_renew.eq(receiver.o_subscribed),
+            subscribers.i_ip_address.eq(receiver.o_entry.asker.ip_address),
+            subscribers.i_port.eq(receiver.o_entry.asker.port),
+            *(sender.i_live.eq(subscribers.o_live), subscribers.i_select.eq(sender.o_select)),
+            *(sender.i_ip_address.eq(subscribers.o_ip_address), sender.i_port.eq(subscribers.o_port)),
+            subscribers.i_strike.eq(sender.o_strike),
+            sender.i_group_address.eq(self.i_group_address),
+            sender.i_group_port.eq(self.i_group_port),
+            self.o_dropped.eq(Cat(receiver.o_dropped, subscribers.o_refused)),
+            self.o_live.eq(subscribers.o_live),
+            *(self.o_struck.eq(sender.o_strike), self.o_sent.eq(sender.o_sent)),
+            *(self.o_discarded.eq(sender.o_discarded), self.o_unasked.eq(sender.o_unasked)),
+            self.o_malformed.eq(sender.o_malformed),
+        ]
+        # A kept request is played once and freed.
+        played = requests.o.valid & requests.o.ready & requests.o.payload.last
+        done = Signal()
+        with m.If(played):
+            m.d.net += done.eq(1)
+        with m.Elif(requests.o_waits):
+            m.d.net += done.eq(0)
+        m.d.comb += [requests.i_free.eq(requests.o_waits & done), requests.i_play.eq(requests.o_waits & ~done)]
+        return m

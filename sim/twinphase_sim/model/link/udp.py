@@ -1,0 +1,125 @@
+"""Reference of a node's link over UDP: what becomes of datagrams that come, and where packets go.
+
+Source: `twinphase_spec.packets` and docs/udp.md. Times are counted in lease ticks, LEASE_TICKS of which are SUBSCRIPTION_SECONDS.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+
+from twinphase_spec.packets import HEADER_DTYPE, MAGIC, MAX_PACKET_BYTES, VERSION, Stream
+
+LEASE_TICKS = 64
+HEADER_BYTES = HEADER_DTYPE.itemsize
+Address = tuple[int, int]
+"""IP address and port."""
+
+
+class Reason(StrEnum):
+    """Why a datagram was dropped, the first that holds."""
+
+    ERROR = "its frame had a wrong checksum"
+    PORT = "it was for neither of the node's ports"
+    LENGTH = "it was truncated, too long, of no whole words, or not as long as it said"
+    FOREIGN = "its magic or version was wrong"
+    STREAM = "a host does not send this to this port"
+    FULL = "there was no room for its request"
+    REFUSED = "there was no place for its subscription"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Datagram:
+    """A datagram to or from a node."""
+
+    host: Address
+    port: int
+    """Of the node."""
+    data: bytes
+    length: int | None = None
+    """What the UDP header says of a datagram that came; None: the truth."""
+    error: bool = False
+
+
+@dataclass
+class Lease:
+    """A subscription: it ends with tick ``until``."""
+
+    host: Address
+    until: int
+
+
+class UdpNode:
+    """A link with ``places`` for subscribers. ``group``: where packets go once instead of to each of them."""
+
+    def __init__(self, *, places: int, port: int, register_port: int, group: Address | None = None) -> None:
+        self.port, self.register_port, self.group = port, register_port, group
+        self.leases: list[Lease | None] = [None] * places
+        self.requests: list[bytes] = []
+        """Packets that went to the node."""
+        self.asked: deque[tuple[int, Address, int]] = deque()
+        """Request id, host and port of the node, of requests without an answer."""
+
+    def receive(self, datagram: Datagram, *, tick: int = 0, room: bool = True) -> Reason | None:
+        """Take a datagram, in a tick. ``room``: as observed, whether a request found room. Returns why it was dropped, if it was."""
+        data = datagram.data
+        said = len(data) if datagram.length is None else datagram.length
+        if datagram.error:
+            return Reason.ERROR
+        if datagram.port not in (self.port, self.register_port):
+            return Reason.PORT
+        whole = len(data) == said and said % 4 == 0 and HEADER_BYTES <= said <= MAX_PACKET_BYTES
+        if not whole:
+            return Reason.LENGTH
+        header = np.frombuffer(data[:HEADER_BYTES], HEADER_DTYPE)[0]
+        if HEADER_BYTES + 4 * int(header["words"]) != said:
+            return Reason.LENGTH
+        if header["magic"] != MAGIC or header["version"] != VERSION:
+            return Reason.FOREIGN
+        if header["stream"] == Stream.REGISTER_REQUEST:
+            if not room:
+                return Reason.FULL
+            self.requests.append(data)
+            self.asked.append((int(header["sequence"]), datagram.host, datagram.port))
+            return None
+        if header["stream"] == Stream.SUBSCRIBE and datagram.port == self.port:
+            return self._subscribe(datagram.host, tick)
+        return Reason.STREAM
+
+    def live(self, tick: int) -> list[Address]:
+        """Subscribers in a tick, in the order of their places."""
+        return [lease.host for lease in self.leases if lease is not None and tick <= lease.until]
+
+    def strike(self, host: Address) -> None:
+        """End a subscription."""
+        self.leases = [None if lease is not None and lease.host == host else lease for lease in self.leases]
+
+    def send(self, packet: bytes, *, tick: int = 0) -> list[Datagram]:
+        """Datagrams that a packet of the node becomes, in their order."""
+        stream, number = packet[0], int.from_bytes(packet[4:8], "little")
+        if stream == Stream.REGISTER_RESPONSE:
+            found = next((k for k, entry in enumerate(self.asked) if entry[0] == number), None)
+            if found is None:
+                return []
+            _, host, port = self.asked[found]
+            self.asked = deque(list(self.asked)[found + 1 :])
+            return [Datagram(host=host, port=port, data=packet)]
+        hosts = self.live(tick)
+        if hosts and self.group is not None:
+            hosts = [self.group]
+        return [Datagram(host=host, port=self.port, data=packet) for host in hosts]
+
+    def _subscribe(self, host: Address, tick: int) -> Reason | None:
+        until = tick + LEASE_TICKS
+        for lease in self.leases:
+            if lease is not None and lease.host == host and tick <= lease.until:
+                lease.until = until
+                return None
+        for place, lease in enumerate(self.leases):
+            if lease is None or tick > lease.until:
+                self.leases[place] = Lease(host, until)
+                return None
+        return Reason.REFUSED
