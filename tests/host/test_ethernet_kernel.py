@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import random
-import struct
+import socket
 from contextlib import suppress
 
 import pytest
 from udp_echo import Echo
-from wire_bench import NODE_IP, TIMER_HZ, bridged, checksum, echoed, ping, udp_socket
+from wire_bench import NODE_IP, TIMER_HZ, bridged, echo_request, echoed, ip_frame, ping, udp_frame, udp_socket
 
 from twinphase_hdl.link.ethernet import Address
 from twinphase_hdl.link.ethernettop import gmii_verilog
@@ -88,11 +88,9 @@ def test_pings_do_not_stop_an_answer_that_waits_for_arp(wire: NativeWire) -> Non
     with bridged(wire) as bridge, udp_socket(bridge.taps[0]) as link:
         tap = bridge.taps[0]
         assert ping(tap, b"x") == b"x"
-        head = struct.pack(">BBHHHBBH4s4s", 0x45, 0, 20 + 8 + 56, 1, 0, 64, 1, 0, b"\x0a\x4d\0\1", b"\x0a\x4d\0\x32")
-        head = head[:10] + checksum(head).to_bytes(2, "big") + head[12:]
-        body = struct.pack(">BBHHH", 8, 0, 0, 1, 1) + bytes(56)
-        body = body[:2] + checksum(body).to_bytes(2, "big") + body[4:]
-        flood = line_bytes(MAC + tap.mac + b"\x08\0" + head + body)
+        flood = line_bytes(
+            ip_frame(tap.mac, MAC, "10.77.0.1", NODE_IP, socket.IPPROTO_ICMP, echo_request(bytes(56), 1))
+        )
         for turn in range(200):
             for _ in range(20):
                 bridge.send(flood)
@@ -131,12 +129,12 @@ def test_damaged_and_shortened_frames_are_dropped(wire: NativeWire) -> None:
         with udp_socket(tap) as link:
             assert echoed(link, [b"first"]) == [b"first"]
             port = link.getsockname()[1]
-            head = struct.pack(">BBHHHBBH4s4s", 0x45, 0, 36, 1, 0, 64, 17, 0, b"\x0a\x4d\0\1", b"\x0a\x4d\0\x32")
-            head = head[:10] + checksum(head).to_bytes(2, "big") + head[12:]
-            frame = MAC + tap.mac + b"\x08\0" + head + struct.pack(">HHHH", port, 9750, 16, 0)
-            bridge.send(line_bytes(frame + b"shorter!", b"\x55" * 4 + b"\xd5"))
+            shorter, damaged = (
+                udp_frame(tap.mac, MAC, "10.77.0.1", NODE_IP, said, (port, 9750)) for said in (b"shorter!", b"damaged!")
+            )
+            bridge.send(line_bytes(shorter, b"\x55" * 4 + b"\xd5"))
             assert link.recv(100) == b"shorter!"
-            whole = line_bytes(frame + b"damaged!")
+            whole = line_bytes(damaged)
             for bit in range(8 * 8, 8 * len(whole), 7):
                 wrong = bytearray(whole)
                 wrong[bit // 8] ^= 1 << bit % 8

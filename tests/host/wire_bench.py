@@ -68,21 +68,41 @@ def checksum(data: bytes) -> int:
     return ~total & 0xFFFF
 
 
+def ip_frame(source: bytes, target: bytes, source_ip: str, target_ip: str, protocol: int, body: bytes) -> bytes:
+    """An Ethernet frame of an IPv4 packet."""
+    ends = socket.inet_aton(source_ip) + socket.inet_aton(target_ip)
+    head = struct.pack(">BBHHHBBH", 0x45, 0, 20 + len(body), 1, 0, 64, protocol, 0)
+    return target + source + b"\x08\0" + head[:10] + checksum(head + ends).to_bytes(2, "big") + ends + body
+
+
+def udp_frame(
+    source: bytes, target: bytes, source_ip: str, target_ip: str, data: bytes, ports: tuple[int, int] = (5000, 9750)
+) -> bytes:
+    """An Ethernet frame of a datagram without a checksum."""
+    head = struct.pack(">HHHH", *ports, 8 + len(data), 0)
+    return ip_frame(source, target, source_ip, target_ip, socket.IPPROTO_UDP, head + data)
+
+
+def echo_request(data: bytes, sequence: int) -> bytes:
+    """A ping."""
+    head = struct.pack(">BBHHH", 8, 0, 0, os.getpid() & 0xFFFF, sequence)
+    return head[:2] + checksum(head + data).to_bytes(2, "big") + head[4:] + data
+
+
 def ping(tap: Tap, data: bytes, *, sequence: int = 1, timeout_s: float = 60.0) -> bytes | None:
     """What the node echoes of ``data``, or None; sent and checked by the kernel's IP."""
     with tap.namespace.entered():
         link = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
     with link:
-        head = struct.pack(">BBHHH", 8, 0, 0, os.getpid() & 0xFFFF, sequence)
-        head = struct.pack(">BBHHH", 8, 0, checksum(head + data), os.getpid() & 0xFFFF, sequence)
-        link.sendto(head + data, (NODE_IP, 0))
+        request = echo_request(data, sequence)
+        link.sendto(request, (NODE_IP, 0))
         deadline = time.monotonic() + timeout_s
         while (left := deadline - time.monotonic()) > 0:
             if not select.select([link], [], [], left)[0]:
                 return None
             packet = link.recv(1 << 16)
             body = packet[4 * (packet[0] & 15) :]
-            if body[0] == 0 and body[4:8] == head[4:8]:
+            if body[0] == 0 and body[4:8] == request[4:8]:
                 assert checksum(body) == 0
                 return body[8:]
     return None

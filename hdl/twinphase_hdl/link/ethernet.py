@@ -68,9 +68,9 @@ class EthernetCore(wiring.Component):
     i_rx_dv : In(1), i_rx_data : In(8), o_tx_en : Out(1), o_tx_data : Out(8)
         Of phy "gmii": the PHY's side in domain ``gmii`` at 125 MHz.
 
-    Latency: not constant; ARP goes before a datagram to a host that was not asked for a second. Throughput: the line's. Overflow: a
-    frame that meets one in front which its taker does not take is lost. Frames of any length pass (no jumbo limit); with a wrong check
-    sequence they come with ``error``. Frames to other IP addresses and UDP ports are dropped.
+    Latency: not constant; ARP goes before a datagram to a host whose MAC address the core does not know. Throughput: the line's.
+    Overflow: a frame that meets one in front which its taker does not take is lost. Frames of any length pass (no jumbo limit); with a
+    wrong check sequence they come with ``error``. Frames to other IP addresses and UDP ports are dropped.
 
     With a platform, the core's Verilog is added to it.
     """

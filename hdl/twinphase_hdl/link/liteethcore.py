@@ -7,7 +7,7 @@ Module `MODULE`: ``net_clk``, ``mac_address`` (48) and ``ip_address`` (32), the 
 `twinphase_hdl.link.udpport`, ``tx_...`` for those to send and ``rx_...`` for those that came to ``udp_ports``; ``rx_ready`` may be 0, but
 then ARP and ping wait too, and frames are lost.
 
-What LiteEth's own ``liteeth_gen`` would make is changed in five places, each of which the kernel as a peer can bring about: see
+What LiteEth's own ``liteeth_gen`` would make is changed in six places, each of which the kernel as a peer can bring about: see
 `twinphase_hdl.link.liteethparts`. MAC and check sequences work byte by byte in the PHY's clocks, as a preamble that a PHY has shortened
 would shift words of 32 bits.
 """
@@ -65,8 +65,8 @@ class CoreOptions:
 
     ``phy``: "gmii" has clocks, data and control as ports (for simulation), "rgmii" DDR cells of ECP5 pins. ``udp_ports``: where datagrams
     are taken. ``tx_delay_ns``: of the RGMII transmit clock behind its data, ``rx_delay_ns`` of received data and control (0 to
-    `MOST_DELAY_NS`). ``timer_hz``: clocks of ``net`` that count as a second in ARP (entries live 1 s, requests are sent every 0.1 s, 7 in
-    all).
+    `MOST_DELAY_NS`). ``timer_hz``: clocks of ``net`` that count as a second in ARP: what was learnt is forgotten when nothing was sent
+    for a second; requests go out every 0.1 s, 7 in all, and everything else waits.
     """
 
     phy: Literal["gmii", "rgmii"] = "gmii"

@@ -11,6 +11,8 @@ Changed against LiteEth 2024.12, as a peer can otherwise stop, mislead or misdir
 * Its ping buffer stops reception while it is taken, and with it the ARP answer that the packet in front of the reply waits for; and a
   ping whose frame is longer than its header says fills the buffer for good. Here a ping that comes while one is being answered is
   dropped, and what is beyond its length cut off (`PingGate`).
+* It sends the first packet after one whose receiver answered no ARP request with that one's header checksum, so that it is dropped.
+  Here the checksum is computed anew.
 * It takes each fragment of an IP packet for a whole one. Here they are dropped.
 """
 
@@ -189,6 +191,14 @@ def drop_fragments(receiver: LiteXModule) -> None:
     )
 
 
+def forget_checksum(sender: LiteXModule) -> None:
+    """Makes an IP sender compute the next header's checksum also after a packet that it dropped."""
+    words, source, anew = sender.packetizer.source, sender.source, sender.checksum.reset.eq(1)
+    # Said again of what is sent: the statement of LiteEth's comes to stand before those that it reads from, as Verilator takes them.
+    sender.fsm.act("SEND", If(source.valid & source.last & source.ready, anew))
+    sender.fsm.act("DROP", If(words.valid & words.last, anew))
+
+
 class FrameError(LiteXModule):
     """``o`` at the end of a frame, and until the next one's: its check sequence was wrong. ``mac``: where frames come from."""
 
@@ -276,6 +286,7 @@ class Core(LiteXModule):
         )
         keep_found_entry(core.arp.table.cache)
         drop_fragments(core.ip.rx)
+        forget_checksum(core.ip.tx)
         self.ping = Ping(core.ip, port["ip_address"])
         # Its crossbar has no users of its own: each would have one port.
         self.error = error = FrameError(core.mac.core.source)

@@ -57,6 +57,10 @@ class Bridge:
         self.to_node.faults = to_node or Faults()
         self.to_host.faults = to_host or Faults()
 
+    def unplug(self, tap: Tap) -> None:
+        """Nothing goes to or comes from the interface any more."""
+        self.taps.remove(tap)
+
     def _run(self) -> None:
         try:
             while not self._stop.is_set():
@@ -66,7 +70,7 @@ class Bridge:
 
     def _step(self) -> None:
         wire = self.wire
-        for tap in self.taps:
+        for tap in tuple(self.taps):
             for frame in tap.read():
                 self.count["from host"] += 1
                 self.to_node.put(line_bytes(frame), wire.clock)
@@ -90,8 +94,8 @@ class Bridge:
             self.count["refused"] += 1
             return
         self.count["to host"] += 1
-        for tap in self.taps:
-            if frame.data[0] & GROUP or frame.data[:6] == tap.mac:
+        for tap in tuple(self.taps):
+            if tap.takes_all or frame.data[0] & GROUP or frame.data[:6] == tap.mac:
                 tap.write(frame.data)
 
     def __enter__(self) -> Self:

@@ -23,19 +23,23 @@ MOST_BYTES = 1 << 16
 class Tap:
     """An interface ``name`` in ``namespace`` with an IPv4 ``address`` ("10.0.0.1/24"), up.
 
-    ``mtu`` in bytes. Raises NotPermittedError.
+    Without an address it is the port of a bridge, and takes frames to whomever. ``mtu`` in bytes. Raises NotPermittedError.
     """
 
-    def __init__(self, namespace: NetworkNamespace, address: str, *, mtu: int = 1500, name: str = "twinphase0") -> None:
-        self.namespace, self.name, self.interface = namespace, name, IPv4Interface(address)
+    def __init__(
+        self, namespace: NetworkNamespace, address: str | None, *, mtu: int = 1500, name: str = "twinphase0"
+    ) -> None:
+        self.namespace, self.name, self.takes_all = namespace, name, address is None
+        interface = None if address is None else IPv4Interface(address)
         try:
             with namespace.entered():
                 self._file = os.open(DEVICE, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
                 fcntl.ioctl(self._file, TUNSETIFF, struct.pack("16sH22x", name.encode(), IFF_TAP | IFF_NO_PI))
                 with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
                     self._set(control, SIOCSIFMTU, struct.pack("i", mtu))
-                    self._set(control, SIOCSIFADDR, self._address(self.interface.ip.packed))
-                    self._set(control, SIOCSIFNETMASK, self._address(self.interface.netmask.packed))
+                    if interface is not None:
+                        self._set(control, SIOCSIFADDR, self._address(interface.ip.packed))
+                        self._set(control, SIOCSIFNETMASK, self._address(interface.netmask.packed))
                     flags = struct.unpack_from("H", self._set(control, SIOCGIFFLAGS, b""), 16)[0]
                     self._set(control, SIOCSIFFLAGS, struct.pack("H", flags | IFF_UP))
                     self.mac = self._set(control, SIOCGIFHWADDR, b"")[18:24]

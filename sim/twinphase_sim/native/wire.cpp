@@ -1,12 +1,10 @@
-// A Verilated node with an Ethernet core: bytes of its GMII side in and out, frame by frame, and edges of a time tagger at a steady rate.
-// The build puts before this file a header with the model's class as `Model`, and with CHANNELS and FRACTION_BITS of a node with edges.
+// A Verilated node with an Ethernet core: bytes of its GMII side in and out, frame by frame. The build puts before this file a header with
+// the model's class as `Model`.
 //
 // 16 ns are one clock of `net`, two of `sync` and two of `gmii`; those of gmii lie half a clock from those of sync, so that what
 // crosses is seen in between.
 #include <cstdint>
-#include <cstring>
 #include <memory>
-#include <type_traits>
 #include <vector>
 
 namespace {
@@ -19,8 +17,6 @@ class Wire {
 
     // Clocks of 125 MHz so far.
     uint64_t now() const { return now_; }
-    // Edges presented so far on each channel.
-    uint64_t edges() const { return edges_; }
     // Bytes that are still to go in, gaps included.
     uint64_t waiting() const { return in_.size() - at_; }
 
@@ -30,11 +26,6 @@ class Wire {
             for (uint32_t b = 0; b < lengths[k]; b++) in_.push_back(0x100 | *bytes++);
             in_.insert(in_.end(), GAP, 0);
         }
-    }
-
-    void set_edges(uint64_t every, uint64_t left) {
-        every_ = every;
-        left_ = left;
     }
 
     // Runs `clocks`, or until a frame has left if `one`. Bytes that left lie in out(), their numbers per frame in lengths().
@@ -48,7 +39,6 @@ class Wire {
             dut_->eval();
             dut_->clk = 0;
             const uint16_t byte = at_ < in_.size() ? in_[at_++] : 0;
-            present();
             dut_->gmii_clk = 1;
             dut_->eval();
             dut_->i_rx_dv = byte >> 8;
@@ -71,24 +61,9 @@ class Wire {
     const std::vector<uint32_t>& lengths() const { return lengths_; }
 
   private:
-    void present() {
-#ifdef WIRE_EDGES
-        const bool edge = left_ && now_ % every_ == 0;
-        dut_->i_valid = edge ? (1 << CHANNELS) - 1 : 0;
-        if (!edge) return;
-        left_--;
-        edges_++;
-        const uint64_t fine = edges_ * 2654435761u % (1 << FRACTION_BITS);
-        if constexpr (std::is_integral_v<std::remove_reference_t<decltype(dut_->i_fine)>>) {
-            dut_->i_fine = 0;
-            for (unsigned c = 0; c < CHANNELS; c++) dut_->i_fine |= decltype(dut_->i_fine + 0)(fine) << c * FRACTION_BITS;
-        }
-#endif
-    }
-
     std::unique_ptr<VerilatedContext> context_;
     std::unique_ptr<Model> dut_;
-    uint64_t now_ = 0, every_ = 1, left_ = 0, edges_ = 0;
+    uint64_t now_ = 0;
     std::vector<uint16_t> in_;
     size_t at_ = 0;
     std::vector<uint8_t> out_;
@@ -102,9 +77,7 @@ extern "C" {
 Wire* wire_create() { return new Wire; }
 void wire_destroy(Wire* wire) { delete wire; }
 void wire_put(Wire* wire, const uint8_t* bytes, const uint32_t* lengths, uint32_t count) { wire->put(bytes, lengths, count); }
-void wire_set_edges(Wire* wire, uint64_t every, uint64_t left) { wire->set_edges(every, left); }
 uint64_t wire_now(const Wire* wire) { return wire->now(); }
-uint64_t wire_edges(const Wire* wire) { return wire->edges(); }
 uint64_t wire_waiting(const Wire* wire) { return wire->waiting(); }
 // Number of frames that left; their bytes and lengths until the next run.
 uint32_t wire_run(Wire* wire, uint64_t clocks, uint32_t one, const uint8_t** bytes, const uint32_t** lengths) {

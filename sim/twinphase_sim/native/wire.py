@@ -11,8 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from twinphase_spec.units import FRACTION_BITS
-
+from .rewrite import with_registers_in_place, with_short_memories
 from .toolchain import PREFIX, Source, library, progress_bars
 
 PREAMBLE = b"\x55" * 7 + b"\xd5"
@@ -43,33 +42,22 @@ def read_line(data: bytes) -> LineFrame:
 
 
 class NativeWire:
-    """A Verilated module ``native`` with ports ``clk, net_clk, gmii_clk, i_rx_dv, i_rx_data, o_tx_en, o_tx_data``, and, if ``channels``
-    (at most 4), those of a time tagger's edges.
+    """A Verilated module ``native`` with ports ``clk, net_clk, gmii_clk, i_rx_dv, i_rx_data, o_tx_en, o_tx_data``.
 
     Compiled once and kept as nodes are. Raises ToolchainError or ExtraError when it cannot be compiled.
     """
 
-    def __init__(
-        self, verilog: str, *, channels: int = 0, title: str = "the Ethernet node", cache: Path | None = None
-    ) -> None:
-        header = "\n".join(
-            [
-                f'#include "{PREFIX}.h"',
-                f"using Model = {PREFIX};",
-                f"constexpr unsigned CHANNELS = {channels}, FRACTION_BITS = {FRACTION_BITS};",
-                *(["#define WIRE_EDGES"] if channels else []),
-                "",
-            ]
-        )
+    def __init__(self, verilog: str, *, title: str = "the Ethernet node", cache: Path | None = None) -> None:
+        header = f'#include "{PREFIX}.h"\nusing Model = {PREFIX};\n'
+        quick = with_short_memories(with_registers_in_place(verilog))
         with progress_bars(True) as bar:
-            loaded = library(verilog, header, step=bar(title), cache=cache, source=Source("wire.cpp"))
+            loaded = library(quick, header, step=bar(title), cache=cache, source=Source("wire.cpp"))
         pointer, number = ctypes.c_void_p, ctypes.c_uint64
         loaded.wire_create.restype = pointer
-        for name in ("destroy", "now", "edges", "waiting"):
+        for name in ("destroy", "now", "waiting"):
             getattr(loaded, f"wire_{name}").argtypes = [pointer]
             getattr(loaded, f"wire_{name}").restype = None if name == "destroy" else number
         loaded.wire_put.argtypes = [pointer, ctypes.c_char_p, pointer, ctypes.c_uint32]
-        loaded.wire_set_edges.argtypes = [pointer, number, number]
         loaded.wire_run.argtypes = [pointer, number, ctypes.c_uint32, pointer, pointer]
         loaded.wire_run.restype = ctypes.c_uint32
         self._library = loaded
@@ -86,18 +74,9 @@ class NativeWire:
         return int(self._library.wire_now(self._wire))
 
     @property
-    def edges(self) -> int:
-        """Edges presented so far on each channel."""
-        return int(self._library.wire_edges(self._wire))
-
-    @property
     def waiting_bytes(self) -> int:
         """Bytes that are still to go in."""
         return int(self._library.wire_waiting(self._wire))
-
-    def set_edges(self, every_clocks: int, count: int) -> None:
-        """``count`` edges more on every channel, one in each clock that is a multiple of ``every_clocks``."""
-        self._library.wire_set_edges(self._wire, every_clocks, count)
 
     def put(self, lines: Sequence[bytes]) -> None:
         """What comes from the line next: frames as `line_bytes` makes them, or anything else."""
