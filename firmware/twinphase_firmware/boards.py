@@ -2,6 +2,7 @@
 
 Every board takes detector pulses as LVCMOS33 logic on the pins listed in ``input_pins``: a server the first four (qL, qR, rL, rR in
 this order), a time tagger as many as it has channels. A client drives ``modulator_pins``, some of which other nodes use otherwise.
+The delays of an RGMII PHY are those with which LiteX runs these boards (litex-boards, ``lambdaconcept_ecpix5``, ``lattice_versa_ecp5``).
 The serial port runs at `BAUD`; no USB bridge of these boards is asked for more.
 """
 
@@ -15,6 +16,7 @@ from twinphase.errors import TwinphaseError
 from twinphase_spec.tagger import TaggerOptions
 from twinphase_spec.units import CLOCK_HZ
 
+from .boardlink import RgmiiPins
 from .clientoptions import ClientOptions
 from .family import ECP5, ICE40, Family
 from .modulatorpins import ModulatorPins
@@ -41,6 +43,8 @@ class Board:
     """The server's phase actuator: connector, and its pins for a serial DAC's select, clock and data and for a sigma-delta level."""
     modulator_pins: ModulatorPins | None = None
     """Of a client."""
+    rgmii: RgmiiPins | None = None
+    """Of its Ethernet PHY."""
     uart: int = 0
     uart_flow: dict[str, str] = field(default_factory=dict)
     """Further wires of the serial port, requested but unused."""
@@ -144,6 +148,7 @@ BOARDS = {
             output_pin=("pmod", 1, "1"),
             actuator_pins=("pmod", 1, "7 8 9 10"),
             modulator_pins=ECPIX5_MODULATORS,
+            rgmii=RgmiiPins(control=("rx_ctrl", "tx_ctrl"), tx_delay_ns=2.0, rx_delay_ns=0.0),
             nodes={
                 "server": TaggerOptions(channels=4, frontend="delay line", lanes=1, taps=416),
                 "timetagger": TaggerOptions(frontend="delay line", lanes=2),
@@ -184,6 +189,7 @@ BOARDS = {
             input_pins="4 5 6 7",
             output_pin=("expcon", 2, "8"),
             actuator_pins=("expcon", 2, "9 10 13 14"),
+            rgmii=RgmiiPins(tx_delay_ns=0.0, rx_delay_ns=0.0),
             nodes={"server": TaggerOptions(channels=4, frontend="ddr")},
         ),
         Board(

@@ -17,6 +17,7 @@ from twinphase_spec.tagger import TaggerOptions
 
 from . import pack, place_chains
 from .area import area_of_parts, area_per_channel
+from .boardlink import SERIAL, BoardLink
 from .boards import Board, find_board
 from .chain_sites import Site
 from .clientoptions import ClientOptions
@@ -128,13 +129,14 @@ def build(
     folder: Path,
     *,
     options: TaggerOptions | ClientOptions | None = None,
+    link: BoardLink = SERIAL,
     seed: int = 1,
     tries: int = 3,
     progress: Callable[[str], None] = lambda step: None,
 ) -> dict[str, Any]:
     """Builds ``node`` for ``board_name`` into ``folder``: ``<board>-<node>.bit`` (iCE40: ``.bin``) and ``.json``. Returns the manifest.
 
-    ``options``: of the front end or of a client's lanes, the board's own if None.
+    ``options``: of the front end or of a client's lanes, the board's own if None. ``link``: how its packets leave the board.
 
     Placement starts from ``seed``; one that misses timing is tried again with the next, ``tries`` times in all. The identity register
     holds the hash of the sources with that constant at zero. Raises TwinphaseError (unknown board or node, or more than the
@@ -146,7 +148,7 @@ def build(
     for attempt in range(seed, last + 1):
         progress(f"synthesis, place and route, seed {attempt}")
         try:
-            return _build_once(board, node, options, folder, attempt, environment)
+            return _build_once(board, node, options, link, folder, attempt, environment)
         except TimingError:
             if attempt == last:
                 raise
@@ -157,6 +159,7 @@ def _build_once(
     board: Board,
     node: str,
     options: TaggerOptions | ClientOptions | None,
+    link: BoardLink,
     folder: Path,
     seed: int,
     environment: dict[str, str],
@@ -167,7 +170,7 @@ def _build_once(
     os.environ.update(dict.fromkeys(SET_UP_SCRIPTS, ""))
 
     def planned(build_hash: int) -> tuple[Any, Any]:
-        top = make_top(node, board, build_hash=build_hash, options=options)
+        top = make_top(node, board, build_hash=build_hash, options=options, link=link)
         return top, make_plan(
             board.prepare(top.channels),
             top,
@@ -203,11 +206,24 @@ def _build_once(
     if not any(abs(clock["constraint_mhz"] * 1e6 - board.clock_hz) < 1e4 for clock in manifest["clocks"].values()):
         raise BuildError(f"no clock of {board.name} was asked for {board.clock_hz / 1e6:g} MHz: timing was not checked")
     placed = json.loads((work / PLACED).read_text())
-    manifest |= describe(top, placed, family)
+    manifest |= describe(top, placed, family) | describe_link(top.link, manifest)
     shutil.copy(work / f"{NAME}{family.bitstream}", stem.with_suffix(family.bitstream))
     manifest["bitstream"] = stem.with_suffix(family.bitstream).name
     write_manifest(manifest, stem.with_suffix(".json"))
     return manifest
+
+
+def describe_link(link: BoardLink, manifest: dict[str, Any]) -> dict[str, Any]:
+    """What a manifest says of the ``link``; of Ethernet also what writes its core, and what of it nobody has checked."""
+    if link.kind == "serial":
+        return {"link": link.describe()}
+    from .ethernet import NOT_CHECKED, check_packages
+
+    return {
+        "link": link.describe(),
+        "not_checked": f"{manifest['not_checked']}; {NOT_CHECKED}",
+        "tools": manifest["tools"] | check_packages(),
+    }
 
 
 def describe(top: Any, placed: dict[str, Any], family: Family = ECP5) -> dict[str, Any]:

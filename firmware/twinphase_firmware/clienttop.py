@@ -9,12 +9,13 @@ from amaranth.lib import wiring
 
 from twinphase_hdl.nodes.client import ClientNode
 
+from .boardlink import SERIAL, BoardLink
 from .boards import Board
 from .chain_sites import Site
 from .clientoptions import ClientOptions
 from .clocking import BoardClock
 from .modulators import CodeLines, ModulatorPads
-from .serialport import connect_serial
+from .ports import connect_link
 
 
 class ClientTop(wiring.Component):
@@ -33,11 +34,12 @@ class ClientTop(wiring.Component):
     channels = 0
     """Detector inputs: none."""
 
-    def __init__(self, board: Board, options: ClientOptions, *, build_hash: int) -> None:
+    def __init__(self, board: Board, options: ClientOptions, *, build_hash: int, link: BoardLink = SERIAL) -> None:
         if board.modulator_pins is None:
             raise ValueError("client: the board has no pins for modulators")
         self._board = board
         self.options = options
+        self.link = link
         self.delay_lines: dict[Site, int] = {}
         self._node = ClientNode(
             lanes=options.lanes,
@@ -54,7 +56,7 @@ class ClientTop(wiring.Component):
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
-        m.submodules.clock = BoardClock()
+        m.submodules.clock = BoardClock(net=self.link.kind == "udp")
         m.submodules.node = node = self._node
         m.submodules.modulators = pads = ModulatorPads(lanes=self.options.lanes)
         m.d.comb += [
@@ -62,5 +64,5 @@ class ClientTop(wiring.Component):
             pads.i_q.eq(node.o_codes_q),
             pads.i_r.eq(node.o_codes_r),
         ]
-        connect_serial(m, platform, self._board, node)
+        connect_link(m, platform, self._board, node, self.link)
         return m

@@ -18,13 +18,14 @@ class BoardClock(wiring.Component):
     set/reset (SGSR) keeps all registers at their initial values.
 
     With ``lanes`` there is a domain ``tdc`` too: for 2 at twice `CLOCK_HZ`, every second of its edges together with one of ``sync`` (the
-    same PLL's second output), for 1 it is the clock of ``sync``. Raises ValueError for other numbers of lanes.
+    same PLL's second output), for 1 it is the clock of ``sync``. With ``net`` there is a domain ``net`` at half of `CLOCK_HZ`, each of
+    its edges together with one of ``sync`` (its third). Raises ValueError for other numbers of lanes.
     """
 
-    def __init__(self, *, lanes: int = 0) -> None:
+    def __init__(self, *, lanes: int = 0, net: bool = False) -> None:
         if lanes:
             span_ticks(lanes)
-        self._lanes = lanes
+        self._lanes, self._net = lanes, net
         super().__init__({})
 
     def elaborate(self, platform: Any) -> Module:
@@ -38,7 +39,11 @@ class BoardClock(wiring.Component):
                 double = ClockSignal("tdc")
             else:
                 m.d.comb += ClockSignal("tdc").eq(ClockSignal("sync"))
-        locked = make_pll(m, platform.default_clk_frequency, clock, CLOCK_HZ, ClockSignal("sync"), double)
+        half = None
+        if self._net:
+            m.domains.net = ClockDomain("net", reset_less=True)
+            half = ClockSignal("net")
+        locked = make_pll(m, platform.default_clk_frequency, clock, CLOCK_HZ, ClockSignal("sync"), double, half)
         release_registers(m, locked & ~button)
         return m
 
@@ -53,9 +58,16 @@ def board_inputs(m: Module, platform: Any) -> tuple[Value, Value]:
 
 
 def make_pll(
-    m: Module, input_hz: float, clock: Value, output_hz: float, output: Value, double: Value | None = None
+    m: Module,
+    input_hz: float,
+    clock: Value,
+    output_hz: float,
+    output: Value,
+    double: Value | None = None,
+    half: Value | None = None,
 ) -> Value:
-    """A PLL (``m.submodules.pll``) from ``clock`` to ``output``, and to ``double``, twice as fast. Returns whether it has locked."""
+    """A PLL (``m.submodules.pll``) from ``clock`` to ``output``, to ``double``, twice as fast, and to ``half``, half as fast. Returns
+    whether it has locked."""
     dividers = solve_pll(input_hz, output_hz, second_hz=0 if double is None else 2 * output_hz)
     second: dict[str, Any] = {}
     if double is not None:
@@ -66,6 +78,15 @@ def make_pll(
             "p_CLKOS_FPHASE": 0,
             "a_FREQUENCY_PIN_CLKOS": f"{2 * output_hz / 1e6:g}",
             "o_CLKOS": double,
+        }
+    if half is not None:
+        second |= {
+            "p_CLKOS2_ENABLE": "ENABLED",
+            "p_CLKOS2_DIV": dividers.half_div,
+            "p_CLKOS2_CPHASE": dividers.half_cphase,
+            "p_CLKOS2_FPHASE": 0,
+            "a_FREQUENCY_PIN_CLKOS2": f"{output_hz / 2e6:g}",
+            "o_CLKOS2": half,
         }
     locked = Signal()
     m.submodules.pll = Instance(

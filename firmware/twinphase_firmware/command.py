@@ -8,6 +8,7 @@ example:
   twinphase build ecpix5-85f --node timetagger --chains 4 --channels 4
   twinphase build ecpix5-85f --node timetagger --merge wide
   twinphase build ulx3s-85f --node client --lanes 4 --recall shared
+  twinphase build ecpix5-85f --node timetagger --link udp --ip 192.168.1.50
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from pathlib import Path
 from twinphase.errors import TwinphaseError
 from twinphase_spec.tagger import FRONTENDS, MERGES, TaggerOptions
 
+from .boardlink import KINDS, BoardLink
 from .clientoptions import RECALLS, ClientOptions
 
 CHOICES = ("frontend", "channels", "lanes", "chains", "taps", "merge", "recall")
@@ -45,6 +47,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help=own.format("tags per clock of a time tagger's merge: one, or wide, which is two"),
     )
     parser.add_argument("--recall", choices=RECALLS, help=own.format("where a client's symbols of heralds come from"))
+    parser.add_argument("--link", choices=KINDS, default="serial", help="how packets leave the board (serial)")
+    parser.add_argument(
+        "--mac", default=BoardLink.mac, help=f"with --link udp: the board's MAC address ({BoardLink.mac})"
+    )
+    parser.add_argument("--ip", default=BoardLink.ip, help=f"with --link udp: the board's IP address ({BoardLink.ip})")
     parser.add_argument("--out", type=Path, default=Path("bitstreams"), metavar="DIR", help="folder (bitstreams)")
     parser.add_argument("--seed", type=int, default=1, metavar="S", help="first seed of the placement (1)")
     parser.add_argument("--tries", type=int, default=3, metavar="N", help="seeds to try until timing is met (3)")
@@ -80,6 +87,10 @@ def run(arguments: argparse.Namespace) -> int:
     check_positive("--tries", arguments.tries)
     own = find_board(arguments.board).nodes.get(arguments.node)
     options = None if own is None else changed_options(own, arguments.node, arguments)
+    try:
+        link = BoardLink(kind=arguments.link, mac=arguments.mac, ip=arguments.ip)
+    except ValueError as error:
+        raise TwinphaseError(str(error)) from error
     bar = Progress(
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -94,6 +105,7 @@ def run(arguments: argparse.Namespace) -> int:
             arguments.node,
             arguments.out,
             options=options,
+            link=link,
             seed=arguments.seed,
             tries=arguments.tries,
             progress=lambda step: bar.update(task, description=f"{arguments.board} {arguments.node}: {step}"),

@@ -36,6 +36,17 @@ class PllDividers:
         """The same for CLKOS, so that its edges and those of CLKOP are aligned."""
         return self.clkos_div - 1
 
+    @property
+    def half_div(self) -> int:
+        """Of CLKOS2, where it gives half the frequency of CLKOP; at most MAX_DIVIDER, as the VCO is not above 800 MHz and CLKOP not below
+        12.5 MHz."""
+        return 2 * self.clkop_div
+
+    @property
+    def half_cphase(self) -> int:
+        """Every edge of it together with one of CLKOP."""
+        return self.half_div - 1
+
 
 def solve_pll(input_hz: float, output_hz: float, *, second_hz: float = 0) -> PllDividers:
     """Dividers that give exactly ``output_hz``, with the fastest phase detector and then the VCO nearest its middle.

@@ -17,6 +17,7 @@ from twinphase_spec.registers import CHANNELS
 from twinphase_spec.tagger import TaggerOptions
 
 from .area import HERALD_PATH
+from .boardlink import SERIAL, BoardLink
 from .boards import ACTUATOR_LINES, Board
 from .chain_sites import Site
 from .clientoptions import ClientOptions
@@ -26,7 +27,7 @@ from .family import ICE40
 from .ice40 import Ice40Clock, Ice40Samples
 from .lines import LineInputs
 from .oversampling import OversampledPins, OversamplingClock
-from .serialport import connect_serial
+from .ports import check_link, connect_link
 
 
 def connect_lines(m: Module, platform: Any, node: Any, lines: LineInputs) -> None:
@@ -82,7 +83,7 @@ class ServerTop(wiring.Component):
     parts: ClassVar[dict[str, re.Pattern[str]]] = {"herald_path": HERALD_PATH}
     """Parts whose area the manifest states, by the names of their cells."""
 
-    def __init__(self, board: Board, options: TaggerOptions, *, build_hash: int) -> None:
+    def __init__(self, board: Board, options: TaggerOptions, *, build_hash: int, link: BoardLink = SERIAL) -> None:
         if options.frontend not in ("ddr", "delay line") or options.channels != self.channels or options.lanes != 1:
             raise ValueError(
                 f"server: front end {options.frontend!r} with {options.channels} channels and {options.lanes} lanes; "
@@ -92,6 +93,7 @@ class ServerTop(wiring.Component):
             raise ValueError(f"server: merge {options.merge!r}; allowed: 'one', its framer takes a tag per clock")
         self._board = board
         self.options = options
+        self.link = link
         self._lines = LineInputs(board.part, options) if options.frontend == "delay line" else None
         self.delay_lines: dict[Site, int] = self._lines.delay_lines if self._lines else {}
         self._node = ServerNode(
@@ -108,16 +110,16 @@ class ServerTop(wiring.Component):
         m = Module()
         m.submodules.node = node = self._node
         if self._lines is not None:
-            m.submodules.clock = BoardClock(lanes=1)
+            m.submodules.clock = BoardClock(lanes=1, net=self.link.kind == "udp")
             connect_lines(m, platform, node, self._lines)
         else:
-            m.submodules.clock = BoardClock()
+            m.submodules.clock = BoardClock(net=self.link.kind == "udp")
             m.submodules.pins = pins = io.DDRBuffer("i", platform.request("detectors", dir="-"))
             for channel in range(len(CHANNELS)):
                 m.d.sync += node.i_samples[channel].eq(Cat(pins.i[0][channel], pins.i[1][channel]))
         if self._board.actuator_pins is not None:
             connect_actuator(m, platform, node)
-        connect_serial(m, platform, self._board, node)
+        connect_link(m, platform, self._board, node, self.link)
         return m
 
 
@@ -128,7 +130,7 @@ class TimeTaggerTop(wiring.Component):
     ``delay_lines``: site and taps of every chain, which the build places and proves.
     """
 
-    def __init__(self, board: Board, options: TaggerOptions, *, build_hash: int) -> None:
+    def __init__(self, board: Board, options: TaggerOptions, *, build_hash: int, link: BoardLink = SERIAL) -> None:
         if board.family is ICE40 and not (options.small and options.frontend == "oversampling"):
             raise ValueError(
                 f"time tagger of {options.channels} channels with front end {options.frontend!r}; allowed on {board.part}: a small one, "
@@ -136,6 +138,7 @@ class TimeTaggerTop(wiring.Component):
             )
         self._board = board
         self.options = options
+        self.link = link
         self.channels = options.channels
         self._lines = LineInputs(board.part, options) if options.frontend == "delay line" else None
         self.delay_lines: dict[Site, int] = self._lines.delay_lines if self._lines else {}
@@ -151,7 +154,7 @@ class TimeTaggerTop(wiring.Component):
         m = Module()
         m.submodules.node = node = self._node
         if self._lines is not None:
-            m.submodules.clock = BoardClock(lanes=self.options.lanes)
+            m.submodules.clock = BoardClock(lanes=self.options.lanes, net=self.link.kind == "udp")
             connect_lines(m, platform, node, self._lines)
         elif self._board.family is ICE40:
             m.submodules.clock = clock = Ice40Clock(clock_hz=self._board.clock_hz)
@@ -169,14 +172,19 @@ class TimeTaggerTop(wiring.Component):
             ]
         m.submodules.pulser_pin = pulser = io.FFBuffer("o", platform.request("pulser", dir="-"))
         m.d.comb += pulser.o.eq(node.o_pulser)
-        connect_serial(m, platform, self._board, node, small=self.options.small)
+        connect_link(m, platform, self._board, node, self.link, small=self.options.small)
         return m
 
 
 def make_top(
-    node: str, board: Board, *, build_hash: int, options: TaggerOptions | ClientOptions | None = None
+    node: str,
+    board: Board,
+    *,
+    build_hash: int,
+    options: TaggerOptions | ClientOptions | None = None,
+    link: BoardLink = SERIAL,
 ) -> ServerTop | TimeTaggerTop | ClientTop:
-    """The top of ``node`` for ``board``; ``options`` of its front end or its lanes, the board's own if None.
+    """The top of ``node`` for ``board``; ``options`` of its front end or its lanes, the board's own if None; ``link``: its packets' way.
 
     TwinphaseError for a node that the board has no top of, or options that are another node's or that its part cannot hold.
     """
@@ -188,8 +196,9 @@ def make_top(
             f"node {node!r} was given {type(wanted).__name__}; allowed: {type(board.nodes[node]).__name__}"
         )
     try:
+        check_link(board, wanted, link)
         if isinstance(wanted, ClientOptions):
-            return ClientTop(board, wanted, build_hash=build_hash)
-        return (ServerTop if node == "server" else TimeTaggerTop)(board, wanted, build_hash=build_hash)
+            return ClientTop(board, wanted, build_hash=build_hash, link=link)
+        return (ServerTop if node == "server" else TimeTaggerTop)(board, wanted, build_hash=build_hash, link=link)
     except ValueError as error:
         raise TwinphaseError(f"{board.name}: {error}") from error

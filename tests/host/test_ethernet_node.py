@@ -7,9 +7,12 @@ import socket
 
 import pytest
 from wire_bench import NODE_IP, bridged, ping, udp_frame, udp_socket
-from wire_tagger import ALL, CHANNELS, MAC, Received, opened, start_pulser, tagger_wire, written
+from wire_tagger import ALL, CHANNELS, MAC, URL, Received, opened, start_pulser, tagger_wire, written
 
+from twinphase.device import open_device
 from twinphase.packets import pack
+from twinphase.transport.udp import UdpDevice
+from twinphase_sim.ethernet.bridge import Bridge
 from twinphase_sim.ethernet.faults import Faults
 from twinphase_sim.native.wire import NativeWire, line_bytes
 from twinphase_spec.packets import RegisterOp, Stream
@@ -24,23 +27,30 @@ def wire() -> NativeWire:
 
 
 def test_the_host_library_reads_writes_and_streams(wire: NativeWire) -> None:
-    with bridged(wire) as bridge, opened(bridge.taps[0]) as device:
-        assert device.identity().node is NodeType.TIMETAGGER
-        assert device.read("CHANNELS") == CHANNELS
-        device.write("WINDOW_FROM", 0x0123456789ABCDEF)
-        assert device.read("WINDOW_FROM") == 0x0123456789ABCDEF
-        assert written(device, 20) == 20
-        assert device.read_memory("COUNTERS", 0, 64)[0] > 0
-        start_pulser(device)
-        received = Received()
-        received.take(device, packets=350)  # two status ticks
-        assert received.check() == 0
-        tags, status = device.streams[Stream.TAG], device.streams[Stream.STATUS]
-        assert (tags.lost_packets, tags.node_lost_records, tags.duplicates, tags.reordered) == (0, 0, 0, 0)
-        assert status.records >= 2
-        assert not any(device.damage.values())
-        assert ping(bridge.taps[0], b"meanwhile") == b"meanwhile"
+    with bridged(wire) as bridge:
+        with bridge.taps[0].namespace.entered(), open_device(URL) as device:
+            assert device.identity().node is NodeType.TIMETAGGER
+        with opened(bridge.taps[0]) as device:
+            check_all(device, bridge)
     assert not bridge.count["cut"]
+
+
+def check_all(device: UdpDevice, bridge: Bridge) -> None:
+    """Registers, memories, both streams, and a ping beside them."""
+    assert device.read("CHANNELS") == CHANNELS
+    device.write("WINDOW_FROM", 0x0123456789ABCDEF)
+    assert device.read("WINDOW_FROM") == 0x0123456789ABCDEF
+    assert written(device, 20) == 20
+    assert device.read_memory("COUNTERS", 0, 64)[0] > 0
+    start_pulser(device)
+    received = Received()
+    received.take(device, packets=350)  # two status ticks
+    assert received.check() == 0
+    tags, status = device.streams[Stream.TAG], device.streams[Stream.STATUS]
+    assert (tags.lost_packets, tags.node_lost_records, tags.duplicates, tags.reordered) == (0, 0, 0, 0)
+    assert status.records >= 2
+    assert not any(device.damage.values())
+    assert ping(bridge.taps[0], b"meanwhile") == b"meanwhile"
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,6 @@ from functools import lru_cache
 import numpy as np
 from wire_bench import NODE_IP, TIMER_HZ
 
-from twinphase.device import open_device
 from twinphase.transport.udp import UdpDevice
 from twinphase_hdl.link.ethernet import Address
 from twinphase_hdl.link.ethernettop import gmii_verilog
@@ -48,9 +47,9 @@ def tagger_wire() -> NativeWire:
 
 @contextmanager
 def opened(tap: Tap) -> Iterator[UdpDevice]:
-    """The node as the host behind ``tap`` opens it."""
+    """The node as the host behind ``tap`` opens it. On a bad line a lost ARP answer costs a second here: more tries than usual."""
     with tap.namespace.entered():
-        device = open_device(URL)
+        device = UdpDevice(URL, tries=40)
     with device:
         yield device
 

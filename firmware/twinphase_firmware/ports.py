@@ -1,0 +1,34 @@
+"""Which of a board's ports a node's packets take."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from amaranth.hdl import Module
+
+from twinphase_spec.tagger import TaggerOptions
+
+from .boardlink import BoardLink
+from .boards import Board
+from .clientoptions import ClientOptions
+from .ethernet import check_packages, connect_udp
+from .serialport import connect_serial
+
+
+def check_link(board: Board, options: TaggerOptions | ClientOptions, link: BoardLink) -> None:
+    """ValueError where the board or the node's clocks do not allow ``link``; ExtraError where packages are missing that write it."""
+    if link.kind != "udp":
+        return
+    if board.rgmii is None:
+        raise ValueError("link 'udp' on a board without an Ethernet PHY that is known here; allowed: 'serial'")
+    if isinstance(options, TaggerOptions) and options.frontend == "oversampling":
+        raise ValueError("link 'udp' with front end 'oversampling', whose clock has no half; allowed: 'serial'")
+    check_packages()
+
+
+def connect_link(m: Module, platform: Any, board: Board, node: Any, link: BoardLink, *, small: bool = False) -> None:
+    """The node's packets to and from ``link``; ``small``: over a serial port without memory."""
+    if link.kind == "udp":
+        connect_udp(m, platform, board, node, link)
+    else:
+        connect_serial(m, platform, board, node, small=small)
