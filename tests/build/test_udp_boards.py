@@ -1,0 +1,71 @@
+"""Boards whose packets leave as UDP: what is refused, what the build gets, what the manifest says."""
+
+import pytest
+
+from twinphase.errors import TwinphaseError
+from twinphase_firmware.boardlink import BoardLink
+from twinphase_firmware.boards import BOARDS, find_board
+from twinphase_firmware.build import describe_link, make_plan, source_hash
+from twinphase_firmware.ethernet import NOT_CHECKED
+from twinphase_firmware.pll import MAX_DIVIDER, solve_pll
+from twinphase_firmware.tops import make_top
+from twinphase_spec.tagger import TaggerOptions
+from twinphase_spec.units import CLOCK_HZ
+
+UDP = BoardLink(kind="udp", ip="10.1.2.3")
+WITH_PHY = sorted(name for name, board in BOARDS.items() if board.rgmii is not None)
+SMALL = TaggerOptions(channels=2, frontend="delay line", lanes=1, chains=1, taps=416)
+
+
+@pytest.mark.parametrize("wrong", [{"kind": "usb"}, {"mac": "nonsense"}, {"ip": "1.2.3"}])
+def test_a_link_that_is_none_is_refused(wrong):
+    with pytest.raises(ValueError, match="; allowed: "):
+        BoardLink(**{"kind": "udp", **wrong})
+
+
+@pytest.mark.parametrize(
+    ("name", "node"), [("ulx3s-85f", "server"), ("ulx3s-25f", "timetagger"), ("ice40-hx8k", "timetagger")]
+)
+def test_a_board_without_ethernet_is_refused(name, node):
+    with pytest.raises(TwinphaseError, match=rf"^{name}: link 'udp' [^\n]*; allowed: 'serial'$"):
+        make_top(node, find_board(name), build_hash=0, link=UDP)
+
+
+def test_an_oversampled_tagger_is_refused():
+    options = TaggerOptions(frontend="oversampling", lanes=1)
+    with pytest.raises(TwinphaseError, match="front end 'oversampling', whose clock has no half"):
+        make_top("timetagger", find_board("ecpix5-85f"), build_hash=0, options=options, link=UDP)
+
+
+@pytest.mark.parametrize("name", WITH_PHY)
+def test_the_pll_halves_the_clock(name):
+    dividers = solve_pll(100e6, CLOCK_HZ, second_hz=2 * CLOCK_HZ)
+    assert dividers.vco_hz / dividers.half_div == CLOCK_HZ / 2
+    assert dividers.half_div <= MAX_DIVIDER
+    assert dividers.half_cphase == dividers.half_div - 1
+
+
+def test_the_manifest_says_what_nobody_has_checked():
+    manifest = {"not_checked": "pins", "tools": {"amaranth": "0.5.10"}}
+    said = describe_link(UDP, manifest)
+    assert said["link"] == {"kind": "udp", "mac": UDP.mac, "ip": "10.1.2.3", "ports": [9750, 9751]}
+    assert said["not_checked"] == f"pins; {NOT_CHECKED}"
+    assert "RGMII" in said["not_checked"]
+    assert set(said["tools"]) == {"amaranth", "liteeth", "litex", "migen"}
+    assert describe_link(BoardLink(), manifest) == {"link": {"kind": "serial"}}
+
+
+@pytest.mark.long
+def test_the_plan_has_the_core_and_its_clock():
+    """As on every board with a PHY; twice the same, and another with another address."""
+    board = find_board("ecpix5-85f")
+
+    def planned(link):
+        top = make_top("timetagger", board, build_hash=0, options=SMALL, link=link)
+        return make_plan(board.prepare(top.channels), top, seed=1)
+
+    plan = planned(UDP)
+    assert 'FREQUENCY NET "ethernet.rgmii_rx_clk" 125000000.0 HZ' in str(plan.files["top.lpf"])
+    assert "module twinphase_ethernet" in plan.files["twinphase_ethernet.v"]
+    assert "CLKOS2_DIV" in plan.files["top.il"]
+    assert source_hash(plan) == source_hash(planned(UDP)) != source_hash(planned(BoardLink(kind="udp", ip="10.1.2.4")))
