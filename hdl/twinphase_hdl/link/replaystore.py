@@ -29,7 +29,8 @@ class ReplayStore(wiring.Component):
     first out.
 
     The oldest kept packet shows its head and is played, from its first word to its last one, whenever that is asked for, until it
-    is freed. It is for the one who keeps a packet to see that it has MAX_PACKET_WORDS at most and as many as its w2 says.
+    is freed. It is for the one who keeps a packet to see that it has MAX_PACKET_WORDS at most, ``depth - MARGIN - 1`` in a shallow store
+    for proofs, and as many as its w2 says.
 
     Members
     -------
@@ -45,8 +46,8 @@ class ReplayStore(wiring.Component):
     """
 
     def __init__(self, *, depth: int):
-        if depth < 512 or depth & (depth - 1):
-            raise ValueError(f"replay store: depth is {depth} words; allowed: powers of 2 from 512")
+        if depth < 16 or depth & (depth - 1):
+            raise ValueError(f"replay store: depth is {depth} words; allowed: powers of 2 from 16")
         super().__init__(
             {
                 "i_put": In(1),

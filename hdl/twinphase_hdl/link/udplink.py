@@ -1,13 +1,14 @@
 """The link of a node over UDP: its word streams on one side, the user port of a UDP core on the other."""
 
 from amaranth.hdl import Cat, DomainRenamer, Module, Signal
-from amaranth.lib import fifo, wiring
+from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from twinphase_hdl.types import word_stream
 from twinphase_spec.packets import SUBSCRIPTION_SECONDS
 
 from .asked import Asked
+from .crossing import Crossing
 from .replaystore import ReplayStore
 from .subscribers import Subscribers
 from .udpport import NODE_PORT, REGISTER_PORT, UdpUserPort
@@ -22,8 +23,6 @@ PATIENCE_SECONDS = 0.05
 """For the answer to the oldest one."""
 STALL_SECONDS = 0.4
 """Four ARP requests of LiteEth's, of which it sends seven before it gives a receiver up."""
-CROSSING_WORDS = 16
-"""Of an asynchronous queue: twice what is under way through its synchronisers."""
 
 
 class UdpLink(wiring.Component):
@@ -108,13 +107,12 @@ class UdpLink(wiring.Component):
         m.submodules.receiver, m.submodules.sender = net(receiver), net(sender)
         m.submodules.subscribers, m.submodules.asked = net(subscribers), net(asked)
         m.submodules.requests = net(requests)
-        width = len(self.rx.payload.as_value())
-        m.submodules.inwards = inwards = fifo.AsyncFIFO(
-            width=width, depth=CROSSING_WORDS, w_domain="net", r_domain="sync"
-        )
-        m.submodules.outwards = outwards = fifo.AsyncFIFO(
-            width=width, depth=CROSSING_WORDS, w_domain="sync", r_domain="net"
-        )
+        m.submodules.inwards = inwards = Crossing(source="net", target="sync")
+        m.submodules.outwards = outwards = Crossing(source="sync", target="net")
+        wiring.connect(m, requests.o, inwards.i)
+        wiring.connect(m, inwards.o, wiring.flipped(self.rx))
+        wiring.connect(m, wiring.flipped(self.tx), outwards.i)
+        wiring.connect(m, outwards.o, sender.i)
         wiring.connect(m, wiring.flipped(self.port.source), receiver.source)
         wiring.connect(m, sender.sink, wiring.flipped(self.port.sink))
         m.d.comb += [
@@ -123,13 +121,7 @@ class UdpLink(wiring.Component):
             *(requests.i_keep.eq(receiver.o_keep), requests.i_forget.eq(receiver.o_forget)),
             *(receiver.i_room.eq(requests.o_room), receiver.i_asked_room.eq(asked.o_room)),
             *(asked.i_put.eq(receiver.o_keep), asked.i_entry.eq(receiver.o_entry)),
-            *(inwards.w_data.eq(requests.o.payload), inwards.w_en.eq(requests.o.valid)),
-            requests.o.ready.eq(inwards.w_rdy),
-            *(self.rx.payload.eq(inwards.r_data), self.rx.valid.eq(inwards.r_rdy), inwards.r_en.eq(self.rx.ready)),
             # Packets.
-            *(outwards.w_data.eq(self.tx.payload), outwards.w_en.eq(self.tx.valid), self.tx.ready.eq(outwards.w_rdy)),
-            *(sender.i.payload.eq(outwards.r_data), sender.i.valid.eq(outwards.r_rdy)),
-            outwards.r_en.eq(sender.i.ready),
             *(asked.i_find.eq(sender.o_find), asked.i_id.eq(sender.o_id)),
             *(sender.i_done.eq(asked.o_done), sender.i_found.eq(asked.o_found), sender.i_asker.eq(asked.o_asker)),
             # Subscribers.

@@ -72,99 +72,101 @@ class UdpReceiver(wiring.Component):
                 "o_dropped": Out(int(Drop.REFUSED)),
             }
         )
+        # State, here so that a proof can speak of it. A word is looked at in the clock in which it comes, and acts a clock later.
+        self.came, self.last = Signal(), Signal()
+        self.data = Signal(32)
+        # Of the word as a packet's first one.
+        self.starts_right, self.is_request, self.is_subscribe = Signal(), Signal(), Signal()
+        self.whole_word = Signal()  # it may be a datagram's last one
+        self.counts_agree = Signal()  # it is the w2 of a datagram of this length
+        self.length_good, self.here, self.apart, self.error = Signal(), Signal(), Signal(), Signal()
+        self.length_left = Signal(range(MAX_PACKET_WORDS + 1))
+        self.place = Signal(4, init=1)  # one bit per word up to w2, the last one for all others
+        self.left = Signal(range(MAX_PACKET_WORDS + 1))  # words that are to come, from a datagram's second one on
+        # Of the words before: a frame error; a wrong start; a wrong w2; more than there should be; no room for one of them.
+        self.failed, self.foreign, self.disagrees, self.endless, self.full = (Signal() for _ in range(5))
+        self.requests, self.subscribes = Signal(), Signal()
 
     def elaborate(self, platform):
         m = Module()
         word = self.source.payload
-        # A word is looked at in the clock in which it comes, and acts a clock later.
-        came, last = Signal(), Signal()
-        data = Signal(32)
-        starts_right, is_request, is_subscribe = Signal(), Signal(), Signal()
-        """Of the word as a packet's first one."""
-        whole_word, counts_agree = Signal(), Signal()
-        """The word may be a datagram's last one; it is the w2 of a datagram of this length."""
-        length_good, here, apart, error = Signal(), Signal(), Signal(), Signal()
         packet_words = Signal(len(word.length) - 2)
         m.d.comb += packet_words.eq(word.length[2:])
         m.d.sync += [
-            came.eq(self.source.valid),
-            last.eq(word.last),
-            data.eq(word.data),
-            starts_right.eq(word.data[8:] == packets.MAGIC << 8 | packets.VERSION),
-            is_request.eq(word.data[:8] == int(Stream.REGISTER_REQUEST)),
-            is_subscribe.eq(word.data[:8] == int(Stream.SUBSCRIBE)),
-            whole_word.eq(word.last_be == 0b1000),
-            counts_agree.eq(word.data[:16] + packets.HEADER_WORDS == packet_words),
-            length_good.eq(
+            self.came.eq(self.source.valid),
+            self.last.eq(word.last),
+            self.data.eq(word.data),
+            self.starts_right.eq(word.data[8:] == packets.MAGIC << 8 | packets.VERSION),
+            self.is_request.eq(word.data[:8] == int(Stream.REGISTER_REQUEST)),
+            self.is_subscribe.eq(word.data[:8] == int(Stream.SUBSCRIBE)),
+            self.whole_word.eq(word.last_be == 0b1000),
+            self.counts_agree.eq(word.data[:16] + packets.HEADER_WORDS == packet_words),
+            self.length_good.eq(
                 (word.length[:2] == 0) & (packet_words >= packets.HEADER_WORDS) & (packet_words <= MAX_PACKET_WORDS)
             ),
-            here.eq((word.dst_port == self._port) | (word.dst_port == self._register_port)),
-            apart.eq(word.dst_port == self._register_port),
-            error.eq(word.error),
+            self.here.eq((word.dst_port == self._port) | (word.dst_port == self._register_port)),
+            self.apart.eq(word.dst_port == self._register_port),
+            self.error.eq(word.error),
         ]
 
-        place = Signal(4, init=1)
-        """One bit per word up to w2, the last one for all others."""
-        # Words left as the sender's length says, counted from a datagram's second word on.
-        left = Signal(range(MAX_PACKET_WORDS + 1))
         none_left, one_left = Signal(), Signal()
-        failed, foreign, disagrees, endless, full = Signal(), Signal(), Signal(), Signal(), Signal()
-        """Of the words before: a frame error; a wrong start; a wrong w2; more than there should be; no room for one of them."""
-        requests, subscribes = Signal(), Signal()
-        m.d.comb += [none_left.eq(left == 0), one_left.eq(left == 1)]
+        m.d.comb += [none_left.eq(self.left == 0), one_left.eq(self.left == 1)]
 
-        first = place[0]
+        first = self.place[0]
         request = Signal()
         m.d.comb += [
-            request.eq(Mux(first, is_request, requests)),
-            self.o_word.eq(data),
-            self.o_put.eq(came & request & here & ~endless & ~full & self.i_room),
-            self.o_forget.eq(came & last & ~self.o_keep),
+            request.eq(Mux(first, self.is_request, self.requests)),
+            self.o_word.eq(self.data),
+            self.o_put.eq(self.came & request & self.here & ~self.endless & ~self.full & self.i_room),
+            self.o_forget.eq(self.came & self.last & ~self.o_keep),
         ]
         # A datagram shorter than a header has wrong length whatever else it has, so that w0 and w2 lie before the last word.
         wrong = Signal(int(Drop.REFUSED))
-        allowed = requests | (subscribes & ~apart)
+        allowed = self.requests | (self.subscribes & ~self.apart)
         m.d.comb += [
-            wrong[Drop.ERROR].eq(failed | error),
-            wrong[Drop.PORT].eq(~here),
-            wrong[Drop.LENGTH].eq(~length_good | ~whole_word | ~one_left | disagrees | endless),
-            wrong[Drop.FOREIGN].eq(foreign),
+            wrong[Drop.ERROR].eq(self.failed | self.error),
+            wrong[Drop.PORT].eq(~self.here),
+            wrong[Drop.LENGTH].eq(~self.length_good | ~self.whole_word | ~one_left | self.disagrees | self.endless),
+            wrong[Drop.FOREIGN].eq(self.foreign),
             wrong[Drop.STREAM].eq(~allowed),
-            wrong[Drop.FULL].eq(requests & (full | ~self.i_room | ~self.i_asked_room)),
-            self.o_keep.eq(came & last & ~wrong.any() & requests),
+            wrong[Drop.FULL].eq(self.requests & (self.full | ~self.i_room | ~self.i_asked_room)),
+            self.o_keep.eq(self.came & self.last & ~wrong.any() & self.requests),
         ]
         m.d.sync += [
-            self.o_subscribed.eq(came & last & ~wrong.any() & subscribes),
+            self.o_subscribed.eq(self.came & self.last & ~wrong.any() & self.subscribes),
             *(
-                self.o_dropped[kind].eq(came & last & wrong[kind] & ~(wrong[:kind].any() if kind else Const(0)))
+                self.o_dropped[kind].eq(
+                    self.came & self.last & wrong[kind] & ~(wrong[:kind].any() if kind else Const(0))
+                )
                 for kind in range(int(Drop.REFUSED))
             ),
         ]
-        length_left = Signal.like(left)
         within = (packet_words != 0) & (packet_words <= MAX_PACKET_WORDS)
-        m.d.sync += length_left.eq(Mux(within, packet_words, 1))
-        with m.If(came):
+        m.d.sync += self.length_left.eq(Mux(within, packet_words, 1))
+        with m.If(self.came):
             m.d.sync += [
-                place.eq(Mux(last, 1, Cat(Const(0, 1), place[:-2], place[-2:].any()))),
-                failed.eq(~last & (failed | error)),
-                full.eq(~last & (full | (request & here & ~endless & ~self.i_room))),
-                endless.eq(~last & (endless | (~first & none_left))),
-                left.eq(Mux(first, length_left, left) - (first | ~none_left)),
+                self.place.eq(Mux(self.last, 1, Cat(Const(0, 1), self.place[:-2], self.place[-2:].any()))),
+                self.failed.eq(~self.last & (self.failed | self.error)),
+                self.full.eq(~self.last & (self.full | (request & self.here & ~self.endless & ~self.i_room))),
+                self.endless.eq(~self.last & (self.endless | (~first & none_left))),
+                self.left.eq(Mux(self.last, 0, Mux(first, self.length_left, self.left) - (first | ~none_left))),
             ]
             with m.If(first):
-                m.d.sync += [requests.eq(is_request), subscribes.eq(is_subscribe), foreign.eq(~starts_right)]
-                m.d.sync += disagrees.eq(0)
-            with m.If(place[1]):
-                m.d.sync += self.o_entry.request_id.eq(data)
-            with m.If(place[2]):
-                m.d.sync += disagrees.eq(~counts_agree)
+                m.d.sync += [
+                    *(self.requests.eq(self.is_request), self.subscribes.eq(self.is_subscribe)),
+                    *(self.foreign.eq(~self.starts_right), self.disagrees.eq(0)),
+                ]
+            with m.If(self.place[1]):
+                m.d.sync += self.o_entry.request_id.eq(self.data)
+            with m.If(self.place[2]):
+                m.d.sync += self.disagrees.eq(~self.counts_agree)
         # From a datagram's fourth word on, so that it outlives the datagram.
         address = Cat(word.ip_address, word.src_port)
         held = Signal(48)
         m.d.sync += held.eq(address)
-        with m.If(came & place[3] & ~last):
+        with m.If(self.came & self.place[3] & ~self.last):
             m.d.sync += [
                 Cat(self.o_entry.asker.ip_address, self.o_entry.asker.port).eq(held),
-                self.o_entry.asker.apart.eq(apart),
+                self.o_entry.asker.apart.eq(self.apart),
             ]
         return m

@@ -47,6 +47,8 @@ class UdpSender(wiring.Component):
     """
 
     def __init__(self, *, places: int, port: int, register_port: int, depth: int, stall_clocks: int):
+        if depth < 512 or depth & (depth - 1):
+            raise ValueError(f"udp sender: depth is {depth} words; allowed: powers of 2 from 512")
         if stall_clocks < 1:
             raise ValueError(f"udp sender: stall_clocks is {stall_clocks}; allowed: at least 1")
         self._places, self._port, self._register_port = places, port, register_port
