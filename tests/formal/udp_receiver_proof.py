@@ -1,0 +1,169 @@
+"""Proof of the receiver of datagrams: each gets exactly one verdict, the one that its words deserve, and a request is kept only when
+it was put word by word, all of it and nothing else.
+
+By induction from any state that the lemmas allow: for any datagrams, of any length, one after the other at any pace. What a datagram
+is comes from here: its words are counted, the first, the third and the last one looked at.
+"""
+
+from amaranth.hdl import Assert, Assume, Cat, Module, Mux, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In
+
+from twinphase_hdl.link.udpport import ReceivedWord
+from twinphase_hdl.link.udpreceiver import Drop, UdpReceiver
+from twinphase_spec.packets import HEADER_WORDS, MAGIC, MAX_PAYLOAD_WORDS, VERSION, Stream
+
+PORT, REGISTER_PORT = 9750, 9751
+LONGEST = HEADER_WORDS + MAX_PAYLOAD_WORDS
+START = (MAGIC << 16 | VERSION << 8) >> 8
+
+
+class UdpReceiverProof(wiring.Component):
+    """``lemmas=False`` leaves out what is said of the inside, for wrong receivers in bounded runs."""
+
+    def __init__(self, receiver: type[UdpReceiver] = UdpReceiver, *, lemmas: bool = True):
+        super().__init__({"valid": In(1), "word": In(ReceivedWord), "room": In(1), "asked_room": In(1)})
+        self._receiver = receiver(port=PORT, register_port=REGISTER_PORT)
+        self._lemmas = lemmas
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.receiver = receiver = self._receiver
+        word = self.word
+        m.d.comb += [
+            receiver.source.valid.eq(self.valid),
+            receiver.source.payload.eq(word),
+            receiver.i_room.eq(self.room),
+            receiver.i_asked_room.eq(self.asked_room),
+        ]
+
+        # The core's word: what it says of a datagram as a whole holds through it.
+        said, held = Cat(word.length, word.ip_address, word.src_port, word.dst_port), Signal(96)
+        inside = Signal()
+        with m.If(self.valid):
+            m.d.sync += [inside.eq(~word.last), held.eq(said)]
+        with m.If(inside):
+            m.d.comb += Assume(~self.valid | (said == held))
+
+        # A datagram, seen a clock later, as the receiver acts then.
+        came, at = Signal(), Signal(ReceivedWord)
+        m.d.sync += came.eq(self.valid)
+        with m.If(self.valid):
+            m.d.sync += at.eq(word)
+        count = Signal(range(LONGEST + 2))
+        """Words of it before this one; LONGEST + 1 and more are one."""
+        starts, request, subscribe, failed = (Signal() for _ in range(4))
+        agrees, lacked = Signal(), Signal()
+        put = Signal.like(count)
+        first = count == 0
+        words = at.length[2:]
+        is_request = Mux(first, at.data[:8] == int(Stream.REGISTER_REQUEST), request)
+        here = (at.dst_port == PORT) | (at.dst_port == REGISTER_PORT)
+        no_room = receiver.i_room == 0
+        with m.If(came):
+            m.d.sync += [
+                count.eq(Mux(at.last, 0, count + (count <= LONGEST))),
+                put.eq(Mux(at.last, 0, put + receiver.o_put)),
+                failed.eq(~at.last & (failed | at.error)),
+                lacked.eq(~at.last & (lacked | no_room)),
+            ]
+            with m.If(first):
+                m.d.sync += [
+                    starts.eq(at.data[8:] == START),
+                    request.eq(at.data[:8] == int(Stream.REGISTER_REQUEST)),
+                    subscribe.eq(at.data[:8] == int(Stream.SUBSCRIBE)),
+                ]
+            with m.If(count == 2):
+                m.d.sync += agrees.eq(at.data[:16] + HEADER_WORDS == words)
+        whole = (
+            (at.length[:2] == 0)
+            & (words >= HEADER_WORDS)
+            & (words <= LONGEST)
+            & (count + 1 == words)
+            & (at.last_be == 0b1000)
+            & agrees
+        )
+        apart = at.dst_port == REGISTER_PORT
+        ok = ~failed & ~at.error & here & whole & starts
+        keep = came & at.last & ok & request & ~lacked & ~no_room & self.asked_room
+        m.d.comb += [
+            Assert(receiver.o_keep == keep, "kept what is no request, or dropped one"),
+            Assert(~keep | (receiver.o_put & (put == count)), "a word of a request is missing"),
+            Assert(
+                ~receiver.o_put | (came & self.room & is_request & (put == count)), "put what does not belong to it"
+            ),
+            Assert(~receiver.o_put | (receiver.o_word == at.data), "changed a word"),
+            Assert(receiver.o_forget == (came & at.last & ~keep), "what was put is neither kept nor forgotten"),
+        ]
+
+        # Strobes come a clock later.
+        verdict, subscribes, kept, reasons = Signal(), Signal(), Signal(), Signal(int(Drop.REFUSED))
+        wrong = Signal(int(Drop.REFUSED))
+        m.d.comb += [
+            wrong[Drop.ERROR].eq(failed | at.error),
+            wrong[Drop.PORT].eq(~here),
+            wrong[Drop.LENGTH].eq(~whole),
+            wrong[Drop.FOREIGN].eq(~starts),
+            wrong[Drop.STREAM].eq(~(request | (subscribe & ~apart))),
+            wrong[Drop.FULL].eq(1),
+        ]
+        m.d.sync += [
+            verdict.eq(came & at.last),
+            kept.eq(keep),
+            subscribes.eq(came & at.last & ok & subscribe & ~apart),
+            reasons.eq(wrong & (~wrong + 1)[: len(wrong)]),  # the first one
+        ]
+        all_strobes = Cat(kept, receiver.o_subscribed, receiver.o_dropped)
+        m.d.comb += [
+            Assert(receiver.o_subscribed == subscribes, "subscribed"),
+            Assert(receiver.o_dropped == Mux(verdict & ~kept & ~subscribes, reasons, 0), "reason"),
+            Assert(Mux(verdict, all_strobes.any(), ~all_strobes.any()), "no verdict, or one of no datagram"),
+            Assert((all_strobes & (all_strobes - 1)[: len(all_strobes)]) == 0, "two verdicts"),
+        ]
+        if self._lemmas:
+            self._inside(
+                m, came, at, count, starts, request, subscribe, failed, agrees, lacked, put, here, held, inside
+            )
+        return m
+
+    def _inside(self, m, came, at, count, starts, request, subscribe, failed, agrees, lacked, put, here, held, inside):
+        """What holds in every state that can be reached."""
+        receiver = self._receiver
+        words = at.length[2:]
+        true_left = Signal(range(LONGEST + 1))
+        expected = Mux((words != 0) & (words <= LONGEST), words, 1)
+        m.d.comb += true_left.eq(Mux(expected > count, expected - count, 0))
+        begun = count != 0
+        m.d.comb += [
+            Assert(inside == Mux(came, ~at.last, begun), "inside"),
+            Assert(~inside | (held == Cat(at.length, at.ip_address, at.src_port, at.dst_port)), "held"),
+            Assert(receiver.came == came, "came"),
+            Assert(~came | (Cat(receiver.last, receiver.data) == Cat(at.last, at.data)), "word"),
+            Assert(~came | (receiver.starts_right == (at.data[8:] == START)), "start"),
+            Assert(~came | (receiver.is_request == (at.data[:8] == int(Stream.REGISTER_REQUEST))), "request"),
+            Assert(~came | (receiver.is_subscribe == (at.data[:8] == int(Stream.SUBSCRIBE))), "subscribe"),
+            Assert(~came | (receiver.whole_word == (at.last_be == 8)), "whole word"),
+            Assert(~came | (receiver.counts_agree == (at.data[:16] + HEADER_WORDS == words)), "counts"),
+            Assert(
+                ~came | (receiver.length_good == ((at.length[:2] == 0) & (words >= HEADER_WORDS) & (words <= LONGEST))),
+                "length",
+            ),
+            Assert(~came | (receiver.here == here), "here"),
+            Assert(~came | (receiver.apart == (at.dst_port == REGISTER_PORT)), "apart"),
+            Assert(~came | (receiver.error == at.error), "error"),
+            Assert(~came | (receiver.length_left == expected), "length left"),
+            Assert(receiver.place == (1 << Mux(count > 3, 3, count))[:4], "place"),
+            Assert(receiver.failed == failed, "failed"),
+            Assert(receiver.left == Mux(begun, true_left, 0), "left"),
+            Assert(count <= LONGEST + 1, "count"),
+            Assert(~begun | (Cat(receiver.requests, receiver.subscribes) == Cat(request, subscribe)), "what it is"),
+            Assert(~(request & subscribe), "one of them"),
+            Assert(~begun | (receiver.foreign == ~starts), "foreign"),
+            Assert((count < 3) | (receiver.disagrees == ~agrees), "disagrees"),
+            Assert(~begun | (receiver.endless == ((count > 1) & (count > expected))), "endless"),
+            Assert(begun | ~receiver.endless, "endless at the start"),
+            Assert(begun | ~receiver.full & ~lacked & (put == 0), "full at the start"),
+            Assert(~receiver.full | lacked, "full"),
+            Assert(~(begun & request & here & ~receiver.endless) | (receiver.full == lacked), "room"),
+            Assert(~(begun & request & here & ~receiver.endless & ~lacked) | (put == count), "put"),
+        ]
