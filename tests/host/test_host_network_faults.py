@@ -1,5 +1,6 @@
 """A network that fails while a node is read: what is said, after how long, and that what was recorded stays whole and exactly counted."""
 
+import errno
 import io
 import json
 import socket
@@ -125,6 +126,43 @@ def test_a_cable_that_comes_back_costs_exactly_what_was_sent_meanwhile(impatient
         assert len(said) == 2
         assert "is silent" in said[0]
         assert "is back after 0." in said[1]
+
+
+@pytest.mark.parametrize("code", [errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN])
+def test_what_the_system_says_without_a_cable_does_not_end_the_device(code, monkeypatch):
+    """Receiving and sending fail for a while, as they do when the neighbour is lost or the interface goes down."""
+    tags = random_tags(3000, 9)
+    packets = tag_packets(tags, 30)
+    with FakeNode() as node, open_device(node.url) as device:
+        batches, parts = device.batches(0.02), []
+        node.outbox = packets[:50]
+        until(lambda: parts.append(next(batches)) or sum(map(len, parts)) == 1500)
+
+        def fail(*_):
+            raise OSError(code, "the cable is out")
+
+        read = device._reader.read
+        with monkeypatch.context() as out:
+            out.setattr(device._reader, "read", fail)
+            out.setattr(device, "_send", fail)
+            out.setattr(link, "ANSWER_TIMEOUT_S", 0.02)
+            for _ in range(5):
+                assert not len(next(batches))
+            with pytest.raises(DeviceError, match=r"does not answer .* \(the cable is out\)$"):
+                device.read("SWAP")
+        assert device._reader.read == read
+        node.outbox = packets
+        until(lambda: parts.append(next(batches)) or sum(map(len, parts)) == 3000)
+        assert np.array_equal(tags_of(parts), tags)
+        assert device.read("SWAP") == 0
+
+
+def test_what_is_no_fault_of_the_network_ends_the_device(monkeypatch):
+    with FakeNode() as node, open_device(node.url) as device:
+        monkeypatch.setattr(device._reader, "read", lambda: (_ for _ in ()).throw(OSError(errno.EBADF, "closed")))
+        batches = device.batches(0.02)
+        with pytest.raises(DeviceError, match="is gone: closed"):
+            sum(map(len, batches))
 
 
 def test_the_monitor_shows_silence_and_what_was_dropped(impatient, monkeypatch):

@@ -8,6 +8,7 @@ disk blocks the caller. A queue that is full drops the newest packets and counts
 from __future__ import annotations
 
 import contextlib
+import errno
 import secrets
 import threading
 import time
@@ -38,6 +39,8 @@ MOST_PACKETS = 8192
 ANSWER_TIMEOUT_S = 0.25
 TRIES = 8
 REFUSED_S = 0.03
+PASSING_ERRORS = (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN, errno.EHOSTDOWN, errno.ENOBUFS)
+"""What the system says while a cable is out: the node may come back."""
 PROBE_S = 30.0
 """A node that has sent nothing for so long is asked for its identity, every PROBE_EVERY_S. Not sooner: a request makes a virtual
 node run on."""
@@ -60,6 +63,8 @@ class LinkDevice(PacketDevice):
         self._stop = threading.Event()
         self._failure: str | None = None
         self._refused = False
+        self._unreached = ""
+        """What the system said when a request could not be sent."""
         self._queue_lost = 0
         self._request_id = secrets.randbits(32)  # a node remembers the last write's id, also that of the previous host
         self._heard_s = self._listening_s = self._listened_s = self._probed_s = time.monotonic()
@@ -193,7 +198,7 @@ class LinkDevice(PacketDevice):
         payload = np.array(words, "<u4").tobytes()
         where = address | count << 32  # header words 3 and 4
         packet = pack(Stream.REGISTER_REQUEST, identifier, payload, base_ticks=where, flags=op)
-        self._awaited = identifier
+        self._awaited, self._unreached = identifier, ""
         try:
             for _ in range(self._tries):
                 answer = self._exchange(packet, identifier)
@@ -204,6 +209,7 @@ class LinkDevice(PacketDevice):
             self._answers.clear()
         raise DeviceError(
             f"{self.url} does not answer (register {address:#06x}, {self._tries} tries): is the node running and the address right?"
+            f"{self._unreached}"
         )
 
     def _exchange(self, packet: bytes, identifier: int) -> bytes | None:
@@ -219,7 +225,9 @@ class LinkDevice(PacketDevice):
         except BlockingIOError:
             pass  # the send buffer is full; it goes out with the next try
         except OSError as error:
-            raise DeviceError(f"{self.url} cannot be reached: {error.strerror or error}") from error
+            if error.errno not in PASSING_ERRORS:
+                raise DeviceError(f"{self.url} cannot be reached: {error.strerror or error}") from error
+            self._unreached = f" ({error.strerror})"
         with self._arrived:
             remaining = deadline - time.monotonic()
             self._arrived.wait_for(lambda: identifier in self._answers or self._failure or self._refused, remaining)

@@ -23,7 +23,7 @@ from ..errors import DeviceError
 from ..packet_block import PacketBlock
 from ..packets import pack
 from .datagrams import DatagramReader
-from .link import TRIES, LinkDevice
+from .link import PASSING_ERRORS, TRIES, LinkDevice
 
 DEFAULT_PORT = 9750
 RECEIVE_BUFFER_BYTES = 16 << 20
@@ -112,6 +112,11 @@ class UdpDevice(LinkDevice):
             block = self._reader.read()
         except ConnectionRefusedError:
             self._note_refused()
+            block = PacketBlock.of([])
+        except OSError as error:
+            if error.errno not in PASSING_ERRORS:
+                raise
+            time.sleep(POLL_S)
             block = PacketBlock.of([])
         self._behind = len(block) == self._reader.slots  # more may wait
         self._counted += len(block)
