@@ -63,6 +63,13 @@ NOTES = {
 """What a board needs beside a tool."""
 
 
+def check_board(name: str) -> str:
+    """The name, if a board is called so. TwinphaseError lists the boards there are. (`boards` has more of them, and needs Amaranth.)"""
+    if name not in LOADERS:
+        raise TwinphaseError(f"board {name} is not known; allowed: {', '.join(sorted(LOADERS))}")
+    return name
+
+
 def find_loader(board: str, *, flash: bool, tool: str | None = None) -> tuple[Loader, str]:
     """The first tool for ``board`` on PATH (or ``tool``, if given), and its path. TwinphaseError, which says how to install one, if none
     is there."""

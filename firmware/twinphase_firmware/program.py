@@ -67,16 +67,23 @@ def check_file(board: str, file: Path) -> dict[str, Any]:
     return manifest
 
 
+def where_to_look(manifest: dict[str, Any] | None) -> str:
+    """How a board that was loaded is found."""
+    link = (manifest or {}).get("link", {})
+    if link.get("kind") == "udp":
+        return f"it is at udp://{link['ip']}, which a computer in its network finds with `twinphase devices --network {link['ip']}/24`"
+    return "`twinphase devices` lists the ports on which it may be"
+
+
 def run(arguments: argparse.Namespace) -> int:
     import json
     import shlex
     import subprocess
     import sys
 
-    from .boards import find_board
-    from .loaders import NOTES, command_line, find_loader
+    from .loaders import NOTES, check_board, command_line, find_loader
 
-    board, file = find_board(arguments.board).name, arguments.file
+    board, file = check_board(arguments.board), arguments.file
     if not file.is_file():
         raise TwinphaseError(f"{file} is not a file; `twinphase build {board}` makes one")
     manifest = None if arguments.force else check_file(board, file)
@@ -87,6 +94,7 @@ def run(arguments: argparse.Namespace) -> int:
         "file": str(file),
         "node": manifest.get("node") if manifest else None,
         "source_hash": manifest.get("source_hash") if manifest else None,
+        "link": manifest.get("link") if manifest else None,
         "flash": arguments.flash,
         "tool": loader.tool,
         "command": command,
@@ -106,5 +114,5 @@ def run(arguments: argparse.Namespace) -> int:
         print(json.dumps(done))
     elif not arguments.dry_run:
         where = "flash" if arguments.flash else "memory (until power-off)"
-        print(f"{file.name} is in the {where} of {board}; `twinphase devices` looks for it")
+        print(f"{file.name} is in the {where} of {board}; {where_to_look(manifest)}")
     return 0

@@ -3,6 +3,8 @@
 import json
 import os
 import stat
+import subprocess
+import sys
 import tomllib
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -122,6 +124,24 @@ def test_the_first_tool_is_taken_unless_another_is_asked_for(bench, capfd):
     code, out, err = run(capfd, "ulx3s-85f", file, "--tool", "iceprog")
     assert (code, out) == (2, "")
     assert "iceprog does not load the memory of ulx3s-85f; allowed: openFPGALoader, fujprog" in err
+
+
+def test_a_board_on_udp_is_said_to_be_at_its_address(bench, capfd):
+    folder, tool = bench
+    tool("ecpprog")
+    link = {"kind": "udp", "mac": "02:54:50:00:00:01", "ip": "192.168.1.50", "ports": [9750, 9751]}
+    file = bitstream(folder, "ecpix5-85f", link=link)
+    assert "it is at udp://192.168.1.50, which" in run(capfd, "ecpix5-85f", file)[1]
+    assert json.loads(run(capfd, "ecpix5-85f", file, "--json")[1])["link"] == link
+    file = bitstream(folder, "ecpix5-85f", link={"kind": "serial"})
+    assert "`twinphase devices` lists the ports" in run(capfd, "ecpix5-85f", file)[1]
+
+
+def test_loading_needs_no_amaranth():
+    """A lab computer has the plain install."""
+    script = "import sys; sys.modules['amaranth'] = None; import twinphase_firmware.program, twinphase_firmware.loaders"
+    done = subprocess.run([sys.executable, "-c", script], env={"PYTHONPATH": os.pathsep.join(sys.path)}, check=False)
+    assert done.returncode == 0
 
 
 def test_a_dry_run_only_shows_the_command(bench, capfd):
