@@ -31,6 +31,7 @@ def pins_markdown() -> str:
     rows = [["signal", *(board.name for board in boards)]]
     rows.append(["part", *(board.part for board in boards)])
     rows.append(["nodes", *(", ".join(board.nodes) for board in boards)])
+    rows.append(["link", *("serial" if board.rgmii is None else "serial, UDP" for board in boards)])
     rows.append(["clock", *(f"{board.clock_hz / 1e6:g} MHz" for board in boards)])
     rows += [[f"channel {i}", *(_input(board, i) for board in boards)] for i in range(most)]
     rows.append(["test pulser", *(_place(board, *board.output_pin) for board in boards)])
