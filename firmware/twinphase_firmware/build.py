@@ -37,6 +37,9 @@ alone costs the 125 MHz at speed grade 6. No memory of the nodes uses such a wor
 they write, tables are written while the frame is stopped, and a snapshot is read after its count has gone up.
 Reads at the TDC clock are left out: where the clocks of read and write differ, Yosys promises nothing and builds nothing."""
 
+KEEP_READS_OF_UDP = f" {NAME}.udp*/* %d"
+"""Leaves out the memories of the link over UDP: its queues between clocks, as those of the TDC clock, and the rest at half the speed."""
+
 PURGE_BEFORE_LUTS = "{synthesis} -run begin:map_luts -top {top}; opt_clean -purge"
 """What comes before a family's ``synth_... -run map_luts:``. Without the purge, ABC9 of Yosys 0.70 stops at unused wires of some
 designs."""
@@ -83,11 +86,13 @@ def make_plan(platform: Any, top: Any, *, seed: int, family: Family = ECP5, cloc
     placer is the one that keeps wires short here: of a time tagger with delay lines 152 against 210 thousand tiles of wire, and
     clocks a tenth faster.
     """
+    udp = getattr(top, "link", SERIAL).kind == "udp"
+    drop = DROP_READ_BEFORE_WRITE + (KEEP_READS_OF_UDP if udp else "")
     plan = platform.prepare(
         top,
         NAME,
         emit_src=False,
-        script_after_read=f"{DROP_READ_BEFORE_WRITE}; {family.settings}{PURGE_BEFORE_LUTS.format(synthesis=family.synthesis, top=NAME)}",
+        script_after_read=f"{drop}; {family.settings}{PURGE_BEFORE_LUTS.format(synthesis=family.synthesis, top=NAME)}",
         synth_opts=[MAP_LUTS],
         nextpnr_opts=[
             *("--report", f"{NAME}.report.json", "--detailed-timing-report", "--write", PLACED),
