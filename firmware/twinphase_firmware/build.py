@@ -82,9 +82,7 @@ def run_before_placement(plan: Any, script: ModuleType, family: Family = ECP5) -
 def make_plan(platform: Any, top: Any, *, seed: int, family: Family = ECP5, clock_hz: int = 0) -> Any:
     """All files of a build of ``top`` with the shell script that runs the tools. They depend on nothing but the design and the tools, so
     that two checkouts give the same. nextpnr writes its placement (`PLACED`), its report, with the time at which a signal comes to each
-    flip-flop, and its log (``top.tim``). Its electrostatic
-    placer is the one that keeps wires short here: of a time tagger with delay lines 152 against 210 thousand tiles of wire, and
-    clocks a tenth faster.
+    flip-flop, and its log (``top.tim``).
     """
     udp = getattr(top, "link", SERIAL).kind == "udp"
     drop = DROP_READ_BEFORE_WRITE + (KEEP_READS_OF_UDP if udp else "")
@@ -96,7 +94,7 @@ def make_plan(platform: Any, top: Any, *, seed: int, family: Family = ECP5, cloc
         synth_opts=[MAP_LUTS],
         nextpnr_opts=[
             *("--report", f"{NAME}.report.json", "--detailed-timing-report", "--write", PLACED),
-            *("--placer", "static", "--seed", str(seed)),
+            *("--placer", family.placer, "--seed", str(seed)),
             *(("--freq", f"{clock_hz / 1e6:g}") if clock_hz else ()),
         ],
     )
