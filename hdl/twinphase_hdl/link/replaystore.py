@@ -62,16 +62,17 @@ class ReplayStore(wiring.Component):
                 "o": Out(word_stream()),
             }
         )
-        # Pointers have one bit more than addresses, so that full and empty differ. Here so that a proof can speak of them.
+        # Here so that a proof can speak of them. A word of the ring has a bit more, for `last`; pointers have one bit more than
+        # addresses, so that full and empty differ.
         self.depth = depth
+        self.ring = memory.Memory(shape=33, depth=depth, init=[])
         self.written = Signal(range(2 * depth))
         self.committed = Signal(range(2 * depth))
         self.oldest = Signal(range(2 * depth))
 
     def elaborate(self, platform):
         m = Module()
-        # One bit more than the word, for `last`.
-        m.submodules.ring = ring = memory.Memory(shape=33, depth=self.depth, init=[])
+        m.submodules.ring = ring = self.ring
         m.submodules.skid = skid = Skid()
         write, read = ring.write_port(), ring.read_port()
         wiring.connect(m, skid.o, wiring.flipped(self.o))
