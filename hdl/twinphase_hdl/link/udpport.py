@@ -16,8 +16,8 @@ side. What the core asks beyond its port list:
 * A raw port of `gen.py` takes what arrives for the port that ``sink_dst_port`` holds at that time, which is no use where answers
   go to other ports than they come from: the wrapper of the core claims the node's ports itself. ``dst_port`` tells here which it
   was.
-* Two hosts need two places in the core's ARP cache (``arp_entries``), or every packet waits for an answer to an ARP request. The cache
-  forgets all once a second; a host that does not answer holds up the core, and so all others, for 0.8 s a datagram.
+* Every host needs a place in the core's ARP cache (``arp_entries``), or every packet waits for an answer to an ARP request. The
+  cache forgets all once a second; a host that does not answer holds up the core, and so all others, for 0.7 s a datagram.
 """
 
 from amaranth.lib import data, stream, wiring
