@@ -38,7 +38,8 @@ they write, tables are written while the frame is stopped, and a snapshot is rea
 Reads at the TDC clock are left out: where the clocks of read and write differ, Yosys promises nothing and builds nothing."""
 
 KEEP_READS_OF_UDP = f" {NAME}.udp*/* %d"
-"""Leaves out the memories of the link over UDP: its queues between clocks, as those of the TDC clock, and the rest at half the speed."""
+"""Leaves out the memories of the link over UDP, which have twice the time, and of which nobody has shown that they never read the
+place that they write."""
 
 PURGE_BEFORE_LUTS = "{synthesis} -run begin:map_luts -top {top}; opt_clean -purge"
 """What comes before a family's ``synth_... -run map_luts:``. Without the purge, ABC9 of Yosys 0.70 stops at unused wires of some

@@ -42,12 +42,10 @@ def connect_udp(m: Module, platform: Any, board: Board, node: Any, link: BoardLi
     name, number = rgmii.resource
     pins = platform.request(name, number, dir=dict.fromkeys((*names, "rst", "mdc", "mdio"), "-"))
     m.submodules.ethernet_clock = clock = io.Buffer("i", pins.rx_clk)
-    received = Signal(name="rgmii_rx_clk")
-    m.d.comb += received.eq(clock.i)
-    platform.add_clock_constraint(received, RGMII_HZ)
+    platform.add_clock_constraint(pins.rx_clk.io, RGMII_HZ)
     rx_control, tx_control = rgmii.control
     pads = {
-        "rgmii_rx_clk": received,
+        "rgmii_rx_clk": clock.i,
         "rgmii_rx_ctl": getattr(pins, rx_control).io,
         "rgmii_rx_data": pins.rx_data.io,
         "rgmii_tx_clk": pins.tx_clk.io,

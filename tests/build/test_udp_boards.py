@@ -1,20 +1,25 @@
 """Boards whose packets leave as UDP: what is refused, what the build gets, what the manifest says."""
 
 import pytest
+from amaranth.hdl import Module
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
 
 from twinphase.errors import TwinphaseError
 from twinphase_firmware.boardlink import BoardLink
 from twinphase_firmware.boards import BOARDS, find_board
 from twinphase_firmware.build import describe_link, make_plan, source_hash
+from twinphase_firmware.clocking import BoardClock
 from twinphase_firmware.ethernet import NOT_CHECKED
 from twinphase_firmware.pll import MAX_DIVIDER, solve_pll
+from twinphase_firmware.ports import connect_link
 from twinphase_firmware.tops import make_top
+from twinphase_hdl.types import word_stream
 from twinphase_spec.tagger import TaggerOptions
 from twinphase_spec.units import CLOCK_HZ
 
 UDP = BoardLink(kind="udp", ip="10.1.2.3")
 WITH_PHY = sorted(name for name, board in BOARDS.items() if board.rgmii is not None)
-SMALL = TaggerOptions(channels=2, frontend="delay line", lanes=1, chains=1, taps=416)
 
 
 @pytest.mark.parametrize("wrong", [{"kind": "usb"}, {"mac": "nonsense"}, {"ip": "1.2.3"}])
@@ -55,17 +60,43 @@ def test_the_manifest_says_what_nobody_has_checked():
     assert describe_link(BoardLink(), manifest) == {"link": {"kind": "serial"}}
 
 
-@pytest.mark.long
-def test_the_plan_has_the_core_and_its_clock():
-    """As on every board with a PHY; twice the same, and another with another address."""
-    board = find_board("ecpix5-85f")
+class Mirror(wiring.Component):
+    """In a node's place: what comes goes back."""
+
+    rx: In(word_stream())
+    tx: Out(word_stream())
+
+    def elaborate(self, platform):
+        m = Module()
+        wiring.connect(m, wiring.flipped(self.rx), wiring.flipped(self.tx))
+        return m
+
+
+class MirrorTop(wiring.Component):
+    """The way between PHY and node alone."""
+
+    def __init__(self, board, link):
+        self._board, self.link = board, link
+        super().__init__({})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.clock = BoardClock(net=True)
+        m.submodules.node = node = Mirror()
+        connect_link(m, platform, self._board, node, self.link)
+        return m
+
+
+@pytest.mark.parametrize("name", WITH_PHY)
+def test_the_plan_has_the_core_and_its_clock(name):
+    """Twice the same, and another with another address."""
+    board = find_board(name)
 
     def planned(link):
-        top = make_top("timetagger", board, build_hash=0, options=SMALL, link=link)
-        return make_plan(board.prepare(top.channels), top, seed=1)
+        return make_plan(board.prepare(0), MirrorTop(board, link), seed=1)
 
     plan = planned(UDP)
-    assert 'FREQUENCY NET "ethernet.rgmii_rx_clk" 125000000.0 HZ' in str(plan.files["top.lpf"])
+    assert 'FREQUENCY PORT "eth_rgmii_0__rx_clk__io" 125000000.0 HZ' in str(plan.files["top.lpf"])
     assert "module twinphase_ethernet" in plan.files["twinphase_ethernet.v"]
     assert "CLKOS2_DIV" in plan.files["top.il"]
     assert source_hash(plan) == source_hash(planned(UDP)) != source_hash(planned(BoardLink(kind="udp", ip="10.1.2.4")))
