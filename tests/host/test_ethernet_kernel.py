@@ -98,6 +98,17 @@ def test_pings_do_not_stop_an_answer_that_waits_for_arp(wire: NativeWire) -> Non
             assert echoed(link, said) == said
 
 
+def test_pings_longer_than_they_say_do_not_stop_the_node(wire: NativeWire) -> None:
+    with bridged(wire) as bridge:
+        tap = bridge.taps[0]
+        assert ping(tap, b"before") == b"before"
+        short = ip_frame(tap.mac, MAC, "10.77.0.1", NODE_IP, socket.IPPROTO_ICMP, echo_request(b"12345678", 1))
+        for _ in range(5):
+            bridge.send(line_bytes(short + bytes(2800)))
+        assert ping(tap, b"after") == b"after"
+    assert not bridge.count["cut"]
+
+
 def test_what_is_not_for_the_node_changes_nothing(wire: NativeWire) -> None:
     """Other ports and protocols, other hosts, IPv6, closed sockets: no answer, and the next request is answered."""
     with bridged(wire) as bridge:
