@@ -17,7 +17,8 @@ side. What the core asks beyond its port list:
   go to other ports than they come from: the wrapper of the core claims the node's ports itself. ``dst_port`` tells here which it
   was.
 * Every host needs a place in the core's ARP cache (``arp_entries``), or every packet waits for an answer to an ARP request. The
-  cache forgets all after a second without a look-up; a host that does not answer holds up the core, and so all others, for 0.7 s a datagram.
+  cache forgets all after a second without a look-up; a host that does not answer holds up the core, and so all others, for 0.7 s a
+  datagram.
 """
 
 from amaranth.lib import data, stream, wiring
