@@ -23,8 +23,10 @@ SETTINGS = {"STREAM_ENABLE": STREAMS, "CAL_STEP": STEP, "CAL_SHARED": 1, "CHANNE
 def set_up() -> NativeNode:
     """Settings written, what was collected before cleared."""
     node = NativeNode("timetagger", progress=False, **vars(OPTIONS))
+    first_id = 1  # a write with the id of the one before it is a repetition, which a node does not execute
     for registers in ({"CAL_RESET": 3}, SETTINGS, {"CAL_RESET": 0}):
-        packets = write_requests(node.map, registers, {})
+        packets = write_requests(node.map, registers, {}, first_id=first_id)
+        first_id += len(packets)
         node.run(node.clock + 64 * (len(packets) + 8), rx=[(node.clock, packet) for packet in packets])
     node.run(node.clock + (1 << 16))
     return node
