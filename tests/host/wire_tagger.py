@@ -78,11 +78,10 @@ class Received:
         enough = (known.packets if known else 0) + packets
         deadline = time.monotonic() + (seconds or 300)
         for batch in device.batches(0.05):
-            gaps = {gap.index: gap.records for gap in batch.gaps.get(Stream.TAG, ())}
             tags = batch.records.get(Stream.TAG, np.empty(0, [("time_ticks", "<i8"), ("channel", "u1")]))
             missing = np.zeros(len(tags) + 1, np.int64)
-            for index, records in gaps.items():
-                missing[index] += records
+            for gap in batch.gaps.get(Stream.TAG, ()):  # several may lie between two tags
+                missing[gap.index] += gap.records
             places = self.next_place + np.arange(len(tags)) + np.cumsum(missing)[:-1]
             self.next_place += len(tags) + int(missing.sum())
             for column, values in (
