@@ -11,7 +11,7 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from amaranth.back import rtlil
@@ -21,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "cocotb"))
 from runner import ports_of
 from twinphase_firmware import pack
 from twinphase_firmware.build import DROP_READ_BEFORE_WRITE, MAP_LUTS, PURGE_BEFORE_LUTS, build_environment
+from twinphase_firmware.family import ECP5
 from twinphase_firmware.manifest import check_timing, read_clocks, read_cross_clock, read_utilisation
 
 RECORD = Path(__file__).with_name("figures.json")
@@ -37,6 +38,10 @@ DEVICES = {
 as are 250 MHz."""
 CLOCK_MHZ = 125
 SEEDS = (1, 2, 3)
+SPEEDS = {"phase.click_tracker_32": (6, 8)}
+"""Speed grades at which a unit is placed from every seed: what is promised of it for more than the recorded placement."""
+AS_BOARDS = ("--placer", ECP5.placer)
+"""What places a board's builds."""
 FAST = {"timetag.channel_250": "tdc_clk", "timetag.tap_encoder_250": "clk"}
 """Units with a clock of twice CLOCK_MHZ, and its name."""
 SYNTHESIS = (
@@ -298,45 +303,71 @@ def digest(text: str) -> str:
     return hashlib.sha256((text + Path(pack.__file__).read_text()).encode()).hexdigest()[:16]
 
 
+def run(work: Path, *command: str) -> str:
+    """Why ``command`` failed in folder ``work``, if it did."""
+    done = subprocess.run(command, cwd=work, env=build_environment(), capture_output=True, text=True)
+    return f"{Path(command[0]).name} failed: {(done.stderr or done.stdout)[-2000:]}" if done.returncode else ""
+
+
+def synthesise(text: str, work: Path) -> None:
+    """``unit.json`` in ``work``: the packed netlist. RuntimeError with the tool's words when it fails."""
+    (work / "unit.il").write_text(text)
+    yosys = build_environment()["YOSYS"]
+    if failed := run(work, yosys, "-q", "-p", SYNTHESIS) or run(work, sys.executable, pack.__file__, "unit.json"):
+        raise RuntimeError(failed)
+
+
+def place(work: Path, name: str, device: Sequence[str], seeds: Sequence[int]) -> dict[str, float]:
+    """Places and routes ``work``'s netlist of unit ``name`` from the first of ``seeds`` that meets the clocks, as builds try them; what
+    `measure` returns. RuntimeError when each misses a clock, TimingError for a path between two clocks over its budget."""
+    limits = []
+    if name in FAST:
+        (work / "unit.lpf").write_text(f'FREQUENCY PORT "{FAST[name]}" {2 * CLOCK_MHZ} MHZ;\n')
+        limits = ["--lpf", "unit.lpf", "--lpf-allow-unconstrained"]
+    command = (
+        build_environment()["NEXTPNR_ECP5"],
+        "--quiet",
+        *device,
+        "--out-of-context",
+        "--json",
+        "unit.json",
+        *limits,
+    )
+    command += ("--freq", str(CLOCK_MHZ), "--report", "report.json", "--log", "unit.log", "--seed")
+    for seed in seeds:
+        failed = run(work, *command, str(seed))
+        if "Max frequency for clock" not in failed:
+            break
+    if failed:
+        raise RuntimeError(failed)
+    report = json.loads((work / "report.json").read_text())
+    clocks = read_clocks(report)
+    check_timing(clocks, read_cross_clock((work / "unit.log").read_text()))
+    reached = {clock_name: clock["achieved_mhz"] for clock_name, clock in clocks.items()}
+    tdc_mhz = {"tdc_mhz": reached.pop("tdc_clk")} if "tdc_clk" in reached else {}
+    cells = {cell: use["used"] for cell, use in read_utilisation(report).items()}
+    return {**cells, "fmax_mhz": min(reached.values()), **tdc_mhz, "seed": seed}
+
+
 def measure(text: str, name: str = "") -> dict[str, float]:
     """Synthesises, places and routes unit ``name``; LUT, FF, BRAM, DSP and Fmax in MHz (with a TDC clock its own beside), and the seed of
-    the placement: the first of `SEEDS` that meets the clocks, as a build tries them.
-
-    RuntimeError with the tool's words when it fails, as when every seed misses a clock; TimingError for a path between two clocks over
-    its budget.
-    """
-    environment = build_environment()
-    device = DEVICES.get(name, DEVICE)
+    the placement. Errors as of `place`."""
     with tempfile.TemporaryDirectory() as folder:
-        work = Path(folder)
-        (work / "unit.il").write_text(text)
-        limits = []
-        if name in FAST:
-            (work / "unit.lpf").write_text(f'FREQUENCY PORT "{FAST[name]}" {2 * CLOCK_MHZ} MHZ;\n')
-            limits = ["--lpf", "unit.lpf", "--lpf-allow-unconstrained"]
+        synthesise(text, Path(folder))
+        return place(Path(folder), name, DEVICES.get(name, DEVICE), SEEDS)
 
-        def run(*command: str) -> str:
-            """Why it failed, if it did."""
-            done = subprocess.run(command, cwd=work, env=environment, capture_output=True, text=True)
-            return f"{Path(command[0]).name} failed: {(done.stderr or done.stdout)[-2000:]}" if done.returncode else ""
 
-        place = (environment["NEXTPNR_ECP5"], "--quiet", *device, "--out-of-context", "--json", "unit.json", *limits)
-        place += ("--freq", str(CLOCK_MHZ), "--report", "report.json", "--log", "unit.log", "--seed")
-        failed = run(environment["YOSYS"], "-q", "-p", SYNTHESIS) or run(sys.executable, pack.__file__, "unit.json")
-        for seed in () if failed else SEEDS:
-            failed = run(*place, str(seed))
-            if "Max frequency for clock" not in failed:
-                break
-        if failed:
-            raise RuntimeError(failed)
-        report = json.loads((work / "report.json").read_text())
-        cross = read_cross_clock((work / "unit.log").read_text())
-    clocks = read_clocks(report)
-    check_timing(clocks, cross)
-    reached = {name: clock["achieved_mhz"] for name, clock in clocks.items()}
-    tdc_mhz = {"tdc_mhz": reached.pop("tdc_clk")} if "tdc_clk" in reached else {}
-    cells = {name: use["used"] for name, use in read_utilisation(report).items()}
-    return {**cells, "fmax_mhz": min(reached.values()), **tdc_mhz, "seed": seed}
+def placements(text: str, name: str) -> dict[str, list[float]]:
+    """Fmax in MHz of unit ``name`` from each of `SEEDS`, by speed grade. Errors as of `place`, for the first that misses."""
+    with tempfile.TemporaryDirectory() as folder:
+        synthesise(text, Path(folder))
+        return {
+            str(speed): [
+                place(Path(folder), name, (*DEVICE[:2], str(speed), *DEVICE[3:], *AS_BOARDS), [seed])["fmax_mhz"]
+                for seed in SEEDS
+            ]
+            for speed in SPEEDS[name]
+        }
 
 
 def main(names: list[str]) -> None:
@@ -345,7 +376,8 @@ def main(names: list[str]) -> None:
         text = rtlil_of(make)
         if (names and name not in names) or (not names and record.get(name, {}).get("logic") == digest(text)):
             continue
-        record[name] = {"logic": digest(text), **measure(text, name)}
+        every = {"placements": placements(text, name)} if name in SPEEDS else {}
+        record[name] = {"logic": digest(text), **measure(text, name), **every}
         print(name, record[name], flush=True)
         RECORD.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n")
 

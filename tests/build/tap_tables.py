@@ -32,8 +32,11 @@ def build_sdf(board_name: str, taps: int, *, placed: bool) -> Sdf:
     plan = make_plan(board.prepare(), top, seed=1)
     script = plan.files["build_top.sh"].replace("--write", "--sdf top.sdf --write")
     if not placed:
-        script = "\n".join(line for line in script.splitlines() if "place_chains" not in line) + "\n"
-        plan.files["top.ys"] = plan.files["top.ys"].replace("write_json", f"chtype -set CCU2C t:{CELL}\nwrite_json")
+        # As in a build only after what packs the netlist, which leaves black boxes alone.
+        as_carry = f"""sed -i 's/"type": *"{CELL}"/"type": "CCU2C"/g' top.json"""
+        lines = [line for line in script.splitlines() if "place_chains" not in line]
+        placer = next(number for number, line in enumerate(lines) if "--sdf" in line)
+        script = "\n".join([*lines[:placer], as_carry, *lines[placer:]]) + "\n"
     plan.files["build_top.sh"] = script
     with tempfile.TemporaryDirectory() as folder:
         plan.execute_local(folder, env=build_environment())

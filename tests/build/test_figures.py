@@ -28,3 +28,15 @@ def test_unit_meets_its_figures(name: str) -> None:
         assert taken[cells] <= known[cells] * GROWTH + 20, f"{name}: {cells} grew from {known[cells]} to {taken[cells]}"
     for cells, bound in BOUNDS.get(name, {}).items():
         assert taken[cells] <= bound, f"{name}: {cells} is {taken[cells]}; allowed: at most {bound}"
+
+
+@pytest.mark.parametrize("name", sorted(figures.SPEEDS))
+def test_every_seed_meets_the_clock(name: str) -> None:
+    known = RECORD[name]
+    assert known["logic"] == figures.digest(figures.rtlil_of(figures.units()[name])), (
+        f"{name} changed: run make figures"
+    )
+    assert list(known["placements"]) == [str(speed) for speed in figures.SPEEDS[name]]
+    for speed, reached in known["placements"].items():
+        assert len(reached) == len(figures.SEEDS)
+        assert min(reached) >= figures.CLOCK_MHZ, f"{name} at speed grade {speed}: {reached}"

@@ -24,6 +24,13 @@ SUMS = SHOWN + SKEW_B + 1
 """Stage in which the sums of the cold start change: a clock after locked is seen."""
 LOST = tracking.WRITE + SUMS
 """Stage in which a loss clears them: as far behind the write as those are behind the issue."""
+READ_B_BITS = tracking.B_BITS - tracking.B_DROP
+
+
+def saturated(word: Value) -> Value:
+    """A signed ``word`` in one bit less."""
+    inner, top, sign = word[:-2], word[-2], word[-1]
+    return Cat(Mux(top ^ sign, (~sign).replicate(len(inner)), inner), sign).as_signed()
 
 
 class ClickState(wiring.Component):
@@ -84,7 +91,7 @@ class ClickState(wiring.Component):
                 "i_epoch_bits": In(CHOICE_BITS),
                 "i_read": In(CHANNEL_BITS),
                 "o_p": Out(tracking.P_BITS),
-                "o_b": Out(signed(tracking.B_BITS - tracking.B_DROP)),
+                "o_b": Out(signed(READ_B_BITS)),
                 "o_v": Out(tracking.VISIBILITY_BITS),
                 "o_locked": Out(1),
                 "o_epoch": Out(1),
@@ -197,18 +204,15 @@ class ClickState(wiring.Component):
         other_p = other.at(WRITE_P) & ~self.i_lose.replicate(tracking.P_BITS)
         substitute = other_p | (far & ~if_more).replicate(tracking.P_BITS)
         limited = sum_p[: tracking.P_BITS] | sum_p[tracking.P_BITS].replicate(tracking.P_BITS)
-        m.d.comb += p.i_word.eq(Mux(Mux(below, if_less, if_more | far), substitute, limited))
+        m.d.comb += [p.i_word.eq(limited), p.i_given.eq(substitute), p.i_takes.eq(Mux(below, if_less, if_more | far))]
         lost = stages.after("lost", WRITE_P, lambda: gives_up)
 
-        # B.
+        # B. The word is the sum as it is, and B what it saturates to: so that no more than a choice of words lies behind the carry chain.
         clear = lost.at(WRITE_B) | reset.at(WRITE_B)
         step_b = stages.given("step_b", WRITE_P - 1, self.i_step_b)
-        b = word("b", tracking.B_BITS, SKEW_B, tracking.B_BITS - tracking.B_DROP, read_low=tracking.B_DROP)
-        slope = b.o_word.as_signed()
-        sum_b = slope + step_b.at(WRITE_B)
-        sign, top = sum_b[-1], tracking.B_BITS - 1
-        over = sign ^ sum_b[top]
-        m.d.comb += b.i_word.eq(Mux(clear, 0, Cat(Mux(over, (~sign).replicate(top), sum_b[:top]), sign)))
+        b = word("b", tracking.B_BITS + 1, SKEW_B, READ_B_BITS + 1, read_low=tracking.B_DROP)
+        slope = saturated(b.o_word)
+        m.d.comb += b.i_word.eq(Mux(clear, 0, slope + step_b.at(WRITE_B)))
 
         # V.
         v_start = stages.after("v_start", WRITE_P - 3, lambda: words.v_start)
@@ -258,7 +262,7 @@ class ClickState(wiring.Component):
 
         m.d.comb += [
             self.o_p.eq(p.o_read),
-            self.o_b.eq(b.o_read),
+            self.o_b.eq(saturated(b.o_read)),
             self.o_v.eq(v.o_read),
             Cat(self.o_locked, self.o_epoch).eq(flags.o_read),
             self.o_a.eq(a.o_read),
@@ -266,7 +270,7 @@ class ClickState(wiring.Component):
             self.o_lost.eq(lost.at(LOST) & valids[LOST - (WRITE_P - 2)]),
             self.o_lost_channel.eq(channel.at(LOST)),
             self.o_left_p.eq(p.o_left),
-            self.o_left_b.eq(b.o_left),
+            self.o_left_b.eq(saturated(b.o_left)),
             self.o_left_v.eq(v.o_left),
             self.o_left_a.eq(a.o_left),
             self.o_left_locked.eq(flags.o_left[0]),

@@ -35,6 +35,8 @@ class ChannelWord(wiring.Component):
         The word of the event that came two clocks ago, as the events before it left it, but for `i_clear` of the same clock.
     i_word : In(bits)
         What that event leaves, in the same clock.
+    i_takes, i_given : In(1), In(bits)
+        It leaves this instead: for what decides late, which then is chosen together with the words of other events.
     i_clear : In(1)
         One clock later: the low `clear_bits` of what it has left are 0 instead.
     o_cleared : Out(1)
@@ -69,6 +71,8 @@ class ChannelWord(wiring.Component):
                 "i_twice": In(1),
                 "o_word": Out(bits),
                 "i_word": In(bits),
+                "i_takes": In(1),
+                "i_given": In(bits),
                 "i_clear": In(1),
                 "o_cleared": Out(1),
                 "o_left": Out(bits),
@@ -108,8 +112,8 @@ class ChannelWord(wiring.Component):
             late_channel.eq(channel),
             Cat(again, twice).eq(Cat(self.i_again, self.i_twice)),
             was_again.eq(again),
-            word.eq(Mux(again, self.i_word, Mux(twice, cleared, soon.data))),
-            left.eq(self.i_word),
+            word.eq(Mux(~again | self.i_takes, Mux(again, self.i_given, Mux(twice, cleared, soon.data)), self.i_word)),
+            left.eq(Mux(self.i_takes, self.i_given, self.i_word)),
         ]
         m.d.comb += [
             soon.addr.eq(next_channel),
