@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from amaranth.hdl import Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import data
 
 from twinphase_hdl.core.framer import Framer
@@ -21,8 +21,8 @@ from twinphase_spec.smoothing import SmoothGains
 
 from .actuation import Actuation, actuation
 
-PARTS = ("marks", "feed", "clicktracker", "smoothfollow_r", "smoothfollow_d", "smoother", "smoothjoin")
-"""Their rooms."""
+PARTS = ("marks", "feed", "clicktracker", "smoothfollow", "smoother", "smoothjoin")
+"""Their rooms; both followers share one, as they look at the same outputs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,12 +57,15 @@ def phase_way(
     """
     marks, feed, tracker, smoother, join = PhaseMarks(), TrackerFeed(), BandTracker(), Smoother(), SmoothJoin()
     followers = [GainFollower(c) for c in range(len(smoothing.CHANNELS))]
-    parts = (marks, feed, tracker, *followers, smoother, join)
-    for name, part in zip(PARTS, parts, strict=True):
+    alone = {"marks": marks, "feed": feed, "clicktracker": tracker, "smoother": smoother, "smoothjoin": join}
+    for name, part in alone.items():
         rooms.put(m, name, part.o_idle, **{name: part})
+    of_channels = {f"smoothfollow_{name}": part for name, part in zip(smoothing.CHANNELS, followers, strict=True)}
+    rooms.put(m, "smoothfollow", Cat(part.o_idle for part in followers).all(), **of_channels)
 
+    parts = (*followers, *alone.values())
     bits = epoch_bits(m, bank)
-    m.d.comb += [part.i_run.eq(bank.o_control) for part in parts[:-1]]
+    m.d.comb += [part.i_run.eq(bank.o_control) for part in parts if part is not join]
     # A join that nothing waits in would flush heralds for nobody.
     m.d.comb += join.i_run.eq(bank.o_control & bank.o_psi_source)
     m.d.comb += [part.i_epoch_bits.eq(bits) for part in parts]
