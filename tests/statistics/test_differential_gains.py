@@ -22,7 +22,7 @@ from twinphase_sim.tracking.clicks import PhaseWalk
 from twinphase_sim.tracking.scenario import Scenario
 from twinphase_spec import smooth_follow
 from twinphase_spec.lab import parse_lab
-from twinphase_spec.track_channel import gains_of
+from twinphase_spec.track_channel import ChannelSetup, gains_of
 from twinphase_spec.track_setup import TrackSetup, track_setup
 from twinphase_spec.units import CLOCK_HZ
 
@@ -42,6 +42,14 @@ def setup_of(**tracking: float | bool) -> TrackSetup:
     return track_setup(parse_lab(f'base = "seed-370km"\nname = "told"\n[tracking]\n{text}', "told.toml"))
 
 
+def channels_of(setup: TrackSetup) -> tuple[ChannelSetup, ChannelSetup]:
+    """Both, which this lab has."""
+    r, d = setup.channels
+    assert r is not None
+    assert d is not None
+    return r, d
+
+
 @dataclass(frozen=True)
 class Light:
     """Clicks of both bands, and psi_d in rad at every 2^epoch_bits-th clock."""
@@ -54,24 +62,25 @@ class Light:
     def draw(cls, setup: TrackSetup, seconds: float, seed: int) -> Light:
         rng = np.random.default_rng((seed, 3))
         clocks, epoch_bits = int(seconds * CLOCK_HZ), setup.epoch_bits
-        rates = [channel.light.click_rate_hz for channel in setup.channels]
+        rates = [channel.light.click_rate_hz for channel in channels_of(setup)]
         of_bands = [rng.integers(0, clocks, rng.poisson(rate * seconds)) for rate in rates]
         asked = np.concatenate([*of_bands, np.arange(0, clocks, 1 << epoch_bits)])
         order, count = np.argsort(asked, kind="stable"), sum(each.size for each in of_bands)
         psi = np.empty((2, asked.size))
-        for c, channel in enumerate(setup.channels):
+        for c, channel in enumerate(channels_of(setup)):
             scenario = Scenario(
                 diffusion_rad2_per_s=channel.diffusion_rad2_per_s,
                 slope_noise_rad2_per_s3=channel.slope_noise_rad2_per_s3,
                 count_rate_hz=rates[c],
             )
             psi[c, order] = PhaseWalk(scenario, (seed, c)).at(asked[order])
-        channel, step = (np.arange(count) >= of_bands[0].size).astype(np.int64), asked[:count] // SLOT_CLOCKS % 4
-        seen = np.where(channel == D, psi[0, :count] * (1 + RATIO / 2**32) + psi[1, :count], psi[0, :count])
+        band, step = (np.arange(count) >= of_bands[0].size).astype(np.int64), asked[:count] // SLOT_CLOCKS % 4
+        seen = np.where(band == D, psi[0, :count] * (1 + RATIO / 2**32) + psi[1, :count], psi[0, :count])
         right = rng.uniform(size=count) > (1 + VISIBILITY * np.cos(seen + step * np.pi / 2)) / 2
         order, zero = np.argsort(asked[:count], kind="stable"), np.zeros(count, dtype=np.int64)
-        columns = (each[order] for each in (asked[:count], channel, right.astype(np.int64), step))
-        return cls(clicks=References(*columns, zero, zero), epoch_bits=epoch_bits, psi_d=psi[1, count:])
+        clock, band, port, step = (each[order] for each in (asked[:count], band, right.astype(np.int64), step))
+        clicks = References(clock, band, port, step, zero, zero)
+        return cls(clicks=clicks, epoch_bits=epoch_bits, psi_d=psi[1, count:])
 
     def tracked(self, setup: TrackSetup) -> Nodes:
         registers = setup.registers()
@@ -106,7 +115,7 @@ def test_psi_d_of_which_d_is_ten_times_wrong(seconds: float) -> None:
     Measured on runs of 4 and 5.8 s: 2 to 5 % following the tracker, fixed gains 7 to 10 % with ten times the D, 59 to 67 % with a tenth.
     """
     truth = setup_of(adapt=False)
-    d = truth.channels[1]
+    _, d = channels_of(truth)
     light = Light.draw(truth, seconds, run_seed(72))
     known = light.tracked(truth)
     for factor in (10.0, 0.1):
@@ -116,7 +125,7 @@ def test_psi_d_of_which_d_is_ten_times_wrong(seconds: float) -> None:
         table = told.memories()["SMOOTH_TABLE"][smooth_follow.WORDS :]
         nodes = light.tracked(told)
         right = light.errors(known, bits, later, gains_of(d, bits).words())
-        fixed, _ = cost(light.errors(nodes, bits, later, gains_of(told.channels[1], bits).words()), right)
+        fixed, _ = cost(light.errors(nodes, bits, later, gains_of(channels_of(told)[1], bits).words()), right)
         follows, sigma = cost(
             light.errors(nodes, bits, later, GainTable(words=table, start=told.registers()["SMOOTH_FROM_D"])), right
         )
