@@ -102,6 +102,12 @@ def tracking() -> tuple[Register, ...]:
         (0xC, "A_GAIN", click_tracking.A_GAIN_BITS, "gains adapt in steps of 2^-(12 + n), 0: they stay"),
         (0xD, "K_FOLLOWS", 1, "1: the slope's gain adapts with the phase's"),
         (0xE, "SMOOTH_LATER", smoothing.SMOOTH_LATER_BITS, "node steps by which the smoother's lag is above 17 to 32"),
+        (
+            0xF,
+            "SMOOTH_FROM",
+            smooth_follow.LD_BITS,
+            "log2 of variance times clicks where its SMOOTH_TABLE begins, 1/8 octave",
+        ),
     )
     return (
         register(0x60, "PSI_SOURCE", 1, "psi of heralds: 0 of windows, 1 of the click tracker"),
@@ -115,12 +121,11 @@ def tracking() -> tuple[Register, ...]:
             "bit c: tracker channel c (r, d) has a phase",
             access=Access.RO,
         ),
-        register(0x69, "SMOOTH_FOLLOWS", 1, "1: the smoother's gains of channel r are those of SMOOTH_TABLE"),
         register(
-            0x6A,
-            "SMOOTH_FROM",
-            smooth_follow.LD_BITS,
-            "log2 of variance times clicks where SMOOTH_TABLE begins, 1/8 octave",
+            0x69,
+            "SMOOTH_FOLLOWS",
+            len(smoothing.CHANNELS),
+            "bit c: the smoother's gains of channel c (r, d) are those of SMOOTH_TABLE",
         ),
         *(
             register(
@@ -154,9 +159,9 @@ def tracking() -> tuple[Register, ...]:
 SMOOTH_TABLE = Memory(
     name="SMOOTH_TABLE",
     address=0x1100,
-    words=4 * smooth_follow.ENTRIES,
+    words=len(smoothing.CHANNELS) * smooth_follow.WORDS,
     width=smoothing.GAIN_BITS,
-    doc="smoother of channel r: gains H11, H12, H21, H22 in 2^-16, signed, of 16 entries half an octave apart",
+    doc="of channel r, then of channel d: the smoother's gains H11, H12, H21, H22 in 2^-16, signed, of 16 entries half an octave apart",
 )
 
 TRACK_STATES = tuple(

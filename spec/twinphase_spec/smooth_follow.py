@@ -11,6 +11,8 @@ from .units import CLOCK_HZ
 
 ENTRIES, CENTRE = 16, 8
 """Of the table of gains, half an octave of K apart; the one of the configuration."""
+WORDS = 4 * ENTRIES
+"""Of a channel's part of SMOOTH_TABLE, channel r's first."""
 LD_STEPS, LD_BITS = 8, 10
 """Steps of a binary logarithm per octave; bits of a sum of two."""
 LD_MISSES = 0.12
@@ -25,7 +27,7 @@ EXCESS = 0.25
 
 @dataclass(frozen=True)
 class GainTable:
-    """SMOOTH_TABLE and SMOOTH_FROM."""
+    """A channel's part of SMOOTH_TABLE, and its SMOOTH_FROM."""
 
     gains: tuple[SmoothGains, ...]
     """ENTRIES of them."""

@@ -15,7 +15,7 @@ from . import smoothing, tracking
 from .herald_wait import FREE, most_psi_s
 from .lab import Lab, LabError
 from .reference_light import check_steps_alike, most_heralds_hz
-from .smooth_follow import GainTable
+from .smooth_follow import WORDS, GainTable
 from .smoothing import SmoothGains, later_steps, node_bits
 from .track_channel import ChannelSetup, differential_channel, gains_of, most_epoch_bits, reference_channel
 from .tracking_config import ChannelConfig
@@ -93,27 +93,36 @@ class TrackSetup:
             values |= {f"SMOOTH_STEP_{suffix}": bits - self.epoch_bits, f"SMOOTH_LATER_{suffix}": later}
             for key, word in zip(("H11", "H12", "H21", "H22"), gains.words(), strict=True):
                 values[f"SMOOTH_{key}_{suffix}"] = word & 0xFFFFFFFF
-        if follow := self._follow():
-            values |= {"SMOOTH_FOLLOWS": 1, "SMOOTH_FROM": follow.start}
+        tables = self._tables()
+        if follows := sum(1 << c for c, table in enumerate(tables) if table):
+            values["SMOOTH_FOLLOWS"] = follows
+        for name, table in zip(smoothing.CHANNELS, tables, strict=True):
+            if table:
+                values[f"SMOOTH_FROM_{name.upper()}"] = table.start
         return values
 
     def memories(self) -> dict[str, list[int]]:
-        """The server's SMOOTH_TABLE, where gains follow."""
-        follow = self._follow()
-        return {"SMOOTH_TABLE": follow.words} if follow else {}
+        """The server's SMOOTH_TABLE, where gains follow; the part of a channel whose gains do not is 0."""
+        tables = self._tables()
+        if not any(tables):
+            return {}
+        return {"SMOOTH_TABLE": [word for table in tables for word in (table.words if table else [0] * WORDS)]}
 
-    def _follow(self) -> GainTable | None:
-        r = self.channels[0]
-        if r is None or not r.config.a_gain:
-            return None
-        return GainTable.design(
-            diffusion_rad2_per_s=r.diffusion_rad2_per_s,
-            slope_noise_rad2_per_s3=r.slope_noise_rad2_per_s3,
-            click_rate_hz=r.light.click_rate_hz,
-            information=r.light.information,
-            node_clocks=1 << self.node_bits[0],
-            slope_follows=r.config.k_follows == 1,
-        )
+    def _tables(self) -> list[GainTable | None]:
+        """Of each channel whose tracker adapts."""
+        return [
+            GainTable.design(
+                diffusion_rad2_per_s=channel.diffusion_rad2_per_s,
+                slope_noise_rad2_per_s3=channel.slope_noise_rad2_per_s3,
+                click_rate_hz=channel.light.click_rate_hz,
+                information=channel.light.information,
+                node_clocks=1 << bits,
+                slope_follows=channel.config.k_follows == 1,
+            )
+            if channel and channel.config.a_gain
+            else None
+            for channel, bits in zip(self.channels, self.node_bits, strict=True)
+        ]
 
 
 @lru_cache(maxsize=64)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from amaranth.hdl import Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import data
 
 from twinphase_hdl.core.framer import Framer
@@ -22,7 +22,7 @@ from twinphase_spec.smoothing import SmoothGains
 from .actuation import Actuation, actuation
 
 PARTS = ("marks", "feed", "clicktracker", "smoothfollow", "smoother", "smoothjoin")
-"""Their rooms."""
+"""Their rooms; both followers share one, as they look at the same outputs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,13 +56,16 @@ def phase_way(
     inputs of marks and records that speak of it stay 0.
     """
     marks, feed, tracker, smoother, join = PhaseMarks(), TrackerFeed(), BandTracker(), Smoother(), SmoothJoin()
-    follower = GainFollower()
-    parts = (marks, feed, tracker, follower, smoother, join)
-    for name, part in zip(PARTS, parts, strict=True):
+    followers = [GainFollower(c) for c in range(len(smoothing.CHANNELS))]
+    alone = {"marks": marks, "feed": feed, "clicktracker": tracker, "smoother": smoother, "smoothjoin": join}
+    for name, part in alone.items():
         rooms.put(m, name, part.o_idle, **{name: part})
+    of_channels = {f"smoothfollow_{name}": part for name, part in zip(smoothing.CHANNELS, followers, strict=True)}
+    rooms.put(m, "smoothfollow", Cat(part.o_idle for part in followers).all(), **of_channels)
 
+    parts = (*followers, *alone.values())
     bits = epoch_bits(m, bank)
-    m.d.comb += [part.i_run.eq(bank.o_control) for part in parts[:-1]]
+    m.d.comb += [part.i_run.eq(bank.o_control) for part in parts if part is not join]
     # A join that nothing waits in would flush heralds for nobody.
     m.d.comb += join.i_run.eq(bank.o_control & bank.o_psi_source)
     m.d.comb += [part.i_epoch_bits.eq(bits) for part in parts]
@@ -79,15 +82,6 @@ def phase_way(
         *(join.i_interval.eq(smoother.o_interval), join.i_interval_valid.eq(smoother.o_interval_valid)),
         *(join.i_cover.eq(smoother.o_cover), join.i_cover_valid.eq(smoother.o_cover_valid)),
     ]
-    m.d.comb += [
-        *(follower.i.eq(tracker.o), follower.i_valid.eq(tracker.o_valid), follower.i_step.eq(bank.o_smooth_step_r)),
-        *(follower.i_follows.eq(bank.o_smooth_follows), follower.i_from.eq(bank.o_smooth_from)),
-        *(follower.i_write.eq(bank.o_smooth_table_write), follower.i_address.eq(bank.o_smooth_table_address)),
-        follower.i_data.eq(bank.o_smooth_table_data),
-    ]
-    gains = [follower.i_gains, smoother.i_gains[1]]
-    """Of the registers; channel 0's have the follower's between."""
-    m.d.comb += smoother.i_gains[0].eq(follower.o_gains)
     framed = framer.o_valid & framer.o.framed
     acting, latency = None, marks.latency
     if actuator_bits:
@@ -111,12 +105,21 @@ def phase_way(
             m.d.comb += [
                 part[name].eq(getattr(bank, f"o_{name}_{channel}")) for name, _ in data.Layout.cast(part.shape())
             ]
-        step = getattr(bank, f"o_smooth_step_{channel}")
+        step, follower, address = getattr(bank, f"o_smooth_step_{channel}"), followers[c], bank.o_smooth_table_address
+        own = address[len(follower.i_address) :] == c
+        """The table's half that is written."""
         m.d.comb += [
+            *(follower.i.eq(tracker.o), follower.i_valid.eq(tracker.o_valid), follower.i_step.eq(step)),
+            *(
+                follower.i_follows.eq(bank.o_smooth_follows[c]),
+                follower.i_from.eq(getattr(bank, f"o_smooth_from_{channel}")),
+            ),
+            *(follower.i_write.eq(bank.o_smooth_table_write & own), follower.i_address.eq(address)),
+            *(follower.i_data.eq(bank.o_smooth_table_data), smoother.i_gains[c].eq(follower.o_gains)),
             *(smoother.i_step[c].eq(step), join.i_step[c].eq(step)),
             smoother.i_later[c].eq(getattr(bank, f"o_smooth_later_{channel}")),
             *(
-                gains[c][k].eq(getattr(bank, f"o_smooth_{name}_{channel}"))
+                follower.i_gains[k].eq(getattr(bank, f"o_smooth_{name}_{channel}"))
                 for k, name in enumerate(SmoothGains.__dataclass_fields__)
             ),
         ]

@@ -1,4 +1,4 @@
-"""The smoother's gains of the reference band, which follow those of the tracker."""
+"""The smoother's gains of a channel, which follow those of the tracker."""
 
 from amaranth.hdl import Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, memory, wiring
@@ -21,25 +21,27 @@ QUARTER = 2
 
 
 class GainFollower(wiring.Component):
-    """Once in 64 nodes of the smoother, over channel 0's outputs, S being the sum of p at the nodes and N the clicks::
+    """Once in 64 nodes of the smoother, over the outputs of channel ``channel``, S being the sum of p at the nodes and N the clicks::
 
         entry = (ld(S) + ld(N) - from) >> 2, limited to 0 ... 15;   ld(v) = 8 floor(log2 v) + the three bits below the highest
 
     if all 64 were locked. The gains are those of the table's entry, and change before the pass that begins at the next node or up to 7
-    nodes later, and long after that of the node 15 to 8 before.
+    nodes later. They change after the end of that of the node 15 to 8 before: two passes, of either channel, take 2612 clocks, and 8
+    nodes 3840 at the least.
 
     Members
     -------
     i_run : In(1)
         0 forgets all; entry 8 is in use when it becomes 1.
     i, i_valid : In(ClickPhase), In(1)
-        Outputs of the tracker; of a turn channel 0 a clock before channel 1, and ``latency`` clocks or more to the next turn.
+        Outputs of the tracker; of a turn channel 0 a clock before channel 1, and ``latency`` clocks or more to the next turn (256, as
+        the smoother asks).
     i_epoch_bits, i_step : In(5), In(3)
-        E and g of channel 0; they stand still while i_run is 1, as do the next two.
+        E, and g of the channel; they stand still while i_run is 1, as do the next two.
     i_follows, i_from, i_gains : In(1), In(10), In(ArrayLayout(signed(18), 4))
-        SMOOTH_FOLLOWS and SMOOTH_FROM; the gains without.
+        The channel's bit of SMOOTH_FOLLOWS and its SMOOTH_FROM; the gains without.
     i_write, i_address, i_data : In(1), In(6), In(18)
-        Write port of the table.
+        Write port of the channel's table.
     o_gains : Out(ArrayLayout(signed(18), 4))
     o_idle : Out(1)
 
@@ -65,6 +67,13 @@ class GainFollower(wiring.Component):
     latency = follow.VARIANCE_SUM_BITS + 5 + WORDS + 3
     """Taken, placed, summed; a place per clock; logarithms, entry; words and their way through block RAM."""
 
+    def __init__(self, channel: int = 0) -> None:
+        """``channel``: 0 or 1, of `smoothing.CHANNELS`."""
+        if channel not in range(len(smoothing.CHANNELS)):
+            raise ValueError(f"gain follower: channel is {channel}; allowed: 0 or 1")
+        super().__init__()
+        self.channel = channel
+
     def elaborate(self, platform) -> Module:
         m = Module()
         m.submodules.table = table = memory.Memory(
@@ -78,7 +87,7 @@ class GainFollower(wiring.Component):
         low, block = Signal(MOST_SHIFT, reset_less=True), Signal(MOST_SHIFT + BLOCK_BITS, reset_less=True)
         clicked, turned, locked = Signal(), Signal(), Signal()
         p, epoch = Signal(tracking.P_BITS, reset_less=True), Signal(MOST_SHIFT + BLOCK_BITS, reset_less=True)
-        mine = self.i_valid & self.i_run & (self.i.channel[0] == 0)
+        mine = self.i_valid & self.i_run & (self.i.channel[0] == self.channel)
         m.d.sync += [
             shift.eq(self.i_epoch_bits - tracking.EPOCH_LEAST + self.i_step),
             low.eq(Cat(shift > k for k in range(MOST_SHIFT))),
@@ -86,12 +95,13 @@ class GainFollower(wiring.Component):
             *(clicked.eq(mine & (self.i.kind != tracking.TURN)), turned.eq(mine & (self.i.kind == tracking.TURN))),
             *(locked.eq(self.i.locked), p.eq(self.i.p), epoch.eq(self.i.time[tracking.EPOCH_LEAST :])),
         ]
-        node, last, node_locked = Signal(), Signal(), Signal()
+        node, last, node_locked, counted = Signal(), Signal(), Signal(), Signal()
+        """``counted``: a click, as far behind its output as a block's end is one clock later."""
         node_p = Signal(tracking.P_BITS, reset_less=True)
         m.d.sync += [
             node.eq(turned & ~(epoch & low).any()),
             last.eq(~(~epoch & block).any()),
-            *(node_locked.eq(locked), node_p.eq(p)),
+            *(node_locked.eq(locked), node_p.eq(p), counted.eq(clicked)),
         ]
 
         # Sums of a block; a block in which a run began is not whole.
@@ -101,10 +111,10 @@ class GainFollower(wiring.Component):
         m.d.sync += ends.eq(node & last)
         with m.If(node):
             m.d.sync += [variances.eq(variances + node_p), whole.eq(whole & node_locked), good.eq(whole & node_locked)]
-        with m.If(clicked):
+        with m.If(counted):
             m.d.sync += clicks.eq(clicks + 1)
         with m.If(ends):
-            m.d.sync += [variances.eq(0), clicks.eq(clicked), whole.eq(1)]
+            m.d.sync += [variances.eq(0), clicks.eq(counted), whole.eq(1)]
 
         # Logarithms: shifted up until the highest bit is 1.
         s, n = Signal.like(variances, reset_less=True), Signal.like(clicks, reset_less=True)
@@ -151,10 +161,15 @@ class GainFollower(wiring.Component):
             m.d.sync += [entry.eq(limited), loads.eq(1), word.eq(0)]
         with m.If(~self.i_run):
             m.d.sync += [
-                *(v.eq(0) for v in (clicked, turned, node, ends, whole, clicks, variances, fills, adds, takes, word)),
+                *(
+                    v.eq(0)
+                    for v in (clicked, turned, counted, node, ends, whole, clicks, variances, fills, adds, takes, word)
+                ),
                 *(entry.eq(follow.CENTRE), loads.eq(1)),
             ]
-        under_way = clicked | turned | node | ends | fills | adds | takes | ((loads | came.any()) & self.i_run)
+        under_way = (
+            clicked | turned | counted | node | ends | fills | adds | takes | ((loads | came.any()) & self.i_run)
+        )
         m.d.comb += [
             self.o_gains.eq(Mux(self.i_follows, gains.as_value(), self.i_gains.as_value())),
             self.o_idle.eq(~(self.i_valid | under_way)),

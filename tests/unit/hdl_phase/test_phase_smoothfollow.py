@@ -24,7 +24,7 @@ class Page:
         self.entry, self.variances, self.clicks, self.locked = 8, [], 0, []
 
     def came(self, output: dict[str, int]) -> bool:
-        """Whether a block ends with this output of channel 0."""
+        """Whether a block ends with this output of the channel."""
         if output["kind"] != TURN:
             self.clicks += 1
             return False
@@ -46,15 +46,18 @@ class Page:
         return self.table[4 * self.entry : 4 * self.entry + 4]
 
 
-@pytest.mark.parametrize(("epoch_bits", "step_log"), [(9, 0), (9, 2), (11, 1), (16, 0), (12, 3)])
-def test_gains_of_every_block(epoch_bits: int, step_log: int) -> None:
+@pytest.mark.parametrize(
+    ("epoch_bits", "step_log", "own"),
+    [(9, 0, 0), (9, 2, 0), (11, 1, 0), (16, 0, 0), (12, 3, 0), (9, 0, 1), (11, 1, 1), (10, 4, 1)],
+)
+def test_gains_of_every_block(epoch_bits: int, step_log: int, own: int) -> None:
     """Blocks from no click to one per clock, variances from 0 to the largest, some not locked; a run that begins within a block."""
-    rng = random.Random(f"{epoch_bits} {step_log}")
+    rng = random.Random(f"{epoch_bits} {step_log}" + " d" * own)
     table = [rng.randrange(-(1 << 17), 1 << 17) for _ in range(64)]
     configured = [rng.randrange(-(1 << 17), 1 << 17) for _ in range(4)]
     start = rng.choice([130, 260, 300])
     page = Page(epoch_bits, step_log, start, table)
-    dut = GainFollower()
+    dut = GainFollower(own)
     first = (rng.getrandbits(51 - epoch_bits - 2) >> step_log + 6 << step_log + 6) + rng.randrange(40 << step_log)
     blocks, used = 7 if step_log < 5 else 3, set()
 
@@ -63,7 +66,7 @@ def test_gains_of_every_block(epoch_bits: int, step_log: int) -> None:
         if output is not None:
             ctx.set(dut.i, output)
         await ctx.tick()
-        return output is not None and output["channel"] == 0 and page.came(output)
+        return output is not None and output["channel"] == own and page.came(output)
 
     def shown(ctx) -> list[int]:
         return [ctx.get(dut.o_gains[k]) for k in range(4)]
@@ -83,7 +86,7 @@ def test_gains_of_every_block(epoch_bits: int, step_log: int) -> None:
         assert shown(ctx) == configured
         ctx.set(dut.i_follows, 1)
         # what comes before the run does not count
-        ctx.set(dut.i, {"channel": 0, "kind": TRACKING})
+        ctx.set(dut.i, {"channel": own, "kind": TRACKING})
         ctx.set(dut.i_valid, 1)
         await ctx.tick()
         ctx.set(dut.i_valid, 0)
@@ -97,14 +100,15 @@ def test_gains_of_every_block(epoch_bits: int, step_log: int) -> None:
         e = first
         while ended < blocks:
             turn = {"kind": TURN, "time": e << epoch_bits, "locked": int(e != first and rng.random() < keeps)}
-            ends = await give(ctx, {**turn, "channel": 0, "p": rng.getrandbits(32) >> 32 - size if size else 0})
-            # that of channel 1 has nothing to say, and clicks of both may follow at once
-            await give(ctx, {**turn, "channel": 1, "locked": 0, "p": (1 << 32) - 1})
-            before = shown(ctx)
-            for clock in range(GainFollower.latency - 2 + rng.randrange(20) if ends else 3):
+            turn["p"] = rng.getrandbits(32) >> 32 - size if size else 0
+            # that of the other channel has nothing to say, and clicks of both may follow at once
+            other = {"kind": TURN, "time": e << epoch_bits, "locked": 0, "p": (1 << 32) - 1}
+            came = [await give(ctx, {**(turn if c == own else other), "channel": c}) for c in range(2)]
+            ends, before = came[own], shown(ctx)
+            for clock in range(GainFollower.latency - 2 + own + rng.randrange(20) if ends else 3):
                 if rng.random() < density:
                     click = {
-                        "channel": int(rng.random() < 0.2),
+                        "channel": own ^ int(rng.random() < 0.2),
                         "kind": rng.randrange(1, 5),
                         "time": rng.getrandbits(51),
                     }
@@ -135,14 +139,15 @@ def test_gains_of_every_block(epoch_bits: int, step_log: int) -> None:
     assert len(used) > 1
 
 
+@pytest.mark.parametrize("own", [0, 1])
 @pytest.mark.parametrize("late", [False, True])
-def test_to_which_block_a_click_belongs(late: bool) -> None:
+def test_to_which_block_a_click_belongs(late: bool, own: int) -> None:
     """Three clicks around the turn that ends a block, the nearest that there can be: two before it and one after, or the other way round.
 
     64 nodes of 2^20 are ld 208; one click is ld 0, two 8: with the table from 184 on, entries 6 and 8.
     """
     table = [entry for entry in range(16) for _ in range(4)]
-    dut = GainFollower()
+    dut = GainFollower(own)
 
     async def bench(ctx):
         ctx.set(dut.i_epoch_bits, 9)
@@ -157,7 +162,7 @@ def test_to_which_block_a_click_belongs(late: bool) -> None:
         ctx.set(dut.i_run, 1)
 
         async def clicks(count: int) -> None:
-            ctx.set(dut.i, {"channel": 0, "kind": TRACKING, "locked": 1})
+            ctx.set(dut.i, {"channel": own, "kind": TRACKING, "locked": 1})
             ctx.set(dut.i_valid, 1)
             for _ in range(count):
                 await ctx.tick()
@@ -180,3 +185,8 @@ def test_to_which_block_a_click_belongs(late: bool) -> None:
         assert found == [8, 6 if late else 8, 8 if late else 6]
 
     simulate(dut, bench)
+
+
+def test_there_is_no_third_channel() -> None:
+    with pytest.raises(ValueError, match="channel is 2; allowed: 0 or 1"):
+        GainFollower(2)

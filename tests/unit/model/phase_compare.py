@@ -38,12 +38,12 @@ def registers_of(s: Settings, swap: int) -> dict[str, int]:
         "TRACK_EVERY": s.every,
         "RATIO": s.c,
         **{f"STEP_R_{k}": angle for k, angle in enumerate(s.angles)},
-        "SMOOTH_FOLLOWS": int(s.table is not None),
-        "SMOOTH_FROM": s.table_from,
+        "SMOOTH_FOLLOWS": sum(1 << c for c in s.follows),
     }
     for c, name in enumerate("RD"):
         given |= {f"{word.upper()}_{name}": value for word, value in zip(WORDS, s.configs[c].words(), strict=True)}
         given[f"SMOOTH_STEP_{name}"], given[f"SMOOTH_LATER_{name}"] = s.steps[c], s.later[c]
+        given[f"SMOOTH_FROM_{name}"] = s.table_from[c]
         given |= {
             f"SMOOTH_{h}_{name}": value for h, value in zip(("H11", "H12", "H21", "H22"), s.gains[c], strict=True)
         }

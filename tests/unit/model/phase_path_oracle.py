@@ -55,8 +55,10 @@ class Settings:
     angles: tuple[int, int, int, int] = (0, 16384, 32768, 49152)
     """STEP_R."""
     table: list[int] | None = None
-    """SMOOTH_TABLE of channel 0, if its gains follow."""
-    table_from: int = 0
+    """SMOOTH_TABLE, 64 words of each channel."""
+    table_from: tuple[int, int] = (0, 0)
+    follows: tuple[int, ...] = ()
+    """Channels whose gains do."""
 
     def applied_q(self, applied: int) -> int:
         return (applied + ((applied * self.c) >> 32)) % 2**16
@@ -89,7 +91,7 @@ class Way:
         tracker = Oracle([Channel(config) for config in s.configs], s.epoch)
         self.clicks, self.broken = [0, 0], [0, 0]
         self.last_told = [(0, 0), (0, 0)]
-        self.all_clicks, self.told = 0, {}
+        self.all_clicks, self.told = [0, 0], {}
         names = ("locked", "starts", "lost", "faded", "jumps", "unlocked")
         self.events = {f"{name}_{c}": 0 for name in names for c in "rd"}
         epoch = -(-s.start // 2**s.epoch)
@@ -146,11 +148,10 @@ class Way:
         self.broken[c] |= out.broke
         if out.kind != TURN:
             self.clicks[c] += 1
-            self.all_clicks += c == 0
+            self.all_clicks[c] += 1
             return
         e = out.t >> s.epoch
-        if c == 0:
-            self.told[e] = (out.p, self.all_clicks)
+        self.told[c, e] = (out.p, self.all_clicks[c])
         f = (out.phase + ((out.phase * s.c) >> 32)) % 2**32 if c == 0 else out.phase % 2**32
         self.nodes[c, e] = Node(c, e, f, out.b >> 8, out.locked, out.broke)
         if e % 2**s.every == 0:
@@ -173,16 +174,16 @@ class Way:
         for event, is_so in found.items():
             self.events[f"{event}_{name}"] += bool(is_so)
 
-    def entry(self, last: int) -> int:
-        """Of the table, after the smoother's node ``last`` of channel 0."""
-        g, entry = self.s.steps[0], 8
+    def entry(self, c: int, last: int) -> int:
+        """Of channel c's table, after its smoother's node ``last``."""
+        g, entry = self.s.steps[c], 8
         for m in range((self.s.start >> (self.s.epoch + g)) // 64, (last + 1) // 64):
             turns = [(64 * m + k) << g for k in range(64)]
-            if not all((0, e) in self.nodes and self.nodes[0, e].locked for e in turns):
+            if not all((c, e) in self.nodes and self.nodes[c, e].locked for e in turns):
                 continue
-            clicks = self.told[turns[-1]][1] - self.told[turns[0] - (1 << g)][1]
-            total = ld(sum(self.told[e][0] for e in turns)) + ld(clicks)
-            entry = min(max((total - self.s.table_from) >> 2, 0), 15)
+            clicks = self.told[c, turns[-1]][1] - self.told[c, turns[0] - (1 << g)][1]
+            total = ld(sum(self.told[c, e][0] for e in turns)) + ld(clicks)
+            entry = min(max((total - self.s.table_from[c]) >> 2, 0), 15)
         return entry
 
     def intervals(self, c: int, last: int) -> dict[int, tuple[int, int, bool]]:
@@ -209,8 +210,8 @@ class Way:
             k = 16 * (b + 2) + s.later[c]
             if k not in known:
                 continue
-            if s.table and c == 0:
-                first = 4 * self.entry(k - 1)
+            if s.table and c in s.follows:
+                first = 64 * c + 4 * self.entry(c, k - 1)
                 h11, h12, h21, h22 = (signed(18, word) for word in s.table[first : first + 4])
             f, step = node(k)
             while k > 16 * b:

@@ -150,19 +150,37 @@ def test_no_light() -> None:
     assert {name for name, count in events.items() if count} == {"unlocked_r", "unlocked_d"}
 
 
-@pytest.mark.parametrize("steps", [(0, 0), (1, 0)])
-def test_gains_follow_the_light(steps: tuple[int, int]) -> None:
-    """Light ten times weaker from the middle on: entries fall by more than one, the smoothed phase is the page's with either."""
+@pytest.mark.parametrize(
+    ("steps", "weaker", "follows"),
+    [((0, 0), "r", (0, 1)), ((1, 0), "r", (0,)), ((0, 1), "q", (0, 1)), ((1, 0), "q", (1,))],
+)
+def test_gains_follow_the_light(steps: tuple[int, int], weaker: str, follows: tuple[int, ...]) -> None:
+    """Light of a band ten times weaker from the middle on: its entries fall by more than one, the other's do not; the smoothed phase is
+    the page's whichever channels follow, each by its own node step and its own half of the table."""
     weak = lambda t: np.where(t < 200 * EPOCH, 1.0, 0.1)  # noqa: E731
-    tags = scene(np.random.default_rng(11), clocks=400 * EPOCH, rate=0.1, light_r=weak)
+    tags = scene(np.random.default_rng(11), clocks=400 * EPOCH, rate=0.1, **{f"light_{weaker}": weak})
     walk = {"diffusion_rad2_per_s": 3e3, "slope_noise_rad2_per_s3": 1e10, "slope_follows": False}
-    table = GainTable.design(**walk, click_rate_hz=5e6, information=0.8, node_clocks=EPOCH << steps[0])
-    s = settings_of(steps=steps, table=table.words, table_from=table.start)
+    made = [
+        GainTable.design(**walk, click_rate_hz=rate, information=0.8, node_clocks=EPOCH << step)
+        for rate, step in zip((5e6, 2.5e6), steps, strict=True)
+    ]
+    starts = (made[0].start, made[1].start)
+    s = settings_of(steps=steps, table=made[0].words + made[1].words, table_from=starts, follows=follows)
     got = compare(s, tags, tags[-1].t)
-    count = got.fed.nodes.released.size // (64 << steps[0])
-    used = entries(got.fed.nodes, step_log=steps[0], first_block=0, blocks=count, start=table.start)
-    assert used[-1] < used[190 // (64 << steps[0]) - 1] - 1
-    assert got.intervals[0].valid[20 >> steps[0] :].mean() > 0.9
+    for channel, band in enumerate("rq"):
+        count = got.fed.nodes.released.size // (64 << steps[channel])
+        used = entries(
+            got.fed.nodes, channel, step_log=steps[channel], first_block=0, blocks=count, start=starts[channel]
+        )
+        fallen = int(used.max() - used[-1])
+        assert fallen > 1 if band == weaker else fallen <= 1
+        assert got.intervals[channel].valid[20 >> steps[channel] :].mean() > 0.9
+
+
+def test_a_table_of_one_channel_is_refused() -> None:
+    tags = scene(np.random.default_rng(12), clocks=4 * EPOCH)
+    with pytest.raises(ValueError, match="SMOOTH_TABLE has 64 words; allowed: 128"):
+        model(settings_of(table=[0] * 64, follows=(1,)), tags, tags[-1].t)
 
 
 def test_a_fringe_that_fades_and_comes_back() -> None:

@@ -1,12 +1,13 @@
 """The table of gains that follow, from physical values."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
 from twinphase_spec import smoothing
 from twinphase_spec.lab import load_lab, parse_lab
-from twinphase_spec.smooth_follow import CENTRE, ENTRIES, EXCESS, LD_BITS, NODES, GainTable
+from twinphase_spec.smooth_follow import CENTRE, ENTRIES, EXCESS, LD_BITS, NODES, WORDS, GainTable
 from twinphase_spec.track_setup import track_setup
 from twinphase_spec.tracking_config import variance_word
 
@@ -53,10 +54,18 @@ def test_the_index_of_a_steady_tracker(octaves: float) -> None:
 def test_of_labs() -> None:
     setup = track_setup(load_lab("seed-370km"))
     registers = setup.registers()
-    assert registers["SMOOTH_FOLLOWS"] == 1
-    assert 0 < registers["SMOOTH_FROM"] < 1 << LD_BITS
-    centre = setup.memories()["SMOOTH_TABLE"][4 * CENTRE : 4 * CENTRE + 4]
-    assert centre == [registers[f"SMOOTH_{h}_R"] for h in ("H11", "H12", "H21", "H22")]
+    assert registers["SMOOTH_FOLLOWS"] == 3
+    words = setup.memories()["SMOOTH_TABLE"]
+    assert len(words) == 2 * WORDS
+    for c, name in enumerate("RD"):
+        assert 0 < registers[f"SMOOTH_FROM_{name}"] < 1 << LD_BITS
+        centre = words[WORDS * c + 4 * CENTRE :][:4]
+        assert centre == [registers[f"SMOOTH_{h}_{name}"] for h in ("H11", "H12", "H21", "H22")]
+    assert words[:WORDS] != words[WORDS:]
+    alone = replace(setup, channels=(setup.channels[0], None))
+    assert alone.registers()["SMOOTH_FOLLOWS"] == 1
+    assert "SMOOTH_FROM_D" not in alone.registers()
+    assert alone.memories()["SMOOTH_TABLE"] == words[:WORDS] + [0] * WORDS
     still = track_setup(parse_lab('base = "seed-370km"\nname = "still"\n[tracking]\nadapt = false\n', "still.toml"))
     assert "SMOOTH_FOLLOWS" not in still.registers()
     assert still.memories() == {}

@@ -13,6 +13,7 @@ from twinphase_sim.model.sift.herald import Heralds
 from twinphase_sim.model.sift.smoothjoin import causal_psi, join_smooth
 from twinphase_spec import smoothing
 from twinphase_spec.frame import SlotClass
+from twinphase_spec.smooth_follow import WORDS as WORDS_OF_TABLE
 from twinphase_spec.tracking_config import ChannelConfig
 from twinphase_spec.units import FRACTION_BITS
 
@@ -83,8 +84,8 @@ def phase_path(
     2^51, as the frame's.
 
     Raises ValueError for an epoch or V_START that a tracker does not have, inputs that are not one per tag, gains that follow without a
-    table, and, with PSI_SOURCE 1,
-    node steps of the channels more than MOST_STEP_RATIO apart, whose intervals are overwritten too soon.
+    table or with one of another length, and, with PSI_SOURCE 1, node steps of the channels more than MOST_STEP_RATIO apart, whose
+    intervals are overwritten too soon.
     """
     given = inputs or PathInputs()
     applied, blank, late = (given.column(name, clicks.channel.size) for name in ("applied", "blank", "late"))
@@ -140,7 +141,14 @@ def _intervals(
     if registers["SMOOTH_FOLLOWS"]:
         if smooth_table is None:
             raise ValueError("server model: SMOOTH_FOLLOWS is 1 and there is no SMOOTH_TABLE; give its words")
-        gains[0] = GainTable(words=smooth_table, start=registers["SMOOTH_FROM"])
+        if len(smooth_table) != len(gains) * WORDS_OF_TABLE:
+            raise ValueError(
+                f"server model: SMOOTH_TABLE has {len(smooth_table)} words; allowed: {len(gains) * WORDS_OF_TABLE}"
+            )
+        for channel, name in enumerate(smoothing.CHANNELS):
+            if registers["SMOOTH_FOLLOWS"] >> channel & 1:
+                own = smooth_table[WORDS_OF_TABLE * channel : WORDS_OF_TABLE * (channel + 1)]
+                gains[channel] = GainTable(words=own, start=registers[f"SMOOTH_FROM_{name.upper()}"])
     first, second = (
         smooth(
             nodes,

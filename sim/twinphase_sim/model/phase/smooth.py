@@ -83,7 +83,7 @@ def smooth(
 ) -> Intervals:
     """Intervals that the nodes complete, from the block on that holds ``from_clock``, which is not after the first node.
 
-    ``step_log`` is g, ``later`` SMOOTH_LATER, ``gains`` the words H11, H12, H21, H22, or, of channel 0, a table that is followed. A node
+    ``step_log`` is g, ``later`` SMOOTH_LATER, ``gains`` the words H11, H12, H21, H22, or a table that is followed. A node
     before the first of ``nodes`` has F = s = 0 and is not locked.
     """
     step_bits = nodes.epoch_bits + step_log
@@ -106,7 +106,13 @@ def smooth(
     start, way = np.zeros((2, blocks << BLOCK_BITS), dtype=np.int64)
     if isinstance(gains, GainTable):
         of_blocks = following_gains(
-            nodes, gains.words, step_log=step_log, first_block=low >> BLOCK_BITS, blocks=blocks, start=gains.start
+            nodes,
+            channel,
+            gains.words,
+            step_log=step_log,
+            first_block=low >> BLOCK_BITS,
+            blocks=blocks,
+            start=gains.start,
         )
     else:
         of_blocks = np.tile(np.array(gains, dtype=np.int64), (blocks, 1))
