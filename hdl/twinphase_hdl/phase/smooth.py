@@ -71,7 +71,10 @@ class Smoother(wiring.Component):
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        m.submodules.back = back = ResetInserter(~self.i_run)(self._pass)
+        rests = Signal(init=1)
+        """A register beside the pass that it clears; no pass is due in its first clock."""
+        m.d.sync += rests.eq(~self.i_run)
+        m.submodules.back = back = ResetInserter(rests)(self._pass)
         m.submodules.nodes = nodes = memory.Memory(
             shape=StoredNode, depth=CHANNELS * NODES, init=[], attrs={"ram_style": "block"}
         )
@@ -149,7 +152,7 @@ class Smoother(wiring.Component):
             *(self.o_cover.eq(back.o_cover), self.o_cover_valid.eq(back.o_cover_valid)),
             self.o_idle.eq(
                 ~(self.i_node_valid | came | arrived | due.any() | back.o_busy)
-                & ~(back.o_interval_valid | back.o_cover_valid)
+                & ~(back.o_interval_valid | back.o_cover_valid | (rests == self.i_run))
             ),
         ]
         return m

@@ -225,7 +225,7 @@ class PhaseTracker(wiring.Component):
     Members
     -------
     i_run : In(1)
-        0 clears everything but records that wait to be taken.
+        0 clears everything but records that wait to be taken, from the next clock on and up to the first one in which it is 1 again.
     i, i_valid : In(Click), In(1)
         A framed click; always taken.
     i_close, i_anchor : In(1), In(Anchor)
@@ -271,7 +271,10 @@ class PhaseTracker(wiring.Component):
     def elaborate(self, platform) -> Module:
         m = Module()
         sequence = PhaseSequence()
-        m.submodules.sequence = ResetInserter(~self.i_run)(sequence)
+        rests = Signal(init=1)
+        """A register beside all that it clears, which lies far from that of the run."""
+        m.d.sync += rests.eq(~self.i_run)
+        m.submodules.sequence = ResetInserter(rests)(sequence)
         m.submodules.phase = phase = RecordRegister(record=Stream.PHASE)
         m.submodules.dphase = dphase = RecordRegister(record=Stream.DPHASE)
         connect(m, phase.o, flipped(self.o_phase))
@@ -292,7 +295,7 @@ class PhaseTracker(wiring.Component):
             self.o_dwindow.eq(sequence.o_dwindow),
             self.o_dwindow_valid.eq(sequence.o_dwindow_valid),
             self.o_lost.eq(phase.o_lost | dphase.o_lost),
-            self.o_idle.eq(sequence.o_idle & ~phase.o.valid & ~dphase.o.valid),
+            self.o_idle.eq(sequence.o_idle & ~phase.o.valid & ~dphase.o.valid & (rests ^ self.i_run)),
         ]
         return m
 
