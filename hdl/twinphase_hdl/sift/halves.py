@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out
 class HalvedMemory(wiring.Component):
     """Two tables of ``depth`` words each, written and read as if they were memories of their own, some clocks later.
 
-    Table 0 is written at once, table 1 out of a register, in the first clock in which table 0 is not. Reads take turns.
+    Both are written out of registers, table 1 in the first clock in which table 0 is not. Reads take turns.
 
     Members
     -------
@@ -45,18 +45,19 @@ class HalvedMemory(wiring.Component):
         m = Module()
         m.submodules.words = words = memory.Memory(shape=self._width, depth=2 * self._depth, init=[])
         write, read = words.write_port(), words.read_port()
-        waits = Signal()
-        place, word = Signal.like(self.i_write_index[1]), Signal(self._width, reset_less=True)
-        own = self.i_write[0]
+        own, waits = Signal(), Signal()
+        places = [Signal.like(self.i_write_index[k], name=f"place{k}") for k in range(2)]
+        words_in = [Signal(self._width, reset_less=True, name=f"word{k}") for k in range(2)]
+        m.d.sync += [own.eq(self.i_write[0]), places[0].eq(self.i_write_index[0]), words_in[0].eq(self.i_word[0])]
         with m.If(self.i_write[1]):
-            m.d.sync += [waits.eq(1), place.eq(self.i_write_index[1]), word.eq(self.i_word[1])]
+            m.d.sync += [waits.eq(1), places[1].eq(self.i_write_index[1]), words_in[1].eq(self.i_word[1])]
         with m.Elif(~own):
             m.d.sync += waits.eq(0)
         turn, read_turn, held_turn = Signal(), Signal(), Signal()
         m.d.comb += [
             write.en.eq(own | waits),
-            write.addr.eq(Cat(Mux(own, self.i_write_index[0], place), ~own)),
-            write.data.eq(Mux(own, self.i_word[0], word)),
+            write.addr.eq(Cat(Mux(own, places[0], places[1]), ~own)),
+            write.data.eq(Mux(own, words_in[0], words_in[1])),
             read.addr.eq(Cat(Mux(turn, self.i_index[1], self.i_index[0]), turn)),
         ]
         # Registers right behind block RAM, which no reset clears: the block RAM takes the first one in.

@@ -98,22 +98,24 @@ class LiveLists(wiring.Component):
         highest = self.o_boundary
         position, last_position = Signal(BLOCK_BITS), Signal(BLOCK_BITS)
         ends = position == last_position
+        # That a herald comes is known late in the clock: it moves one register only.
         came, judged = Signal(), Signal()
-        pulse, present, last, last_judged, rises = Signal(PULSE_BITS), Signal(), Signal(), Signal(), Signal()
+        pulse, pulse_judged = Signal(PULSE_BITS), Signal(PULSE_BITS)
+        present, last_judged, rises = Signal(), Signal(), Signal()
         news = Signal()
         """What a record waits for may have come."""
         m.d.sync += [
             last_position.eq(self.i_block_heralds - 1),
             *(came.eq(self.i_herald_valid), judged.eq(came)),
-            *(rises.eq(present & (pulse > highest)), last_judged.eq(last)),
+            *(pulse.eq(self.i_pulse), present.eq(~self.i_missing)),
+            *(rises.eq(present & (pulse > highest)), last_judged.eq(ends), pulse_judged.eq(pulse)),
             self.o_boundary_valid.eq(judged & last_judged),
             stored.eq(stored + self.o_boundary_valid),
         ]
-        with m.If(self.i_herald_valid):
-            m.d.sync += [pulse.eq(self.i_pulse), present.eq(~self.i_missing), last.eq(ends)]
+        with m.If(came):
             m.d.sync += position.eq(Mux(ends, 0, position + 1))
         with m.If(judged & rises):
-            m.d.sync += highest.eq(pulse)
+            m.d.sync += highest.eq(pulse_judged)
 
         # B of the list's block: the stored one if the block has ended, when it has been read for sure.
         is_open = stored == self.o_blocks
