@@ -17,14 +17,14 @@ from .herald_wait import FREE, exchange_s, held_heralds
 from .lab import Client, Lab, LabError
 from .lab_actuator import actuator_memories, actuator_registers
 from .lab_live import recovery_pulses
-from .packets import Stream
+from .packets import FLUSH_BITS, Stream
 from .port_balance import EQUAL_PORTS, step_angles, step_registers
 from .registers import CHANNELS, CLIENT_TABLE_ENTRIES
 from .rules import PROTOCOLS, rule_tables
 from .sns import RING_HERALDS
 from .symbols import BOUNDS, DRAW_BITS, SymbolConfig
 from .track_setup import track_setup
-from .units import TICKS_PER_SECOND, TURN, ps_to_ticks
+from .units import CLOCK_HZ, TICKS_PER_SECOND, TURN, ps_to_ticks
 
 SERVER_STREAMS = (
     Stream.TAG,
@@ -190,7 +190,7 @@ def client_registers(
 
     ``key`` and ``nonce`` are the client's own, ``digest`` is shared by the two of a pair.
 
-    Raises LabError for symbols that cannot be drawn as the lab says.
+    Raises LabError for symbols that cannot be drawn as the lab says, and for live windows that the lab asks for and cannot have.
     """
     frame = frame_config(lab, first_emission_clock - LAG_CLOCKS)
     symbols = client_symbols(lab, role, key, nonce)
@@ -210,6 +210,7 @@ def client_registers(
         "BLOCK_HERALDS": lab.protocol.block_heralds,
         "SLICE_WIDTH": slice_width_turns(lab),
         **rule_tables(PROTOCOLS[lab.protocol.name], role).registers(lab.protocol.pair_span_pulses),
+        "DIGEST_LIVE": int(recovery_pulses(lab, gate_ticks(lab, "q")[0]) > 0),
         "STREAM_ENABLE": sum(1 << stream for stream in CLIENT_STREAMS),
     }
 
@@ -236,12 +237,14 @@ def client_table(lab: Lab) -> list[int]:
 def check_delay(lab: Lab, heralds_per_second: float) -> None:
     """Refuse a lab whose clients cannot hold their heralds: LabError.
 
-    A herald stays in a client's ring for at most two blocks, until its psi is there (the d-window closed or the phase smoothed) and
-    through the exchanges of `exchange_s`; 25 % is kept free for fluctuations.
+    A herald stays in a client's ring for at most two blocks, until its psi is there (the d-window closed or the phase smoothed) and, with
+    live windows, the LIVE record behind it, and through the exchanges of `exchange_s`; 25 % is kept free for fluctuations.
     """
     frame, setup = frame_config(lab), track_setup(lab)
     dwindow_s = frame.window_ticks * frame.windows_per_dwindow / TICKS_PER_SECOND
     psi_s = setup.lag_s if setup.source == "clicks" else dwindow_s
+    if lab.server.live_windows:
+        psi_s = max(psi_s, (1 << FLUSH_BITS[Stream.LIVE]) / CLOCK_HZ)
     held = held_heralds(lab, heralds_per_second, psi_s)
     if held > FREE * RING_HERALDS:
         wait_s = psi_s + exchange_s(lab)

@@ -15,8 +15,17 @@ HERALD_PRESENT = 1 << 63
 HALF_PRESENT = 1 << 18
 """Half word: ``psi | flags << 16 | HALF_PRESENT``, 0 for a missing herald; the psi word has an even herald's in its low half."""
 
+LIVE_PRESENT = 1 << 63
+"""First word of a LIVE record: ``first | LIVE_PRESENT``; the second: ``length | (the highest byte of pulse_high) << 32``."""
+LIVE_COUNT_BITS = 20
+"""A list of 2^20 records or more spoils its block, so that the degree of its polynomial is bounded."""
+LIVE_QUEUE = 512
+"""Records that wait at a client for the herald behind them."""
+
 PAD_FIRST = 1 << 63
 """The last eight bytes of block b's counter block are ``PAD_FIRST + b``; that of the keys h, k is all zeros."""
+LIVE_KEY_BLOCK = 1
+"""The counter block of g, as a number; g is the first half of what it gives."""
 BLOCK_COUNT_BITS = 56
 
 

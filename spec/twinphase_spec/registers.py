@@ -220,6 +220,7 @@ CLIENT = RegisterMap(
         ),
         register(0x44, "DIGEST_NONCE_0", 32, "bytes 0 to 3 of the pads' counter blocks, byte 0 the highest"),
         register(0x45, "DIGEST_NONCE_1", 32, "bytes 4 to 7 of the pads' counter blocks"),
+        register(0x46, "DIGEST_LIVE", 1, "1: the block digest covers LIVE records, and waits for them"),
         *emission(),
     ),
     memories=(
@@ -278,6 +279,8 @@ CLIENT = RegisterMap(
         ("error_x", "of these, errors"),
         ("unrecalled", "heralds whose symbols the ring had no more, or never had: their blocks are discarded"),
         ("starved", "pulses for which the QRNG had no bits: they are vacuum"),
+        ("live", "LIVE records taken in, while DIGEST_LIVE asks for them"),
+        ("live_overflow", "LIVE records for which the queue had no room: their blocks are discarded"),
     ),
 )
 

@@ -12,7 +12,8 @@ Slice test, in 2^-16 turns, with ``Ds = slice_width_turns``::
 Peer messages are PEER records (kind, number, value). A client of a pair sends, for each closed block b of
 ``block_heralds`` heralds (h = b * block_heralds + i), in this order:
 
-1. DIGEST_LOW and DIGEST_HIGH (number = b) when index, detector and final psi of all its heralds are there.
+1. DIGEST_LOW and DIGEST_HIGH (number = b) when index, detector and final psi of all its heralds are there, and its LIVE records if the
+   digest covers them.
 2. Only when the peer's tag of b is the one that its own digest makes: TYPES, one message per 32 heralds (number = first herald,
    bit i of value: herald number + i was an X window), then DONE (number = b, value = Kind.TYPES).
 3. Only after the peer's DONE(TYPES): INTENSITY (number = h, value = intensity) for each own X window, in rising order,

@@ -221,6 +221,7 @@ def units() -> dict[str, Callable[[], wiring.Component]]:
     from twinphase_hdl.sift.join import PsiJoin
     from twinphase_hdl.sift.keyschedule import KeySchedule
     from twinphase_hdl.sift.live import LiveWindows
+    from twinphase_hdl.sift.livelists import LiveLists
     from twinphase_hdl.sift.modulators import ModulatorTables
     from twinphase_hdl.sift.pads import DigestPads
     from twinphase_hdl.sift.ring import RingSymbols
@@ -270,6 +271,7 @@ def units() -> dict[str, Callable[[], wiring.Component]]:
         "sift.join": PsiJoin,
         "sift.key_schedule": KeySchedule,
         "sift.live": LiveWindows,
+        "sift.live_lists": LiveLists,
         "sift.modulators": ModulatorTables,
         "sift.ring_symbols": RingSymbols,
         "sift.smooth_join": SmoothJoin,

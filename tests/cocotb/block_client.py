@@ -20,7 +20,7 @@ from twinphase_hdl.sift.pads import DigestPads
 from twinphase_hdl.sift.tables import RULE_REGISTERS
 from twinphase_hdl.sift.tables import RuleTables as RuleMembers
 from twinphase_sim.model.sift.symbols import symbols
-from twinphase_spec.packets import HERALD_DTYPE, PEER_DTYPE, PSI_DTYPE, SIFTED_DTYPE
+from twinphase_spec.packets import HERALD_DTYPE, LIVE_DTYPE, PEER_DTYPE, PSI_DTYPE, SIFTED_DTYPE
 from twinphase_spec.registers import CLIENT, CORE_COUNTERS
 from twinphase_spec.rules import PROTOCOLS, RuleTables, rule_tables
 from twinphase_spec.sns import CELLS, PSI_BINS, Kind
@@ -46,9 +46,9 @@ CONFIGS = {
         key=(0xDEADBEEF, 5, 0, 0x12345678), sent_below=950, z_below=1560, vacuum_below=2030, mu1_below=3100
     ),
 }
-SOURCES = {"herald": HERALD_DTYPE, "psi": PSI_DTYPE, "peer": PEER_DTYPE}
+SOURCES = {"herald": HERALD_DTYPE, "psi": PSI_DTYPE, "peer": PEER_DTYPE, "live": LIVE_DTYPE}
 Script = list[tuple[str, list[tuple[int, ...]]]]
-"""("herald" or "psi", records) in the order in which they arrive."""
+"""("herald", "psi" or "live", records) in the order in which they arrive."""
 
 
 def word_of(record: tuple[int, ...], stream: str) -> int:
@@ -119,16 +119,16 @@ class Client:
 
     def __init__(
         self, loop: Lockstep, name: str, role: str, *, block: int = 32, width: int = 8192, idle: float = 0.0, pause: float = 0.0,
-        seed: int = 0, protocol: Protocol = SNS,
+        seed: int = 0, protocol: Protocol = SNS, live: bool = False,
     ) -> None:  # fmt: skip
         self.loop, self.name, self.dut = loop, name, loop.dut
         self.protocol = protocol
-        self.rules = Rules(role, getattr(protocol, role), protocol.pair_span, block, width, PAIR)
+        self.rules = Rules(role, getattr(protocol, role), protocol.pair_span, block, width, PAIR, live)
         # Numbers that the sifter begins with, and so its oracle.
         self.first_block, self.first_herald = (WRAP_BLOCK, WRAP_HERALD) if name == "bob" else (0, 0)
         self.model = shadow(self)
         self.sources = {
-            stream: loop.source(f"{name}__i_{stream}", idle=0.0 if stream == "peer" else idle, seed=seed)
+            stream: loop.source(f"{name}__i_{stream}", idle=0.0 if stream in ("peer", "live") else idle, seed=seed)
             for stream in SOURCES
         }
         self.peer = loop.sink(f"{name}__o_peer", idle=pause, seed=seed)
@@ -144,6 +144,7 @@ class Client:
             "i_settings": settings_of(config),
             "i_digest": PAIR.settings(),
             "i_digest_written": 0,
+            "i_digest_live": int(live),
             "i_rules": sum(
                 registers[register] << RuleMembers.as_shape()[member].offset
                 for member, register in RULE_REGISTERS.items()
@@ -163,6 +164,9 @@ class Client:
         """Records numbered from 0 as this sifter numbers them; tags of the peer that have no pad get theirs."""
         result = []
         for record in records:
+            if stream == "live":
+                result.append(record)
+                continue
             if stream != "peer":
                 result.append((record[0] + self.first_herald & MASK32, *record[1:]))
                 continue

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass, field
 
-from digest_oracle import Pair, halves
+from digest_oracle import Pair, first_of, halves
 from twinphase_spec import sns
 from twinphase_spec.rules import RuleTables
 from twinphase_spec.sns import Kind
@@ -19,7 +19,7 @@ Symbol = tuple[int, int, int]
 """x, intensity, slice."""
 COUNTERS = (
     *("heralds", "missing", "late", "overflow", "psi", "peer", "refused", "blocks_agreed", "blocks_discarded", "unpaired"),
-    *("sifted_z", "sifted_x", "kept_x", "error_x", "unrecalled", "starved"),
+    *("sifted_z", "sifted_x", "kept_x", "error_x", "unrecalled", "starved", "live", "live_overflow"),
 )  # fmt: skip
 
 
@@ -34,6 +34,8 @@ class Rules:
     slice_width: int = 8192
     pair: Pair = field(default_factory=Pair)
     """Key and nonce of the block digest."""
+    live: bool = False
+    """The digest covers LIVE records."""
 
 
 @dataclass(frozen=True)
@@ -83,13 +85,16 @@ class Oracle:
         self.seconds: list[bool] = []
         self.settled = 0
         self.queue: deque[Message] = deque()
+        self.live: list[tuple[int, int, int]] = []  # that belong to no block yet
+        self.highest = 0  # pulse of a herald of the blocks that are closed
+        self.list: list[tuple[int, int, int]] | None = None
         self.work = self._blocks()
         next(self.work)
 
     def push(self, stream: str, records: Iterable[tuple[int, ...]]) -> None:
-        """Records of one of the three streams."""
+        """Records of one of the four streams."""
         for record in records:
-            {"herald": self._herald, "psi": self._psi, "peer": self._peer}[stream](*record)
+            {"herald": self._herald, "psi": self._psi, "peer": self._peer, "live": self._live}[stream](*record)
             next(self.work)
 
     def take_peer(self) -> list[Message]:
@@ -139,6 +144,22 @@ class Oracle:
             self.next_psi = number + 1 & MASK32
             self.counters["psi"] += 1
 
+    def _live(self, *record: int) -> None:
+        if self.rules.live:
+            self.counters["live"] += 1
+            self.live.append(record)  # type: ignore[arg-type]
+
+    def _listed(self) -> bool:
+        """The next block's list is complete, and taken off what waits."""
+        if not self.rules.live:
+            return True
+        highest = max([self.highest, *(herald[0] for herald in self.heralds[: self.rules.block_heralds] if herald)])
+        for count, record in enumerate(self.live):
+            if first_of(record) > highest:
+                self.highest, self.list, self.live = highest, self.live[:count], self.live[count:]
+                return True
+        return False
+
     def _peer(self, *message: int) -> None:
         full = len(self.queue) == PEER_QUEUE
         self.counters["refused" if full else "peer"] += 1
@@ -148,7 +169,7 @@ class Oracle:
     def _blocks(self) -> Generator[None, None, None]:
         size = self.rules.block_heralds
         while True:
-            while len(self.psis) < size:
+            while len(self.psis) < size or not self._listed():
                 yield
             yield from self._exchange()
             del self.heralds[:size], self.psis[:size], self.seconds[:size]
@@ -175,7 +196,7 @@ class Oracle:
     def _tags(self) -> tuple[tuple[int, int], tuple[int, int]]:
         """Own tag and the one that the peer must say, in halves."""
         size = self.rules.block_heralds
-        digest = self.rules.pair.digest(self.heralds[:size], self.psis[:size])
+        digest = self.rules.pair.digest(self.heralds[:size], self.psis[:size], self.list)
         alice, bob = (halves(digest ^ pad) for pad in self.rules.pair.pads(self.blocks))
         return (alice, bob) if self.rules.role == "alice" else (bob, alice)
 

@@ -12,6 +12,8 @@ Herald = tuple[int, int] | None
 """(pulse, detector); None: missing."""
 Psi = tuple[int, int] | None
 """(psi, flags); None: did not come."""
+Live = tuple[int, int, int]
+"""Words of a LIVE record."""
 
 
 def times(a: int, b: int) -> int:
@@ -46,6 +48,33 @@ def psi_words(heralds: Sequence[Herald], psis: Sequence[Psi]) -> list[int]:
     return [low | high << 32 for low, high in zip(halves[::2], halves[1::2], strict=True)]
 
 
+def first_of(record: Live) -> int:
+    """First pulse of a LIVE record's run."""
+    return record[0] + ((record[1] % 2**24) << 32)
+
+
+def live_words(records: Sequence[Live]) -> list[int]:
+    """Two for each record of a block's list."""
+    words = []
+    for record in records:
+        words += [first_of(record) | 1 << 63, record[2] | (record[1] >> 24) << 32]
+    return words
+
+
+def live_lists(blocks: Sequence[Sequence[Herald]], records: Sequence[Live]) -> list[list[Live]]:
+    """Lists of the blocks, as far as they are complete: one after the other takes records up to the first behind all its heralds."""
+    lists, rest, highest = [], list(records), 0
+    for block in blocks:
+        highest = max([highest, *(herald[0] for herald in block if herald)])
+        taken = []
+        while rest and first_of(rest[0]) <= highest:
+            taken.append(rest.pop(0))
+        if not rest:
+            break
+        lists.append(taken)
+    return lists
+
+
 @dataclass(frozen=True)
 class Pair:
     """The key that two clients share, and the nonce of a run, in register words."""
@@ -62,16 +91,21 @@ class Pair:
         both = self.encrypted(bytes(16))
         return int.from_bytes(both[:8], "big"), int.from_bytes(both[8:], "big")
 
+    def live_key(self) -> int:
+        """g."""
+        return int.from_bytes(self.encrypted(bytes(15) + b"\x01")[:8], "big")
+
     def pads(self, block: int) -> tuple[int, int]:
         """Alice's and Bob's of block number ``block`` since the start, which does not wrap."""
         counter = b"".join(word.to_bytes(4, "big") for word in self.nonce) + ((1 << 63) + block).to_bytes(8, "big")
         both = self.encrypted(counter)
         return int.from_bytes(both[:8], "big"), int.from_bytes(both[8:], "big")
 
-    def digest(self, heralds: Sequence[Herald], psis: Sequence[Psi]) -> int:
-        """Of a block, without a pad."""
+    def digest(self, heralds: Sequence[Herald], psis: Sequence[Psi], live: Sequence[Live] | None = None) -> int:
+        """Of a block, without a pad; ``live``: its list, if the digest covers it."""
         h, k = self.keys()
-        return polynomial(herald_words(heralds), h) ^ polynomial(psi_words(heralds, psis), k)
+        lists = 0 if live is None else polynomial(live_words(live), self.live_key())
+        return polynomial(herald_words(heralds), h) ^ polynomial(psi_words(heralds, psis), k) ^ lists
 
     def settings(self) -> int:
         """Bits of `DigestSettings`."""

@@ -8,7 +8,7 @@ from block_client import WRAP_BLOCK, WRAP_HERALD
 from preset import Preset
 from runner import Shelf, build, run
 from sift_rigs import SMALL_LIVE, RecallingSifter, SymbolEmitter
-from twinphase_hdl.sift import block, digest, exchange, intake, pads
+from twinphase_hdl.sift import block, digest, exchange, intake, livelists, pads
 from twinphase_hdl.sift.block import BlockSifter
 from twinphase_hdl.sift.heraldcoder import HeraldCoder
 from twinphase_hdl.sift.heralddecoder import HeraldDecoder
@@ -19,13 +19,20 @@ def wrapping() -> Preset:
     """A sifter whose numbers begin shortly before they wrap."""
     return Preset(
         BlockSifter(),
-        {intake: {"following": WRAP_HERALD}, exchange: {"block": WRAP_BLOCK}, pads: {"number": WRAP_BLOCK}},
+        {
+            intake: {"following": WRAP_HERALD},
+            exchange: {"block": WRAP_BLOCK},
+            pads: {"number": WRAP_BLOCK},
+            digest: {"boundaries": WRAP_BLOCK % 256},
+            livelists: {"stored": WRAP_BLOCK % 512},
+        },
         {
             block: {
                 "HeraldIntake": {"o_next": WRAP_HERALD},
                 "Exchange": {"o_first": WRAP_HERALD},
                 "BlockDigest": {"o_blocks": WRAP_BLOCK % 512},
                 "HeraldRing": {"o_blocks": WRAP_BLOCK % 512},
+                "LiveLists": {"o_blocks": WRAP_BLOCK % 512},
             },
             digest: {"KeyedHash": {"o_blocks": WRAP_BLOCK % 512}},
         },
@@ -55,7 +62,15 @@ def sift() -> Any:
 
 @pytest.mark.parametrize(
     "bench",
-    ["bench_emitter", "bench_corrections", "bench_block", "bench_digest", "bench_herald_code", "bench_live"],
+    [
+        "bench_emitter",
+        "bench_corrections",
+        "bench_block",
+        "bench_digest",
+        "bench_digest_live",
+        "bench_herald_code",
+        "bench_live",
+    ],
 )
 def test_sift(sift: Any, bench: str) -> None:
     run(sift, "sift", bench)

@@ -243,7 +243,10 @@ def test_discarded_blocks_are_explained(capsys, monkeypatch):
     assert code == 0, err
     shown = " ".join(out.split())
     assert "22 closed, 0 incomplete, 2 discarded" in shown
-    assert "digests differ (other heralds, other psi, or another DIGEST_KEY or DIGEST_NONCE" in shown
+    assert (
+        "digests differ (other heralds, psi or LIVE records, or another DIGEST_KEY, DIGEST_NONCE or DIGEST_LIVE"
+        in shown
+    )
     # Two keys that differ discard every block: heralds and digests are all there is.
     none = pair_path(BLOCKS, 5, discarded=range(BLOCKS))
     sifted = [(BLOCK * BLOCKS + k, 0) for k in range(2)]

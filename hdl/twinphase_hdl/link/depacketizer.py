@@ -27,7 +27,7 @@ class Depacketizer(wiring.Component):
     -------
     i : In(word_stream()) - packets; ``ready`` is registered state only.
     request : Out(word_stream()) - register requests from w1 on.
-    herald, psi, peer : Out(stream of ArrayLayout(32, RECORD_WORDS)) - those of ``streams``; whole records.
+    herald, psi, peer, live : Out(stream of ArrayLayout(32, RECORD_WORDS)) - those of ``streams``; whole records.
     herald_code : Out(word_stream()) - if of ``streams``: packets from w1 on.
     o_dropped : Out(1) - strobe: a packet was dropped.
     o_idle : Out(1) - nothing changes before the next word.
@@ -36,7 +36,7 @@ class Depacketizer(wiring.Component):
     plus one per record and two per packet. Overflow: none, ``i`` waits while a consumer does (packets are handed on in order).
     """
 
-    CONSUMERS = (Stream.HERALD, Stream.PSI, Stream.PEER, Stream.HERALD_CODE)
+    CONSUMERS = (Stream.HERALD, Stream.PSI, Stream.PEER, Stream.HERALD_CODE, Stream.LIVE)
 
     def __init__(self, *, streams: Iterable[Stream] = (), depth: int = 512):
         self._streams = tuple(streams)

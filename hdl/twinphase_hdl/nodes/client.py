@@ -115,7 +115,7 @@ class ClientNode(wiring.Component):
         m.submodules.link = link = NodeLink(
             register_map=CLIENT,
             send=(Stream.SIFTED, Stream.PEER),
-            receive=(Stream.HERALD_CODE, Stream.PSI, Stream.PEER),
+            receive=(Stream.HERALD_CODE, Stream.PSI, Stream.PEER, Stream.LIVE),
         )
         wiring.connect(m, wiring.flipped(self.rx), link.rx)
         wiring.connect(m, link.tx, wiring.flipped(self.tx))
@@ -136,6 +136,7 @@ class ClientNode(wiring.Component):
                 reduce(or_, (getattr(bank, f"o_{name.lower()}_written") for name in (*DIGEST_KEY, *DIGEST_NONCE)))
             ),
             *(source.i_settings.key[k].eq(getattr(bank, f"o_key_{k}")) for k in range(KEY_WORDS)),
+            sifter.i_digest_live.eq(bank.o_digest_live),
             source.i_settings.nonce.eq(Cat(bank.o_nonce_1, bank.o_nonce_0)),
             *(source.i_settings[name].eq(getattr(bank, f"o_{name}")) for name in (*BOUNDS, "slices_z", "slices_x")),
             source.i_framing.eq(emitter.o_asks),
@@ -203,6 +204,7 @@ class ClientNode(wiring.Component):
         wiring.connect(m, link.receive_herald_code, sifter.i_herald)
         wiring.connect(m, link.receive_psi, sifter.i_psi)
         wiring.connect(m, link.receive_peer, sifter.i_peer)
+        wiring.connect(m, link.receive_live, sifter.i_live)
         wiring.connect(m, sifter.o_peer, link.send_peer)
         wiring.connect(m, sifter.o_sifted, link.send_sifted)
 

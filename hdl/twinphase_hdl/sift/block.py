@@ -13,6 +13,7 @@ from .cells import BIN_ADDRESS_BITS, CELL_ADDRESS_BITS, WORD, CellCounters
 from .digest import BLOCK_BITS, BlockDigest
 from .exchange import Exchange
 from .intake import HeraldIntake, PsiIntake
+from .livelists import LiveLists
 from .pads import DigestPads, DigestSettings
 from .peerqueue import PeerQueue
 from .recall import HeraldRing
@@ -43,7 +44,8 @@ class BlockSifter(wiring.Component):
         block is discarded
     i_starved : In(4), pulses of this clock that their source had nothing for
     o_stopped : Out(1), whoever recalls forgets what it has under way
-    i_herald, i_psi, i_peer : In(streams of records, ArrayLayout(32, 3), (32, 2), (32, 3))
+    i_digest_live : In(1), the digest covers LIVE records and waits for them
+    i_herald, i_psi, i_peer, i_live : In(streams of records, ArrayLayout(32, 3), (32, 2), (32, 3), (32, 3))
     o_peer, o_sifted : Out(streams of records, ArrayLayout(32, 3), (32, 2)), wait for the reader
     i_snapshot, o_copying : In(1), Out(1), strobe: cells and bins are to be copied as they are when ``o_counters`` has the value of this
         clock; not while the copy is being made, in which time heralds are not sifted (`CellCounters.copy_clocks` at most)
@@ -54,9 +56,9 @@ class BlockSifter(wiring.Component):
     Latency: psi are stored within 16 clocks, heralds as soon as they are recalled. Throughput: the digest takes a herald in 8 clocks and
     a psi in 4, missing and skipped ones too, and one clock more for each block. ``i_herald`` takes a record in 4 clocks, and stalls one
     clock per skipped number, and while 512 heralds wait to be recalled and digested; ``i_psi`` stalls while the digest does not
-    take it; ``i_peer`` never stalls; a block takes about 12 clocks per herald, at least `SerialAes.latency` and a few, and what
-    the peer takes.
-    Overflow: counted in ``overflow`` (ring) and ``refused`` (peer queue).
+    take it; ``i_peer`` and ``i_live`` never stall; a block takes about 12 clocks per herald, at least `SerialAes.latency` and a few,
+    and what the peer takes.
+    Overflow: counted in ``overflow`` (ring), ``refused`` (peer queue) and ``live_overflow`` (`LiveLists`).
     """
 
     i_run: In(1)
@@ -66,6 +68,7 @@ class BlockSifter(wiring.Component):
     i_slice_width: In(16)
     i_digest: In(DigestSettings)
     i_digest_written: In(1)
+    i_digest_live: In(1)
     o_ready: Out(1)
     o_recall: Out(stream.Signature(PULSE_BITS))
     i_symbol_valid: In(1)
@@ -76,6 +79,7 @@ class BlockSifter(wiring.Component):
     i_herald: In(stream.Signature(record_words(Stream.HERALD)))
     i_psi: In(stream.Signature(record_words(Stream.PSI)))
     i_peer: In(stream.Signature(record_words(Stream.PEER)))
+    i_live: In(stream.Signature(record_words(Stream.LIVE)))
     o_peer: Out(stream.Signature(record_words(Stream.PEER)))
     o_sifted: Out(stream.Signature(record_words(Stream.SIFTED)))
     i_snapshot: In(1)
@@ -95,9 +99,9 @@ class BlockSifter(wiring.Component):
         m.d.sync += stopped.eq(~self.i_run)
         heralds, psis, queue = HeraldIntake(), PsiIntake(), PeerQueue()
         ring, exchange, cells = HeraldRing(), Exchange(), CellCounters()
-        digest = BlockDigest()
+        digest, lists = BlockDigest(), LiveLists()
         for reset, parts in (
-            (~self.i_run, {"heralds": heralds, "psis": psis, "queue": queue}),
+            (~self.i_run, {"heralds": heralds, "psis": psis, "queue": queue, "lists": lists}),
             (stopped, {"ring": ring, "exchange": exchange, "digest": digest}),
         ):
             for name, part in parts.items():
@@ -106,6 +110,7 @@ class BlockSifter(wiring.Component):
         m.submodules.pads = pads = DigestPads()
         wiring.connect(m, wiring.flipped(self.i_herald), heralds.i_herald)
         wiring.connect(m, wiring.flipped(self.i_psi), psis.i_psi)
+        wiring.connect(m, wiring.flipped(self.i_live), lists.i_live)
         wiring.connect(m, ring.o_recall, wiring.flipped(self.o_recall))
         m.d.comb += [
             queue.i_peer.payload.eq(self.i_peer.payload),
@@ -130,7 +135,7 @@ class BlockSifter(wiring.Component):
             ring.i_symbol.eq(self.i_symbol),
             ring.i_symbol_refused.eq(self.i_symbol_refused),
             ring.i_block.eq(exchange.o_block),
-            exchange.i_spoilt.eq(ring.o_spoilt),
+            exchange.i_spoilt.eq(ring.o_spoilt | digest.o_spoilt),
             self.o_stopped.eq(stopped),
             ring.i_valid.eq(heralds.o_valid),
             ring.i_index.eq(heralds.o_index),
@@ -155,6 +160,18 @@ class BlockSifter(wiring.Component):
             *(getattr(digest, f"i_{name}").eq(getattr(psis, f"o_{name}")) for name in ("psi", "flags", "present")),
             psis.i_ready.eq(digest.o_psi_ready),
             digest.i_index.eq(exchange.o_block),
+            lists.i_enable.eq(self.i_digest_live),
+            lists.i_block_heralds.eq(self.i_block_heralds),
+            lists.i_key.eq(pads.o_live_key),
+            lists.i_herald_valid.eq(ring.o_leaves),
+            lists.i_pulse.eq(ring.o_pulse),
+            lists.i_missing.eq(ring.o_missing),
+            lists.i_boundary.eq(digest.o_boundary),
+            digest.i_live.eq(self.i_digest_live),
+            *(getattr(digest, f"i_{name}").eq(getattr(lists, f"o_{name}")) for name in ("boundary_valid", "boundary")),
+            *(getattr(digest, f"i_{name}").eq(getattr(lists, f"o_{name}")) for name in ("list_valid", "list")),
+            digest.i_list_index.eq(lists.o_index),
+            digest.i_lists.eq(lists.o_blocks),
         ]
 
         wiring.connect(m, queue.o_peer, exchange.i_peer)
@@ -220,6 +237,8 @@ class BlockSifter(wiring.Component):
             "error_x": exchange.o_verdict_valid & verdict.error,
             "unrecalled": self.i_symbol_valid & self.i_symbol_refused,
             "starved": self.i_starved,
+            "live": lists.o_taken,
+            "live_overflow": lists.o_overflow,
         }
         counting = []
         for name, event in events.items():
@@ -234,6 +253,7 @@ class BlockSifter(wiring.Component):
             & psis.o_idle
             & ring.o_idle
             & ~digest.o_busy
+            & lists.o_idle
             & pads.o_idle
             & queue.o_settled
             & ~self.i_peer.valid

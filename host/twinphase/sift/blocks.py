@@ -34,8 +34,8 @@ MOST_WAITING = 1 << 12
 
 
 WHY_DISCARDED = (
-    "the clients' digests differ (other heralds, other psi, or another DIGEST_KEY or DIGEST_NONCE at one of them); "
-    "nothing of them was told"
+    "the clients' digests differ (other heralds, psi or LIVE records, or another DIGEST_KEY, DIGEST_NONCE or DIGEST_LIVE at "
+    "one of them) or LIVE records found no room (live_overflow); nothing of them was told"
 )
 """What is known of discarded blocks."""
 

@@ -14,8 +14,8 @@ from .messages import DelayLine
 NodeName: TypeAlias = str
 NODES: tuple[NodeName, ...] = ("server", "alice", "bob")
 MESSAGES: dict[tuple[NodeName, NodeName], tuple[tuple[Stream, ...], int]] = {
-    ("server", "alice"): ((Stream.HERALD_CODE, Stream.PSI, Stream.REGISTER_REQUEST), 1),
-    ("server", "bob"): ((Stream.HERALD_CODE, Stream.PSI, Stream.REGISTER_REQUEST), 1),
+    ("server", "alice"): ((Stream.HERALD_CODE, Stream.PSI, Stream.LIVE, Stream.REGISTER_REQUEST), 1),
+    ("server", "bob"): ((Stream.HERALD_CODE, Stream.PSI, Stream.LIVE, Stream.REGISTER_REQUEST), 1),
     ("alice", "server"): ((Stream.REGISTER_RESPONSE,), 1),
     ("bob", "server"): ((Stream.REGISTER_RESPONSE,), 1),
     ("alice", "bob"): ((Stream.PEER,), 2),

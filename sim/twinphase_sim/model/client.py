@@ -81,6 +81,7 @@ def block_sifter(registers: Mapping[str, int]) -> BlockSifter:
         slice_width_turns=register(registers, "SLICE_WIDTH"),
         tables=rule_tables_of(registers),
         pair_span=register(registers, "PAIR_SPAN"),
+        digest_live=bool(register(registers, "DIGEST_LIVE")),
     )
 
 
@@ -93,15 +94,20 @@ def emitted_codes(
 
 
 def run_client(registers: Mapping[str, int], inputs: Iterable[tuple[Stream, NDArray[np.void]]]) -> ClientRecords:
-    """One client over its inputs in order of arrival: (HERALD_CODE, PSI or PEER; its records, of HERALD_CODE those of HERALD).
+    """One client over its inputs in order of arrival: (HERALD_CODE, PSI, LIVE or PEER; its records, of HERALD_CODE those of HERALD).
 
     Raises ValueError for other streams.
     """
     sifter = block_sifter(registers)
-    push = {Stream.HERALD_CODE: sifter.push_heralds, Stream.PSI: sifter.push_psi, Stream.PEER: sifter.push_peer}
+    push = {
+        Stream.HERALD_CODE: sifter.push_heralds,
+        Stream.PSI: sifter.push_psi,
+        Stream.LIVE: sifter.push_live,
+        Stream.PEER: sifter.push_peer,
+    }
     for stream, records in inputs:
         if stream not in push:
-            raise ValueError(f"client model: input stream {stream!r}; allowed: HERALD_CODE, PSI and PEER")
+            raise ValueError(f"client model: input stream {stream!r}; allowed: HERALD_CODE, PSI, LIVE and PEER")
         push[stream](records)
     return records_of(sifter)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from twinphase.errors import ExtraError
 from twinphase_spec import sns
-from twinphase_spec.packets import HERALD_DTYPE, PEER_DTYPE, PSI_DTYPE, SIFTED_DTYPE
+from twinphase_spec.packets import HERALD_DTYPE, LIVE_DTYPE, PEER_DTYPE, PSI_DTYPE, SIFTED_DTYPE
 from twinphase_spec.registers import CLIENT, CORE_COUNTERS
 
 from .rewrite import for_verilator
@@ -37,13 +37,16 @@ PEER_PER_HERALD = 3
 class SideInputs:
     """What one client gets. ``registers``: by name, as in `twinphase_sim.model.client`; those that are not there have reset values.
 
-    ``late_clocks``: before its first herald is offered; ``peer_clocks``: a message of the peer is on its way for so long."""
+    ``late_clocks``: before its first herald is offered; ``peer_clocks``: a message of the peer is on its way for so long. ``live_due``:
+    for each LIVE record, how many heralds are taken before it is offered; they come 16 clocks apart at least."""
 
     registers: Mapping[str, int]
     heralds: NDArray[np.void]
     psi: NDArray[np.void]
     late_clocks: int = 0
     peer_clocks: int = 0
+    live: NDArray[np.void] = field(default_factory=lambda: np.zeros(0, LIVE_DTYPE))
+    live_due: NDArray[np.uint64] = field(default_factory=lambda: np.zeros(0, np.uint64))
 
 
 @dataclass(frozen=True)
@@ -61,8 +64,8 @@ class SideOutputs:
 
 class _Side(ctypes.Structure):
     _fields_ = [
-        *((name, ctypes.c_void_p) for name in ("setup", "heralds", "psi")),
-        *((name, ctypes.c_uint64) for name in ("herald_count", "psi_count")),
+        *((name, ctypes.c_void_p) for name in ("setup", "heralds", "psi", "live", "live_due")),
+        *((name, ctypes.c_uint64) for name in ("herald_count", "psi_count", "live_count")),
         *((name, ctypes.c_void_p) for name in ("sifted", "peer")),
         *((name, ctypes.c_uint64) for name in ("sifted_room", "peer_room", "sifted_count", "peer_count")),
         *((name, ctypes.c_uint64) for name in ("late_clocks", "peer_clocks", "stepped")),
@@ -126,6 +129,8 @@ class NativeSifters:
             "setup": np.frombuffer(self._setup.pack(inputs.registers), "<u4"),
             "heralds": np.ascontiguousarray(inputs.heralds, HERALD_DTYPE),
             "psi": np.ascontiguousarray(inputs.psi, PSI_DTYPE),
+            "live": np.ascontiguousarray(inputs.live, LIVE_DTYPE),
+            "live_due": np.ascontiguousarray(inputs.live_due, np.uint64),
             "sifted": np.empty(room["sifted"], SIFTED_DTYPE),
             "peer": np.empty(room["peer"], PEER_DTYPE),
             "memories": np.zeros(self._words // 2, np.uint64),
@@ -135,6 +140,7 @@ class NativeSifters:
             **{name: array.ctypes.data for name, array in arrays.items()},
             herald_count=inputs.heralds.size,
             psi_count=inputs.psi.size,
+            live_count=inputs.live.size,
             sifted_room=room["sifted"],
             peer_room=room["peer"],
             late_clocks=inputs.late_clocks,
@@ -171,7 +177,8 @@ def _header(setup_words: int) -> str:
         "CELL_WORDS": 2 * sns.CELLS,
         "BIN_WORDS": 2 * sns.PSI_BINS,
     }
-    streams = {"HERALD": "i_herald", "PSI": "i_psi", "PEER_IN": "i_peer", "PEER_OUT": "o_peer", "SIFTED": "o_sifted"}
+    inputs = {"HERALD": "i_herald", "PSI": "i_psi", "LIVE": "i_live", "PEER_IN": "i_peer"}
+    streams = {**inputs, "PEER_OUT": "o_peer", "SIFTED": "o_sifted"}
     return "\n".join(
         [
             "#pragma once",

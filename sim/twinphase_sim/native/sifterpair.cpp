@@ -24,7 +24,9 @@ struct Side {
     const uint32_t* setup;    // SETUP_WORDS
     const uint32_t* heralds;  // x 3
     const uint32_t* psi;      // x 2
-    uint64_t herald_count, psi_count;
+    const uint32_t* live;     // x 3
+    const uint64_t* live_due; // heralds that are taken before
+    uint64_t herald_count, psi_count, live_count;
     uint32_t* sifted;  // x 2
     uint32_t* peer;    // x 3
     uint64_t sifted_room, peer_room;
@@ -49,13 +51,13 @@ class Player {
         block_ = block_heralds;
         ring_ = ring_heralds;
         blocks_before_ = blocks();
-        heralds_ = psi_ = 0;
+        heralds_ = psi_ = live_ = next_live_clock_ = 0;
         held_ = 0;
         mail_.clear();
         side->sifted_count = side->peer_count = side->stepped = 0;
         root_->i_run = 0;
         root_->PEER_OUT(ready) = root_->SIFTED(ready) = 1;
-        root_->HERALD(valid) = root_->PSI(valid) = root_->PEER_IN(valid) = 0;
+        root_->HERALD(valid) = root_->PSI(valid) = root_->LIVE(valid) = root_->PEER_IN(valid) = 0;
         std::memcpy(&root_->i_setup, side->setup, sizeof(root_->i_setup));
         root_->i_load = 1;
         edge(true);
@@ -71,8 +73,8 @@ class Player {
     }
 
     bool done() const {
-        return heralds_ == side_->herald_count && psi_ == side_->psi_count && mail_.empty() && held_ == 0 && root_->o_idle &&
-               !root_->HERALD(valid) && !root_->PSI(valid) && !root_->PEER_IN(valid);
+        return heralds_ == side_->herald_count && psi_ == side_->psi_count && live_ == side_->live_count && mail_.empty() &&
+               held_ == 0 && root_->o_idle && !root_->HERALD(valid) && !root_->PSI(valid) && !root_->LIVE(valid) && !root_->PEER_IN(valid);
     }
 
     // One clock; true if something moved.
@@ -97,6 +99,11 @@ class Player {
                 }
             }
         }
+        if (!root_->LIVE(valid) && live_ < side_->live_count && clock >= next_live_clock_ && heralds_ >= side_->live_due[live_]) {
+            std::memcpy(&root_->LIVE(payload), side_->live + 3 * live_, 12);
+            root_->LIVE(valid) = 1;
+            changed = true;
+        }
         const bool mail = !mail_.empty() && mail_.front().due <= clock;
         if (mail) {
             std::memcpy(&root_->PEER_IN(payload), mail_.front().word, 12);
@@ -106,7 +113,7 @@ class Player {
             root_->PEER_IN(valid) = mail;
             changed = true;
         }
-        if (!changed && root_->o_idle && !root_->HERALD(valid) && !root_->PSI(valid)) {
+        if (!changed && root_->o_idle && !root_->HERALD(valid) && !root_->PSI(valid) && !root_->LIVE(valid)) {
             held_ = 0;
             return;  // nothing will change without new input
         }
@@ -123,6 +130,7 @@ class Player {
             limit();
         }
         const bool herald_taken = root_->HERALD(valid) && root_->HERALD(ready), psi_taken = root_->PSI(valid) && root_->PSI(ready);
+        const bool live_taken = root_->LIVE(valid) && root_->LIVE(ready);
         edge(false);
         if (herald_taken) {
             given_ = side_->heralds[3 * heralds_];
@@ -130,9 +138,14 @@ class Player {
             heralds_++;
         }
         if (psi_taken) psi_++;
-        if (herald_taken || psi_taken) {
+        if (live_taken) {
+            live_++;
+            next_live_clock_ = clock + LIVE_CLOCKS;
+        }
+        if (herald_taken || psi_taken || live_taken) {
             if (herald_taken) root_->HERALD(valid) = 0;
             if (psi_taken) root_->PSI(valid) = 0;
+            if (live_taken) root_->LIVE(valid) = 0;
             inputs();
         }
         if ((clock & 63) == 0) limit();
@@ -159,6 +172,7 @@ class Player {
   private:
     static constexpr unsigned MOST_START_CLOCKS = 1 << 16;  // the keys take fewer
     static constexpr uint64_t AFTER_CLOCKS = 4096;          // after the last herald, before its psi
+    static constexpr uint64_t LIVE_CLOCKS = 16;             // from record to record: as fast as they are hashed
 
     template <typename Address, typename Data>
     uint32_t read(unsigned k, Address& address, Data& data) {
@@ -200,7 +214,7 @@ class Player {
     Clocks clocks_;
     Side* side_ = nullptr;
     std::deque<Record> mail_;
-    uint64_t heralds_ = 0, psi_ = 0, given_ = 0, last_clock_ = 0, limit_ = 0, blocks_before_ = 0, held_ = 0;
+    uint64_t heralds_ = 0, psi_ = 0, live_ = 0, next_live_clock_ = 0, given_ = 0, last_clock_ = 0, limit_ = 0, blocks_before_ = 0, held_ = 0;
     uint32_t block_ = 0, ring_ = 0;
 };
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from twinphase_spec.packets import HERALD_DTYPE, PSI_DTYPE
+from twinphase_spec.packets import HERALD_DTYPE, LIVE_DTYPE, PSI_DTYPE
 from twinphase_spec.registers import CLIENT
 from twinphase_spec.rules import PROTOCOLS, rule_tables
 
@@ -24,6 +24,10 @@ ONE_SIDED = (0.0, 0.0, 0.0, 2e-5)
 """Share of heralds that reach Bob alone: their blocks are discarded."""
 LAGS = (0, 0, 1, 7, 60, 400)
 """Clocks for which messages, or the first heralds, are on their way."""
+LIVE = (0, 0, 1)
+"""DIGEST_LIVE."""
+LIVE_LAGS = (-200, -1, 0, 1, 300)
+"""Heralds by which LIVE records come later than the one behind them."""
 PULSE_BITS = 55
 """Of the first herald; the chunk ends below 2^56."""
 ROLES = ("alice", "bob")
@@ -32,11 +36,14 @@ MOST_HERALDS = 1 << 20
 
 @dataclass(frozen=True)
 class Chunk:
-    """Registers by role; HERALD records of both clients; PSI records; delays in clocks by role."""
+    """Registers by role; HERALD records of both clients; PSI records; LIVE records of both and the heralds taken before each; delays in
+    clocks by role."""
 
     registers: dict[str, dict[str, int]]
     heralds: dict[str, NDArray[np.void]]
     psi: NDArray[np.void]
+    live: dict[str, NDArray[np.void]]
+    live_due: dict[str, NDArray[np.uint64]]
     late_clocks: dict[str, int]
     peer_clocks: dict[str, int]
     block_heralds: int
@@ -74,15 +81,46 @@ def draw_chunk(protocol: str, seed: int, number: int, heralds: int) -> Chunk:
     there, psi_there = rng.random(count) >= loss, rng.random(count) >= loss
     psi_there[-1] = True  # it ends the last block
     of_alice = there & (rng.random(count) >= one_sided)
+    heard = {"alice": of_alice, "bob": there}
+    late_clocks, peer_clocks = ({role: int(rng.choice(LAGS)) for role in ROLES} for _ in range(2))
+    # Drawn last, so that all else is what it was before there were any.
+    live, live_due = _live(pulses, heard, one_sided, rng) if rng.choice(LIVE) else ({}, {})
     return Chunk(
-        registers=registers,
-        heralds={"alice": records[of_alice], "bob": records[there]},
+        registers={role: registers[role] | {"DIGEST_LIVE": int(bool(live))} for role in ROLES},
+        heralds={role: records[heard[role]] for role in ROLES},
         psi=psi[psi_there],
-        late_clocks={role: int(rng.choice(LAGS)) for role in ROLES},
-        peer_clocks={role: int(rng.choice(LAGS)) for role in ROLES},
+        live={role: live.get(role, np.zeros(0, LIVE_DTYPE)) for role in ROLES},
+        live_due={role: live_due.get(role, np.zeros(0, np.uint64)) for role in ROLES},
+        late_clocks=late_clocks,
+        peer_clocks=peer_clocks,
         block_heralds=block,
         blocks=blocks,
     )
+
+
+def _live(
+    pulses: NDArray[np.uint64], heard: dict[str, NDArray[np.bool_]], one_sided: float, rng: np.random.Generator
+) -> tuple[dict[str, NDArray[np.void]], dict[str, NDArray[np.uint64]]]:
+    """LIVE records by role, a run behind each herald and others between, and how many heralds are taken before each.
+
+    With the share ``one_sided`` Alice has not got one, or it has another length."""
+    others = pulses[rng.random(pulses.size) < rng.choice([0.0, 0.1, 0.7])]
+    first = np.sort(np.concatenate([pulses, others + np.uint64(2)])) + np.uint64(1)
+    records = np.zeros(first.size, LIVE_DTYPE)
+    records["pulse_low"], records["pulse_high"] = first & np.uint64(0xFFFFFFFF), first >> np.uint64(32)
+    records["length"] = rng.integers(1, 1 << 32, first.size)
+    there, changed = rng.random((2, first.size)) >= one_sided
+    there[-1] = True  # it completes the last list
+    of_alice = records.copy()
+    of_alice["length"] ^= ~changed
+    live = {"alice": of_alice[there], "bob": records}
+    due = {}
+    for role, mask in heard.items():
+        known = pulses[mask]
+        own = first[there] if role == "alice" else first
+        ahead = np.searchsorted(known, own) + 1 + int(rng.choice(LIVE_LAGS))
+        due[role] = np.clip(ahead, 0, known.size).astype(np.uint64)
+    return live, due
 
 
 def _source(protocol: str, role: str, span: int, rng: np.random.Generator) -> dict[str, int]:

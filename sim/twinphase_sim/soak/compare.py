@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from twinphase_sim.model.client import block_sifter, symbol_config
 from twinphase_sim.model.sift.herald import herald_pulses
+from twinphase_sim.model.sift.livelists import split_live
 from twinphase_sim.model.sift.pair import SiftedPair, sift_pair
 from twinphase_sim.model.sift.rule import seconds_of_pairs
 from twinphase_sim.native.sifter import SideInputs, SideOutputs
@@ -36,6 +37,8 @@ def inputs_of(chunk: Chunk) -> tuple[SideInputs, SideInputs]:
             psi=chunk.psi,
             late_clocks=chunk.late_clocks[role],
             peer_clocks=chunk.peer_clocks[role],
+            live=chunk.live[role],
+            live_due=chunk.live_due[role],
         )
         for role in ROLES
     )
@@ -43,12 +46,23 @@ def inputs_of(chunk: Chunk) -> tuple[SideInputs, SideInputs]:
 
 
 def discarded_blocks(chunk: Chunk) -> NDArray[np.bool_]:
-    """Blocks of which the clients have not got the same heralds."""
+    """Blocks of which the clients have not got the same heralds and, if the digest covers them, LIVE records."""
     has = np.zeros((2, chunk.block_heralds * chunk.blocks), np.bool_)
     for i, role in enumerate(ROLES):
         has[i, chunk.heralds[role]["number"]] = True
     differs: NDArray[np.bool_] = (has[0] != has[1]).reshape(chunk.blocks, -1).any(axis=1)
+    if chunk.registers["alice"]["DIGEST_LIVE"]:
+        lists = (_lists(chunk, role) for role in ROLES)
+        differs |= [not np.array_equal(a, b) for a, b in zip(*lists, strict=True)]
     return differs
+
+
+def _lists(chunk: Chunk, role: str) -> list[NDArray[np.void]]:
+    """A client's LIVE records by block."""
+    pulses, _ = herald_pulses(chunk.heralds[role])
+    highest = np.zeros(chunk.blocks, np.uint64)
+    np.maximum.at(highest, chunk.heralds[role]["number"] // chunk.block_heralds, pulses)
+    return split_live(chunk.live[role], highest)
 
 
 def model_of(protocol: str, chunk: Chunk, discarded: NDArray[np.bool_]) -> SiftedPair:
@@ -99,6 +113,8 @@ def machine_messages(chunk: Chunk) -> tuple[NDArray[np.void], NDArray[np.void]]:
     for first in range(0, step * count, step):
         for machine, role in zip(machines, ROLES, strict=True):
             machine.push_heralds(_numbered(chunk.heralds[role], first, first + step))
+            if first == 0:
+                machine.push_live(chunk.live[role])
         for machine in machines:
             machine.push_psi(_numbered(chunk.psi, first, first + step))
         talking = True
@@ -127,6 +143,8 @@ def _counters(chunk: Chunk, pair: SiftedPair, discarded: NDArray[np.bool_], role
         **dict.fromkeys(("late", "overflow", "refused"), 0),
         "psi": chunk.psi.size,
         "peer": peer,
+        "live": chunk.live[role].size,
+        "live_overflow": 0,
         "blocks_agreed": pair.blocks - bad,
         "blocks_discarded": bad,
         "unpaired": _unpaired(chunk, role),

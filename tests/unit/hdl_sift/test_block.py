@@ -240,7 +240,7 @@ def test_pair_equals_protocol(block, blocks, idle, stall):
             "psi": len(client.psis),
             "peer": len(peer[1 - role]),
             "refused": 0,
-            **dict.fromkeys(("unpaired", "unrecalled", "starved"), 0),
+            **dict.fromkeys(("unpaired", "unrecalled", "starved", "live", "live_overflow"), 0),
         }
 
 

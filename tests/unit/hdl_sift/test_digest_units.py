@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from digest_oracle import MODULUS, Pair, herald_words, polynomial, times
 from twinphase_hdl.sift.digest import BlockDigest, KeyedHash
 from twinphase_hdl.sift.field import FieldMultiplier
+from twinphase_hdl.sift.halves import HalvedMemory
 from twinphase_hdl.sift.pads import DigestPads
 from twinphase_hdl.sift.serialaes import SerialAes
 
@@ -189,6 +190,7 @@ def test_pads_of_the_published_vectors_and_of_others():
             pair = pair_of(key, rng.randbytes(8))
             assert await set_pair(ctx, dut, pair, one_by_one=bool(turn % 2)) <= dut.latency
             assert (ctx.get(dut.o_herald_key), ctx.get(dut.o_psi_key)) == pair.keys()
+            assert ctx.get(dut.o_live_key) == pair.live_key()
             assert ctx.get(dut.o_idle)
             assert not ctx.get(dut.o_valid)
             ctx.set(dut.i_stop, 0)
@@ -202,6 +204,7 @@ def test_pads_of_the_published_vectors_and_of_others():
                 ctx.set(dut.i_next, 0)
                 assert not ctx.get(dut.o_valid)
             assert (ctx.get(dut.o_herald_key), ctx.get(dut.o_psi_key)) == pair.keys()
+            assert ctx.get(dut.o_live_key) == pair.live_key()
             # A stop at any time begins with block 0 again.
             await wait(ctx, rng.randrange(560))
             ctx.set(dut.i_stop, 1)
@@ -262,7 +265,7 @@ def test_hash_of_each_run(key, size, words):
         assert ctx.get(dut.o_blocks) == len(runs)
         for number, run in enumerate(runs):
             ctx.set(dut.i_index, number)
-            await wait(ctx, 2)
+            await wait(ctx, HalvedMemory.latency)
             assert ctx.get(dut.o_hash) == polynomial(run, key)
 
     simulate(dut, bench)
@@ -370,7 +373,7 @@ def test_digest_of_blocks(pair, seed, pause):
         assert ctx.get(dut.o_blocks) == blocks
         for block in range(blocks):
             ctx.set(dut.i_index, block)
-            await wait(ctx, 2)
+            await wait(ctx, dut.latency)
             part = slice(block * size, block * size + size)
             assert ctx.get(dut.o_digest) == pair.digest(heralds[part], psis[part])
 

@@ -1,4 +1,4 @@
-"""Gateware of all three nodes against the model: live windows with their runs, and the tags by which the clients agree."""
+"""Gateware of all three nodes against the model: live windows with their runs, and the tags by which the clients agree on them too."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from twinphase_sim.lab.virtual import LabStep, VirtualLab
 from twinphase_sim.model.server import ServerRecords
 from twinphase_sim.model.sift.block import by_kind
 from twinphase_sim.model.sift.digest import BlockDigest
+from twinphase_sim.model.sift.livelists import split_live
 from twinphase_sim.model.sift.pair import announced_heralds
 from twinphase_sim.physics.clicks import join_clicks
 from twinphase_spec.packets import HEADER_DTYPE, HERALD_DTYPE, LIVE_DTYPE, PEER_DTYPE, PSI_DTYPE, Stream
@@ -62,6 +63,10 @@ def test_tags_are_the_models(run: tuple[VirtualLab, list[LabStep], ServerRecords
     blocks = psi.size // size
     known = announced_heralds(model.heralds, psi, blocks * size)
     digest = BlockDigest(pair_digest(SEED))
+    pulses = np.where(known.present, known.pulse, np.uint64(0)).reshape(blocks, size)
+    lists = split_live(model.live, pulses.max(axis=1))
+    assert min(live.size for live in lists) >= size
+    assert virtual.registers["alice"]["DIGEST_LIVE"] == virtual.registers["bob"]["DIGEST_LIVE"] == 1
     for role, of_role in (("alice", 0), ("bob", 1)):
         peer = records(steps, role, Stream.PEER, PEER_DTYPE)
         tags = peer[peer["kind"] <= Kind.DIGEST_HIGH]
@@ -71,7 +76,7 @@ def test_tags_are_the_models(run: tuple[VirtualLab, list[LabStep], ServerRecords
             part = type(known)(
                 **{name: column[block * size : (block + 1) * size] for name, column in vars(known).items()}
             )
-            tag = digest.of(part) ^ digest.pads(block)[of_role]
+            tag = digest.of(part, lists[block]) ^ digest.pads(block)[of_role]
             expected += [(kind, block, word) for kind, word in by_kind(tag).items()]
         assert tags.tolist()[: len(expected)] == expected
         assert (peer["kind"] == Kind.TYPES).any()

@@ -329,7 +329,7 @@ def test_nothing_and_bad_input() -> None:
     heralds, psi = stimulus(1, 0)
     assert pair_of(heralds, psi).blocks == 0
     assert run_client(registers("alice"), []).peer.size == 0
-    with pytest.raises(ValueError, match="allowed: HERALD_CODE, PSI and PEER"):
+    with pytest.raises(ValueError, match="allowed: HERALD_CODE, PSI, LIVE and PEER"):
         run_client(registers("alice"), [(Stream.TAG, heralds)])
     with pytest.raises(ValueError, match="block_heralds is 33"):
         sifter(block=33)

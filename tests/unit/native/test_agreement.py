@@ -5,6 +5,7 @@ sifters with their own AES, that talk to each other. A part of the heralds in th
 """
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -120,6 +121,27 @@ def test_a_million_heralds(sifters, protocol):
     done = [agree(sifters, protocol, draw_chunk(protocol, SEED + 1, k, HERALDS)) for k in range(CHUNKS)]
     assert sum(heralds for heralds, _ in done) > 0.95 * CHUNKS * HERALDS
     assert sum(sifted for _, sifted in done) > 10_000
+
+
+@pytest.mark.parametrize("case", ["lost", "a tick longer", "first pulse", "repeated"])
+def test_one_record_of_the_live_mask_costs_its_block(sifters, case):
+    """Clients that a server has told other masks discard the block in which they differ, and agree about all others."""
+    chunk = draw_chunk("SNS", SEED, 0, QUICK_HERALDS)
+    assert chunk.registers["alice"]["DIGEST_LIVE"] == 1
+    assert not discarded_blocks(chunk).any()
+    live, due = chunk.live["alice"].copy(), chunk.live_due["alice"]
+    at = live.size // 2
+    if case == "lost":
+        live, due = np.delete(live, at), np.delete(due, at)
+    elif case == "repeated":
+        live, due = np.insert(live, at, live[at]), np.insert(due, at, due[at])
+    else:
+        live["length" if case == "a tick longer" else "pulse_low"][at] ^= 1
+    changed = replace(chunk, live=chunk.live | {"alice": live}, live_due=chunk.live_due | {"alice": due})
+    assert discarded_blocks(changed).sum() == 1
+    given = sifters.play(*inputs_of(changed))
+    assert differences("SNS", changed, given) == []
+    assert [side.counters["blocks_discarded"] for side in given] == [1, 1]
 
 
 def test_a_wrong_bit_is_found(sifters):

@@ -17,8 +17,10 @@ from numpy.typing import NDArray
 
 from twinphase_sim.model.sift.digest import BlockDigest
 from twinphase_sim.model.sift.herald import herald_pulses
+from twinphase_sim.model.sift.livelists import LiveLists
 from twinphase_sim.model.sift.ring import MASK32, HeraldRing
 from twinphase_sim.model.sift.rule import (
+    Announced,
     Windows,
     by_codes,
     count_cells,
@@ -45,7 +47,7 @@ TYPE_BITS = 32
 COUNTERS = (
     *("heralds", "missing", "late", "overflow", "psi", "peer", "refused"),
     *("blocks_agreed", "blocks_discarded", "unpaired", "sifted_z", "sifted_x", "kept_x", "error_x"),
-    *("unrecalled", "starved"),
+    *("unrecalled", "starved", "live", "live_overflow"),
 )
 
 
@@ -65,11 +67,11 @@ class State(Enum):
 
 
 class BlockSifter:
-    """Feed records with `push_heralds`, `push_psi` and `push_peer`; fetch results with `take_peer` and `take_sifted`.
+    """Feed records with `push_heralds`, `push_psi`, `push_live` and `push_peer`; fetch results with `take_peer` and `take_sifted`.
 
-    ``digest``: key and nonce that the pair shares. ``tables`` are the protocol's (SNS by default). ``unrecalled``: pulses whose symbols a
-    ring refuses (docs/symbols.md), to be there before their psi come. It, ``cells`` (CELLS counters) and ``counters`` (by the client's
-    counter names) survive `stop`.
+    ``digest``: key and nonce that the pair shares; ``digest_live``: it covers LIVE records. ``tables`` are the protocol's (SNS by
+    default). ``unrecalled``: pulses whose symbols a ring refuses (docs/symbols.md), to be there before their psi come. It, ``cells``
+    (CELLS counters) and ``counters`` (by the client's counter names) survive `stop`.
     """
 
     def __init__(
@@ -82,6 +84,7 @@ class BlockSifter:
         slice_width_turns: int,
         tables: RuleTables | None = None,
         pair_span: int = 0,
+        digest_live: bool = False,
     ) -> None:
         if block_heralds % TYPE_BITS or not TYPE_BITS <= block_heralds <= MAX_BLOCK_HERALDS:
             raise ValueError(
@@ -94,6 +97,7 @@ class BlockSifter:
         self.slice_width_turns = slice_width_turns
         self.tables = rule_tables(SNS, role) if tables is None else tables
         self.pair_span = pair_span
+        self.digest_live = digest_live
         self.unrecalled: set[int] = set()
         self.cells = np.zeros(CELLS, dtype=np.uint64)
         self.counters = dict.fromkeys(COUNTERS, 0)
@@ -105,6 +109,7 @@ class BlockSifter:
         """CONTROL run = 0: forget ring, numbers, queue and state; keep counters and cells."""
         self.state = State.COLLECT
         self._ring = HeraldRing(self.counters)
+        self._lists = LiveLists()
         self._blocks = 0
         """Blocks before the one under way."""
         self._queue: deque[tuple[int, int, int]] = deque()
@@ -121,6 +126,13 @@ class BlockSifter:
         """PSI records in order of arrival."""
         for psi in records.tolist():
             self._ring.put_psi(*psi)
+            self._advance()
+
+    def push_live(self, records: NDArray[np.void]) -> None:
+        """LIVE records in order of arrival; nothing if the digest does not cover them."""
+        if self.digest_live:
+            self.counters["live"] += records.size
+            self._lists.put(records)
             self._advance()
 
     def push_peer(self, records: Iterable[tuple[int, int, int]] | NDArray[np.void]) -> None:
@@ -159,14 +171,18 @@ class BlockSifter:
             if self.state is State.COLLECT:
                 if not self._ring.has(self.block_heralds):
                     return
-                self._close_block()
+                announced, live = self._ring.oldest(self.block_heralds), None
+                if self.digest_live:
+                    live = self._lists.take(announced)
+                    if live is None:
+                        return
+                self._close_block(announced, live)
             elif self._queue:
                 self._read_peer(*self._queue.popleft())
             else:
                 return
 
-    def _close_block(self) -> None:
-        announced = self._ring.oldest(self.block_heralds)
+    def _close_block(self, announced: Announced, live: NDArray[np.void] | None) -> None:
         second = None
         self._known = announced
         if self.pair_span:
@@ -175,7 +191,7 @@ class BlockSifter:
         own = symbols(self.config, announced.pulse)
         self._own: Windows = windows(self.tables, own, announced.present, second)
         self.counters["unpaired"] += int(np.count_nonzero(announced.present & ~self._known.present))
-        pads, digest = self._digest.pads(self._blocks), self._digest.of(announced)
+        pads, digest = self._digest.pads(self._blocks), self._digest.of(announced, live)
         own_pad, peer_pad = pads if self.role == "alice" else pads[::-1]
         self._peer_tag = by_kind(digest ^ peer_pad)
         """The peer's if it has the same heralds, psi and key."""

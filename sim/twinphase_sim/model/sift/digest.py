@@ -19,6 +19,8 @@ from twinphase_spec.digest import (
     DIGEST_BITS,
     HALF_PRESENT,
     HERALD_PRESENT,
+    LIVE_KEY_BLOCK,
+    LIVE_PRESENT,
     PAD_FIRST,
     REDUCTION,
     DigestConfig,
@@ -47,6 +49,19 @@ def psi_words(announced: Announced) -> NDArray[np.uint64]:
     halves = announced.psi.astype(np.uint64) | flags << np.uint64(TURN_BITS) | np.uint64(HALF_PRESENT)
     even, odd = np.where(announced.present, halves, np.uint64(0)).reshape(-1, 2).T
     return even | odd << np.uint64(32)
+
+
+def first_pulses(live: NDArray[np.void]) -> NDArray[np.uint64]:
+    """First pulse of each LIVE record's run, 56 bits."""
+    high = live["pulse_high"].astype(np.uint64) & np.uint64(0xFFFFFF)
+    return high << np.uint64(32) | live["pulse_low"].astype(np.uint64)
+
+
+def live_words(live: NDArray[np.void]) -> NDArray[np.uint64]:
+    """Two for each LIVE record: ``F = first | 1 << 63``, ``L = length | spare << 32`` with the highest byte of its second word."""
+    spare = live["pulse_high"].astype(np.uint64) >> np.uint64(24)
+    lengths = live["length"].astype(np.uint64) | spare << np.uint64(32)
+    return np.stack([first_pulses(live) | np.uint64(LIVE_PRESENT), lengths], axis=1).ravel()
 
 
 def product_table(factor: int) -> NDArray[np.uint64]:
@@ -80,11 +95,14 @@ class BlockDigest:
     def __init__(self, config: DigestConfig) -> None:
         self.config = config
         self._herald_table, self._psi_table = map(product_table, self._block_of(0, 0))
+        self._live_table = product_table(self._block_of(0, LIVE_KEY_BLOCK)[0])
 
-    def of(self, announced: Announced) -> int:
-        """Digest of a block's heralds in the order of their numbers, whether Alice's or Bob's; 64 bits."""
+    def of(self, announced: Announced, live: NDArray[np.void] | None = None) -> int:
+        """Digest of a block's heralds in the order of their numbers, whether Alice's or Bob's; 64 bits. ``live``: its LIVE records, if
+        the digest covers them."""
         words = horner(herald_words(announced), self._herald_table), horner(psi_words(announced), self._psi_table)
-        return int(words[0]) ^ int(words[1])
+        lists = 0 if live is None else int(horner(live_words(live), self._live_table))
+        return int(words[0]) ^ int(words[1]) ^ lists
 
     def pads(self, block: int) -> Pads:
         """Pads of the block that is number ``block`` (0 to 2^56 - 1) since the frame was started."""
