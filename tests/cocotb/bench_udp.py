@@ -8,8 +8,8 @@ from typing import Any
 import cocotb
 import numpy as np
 
-from twinphase_sim.model.link.udp import LEASE_TICKS, Datagram, UdpNode
-from twinphase_spec.packets import HEADER_WORDS, MAGIC, MAX_PAYLOAD_WORDS, VERSION, Stream
+from twinphase_sim.model.link.udp import LEASE_TICKS, OLD, WINDOW, WRITERS, Datagram, UdpNode
+from twinphase_spec.packets import HEADER_WORDS, MAGIC, MAX_PAYLOAD_WORDS, VERSION, RegisterOp, Stream
 from udp_rig import (
     DEPTH,
     HOSTS,
@@ -139,7 +139,72 @@ async def test_what_is_no_request_or_subscription(dut: Any, seed: int) -> None:
     assert {"FULL", "REFUSED"}.isdisjoint({reason for _, reason in rig.drops})
     assert {reason for _, reason in rig.drops} == {"ERROR", "PORT", "LENGTH", "FOREIGN", "STREAM"}
     assert len(model.requests) >= good
-    assert [datagram.host for datagram in rig.datagrams] == [host for _, host, _ in model.asked]
+    assert [datagram.host for datagram in rig.datagrams] == [host for _, host, *_ in model.asked]
+
+
+def number_of(draw: random.Random, newest: int) -> int:
+    """An id about where the verdict on it changes."""
+    around = draw.choice((0, 0, 0, 0, 0, 0, WINDOW, OLD, -WINDOW, -(1 << 16), 1 << 31, draw.getrandbits(32)))
+    return (newest - around + draw.choice((-2, -1, -1, 0, 0, 1, 2, draw.randrange(-20, 20)))) % (1 << 32)
+
+
+@cocotb.test()
+@cocotb.parametrize((("seed",), [(1,), (2,), (3,)]))
+async def test_copies_of_writes(dut: Any, seed: int) -> None:
+    """Writes of more hosts than are known, anew, again, late, and around the wrap of their ids: each reaches the node's registers once
+    at most while it is not too late, each that is not too old is answered as if it were the first time, reads are always executed."""
+    draw = random.Random(f"writes {seed}")
+    rig, model = Rig(dut, idle=0.2 * (seed - 1), net_ps=(16_000, 15_346, 8_000)[seed - 1], seed=seed), node()
+    await rig.start()
+    hosts = [(0x0A000000 | k % 3, 40_000 + k) for k in range(WRITERS + 2)]
+    newest = {host: draw.choice((5, 0xFFFFFFFF, 0xFFFFFFF8)) for host in hosts}
+    for k in range(500):
+        if k % 8 == 0:
+            await rig.settle(clocks=60)
+        few = k // 100 % 2
+        host = draw.choice(hosts[:3] if few else hosts)
+        number = number_of(draw, newest[host])
+        address = draw.choice((0x10, 0x10, 0x20, 0xFFFF, 1 << 31, draw.getrandbits(32)))
+        write = draw.random() < 0.85
+        data = request(number, [k], flags=RegisterOp.WRITE if write else RegisterOp.READ, address=address)
+        if write:
+            newest[host] = number
+        rig.receive(Datagram(host=host, port=draw.choice((PORT, REGISTER_PORT)), data=data))
+    await rig.settle()
+    judge(rig, model)
+    assert rig.datagrams == [datagram for whole in rig.sent for datagram in model.send(whole)]
+    verdicts = rig.verdicts
+    assert set(verdicts) == {None, "OLD"}
+    taken = [datagram.data for datagram, verdict in zip(rig.received, verdicts, strict=True) if verdict is None]
+    assert sum(a != b for a, b in zip(taken, rig.requests, strict=True)) > 20, "copies"
+    assert verdicts.count("OLD") > 20
+
+
+@cocotb.test()
+async def test_a_late_copy_of_a_write_is_never_executed(dut: Any) -> None:
+    """Said without the reference: hosts that write one after the other, each id once, with copies of any earlier datagram between."""
+    draw = random.Random("late copies")
+    rig = Rig(dut)
+    await rig.start()
+    first = {host: draw.getrandbits(32) for host in HOSTS}
+    first[HOSTS[0]] = 0xFFFFFFF0
+    sent: list[Datagram] = []
+    for k in range(300):
+        if k % 8 == 0:
+            await rig.settle(clocks=60)
+        host = draw.choice(HOSTS)
+        number = (first[host] + sum(datagram.host == host for datagram in sent)) % (1 << 32)
+        data = request(number, [len(sent)], flags=RegisterOp.WRITE, address=len(sent))
+        sent.append(Datagram(host=host, port=PORT, data=data))
+        rig.receive(sent[-1])
+        for _ in range(draw.randrange(3)):
+            rig.receive(draw.choice(sent[-draw.choice((1, 3, 300)) :]))
+    await rig.settle()
+    executed = [whole for whole in rig.requests if int.from_bytes(whole[12:16], "little") < 1 << 16]
+    assert executed == [datagram.data for datagram in sent]
+    answers = [datagram for datagram in rig.datagrams if datagram.data[4:8] == sent[-1].data[4:8]]
+    assert len(answers) >= 1
+    assert {int.from_bytes(datagram.data[12:16], "little") for datagram in rig.datagrams} == set(range(len(sent)))
 
 
 @cocotb.test()

@@ -15,6 +15,7 @@ from twinphase_hdl.link.udplink import UdpLink
 from twinphase_hdl.link.udpport import NODE_PORT, REGISTER_PORT, ReceivedWord
 from twinphase_hdl.link.udpreceiver import Drop, UdpReceiver
 from twinphase_hdl.link.udpsender import UdpSender
+from twinphase_hdl.link.writes import Writes
 from twinphase_sim.model.link.udp import Datagram, UdpNode
 from twinphase_spec.packets import MAGIC, VERSION, Stream
 
@@ -111,6 +112,43 @@ def test_every_datagram_gets_the_verdict_of_the_reference(received):
     assert verdicts.count("KEPT") == want.count("KEPT")
 
 
+def test_a_writer_who_is_silent_is_forgotten_in_time():
+    """Until ``memory_clocks`` have passed since its last write a copy is known for one, and half as many later it is not."""
+    memory, moment = 64, 13
+    dut = Writes(memory_clocks=memory)
+    verdicts = {}
+
+    async def ask(context, pause):
+        """A write, and its copy so many clocks later."""
+        for repeat in range(2):
+            context.set(dut.i_first, 1)
+            context.set(dut.i_writer, 0xA00000001)
+            context.set(dut.i_id, pause)
+            await context.tick()
+            context.set(dut.i_first, 0)
+            await context.tick().repeat(6)
+            if repeat:
+                verdicts[pause] = context.get(dut.o_repeated)
+            context.set(dut.i_keep, 1)
+            await context.tick()
+            context.set(dut.i_keep, 0)
+            if not repeat:
+                await context.tick().repeat(pause - 8)
+        await context.tick().repeat(2 * memory + moment)
+
+    async def asks(context):
+        for pause in range(memory - 20, 3 * memory // 2 + 20):
+            await ask(context, pause)
+
+    simulator = Simulator(dut)
+    simulator.add_clock(16e-9)
+    simulator.add_testbench(asks)
+    simulator.run()
+    assert all(verdicts[pause] for pause in verdicts if pause <= memory)
+    assert not any(verdicts[pause] for pause in verdicts if pause > 3 * memory // 2 + 1)
+    assert len({verdicts[pause] for pause in verdicts if memory < pause <= 3 * memory // 2}) == 2
+
+
 def test_the_host_knocks_at_this_port():
     assert NODE_PORT == DEFAULT_PORT
 
@@ -131,6 +169,11 @@ def test_the_host_knocks_at_this_port():
         (lambda: ReplayStore(depth=8), "depth is 8 words; allowed: powers of 2 from 16"),
         (lambda: Subscribers(places=1, lease_clocks=63), "lease_clocks is 63; allowed: at least 64"),
         (lambda: Asked(depth=3, patience_clocks=100), "depth is 3; allowed: powers of 2 from 2"),
+        (lambda: Writes(memory_clocks=1), "memory_clocks is 1; allowed: at least 2"),
+        (lambda: Writes(memory_clocks=9, writers=3), "writers is 3; allowed: powers of 2 from 2"),
+        (lambda: Writes(memory_clocks=9, window=1), "window is 1; allowed: powers of 2 from 2"),
+        (lambda: Writes(memory_clocks=9, old_bits=4), "old_bits is 4; allowed: 2^old_bits above 16 and below 2^32"),
+        (lambda: Writes(memory_clocks=9, old_bits=32), "old_bits is 32; allowed: 2^old_bits above 16 and below"),
         (lambda: Crossing(source="a", target="b", depth=12), "depth is 12 words; allowed: powers of 2 from 4"),
     ],
 )
