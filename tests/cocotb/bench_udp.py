@@ -10,10 +10,12 @@ import numpy as np
 
 from twinphase_sim.model.link.udp import LEASE_TICKS, OLD, WINDOW, WRITERS, Datagram, UdpNode
 from twinphase_spec.packets import HEADER_WORDS, MAGIC, MAX_PAYLOAD_WORDS, VERSION, RegisterOp, Stream
+from twinphase_spec.udp_registers import COUNTERS, UDP_LINK
 from udp_rig import (
     DEPTH,
     HOSTS,
     LATENCY,
+    LINK_PORT,
     NET_HZ,
     PATIENCE_SECONDS,
     PLACES,
@@ -22,6 +24,7 @@ from udp_rig import (
     STALL_SECONDS,
     SUBSCRIBE,
     TICK_CLOCKS,
+    Drop,
     Rig,
     judge,
     packet,
@@ -30,7 +33,7 @@ from udp_rig import (
 
 
 def node(**options: Any) -> UdpNode:
-    return UdpNode(places=PLACES, port=PORT, register_port=REGISTER_PORT, **options)
+    return UdpNode(places=PLACES, port=PORT, register_port=REGISTER_PORT, link_port=LINK_PORT, **options)
 
 
 def subscribe(host: int, payload: list[int] | None = None) -> Datagram:
@@ -336,6 +339,78 @@ async def test_group(dut: Any) -> None:
     assert rig.datagrams == [datagram for whole in rig.sent[5:] for datagram in model.send(whole)]
     assert rig.counts["discarded"] == 5
     assert sum(datagram.host == group for datagram in rig.datagrams) == 20
+
+
+def link_request(number: int, register: str, count: int, words: list[int] | None = None) -> Datagram:
+    """To the link's own registers; a write if it has ``words``."""
+    op = RegisterOp.READ if words is None else RegisterOp.WRITE
+    data = request(number, words, flags=op, address=UDP_LINK[register].address)
+    return Datagram(host=HOSTS[3], port=LINK_PORT, data=data[:16] + count.to_bytes(4, "little") + data[20:])
+
+
+@cocotb.test()
+@cocotb.parametrize((("idle", "pause", "net_ps"), [(0.0, 0.0, 16_000), (0.3, 0.4, 7_010)]))
+async def test_registers_of_the_link(dut: Any, idle: float, pause: float, net_ps: int) -> None:
+    """They answer between streams and the node's answers, to who asked; counters are the strobes; a written group gets the streams."""
+    draw = random.Random(f"link registers {idle}")
+    rig, model = Rig(dut, idle=idle, pause=pause, net_ps=net_ps, seed=5), node()
+    await rig.start()
+    own: list[Datagram] = []
+
+    def split() -> list[Datagram]:
+        """Datagrams of the node; the link's own go to ``own``."""
+        own[:] = [datagram for datagram in rig.datagrams if datagram.port == LINK_PORT]
+        return [datagram for datagram in rig.datagrams if datagram.port != LINK_PORT]
+
+    async def read(register: str, count: int = 1) -> list[int]:
+        number = draw.getrandbits(32)
+        rig.receive(link_request(number, register, count))
+        await rig.settle()
+        split()
+        words = np.frombuffer(own[-1].data, "<u4").tolist()
+        assert own[-1].host == HOSTS[3]
+        assert words[0] == MAGIC << 16 | VERSION << 8 | Stream.REGISTER_RESPONSE
+        assert words[1:5] == [number, count, UDP_LINK[register].address, count]
+        assert len(words) == HEADER_WORDS + count
+        return words[HEADER_WORDS:]
+
+    rig.receive(subscribe(0))
+    await rig.settle()
+    for k in range(40):
+        rig.receive(wrong(draw))
+        rig.receive(Datagram(host=HOSTS[1], port=PORT, data=request(k)))
+        rig.to_send.append(random_stream(draw, k))
+        if k % 10 == 0:
+            rig.receive(link_request(k, "SENT", len(COUNTERS)))
+        if k % 8 == 7:
+            await rig.settle()
+    rig.receive(link_request(1, "ID_MAGIC", 1))
+    rig.receive(link_request(2, "ID_MAGIC", 1))
+    rig.receive(Datagram(host=HOSTS[0], port=LINK_PORT, data=SUBSCRIBE))
+    await rig.settle()
+    assert [verdict for verdict in rig.verdicts[-3:]] == [None, "FULL", "STREAM"]
+    rig.give(packet(Stream.TAG)[:28])
+    rig.give(packet(Stream.REGISTER_RESPONSE, number=1 << 31))
+    await rig.settle()
+    identity = await read("ID_MAGIC", 6)
+    assert identity == [0x54575048, 4, 1, round(NET_HZ), UDP_LINK.hash, 0]
+    assert await read("MAC_ADDRESS", 5) == [0x04050607, 0x0203, 0xC0A80132, 0b1, 0]
+    want = {name: rig.counts[name.lower()] for name in ("SENT", "DISCARDED", "UNASKED", "MALFORMED", "STRUCK")}
+    want |= {f"DROPPED_{name}": sum(drop == name for _, drop in rig.drops) for name in Drop.__members__}
+    assert await read("SENT", len(COUNTERS)) == [want[name] for name, _ in COUNTERS]
+    assert sum(map(bool, want.values())) >= 8
+    judge(rig, model)
+    whole = [sent for sent in rig.sent if len(sent) > 28]
+    assert split() == [datagram for sent in whole for datagram in model.send(sent)]
+
+    group = (0xEF010203, 9760)
+    rig.receive(link_request(3, "GROUP_ADDRESS", 2, list(group)))
+    await rig.settle()
+    assert await read("GROUP_ADDRESS", 4) == [*group, *group]
+    before = len(split())
+    rig.to_send.extend(random_stream(draw, k) for k in range(5))
+    await rig.settle()
+    assert [datagram.host for datagram in split()[before:]] == [group] * 5
 
 
 @cocotb.test()

@@ -17,7 +17,7 @@ from twinphase_sim.model.link.udp import LEASE_TICKS, Address, Datagram, UdpNode
 from twinphase_spec.packets import MAGIC, VERSION, Stream
 from vectors import pack, unpack
 
-PLACES, DEPTH, NET_HZ, PORT, REGISTER_PORT = 3, 1024, 4000.0, 9750, 9751
+PLACES, DEPTH, NET_HZ, PORT, REGISTER_PORT, LINK_PORT = 3, 1024, 4000.0, 9750, 9751, 9752
 PATIENCE_SECONDS, STALL_SECONDS, MEMORY_SECONDS = 2.0, 0.25, 250.0
 """Of the link on the shelf: as its leases last 20 000 clocks, all else is as slow. No test lasts as long as a writer is known."""
 UDP = {
@@ -26,6 +26,7 @@ UDP = {
     "net_hz": NET_HZ,
     "port": PORT,
     "register_port": REGISTER_PORT,
+    "link_port": LINK_PORT,
     "patience_seconds": PATIENCE_SECONDS,
     "stall_seconds": STALL_SECONDS,
     "memory_seconds": MEMORY_SECONDS,
@@ -138,6 +139,7 @@ class Rig:
     async def start(self, *, group: Address = (0, 0)) -> None:
         """Resets both domains and lets the net run on by itself."""
         self.dut.udp__i_group_address.value, self.dut.udp__i_group_port.value = group
+        self.dut.udp__i_mac_address.value, self.dut.udp__i_ip_address.value = 0x020304050607, 0xC0A80132
         cocotb.start_soon(self._net())
         await self.node.start()
 

@@ -11,8 +11,9 @@ from .asked import Asked, AskedEntry
 from .crossing import Crossing
 from .replaystore import ReplayStore
 from .subscribers import Subscribers
-from .udpport import NODE_PORT, REGISTER_PORT, UdpUserPort
+from .udpport import LINK_PORT, NODE_PORT, REGISTER_PORT, UdpUserPort
 from .udpreceiver import Drop, UdpReceiver
+from .udpregisters import UdpRegisters
 from .udpsender import ADDRESS_WORD, UdpSender
 from .writes import Writes
 
@@ -42,7 +43,8 @@ class UdpLink(wiring.Component):
         Words of packets that wait for the core: what a wait of the core for an ARP answer may cost before the node has to wait.
     net_hz : float
         Frequency of ``net``.
-    port, register_port : int
+    port, register_port, link_port : int
+        The node's two, see `UdpReceiver`, and that of the link's own registers, see `UdpRegisters`.
     patience_seconds, stall_seconds, memory_seconds : float
         See `Asked`, `UdpSender` and `Writes`.
 
@@ -50,7 +52,9 @@ class UdpLink(wiring.Component):
     -------
     port : Out(UdpUserPort()) - the core's; domain ``net``.
     rx, tx : Out, In(word_stream()) - the node's; domain ``sync``.
-    i_group_address, i_group_port : In(32), In(16) - domain ``net``, at rest while packets go: see `UdpSender`.
+    i_group_address, i_group_port : In(32), In(16) - domain ``net``, at rest while packets go: see `UdpSender`. What is written into the
+        registers takes their place.
+    i_mac_address, i_ip_address : In(48), In(32) - domain ``net``: what the registers say of the core.
     o_dropped : Out(len(Drop)) - one strobe per reason; this and all below in domain ``net``.
     o_live : Out(places) - places whose subscription lasts.
     o_struck, o_sent, o_discarded, o_unasked, o_malformed : Out(1) - strobes: a subscriber was struck; see `UdpSender`.
@@ -68,6 +72,7 @@ class UdpLink(wiring.Component):
         net_hz: float = 62.5e6,
         port: int = NODE_PORT,
         register_port: int = REGISTER_PORT,
+        link_port: int = LINK_PORT,
         patience_seconds: float = PATIENCE_SECONDS,
         stall_seconds: float = STALL_SECONDS,
         memory_seconds: float = MEMORY_SECONDS,
@@ -86,6 +91,12 @@ class UdpLink(wiring.Component):
         )
         self._subscribers = Subscribers(places=places, lease_clocks=round(SUBSCRIPTION_SECONDS * net_hz))
         self._asked = Asked(depth=ASKERS, patience_clocks=round(patience_seconds * net_hz))
+        if link_port in (port, register_port):
+            raise ValueError(
+                f"udp link: link_port is {link_port}; allowed: none of the node's, {port} and {register_port}"
+            )
+        self._link_port = link_port
+        self._registers = UdpRegisters(port=link_port, places=places, clock_hz=round(net_hz))
         self._writes = Writes(memory_clocks=round(memory_seconds * net_hz))
         super().__init__(
             {
@@ -94,6 +105,8 @@ class UdpLink(wiring.Component):
                 "tx": In(word_stream()),
                 "i_group_address": In(32),
                 "i_group_port": In(16),
+                "i_mac_address": In(48),
+                "i_ip_address": In(32),
                 "o_dropped": Out(len(Drop)),
                 "o_live": Out(places),
                 "o_struck": Out(1),
@@ -120,8 +133,8 @@ class UdpLink(wiring.Component):
         wiring.connect(m, inwards.o, wiring.flipped(self.rx))
         wiring.connect(m, wiring.flipped(self.tx), outwards.i)
         wiring.connect(m, outwards.o, sender.i)
-        wiring.connect(m, wiring.flipped(self.port.source), receiver.source)
-        wiring.connect(m, sender.sink, wiring.flipped(self.port.sink))
+        m.submodules.registers = registers = net(self._registers)
+        self._share_port(m, receiver, sender, registers)
         m.d.comb += [
             # Requests, once each.
             *(requests.i_put.eq(receiver.o_put), requests.i_word.eq(receiver.o_word)),
@@ -144,15 +157,40 @@ class UdpLink(wiring.Component):
             *(sender.i_live.eq(subscribers.o_live), subscribers.i_select.eq(sender.o_select)),
             *(sender.i_ip_address.eq(subscribers.o_ip_address), sender.i_port.eq(subscribers.o_port)),
             subscribers.i_strike.eq(sender.o_strike),
-            sender.i_group_address.eq(self.i_group_address),
-            sender.i_group_port.eq(self.i_group_port),
-            self.o_dropped.eq(Cat(receiver.o_dropped, subscribers.o_refused)),
+            *(registers.i_group_address.eq(self.i_group_address), registers.i_group_port.eq(self.i_group_port)),
+            *(sender.i_group_address.eq(registers.o_group_address), sender.i_group_port.eq(registers.o_group_port)),
+            *(registers.i_mac_address.eq(self.i_mac_address), registers.i_ip_address.eq(self.i_ip_address)),
+            registers.i_live.eq(subscribers.o_live),
+            registers.i_events.eq(
+                Cat(self.o_sent, self.o_discarded, self.o_unasked, self.o_malformed, self.o_struck, self.o_dropped)
+            ),
+            # A datagram is judged here or there.
+            self.o_dropped.eq(Cat(receiver.o_dropped | registers.o_dropped, subscribers.o_refused)),
             self.o_live.eq(subscribers.o_live),
             *(self.o_struck.eq(sender.o_strike), self.o_sent.eq(sender.o_sent)),
             *(self.o_discarded.eq(sender.o_discarded), self.o_unasked.eq(sender.o_unasked)),
             self.o_malformed.eq(sender.o_malformed),
         ]
         return m
+
+    def _share_port(self, m: Module, receiver: UdpReceiver, sender: UdpSender, registers: UdpRegisters) -> None:
+        """Datagrams to the link's own port go to its registers; their answers leave between two datagrams of the node."""
+        port, own = self.port, Signal()
+        m.d.comb += [
+            own.eq(port.source.payload.dst_port == self._link_port),
+            *(receiver.source.payload.eq(port.source.payload), registers.source.payload.eq(port.source.payload)),
+            receiver.source.valid.eq(port.source.valid & ~own),
+            registers.source.valid.eq(port.source.valid & own),
+        ]
+        answers = Signal()
+        """Not the node's datagrams."""
+        with m.If(answers):
+            wiring.connect(m, registers.sink, wiring.flipped(port.sink))
+            with m.If(port.sink.valid & port.sink.ready & port.sink.payload.last):
+                m.d.net += answers.eq(0)
+        with m.Else():
+            wiring.connect(m, sender.sink, wiring.flipped(port.sink))
+            m.d.net += answers.eq(registers.sink.valid & ~sender.sink.valid)
 
     def _hand_on(self, m: Module, requests: ReplayStore, inwards: Crossing, *, kept: Signal, repeated: Signal) -> None:
         """Plays each kept request once to the node and frees it. Of a write that is ``repeated``, which is said with ``kept``, bit 31

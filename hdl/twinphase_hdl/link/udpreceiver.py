@@ -36,7 +36,7 @@ class Drop(IntEnum):
 
 
 class UdpReceiver(wiring.Component):
-    """Takes datagrams for ``port`` (SUBSCRIBE and REGISTER_REQUEST) and ``register_port`` (REGISTER_REQUEST only).
+    """Takes datagrams for ``port`` (SUBSCRIBE and REGISTER_REQUEST; None: there is none) and ``register_port`` (REGISTER_REQUEST only).
 
     A request's words go on as they come, a verdict with the last one. Everything else only has its sender told, or is dropped.
 
@@ -56,13 +56,14 @@ class UdpReceiver(wiring.Component):
     Latency: 1 clock from a word to ``o_put``, 2 to the strobes of a datagram. Throughput: a word per clock. Overflow: dropped as FULL.
     """
 
-    def __init__(self, *, port: int, register_port: int):
+    def __init__(self, *, port: int | None, register_port: int):
         for name, value in (("port", port), ("register_port", register_port)):
-            if not 1 <= value < 1 << 16:
+            if value is not None and not 1 <= value < 1 << 16:
                 raise ValueError(f"udp receiver: {name} is {value}; allowed: 1 to 65535")
         if port == register_port:
             raise ValueError(f"udp receiver: port and register_port are both {port}; allowed: two different ones")
-        self._port, self._register_port = port, register_port
+        self._register_port = register_port
+        self._ports = [number for number in (port, register_port) if number is not None]
         super().__init__(
             {
                 "source": In(stream.Signature(ReceivedWord, always_ready=True)),
@@ -116,7 +117,7 @@ class UdpReceiver(wiring.Component):
             self.length_good.eq(
                 (word.length[:2] == 0) & (packet_words >= packets.HEADER_WORDS) & (packet_words <= MAX_PACKET_WORDS)
             ),
-            self.here.eq((word.dst_port == self._port) | (word.dst_port == self._register_port)),
+            self.here.eq(Cat(word.dst_port == port for port in self._ports).any()),
             self.apart.eq(word.dst_port == self._register_port),
             self.error.eq(word.error),
         ]

@@ -12,12 +12,13 @@ from twinphase_hdl.link.crossing import Crossing
 from twinphase_hdl.link.replaystore import ReplayStore
 from twinphase_hdl.link.subscribers import Subscribers
 from twinphase_hdl.link.udplink import UdpLink
-from twinphase_hdl.link.udpport import NODE_PORT, REGISTER_PORT, ReceivedWord
+from twinphase_hdl.link.udpport import LINK_PORT, NODE_PORT, REGISTER_PORT, ReceivedWord
 from twinphase_hdl.link.udpreceiver import Drop, UdpReceiver
 from twinphase_hdl.link.udpsender import UdpSender
 from twinphase_hdl.link.writes import Writes
-from twinphase_sim.model.link.udp import Datagram, UdpNode
+from twinphase_sim.model.link.udp import Datagram, Reason, UdpNode
 from twinphase_spec.packets import MAGIC, VERSION, Stream
+from twinphase_spec.udp_registers import DROPPED, UDP_REGISTER_PORT_OFFSET
 
 HOST = (0x0A000002, 40000)
 
@@ -35,7 +36,7 @@ def datagrams(draw):
     kept = draw(st.one_of(st.just(len(data)), st.integers(0, len(data))))
     return Datagram(
         host=HOST,
-        port=draw(st.sampled_from([NODE_PORT, NODE_PORT, REGISTER_PORT, 9752])),
+        port=draw(st.sampled_from([NODE_PORT, NODE_PORT, REGISTER_PORT, 9753])),
         data=data[:kept],
         length=len(data) if said is None and kept < len(data) and draw(st.booleans()) else said,
         error=draw(st.sampled_from([False, False, False, True])),
@@ -149,8 +150,13 @@ def test_a_writer_who_is_silent_is_forgotten_in_time():
     assert len({verdicts[pause] for pause in verdicts if memory < pause <= 3 * memory // 2}) == 2
 
 
-def test_the_host_knocks_at_this_port():
+def test_the_host_knocks_at_these_ports():
     assert NODE_PORT == DEFAULT_PORT
+    assert NODE_PORT + UDP_REGISTER_PORT_OFFSET == LINK_PORT
+
+
+def test_counters_of_the_link_are_all_reasons():
+    assert [name for name, _ in DROPPED] == [*Drop.__members__] == [*Reason.__members__]
 
 
 @pytest.mark.parametrize(
@@ -159,6 +165,7 @@ def test_the_host_knocks_at_this_port():
         (lambda: UdpReceiver(port=0, register_port=1), "port is 0; allowed: 1 to 65535"),
         (lambda: UdpReceiver(port=1, register_port=1 << 16), "register_port is 65536; allowed: 1 to 65535"),
         (lambda: UdpReceiver(port=7, register_port=7), "port and register_port are both 7; allowed: two different"),
+        (lambda: UdpLink(link_port=9751), "link_port is 9751; allowed: none of the node's, 9750 and 9751"),
         (lambda: UdpLink(places=0), "places is 0; allowed: 1 to 16"),
         (lambda: UdpLink(places=17), "places is 17; allowed: 1 to 16"),
         (lambda: UdpLink(depth=256), "depth is 256 words; allowed: powers of 2 from 512"),

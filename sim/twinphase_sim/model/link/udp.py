@@ -95,10 +95,13 @@ class Writers:
 
 
 class UdpNode:
-    """A link with ``places`` for subscribers. ``group``: where packets go once instead of to each of them."""
+    """A link with ``places`` for subscribers. ``group``: where packets go once instead of to each of them. What it answers on
+    ``link_port`` is not said here."""
 
-    def __init__(self, *, places: int, port: int, register_port: int, group: Address | None = None) -> None:
-        self.port, self.register_port, self.group = port, register_port, group
+    def __init__(
+        self, *, places: int, port: int, register_port: int, link_port: int | None = None, group: Address | None = None
+    ) -> None:
+        self.port, self.register_port, self.link_port, self.group = port, register_port, link_port, group
         self.leases: list[Lease | None] = [None] * places
         self.requests: list[bytes] = []
         """Packets that went to the node."""
@@ -112,7 +115,7 @@ class UdpNode:
         said = len(data) if datagram.length is None else datagram.length
         if datagram.error:
             return Reason.ERROR
-        if datagram.port not in (self.port, self.register_port):
+        if datagram.port not in (self.port, self.register_port, self.link_port):
             return Reason.PORT
         whole = len(data) == said and said % 4 == 0 and HEADER_BYTES <= said <= MAX_PACKET_BYTES
         if not whole:
@@ -125,6 +128,8 @@ class UdpNode:
         if header["stream"] == Stream.REGISTER_REQUEST:
             if not room:
                 return Reason.FULL
+            if datagram.port == self.link_port:
+                return None
             number, where = int(header["sequence"]), int.from_bytes(data[12:16], "little")
             marked = False
             if header["flags"] == RegisterOp.WRITE:
