@@ -1,4 +1,4 @@
-"""Synthesis figures per unit: LUT, FF, BRAM, DSP and Fmax, out of context on LFE5U-25F, speed grade 6, but for DEVICES and FAST.
+"""Synthesis figures per unit: LUT, FF, BRAM, DSP and Fmax, out of context on LFE5U-25F, speed grade 6, but for DEVICES, FAST and SLOW.
 
 ``python tests/build/figures.py [UNIT ...]`` takes them anew and writes ``figures.json`` beside this file. Delays are
 nextpnr's slow-corner model.
@@ -39,8 +39,12 @@ CLOCK_MHZ = 125
 SEEDS = (1, 2, 3)
 FAST = {"timetag.channel_250": "tdc_clk", "timetag.tap_encoder_250": "clk"}
 """Units with a clock of twice CLOCK_MHZ, and its name."""
+SLOW = {"link.udp": "net_clk"}
+"""Units with a clock of half CLOCK_MHZ, and its name."""
+KEPT_READS = {"link.udp": " unit.link*/* %d"}
+"""What `DROP_READ_BEFORE_WRITE` leaves out, as in a build."""
 SYNTHESIS = (
-    f"read_rtlil unit.il; {DROP_READ_BEFORE_WRITE}; {PURGE_BEFORE_LUTS.format(synthesis='synth_ecp5', top='unit')}; "
+    f"read_rtlil unit.il; {DROP_READ_BEFORE_WRITE}{{kept}}; {PURGE_BEFORE_LUTS.format(synthesis='synth_ecp5', top='unit')}; "
     f"synth_ecp5 {MAP_LUTS} -top unit -json unit.json"
 )
 
@@ -184,6 +188,34 @@ def wide_end() -> wiring.Component:
     return WideEnd()
 
 
+def udp_link() -> wiring.Component:
+    """The link over UDP with a port for the clock of its core."""
+    from amaranth.hdl import ClockDomain, Module
+
+    from twinphase_hdl.link.udplink import UdpLink
+
+    link = UdpLink()
+
+    class Clocked(wiring.Component):
+        def __init__(self) -> None:
+            super().__init__({**link.signature.members, "net_clk": wiring.In(1)})
+
+        def elaborate(self, platform: object) -> Module:
+            m = Module()
+            m.domains.net = domain = ClockDomain("net", reset_less=True)
+            domain.clk = self.net_clk
+            m.submodules.link = link
+            for name, member in link.signature.members.items():
+                inner, outer = getattr(link, name), getattr(self, name)
+                if member.is_signature:
+                    wiring.connect(m, wiring.flipped(outer), inner)
+                else:
+                    m.d.comb += outer.eq(inner) if member.flow is wiring.Out else inner.eq(outer)
+            return m
+
+    return Clocked()
+
+
 def units() -> dict[str, Callable[[], wiring.Component]]:
     """Name and maker of every unit whose figures are kept."""
     from twinphase_hdl.core.counterbank import CounterBank
@@ -244,6 +276,7 @@ def units() -> dict[str, Callable[[], wiring.Component]]:
         "core.rare_counts": lambda: RareCounts(counters=len(TRACK_EVENTS), levels=len(TRACK_STATES)),
         "link.snapshot": lambda: Snapshot(counters=len(SERVER.counters) - len(TRACK_EVENTS), rare=len(TRACK_EVENTS)),
         "link.tag_packer": TagPacker,
+        "link.udp": udp_link,
         "phase.click_tracker_32": lambda: ClickTracker(channels=32),
         "phase.cordic": Cordic,
         "phase.smooth": Smoother,
@@ -299,8 +332,8 @@ def digest(text: str) -> str:
 
 
 def measure(text: str, name: str = "") -> dict[str, float]:
-    """Synthesises, places and routes unit ``name``; LUT, FF, BRAM, DSP and Fmax in MHz (with a TDC clock its own beside), and the seed of
-    the placement: the first of `SEEDS` that meets the clocks, as a build tries them.
+    """Synthesises, places and routes unit ``name``; LUT, FF, BRAM, DSP and Fmax in MHz (with a TDC clock or a network's its own
+    beside), and the seed of the placement: the first of `SEEDS` that meets the clocks, as a build tries them.
 
     RuntimeError with the tool's words when it fails, as when every seed misses a clock; TimingError for a path between two clocks over
     its budget.
@@ -311,8 +344,10 @@ def measure(text: str, name: str = "") -> dict[str, float]:
         work = Path(folder)
         (work / "unit.il").write_text(text)
         limits = []
-        if name in FAST:
-            (work / "unit.lpf").write_text(f'FREQUENCY PORT "{FAST[name]}" {2 * CLOCK_MHZ} MHZ;\n')
+        others = [(table[name], mhz) for table, mhz in ((FAST, 2 * CLOCK_MHZ), (SLOW, CLOCK_MHZ / 2)) if name in table]
+        if others:
+            lines = (f'FREQUENCY PORT "{clock}" {mhz:g} MHZ;\n' for clock, mhz in others)
+            (work / "unit.lpf").write_text("".join(lines))
             limits = ["--lpf", "unit.lpf", "--lpf-allow-unconstrained"]
 
         def run(*command: str) -> str:
@@ -322,7 +357,9 @@ def measure(text: str, name: str = "") -> dict[str, float]:
 
         place = (environment["NEXTPNR_ECP5"], "--quiet", *device, "--out-of-context", "--json", "unit.json", *limits)
         place += ("--freq", str(CLOCK_MHZ), "--report", "report.json", "--log", "unit.log", "--seed")
-        failed = run(environment["YOSYS"], "-q", "-p", SYNTHESIS) or run(sys.executable, pack.__file__, "unit.json")
+        failed = run(environment["YOSYS"], "-q", "-p", SYNTHESIS.format(kept=KEPT_READS.get(name, ""))) or run(
+            sys.executable, pack.__file__, "unit.json"
+        )
         for seed in () if failed else SEEDS:
             failed = run(*place, str(seed))
             if "Max frequency for clock" not in failed:
@@ -334,9 +371,9 @@ def measure(text: str, name: str = "") -> dict[str, float]:
     clocks = read_clocks(report)
     check_timing(clocks, cross)
     reached = {name: clock["achieved_mhz"] for name, clock in clocks.items()}
-    tdc_mhz = {"tdc_mhz": reached.pop("tdc_clk")} if "tdc_clk" in reached else {}
+    beside = {f"{clock}_mhz": reached.pop(f"{clock}_clk") for clock in ("tdc", "net") if f"{clock}_clk" in reached}
     cells = {name: use["used"] for name, use in read_utilisation(report).items()}
-    return {**cells, "fmax_mhz": min(reached.values()), **tdc_mhz, "seed": seed}
+    return {**cells, "fmax_mhz": min(reached.values()), **beside, "seed": seed}
 
 
 def main(names: list[str]) -> None:
