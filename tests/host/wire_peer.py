@@ -30,17 +30,25 @@ class Came:
 
 
 class Peer:
-    """``line_bytes``: all that the node has sent since it was last set to 0, preambles, check sequences and least gaps included."""
+    """``line_bytes``: all that the node has sent since it was last set to 0, preambles, check sequences and least gaps included.
+    ``others``: its frames that were neither datagrams to this host nor ARP requests for it."""
 
     def __init__(self, wire: NativeWire, *, node_mac: bytes, ip: str = "10.77.0.9", port: int = 40_000) -> None:
         self.wire, self.node_mac, self.ip, self.port = wire, node_mac, ip, port
         self.mac = bytes.fromhex("024444440009")
         self.line_bytes = 0
+        self.others: list[bytes] = []
         self._identifier = 0
 
     def frame(self, data: bytes, port: int = 9750) -> bytes:
         """The Ethernet frame of a datagram to the node's ``port``."""
         return udp_frame(self.mac, self.node_mac, self.ip, NODE_IP, data, (self.port, port))
+
+    def arp_request(self, mac: bytes | None = None) -> bytes:
+        """The frame that asks for the node's MAC address, from ``mac`` (this host's, if None)."""
+        node = bytes(map(int, NODE_IP.split(".")))
+        body = b"\0\1\x08\0\6\4\0\1" + (mac or self.mac) + self._ip_bytes + bytes(6) + node
+        return b"\xff" * 6 + self.mac + ARP + body
 
     def send(self, *frames: bytes) -> None:
         self.wire.put([line_bytes(frame) for frame in frames])
@@ -59,6 +67,8 @@ class Peer:
             elif kind == IP and packet[9] == 17 and packet[16:20] == self._ip_bytes:
                 source, target, length = struct.unpack(">HHH", packet[20:26])
                 found.append(Came(data=packet[28 : 20 + length], ports=(source, target)))
+            else:
+                self.others.append(frame.data)
         return found
 
     def request(self, op: RegisterOp, address: int, count: int, words: Sequence[int] = ()) -> list[int]:
