@@ -7,6 +7,7 @@ from twinphase_firmware.pin_pages import with_pins
 from twinphase_spec.registers import MAPS
 from twinphase_spec.rule_pages import with_tables
 from twinphase_spec.rules import PROTOCOLS
+from twinphase_spec.udp_registers import UDP_LINK
 
 FOLDER = Path(__file__).parent / "registers"
 BOARDS_PAGE = Path(__file__).parent / "boards.md"
@@ -17,7 +18,7 @@ def pages() -> dict[Path, str]:
     """Every generated file with its text."""
     registers = {
         FOLDER / f"{node_map.node.name.lower()}.{ending}": text
-        for node_map in MAPS.values()
+        for node_map in (*MAPS.values(), UDP_LINK)
         for ending, text in (
             ("md", node_map.to_markdown()),
             ("json", node_map.to_json() + "\n"),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from twinphase_hdl.link.ethernet import Address
-from twinphase_hdl.link.udpport import NODE_PORT, REGISTER_PORT
+from twinphase_hdl.link.udpport import LINK_PORT, NODE_PORT, REGISTER_PORT
 
 Kind = Literal["serial", "udp"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -33,7 +33,7 @@ class BoardLink:
         """For a manifest."""
         if self.kind == "serial":
             return {"kind": self.kind}
-        return {"kind": self.kind, "mac": self.mac, "ip": self.ip, "ports": [NODE_PORT, REGISTER_PORT]}
+        return {"kind": self.kind, "mac": self.mac, "ip": self.ip, "ports": [NODE_PORT, REGISTER_PORT, LINK_PORT]}
 
 
 SERIAL = BoardLink()

@@ -22,6 +22,8 @@ class NodeType(IntEnum):
     SERVER = 1
     CLIENT = 2
     TIMETAGGER = 3
+    UDP_LINK = 4
+    """No node: a board's link over UDP, beside its node."""
 
 
 class Access(StrEnum):
@@ -158,13 +160,16 @@ class RegisterMap:
 
     def to_markdown(self) -> str:
         """The documentation page."""
-        title = f"# Registers of the {self.node.name.lower()} node"
+        what = "link over UDP" if self.node is NodeType.UDP_LINK else f"{self.node.name.lower()} node"
+        title = f"# Registers of the {what}"
         lines = [title, "", f"Interface version {INTERFACE_VERSION}, map hash `{self.hash:#010x}`. Word addresses.", ""]
         lines += ["| address | name | bits | access | reset | meaning |", "|---|---|---|---|---|---|"]
         lines += [
             f"| `{r.address:#06x}` | {r.name} | {r.width}{' signed' if r.signed else ''} | {r.access} | {r.reset:#x} | {r.doc} |"
             for r in self.registers
         ]
+        if not self.memories:
+            return "\n".join(lines) + "\n"
         lines += ["", "| addresses | memory | bits | access | meaning |", "|---|---|---|---|---|"]
         lines += [
             f"| `{m.address:#06x}`-`{m.address + m.words - 1:#06x}` | {m.name} | {m.width} | {m.access} | {m.doc} |"

@@ -1,4 +1,4 @@
-"""Synthesis figures per unit: LUT, FF, BRAM, DSP and Fmax, out of context on LFE5U-25F, speed grade 6, but for DEVICES and FAST.
+"""Synthesis figures per unit: LUT, FF, BRAM, DSP and Fmax, out of context on LFE5U-25F, speed grade 6, but for DEVICES, FAST and SLOW.
 
 ``python tests/build/figures.py [UNIT ...]`` takes them anew and writes ``figures.json`` beside this file. Delays are
 nextpnr's slow-corner model.
@@ -44,8 +44,12 @@ AS_BOARDS = ("--placer", ECP5.placer)
 """What places a board's builds."""
 FAST = {"timetag.channel_250": "tdc_clk", "timetag.tap_encoder_250": "clk"}
 """Units with a clock of twice CLOCK_MHZ, and its name."""
+SLOW = {"link.udp": "net_clk"}
+"""Units with a clock of half CLOCK_MHZ, and its name."""
+KEPT_READS = {"link.udp": " unit.link*/* %d"}
+"""What `DROP_READ_BEFORE_WRITE` leaves out, as in a build."""
 SYNTHESIS = (
-    f"read_rtlil unit.il; {DROP_READ_BEFORE_WRITE}; {PURGE_BEFORE_LUTS.format(synthesis='synth_ecp5', top='unit')}; "
+    f"read_rtlil unit.il; {DROP_READ_BEFORE_WRITE}{{kept}}; {PURGE_BEFORE_LUTS.format(synthesis='synth_ecp5', top='unit')}; "
     f"synth_ecp5 {MAP_LUTS} -top unit -json unit.json"
 )
 
@@ -189,6 +193,34 @@ def wide_end() -> wiring.Component:
     return WideEnd()
 
 
+def udp_link() -> wiring.Component:
+    """The link over UDP with a port for the clock of its core."""
+    from amaranth.hdl import ClockDomain, Module
+
+    from twinphase_hdl.link.udplink import UdpLink
+
+    link = UdpLink()
+
+    class Clocked(wiring.Component):
+        def __init__(self) -> None:
+            super().__init__({**link.signature.members, "net_clk": wiring.In(1)})
+
+        def elaborate(self, platform: object) -> Module:
+            m = Module()
+            m.domains.net = domain = ClockDomain("net", reset_less=True)
+            domain.clk = self.net_clk
+            m.submodules.link = link
+            for name, member in link.signature.members.items():
+                inner, outer = getattr(link, name), getattr(self, name)
+                if member.is_signature:
+                    wiring.connect(m, wiring.flipped(outer), inner)
+                else:
+                    m.d.comb += outer.eq(inner) if member.flow is wiring.Out else inner.eq(outer)
+            return m
+
+    return Clocked()
+
+
 def units() -> dict[str, Callable[[], wiring.Component]]:
     """Name and maker of every unit whose figures are kept."""
     from twinphase_hdl.core.counterbank import CounterBank
@@ -250,6 +282,7 @@ def units() -> dict[str, Callable[[], wiring.Component]]:
         "core.rare_counts": lambda: RareCounts(counters=len(TRACK_EVENTS), levels=len(TRACK_STATES)),
         "link.snapshot": lambda: Snapshot(counters=len(SERVER.counters) - len(TRACK_EVENTS), rare=len(TRACK_EVENTS)),
         "link.tag_packer": TagPacker,
+        "link.udp": udp_link,
         "phase.click_tracker_32": lambda: ClickTracker(channels=32),
         "phase.cordic": Cordic,
         "phase.smooth": Smoother,
@@ -311,31 +344,34 @@ def run(work: Path, *command: str) -> str:
     return f"{Path(command[0]).name} failed: {(done.stderr or done.stdout)[-2000:]}" if done.returncode else ""
 
 
-def synthesise(text: str, work: Path) -> None:
-    """``unit.json`` in ``work``: the packed netlist. RuntimeError with the tool's words when it fails."""
+def synthesise(text: str, name: str, work: Path) -> None:
+    """``unit.json`` in ``work``: the packed netlist of unit ``name``. RuntimeError with the tool's words when it fails."""
     (work / "unit.il").write_text(text)
-    yosys = build_environment()["YOSYS"]
-    if failed := run(work, yosys, "-q", "-p", SYNTHESIS) or run(work, sys.executable, pack.__file__, "unit.json"):
+    script = SYNTHESIS.format(kept=KEPT_READS.get(name, ""))
+    failed = run(work, build_environment()["YOSYS"], "-q", "-p", script)
+    failed = failed or run(work, sys.executable, pack.__file__, "unit.json")
+    if failed:
         raise RuntimeError(failed)
 
 
 def place(work: Path, name: str, device: Sequence[str], seeds: Sequence[int]) -> dict[str, float]:
     """Places and routes ``work``'s netlist of unit ``name`` from the first of ``seeds`` that meets the clocks, as builds try them; what
     `measure` returns. RuntimeError when each misses a clock, TimingError for a path between two clocks over its budget."""
-    limits = []
-    if name in FAST:
-        (work / "unit.lpf").write_text(f'FREQUENCY PORT "{FAST[name]}" {2 * CLOCK_MHZ} MHZ;\n')
-        limits = ["--lpf", "unit.lpf", "--lpf-allow-unconstrained"]
-    command = (
-        build_environment()["NEXTPNR_ECP5"],
-        "--quiet",
-        *device,
-        "--out-of-context",
+    others = [(table[name], mhz) for table, mhz in ((FAST, 2 * CLOCK_MHZ), (SLOW, CLOCK_MHZ / 2)) if name in table]
+    (work / "unit.lpf").write_text("".join(f'FREQUENCY PORT "{clock}" {mhz:g} MHZ;\n' for clock, mhz in others))
+    limits = ("--lpf", "unit.lpf", "--lpf-allow-unconstrained") if others else ()
+    command = (build_environment()["NEXTPNR_ECP5"], "--quiet", *device, *limits, "--out-of-context")
+    command += (
         "--json",
         "unit.json",
-        *limits,
+        "--report",
+        "report.json",
+        "--log",
+        "unit.log",
+        "--freq",
+        str(CLOCK_MHZ),
+        "--seed",
     )
-    command += ("--freq", str(CLOCK_MHZ), "--report", "report.json", "--log", "unit.log", "--seed")
     for seed in seeds:
         failed = run(work, *command, str(seed))
         if "Max frequency for clock" not in failed:
@@ -346,23 +382,23 @@ def place(work: Path, name: str, device: Sequence[str], seeds: Sequence[int]) ->
     clocks = read_clocks(report)
     check_timing(clocks, read_cross_clock((work / "unit.log").read_text()))
     reached = {clock_name: clock["achieved_mhz"] for clock_name, clock in clocks.items()}
-    tdc_mhz = {"tdc_mhz": reached.pop("tdc_clk")} if "tdc_clk" in reached else {}
+    beside = {f"{clock}_mhz": reached.pop(f"{clock}_clk") for clock in ("tdc", "net") if f"{clock}_clk" in reached}
     cells = {cell: use["used"] for cell, use in read_utilisation(report).items()}
-    return {**cells, "fmax_mhz": min(reached.values()), **tdc_mhz, "seed": seed}
+    return {**cells, "fmax_mhz": min(reached.values()), **beside, "seed": seed}
 
 
 def measure(text: str, name: str = "") -> dict[str, float]:
-    """Synthesises, places and routes unit ``name``; LUT, FF, BRAM, DSP and Fmax in MHz (with a TDC clock its own beside), and the seed of
-    the placement. Errors as of `place`."""
+    """Synthesises, places and routes unit ``name``; LUT, FF, BRAM, DSP and Fmax in MHz (with a TDC clock or a network's its own
+    beside), and the seed of the placement. Errors as of `place`."""
     with tempfile.TemporaryDirectory() as folder:
-        synthesise(text, Path(folder))
+        synthesise(text, name, Path(folder))
         return place(Path(folder), name, DEVICES.get(name, DEVICE), SEEDS)
 
 
 def placements(text: str, name: str) -> dict[str, list[float]]:
     """Fmax in MHz of unit ``name`` from each of `SEEDS`, by speed grade. Errors as of `place`, for the first that misses."""
     with tempfile.TemporaryDirectory() as folder:
-        synthesise(text, Path(folder))
+        synthesise(text, name, Path(folder))
         return {
             str(speed): [
                 place(Path(folder), name, (*DEVICE[:2], str(speed), *DEVICE[3:], *AS_BOARDS), [seed])["fmax_mhz"]

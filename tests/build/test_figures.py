@@ -24,6 +24,8 @@ def test_unit_meets_its_figures(name: str) -> None:
     fast = {None: (), "clk": ("fmax_mhz",), "tdc_clk": ("tdc_mhz",)}[figures.FAST.get(name)]
     assert taken["fmax_mhz"] >= figures.CLOCK_MHZ
     assert all(taken[clock] >= 2 * figures.CLOCK_MHZ for clock in fast)
+    if name in figures.SLOW:
+        assert taken[figures.SLOW[name].replace("clk", "mhz")] >= figures.CLOCK_MHZ / 2
     for cells in ("lut", "ff", "bram", "dsp"):
         assert taken[cells] <= known[cells] * GROWTH + 20, f"{name}: {cells} grew from {known[cells]} to {taken[cells]}"
     for cells, bound in BOUNDS.get(name, {}).items():

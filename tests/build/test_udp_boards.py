@@ -53,7 +53,7 @@ def test_the_pll_halves_the_clock(name):
 def test_the_manifest_says_what_nobody_has_checked():
     manifest = {"not_checked": "pins", "tools": {"amaranth": "0.5.10"}}
     said = describe_link(UDP, manifest)
-    assert said["link"] == {"kind": "udp", "mac": UDP.mac, "ip": "10.1.2.3", "ports": [9750, 9751]}
+    assert said["link"] == {"kind": "udp", "mac": UDP.mac, "ip": "10.1.2.3", "ports": [9750, 9751, 9752]}
     assert said["not_checked"] == f"pins; {NOT_CHECKED}"
     assert "RGMII" in said["not_checked"]
     assert set(said["tools"]) == {"amaranth", "liteeth", "litex", "migen"}

@@ -8,12 +8,14 @@ from typing import Any
 import cocotb
 import numpy as np
 
-from twinphase_sim.model.link.udp import LEASE_TICKS, Datagram, UdpNode
-from twinphase_spec.packets import HEADER_WORDS, MAGIC, MAX_PAYLOAD_WORDS, VERSION, Stream
+from twinphase_sim.model.link.udp import LEASE_TICKS, OLD, WINDOW, WRITERS, Datagram, UdpNode
+from twinphase_spec.packets import HEADER_WORDS, MAGIC, MAX_PAYLOAD_WORDS, VERSION, RegisterOp, Stream
+from twinphase_spec.udp_registers import COUNTERS, UDP_LINK
 from udp_rig import (
     DEPTH,
     HOSTS,
     LATENCY,
+    LINK_PORT,
     NET_HZ,
     PATIENCE_SECONDS,
     PLACES,
@@ -22,6 +24,7 @@ from udp_rig import (
     STALL_SECONDS,
     SUBSCRIBE,
     TICK_CLOCKS,
+    Drop,
     Rig,
     judge,
     packet,
@@ -30,7 +33,7 @@ from udp_rig import (
 
 
 def node(**options: Any) -> UdpNode:
-    return UdpNode(places=PLACES, port=PORT, register_port=REGISTER_PORT, **options)
+    return UdpNode(places=PLACES, port=PORT, register_port=REGISTER_PORT, link_port=LINK_PORT, **options)
 
 
 def subscribe(host: int, payload: list[int] | None = None) -> Datagram:
@@ -139,7 +142,72 @@ async def test_what_is_no_request_or_subscription(dut: Any, seed: int) -> None:
     assert {"FULL", "REFUSED"}.isdisjoint({reason for _, reason in rig.drops})
     assert {reason for _, reason in rig.drops} == {"ERROR", "PORT", "LENGTH", "FOREIGN", "STREAM"}
     assert len(model.requests) >= good
-    assert [datagram.host for datagram in rig.datagrams] == [host for _, host, _ in model.asked]
+    assert [datagram.host for datagram in rig.datagrams] == [host for _, host, *_ in model.asked]
+
+
+def number_of(draw: random.Random, newest: int) -> int:
+    """An id about where the verdict on it changes."""
+    around = draw.choice((0, 0, 0, 0, 0, 0, WINDOW, OLD, -WINDOW, -(1 << 16), 1 << 31, draw.getrandbits(32)))
+    return (newest - around + draw.choice((-2, -1, -1, 0, 0, 1, 2, draw.randrange(-20, 20)))) % (1 << 32)
+
+
+@cocotb.test()
+@cocotb.parametrize((("seed",), [(1,), (2,), (3,)]))
+async def test_copies_of_writes(dut: Any, seed: int) -> None:
+    """Writes of more hosts than are known, anew, again, late, and around the wrap of their ids: each reaches the node's registers once
+    at most while it is not too late, each that is not too old is answered as if it were the first time, reads are always executed."""
+    draw = random.Random(f"writes {seed}")
+    rig, model = Rig(dut, idle=0.2 * (seed - 1), net_ps=(16_000, 15_346, 8_000)[seed - 1], seed=seed), node()
+    await rig.start()
+    hosts = [(0x0A000000 | k % 3, 40_000 + k) for k in range(WRITERS + 2)]
+    newest = {host: draw.choice((5, 0xFFFFFFFF, 0xFFFFFFF8)) for host in hosts}
+    for k in range(500):
+        if k % 8 == 0:
+            await rig.settle(clocks=60)
+        few = k // 100 % 2
+        host = draw.choice(hosts[:3] if few else hosts)
+        number = number_of(draw, newest[host])
+        address = draw.choice((0x10, 0x10, 0x20, 0xFFFF, 1 << 31, draw.getrandbits(32)))
+        write = draw.random() < 0.85
+        data = request(number, [k], flags=RegisterOp.WRITE if write else RegisterOp.READ, address=address)
+        if write:
+            newest[host] = number
+        rig.receive(Datagram(host=host, port=draw.choice((PORT, REGISTER_PORT)), data=data))
+    await rig.settle()
+    judge(rig, model)
+    assert rig.datagrams == [datagram for whole in rig.sent for datagram in model.send(whole)]
+    verdicts = rig.verdicts
+    assert set(verdicts) == {None, "OLD"}
+    taken = [datagram.data for datagram, verdict in zip(rig.received, verdicts, strict=True) if verdict is None]
+    assert sum(a != b for a, b in zip(taken, rig.requests, strict=True)) > 20, "copies"
+    assert verdicts.count("OLD") > 20
+
+
+@cocotb.test()
+async def test_a_late_copy_of_a_write_is_never_executed(dut: Any) -> None:
+    """Said without the reference: hosts that write one after the other, each id once, with copies of any earlier datagram between."""
+    draw = random.Random("late copies")
+    rig = Rig(dut)
+    await rig.start()
+    first = {host: draw.getrandbits(32) for host in HOSTS}
+    first[HOSTS[0]] = 0xFFFFFFF0
+    sent: list[Datagram] = []
+    for k in range(300):
+        if k % 8 == 0:
+            await rig.settle(clocks=60)
+        host = draw.choice(HOSTS)
+        number = (first[host] + sum(datagram.host == host for datagram in sent)) % (1 << 32)
+        data = request(number, [len(sent)], flags=RegisterOp.WRITE, address=len(sent))
+        sent.append(Datagram(host=host, port=PORT, data=data))
+        rig.receive(sent[-1])
+        for _ in range(draw.randrange(3)):
+            rig.receive(draw.choice(sent[-draw.choice((1, 3, 300)) :]))
+    await rig.settle()
+    executed = [whole for whole in rig.requests if int.from_bytes(whole[12:16], "little") < 1 << 16]
+    assert executed == [datagram.data for datagram in sent]
+    answers = [datagram for datagram in rig.datagrams if datagram.data[4:8] == sent[-1].data[4:8]]
+    assert len(answers) >= 1
+    assert {int.from_bytes(datagram.data[12:16], "little") for datagram in rig.datagrams} == set(range(len(sent)))
 
 
 @cocotb.test()
@@ -271,6 +339,78 @@ async def test_group(dut: Any) -> None:
     assert rig.datagrams == [datagram for whole in rig.sent[5:] for datagram in model.send(whole)]
     assert rig.counts["discarded"] == 5
     assert sum(datagram.host == group for datagram in rig.datagrams) == 20
+
+
+def link_request(number: int, register: str, count: int, words: list[int] | None = None) -> Datagram:
+    """To the link's own registers; a write if it has ``words``."""
+    op = RegisterOp.READ if words is None else RegisterOp.WRITE
+    data = request(number, words, flags=op, address=UDP_LINK[register].address)
+    return Datagram(host=HOSTS[3], port=LINK_PORT, data=data[:16] + count.to_bytes(4, "little") + data[20:])
+
+
+@cocotb.test()
+@cocotb.parametrize((("idle", "pause", "net_ps"), [(0.0, 0.0, 16_000), (0.3, 0.4, 7_010)]))
+async def test_registers_of_the_link(dut: Any, idle: float, pause: float, net_ps: int) -> None:
+    """They answer between streams and the node's answers, to who asked; counters are the strobes; a written group gets the streams."""
+    draw = random.Random(f"link registers {idle}")
+    rig, model = Rig(dut, idle=idle, pause=pause, net_ps=net_ps, seed=5), node()
+    await rig.start()
+    own: list[Datagram] = []
+
+    def split() -> list[Datagram]:
+        """Datagrams of the node; the link's own go to ``own``."""
+        own[:] = [datagram for datagram in rig.datagrams if datagram.port == LINK_PORT]
+        return [datagram for datagram in rig.datagrams if datagram.port != LINK_PORT]
+
+    async def read(register: str, count: int = 1) -> list[int]:
+        number = draw.getrandbits(32)
+        rig.receive(link_request(number, register, count))
+        await rig.settle()
+        split()
+        words = np.frombuffer(own[-1].data, "<u4").tolist()
+        assert own[-1].host == HOSTS[3]
+        assert words[0] == MAGIC << 16 | VERSION << 8 | Stream.REGISTER_RESPONSE
+        assert words[1:5] == [number, count, UDP_LINK[register].address, count]
+        assert len(words) == HEADER_WORDS + count
+        return words[HEADER_WORDS:]
+
+    rig.receive(subscribe(0))
+    await rig.settle()
+    for k in range(40):
+        rig.receive(wrong(draw))
+        rig.receive(Datagram(host=HOSTS[1], port=PORT, data=request(k)))
+        rig.to_send.append(random_stream(draw, k))
+        if k % 10 == 0:
+            rig.receive(link_request(k, "SENT", len(COUNTERS)))
+        if k % 8 == 7:
+            await rig.settle()
+    rig.receive(link_request(1, "ID_MAGIC", 1))
+    rig.receive(link_request(2, "ID_MAGIC", 1))
+    rig.receive(Datagram(host=HOSTS[0], port=LINK_PORT, data=SUBSCRIBE))
+    await rig.settle()
+    assert [verdict for verdict in rig.verdicts[-3:]] == [None, "FULL", "STREAM"]
+    rig.give(packet(Stream.TAG)[:28])
+    rig.give(packet(Stream.REGISTER_RESPONSE, number=1 << 31))
+    await rig.settle()
+    identity = await read("ID_MAGIC", 6)
+    assert identity == [0x54575048, 4, 1, round(NET_HZ), UDP_LINK.hash, 0]
+    assert await read("MAC_ADDRESS", 5) == [0x04050607, 0x0203, 0xC0A80132, 0b1, 0]
+    want = {name: rig.counts[name.lower()] for name in ("SENT", "DISCARDED", "UNASKED", "MALFORMED", "STRUCK")}
+    want |= {f"DROPPED_{name}": sum(drop == name for _, drop in rig.drops) for name in Drop.__members__}
+    assert await read("SENT", len(COUNTERS)) == [want[name] for name, _ in COUNTERS]
+    assert sum(map(bool, want.values())) >= 8
+    judge(rig, model)
+    whole = [sent for sent in rig.sent if len(sent) > 28]
+    assert split() == [datagram for sent in whole for datagram in model.send(sent)]
+
+    group = (0xEF010203, 9760)
+    rig.receive(link_request(3, "GROUP_ADDRESS", 2, list(group)))
+    await rig.settle()
+    assert await read("GROUP_ADDRESS", 4) == [*group, *group]
+    before = len(split())
+    rig.to_send.extend(random_stream(draw, k) for k in range(5))
+    await rig.settle()
+    assert [datagram.host for datagram in split()[before:]] == [group] * 5
 
 
 @cocotb.test()

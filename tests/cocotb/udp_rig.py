@@ -17,17 +17,19 @@ from twinphase_sim.model.link.udp import LEASE_TICKS, Address, Datagram, UdpNode
 from twinphase_spec.packets import MAGIC, VERSION, Stream
 from vectors import pack, unpack
 
-PLACES, DEPTH, NET_HZ, PORT, REGISTER_PORT = 3, 1024, 4000.0, 9750, 9751
-PATIENCE_SECONDS, STALL_SECONDS = 2.0, 0.25
-"""Of the link on the shelf: as its leases last 20 000 clocks, all else is as slow."""
+PLACES, DEPTH, NET_HZ, PORT, REGISTER_PORT, LINK_PORT = 3, 1024, 4000.0, 9750, 9751, 9752
+PATIENCE_SECONDS, STALL_SECONDS, MEMORY_SECONDS = 2.0, 0.25, 250.0
+"""Of the link on the shelf: as its leases last 20 000 clocks, all else is as slow. No test lasts as long as a writer is known."""
 UDP = {
     "places": PLACES,
     "depth": DEPTH,
     "net_hz": NET_HZ,
     "port": PORT,
     "register_port": REGISTER_PORT,
+    "link_port": LINK_PORT,
     "patience_seconds": PATIENCE_SECONDS,
     "stall_seconds": STALL_SECONDS,
+    "memory_seconds": MEMORY_SECONDS,
 }
 """The link on the shelf."""
 TICK_CLOCKS = -(-round(5.0 * NET_HZ) // LEASE_TICKS)
@@ -39,15 +41,23 @@ HOSTS: list[Address] = [(0xC0A80102, 50001), (0xC0A80102, 50002), (0x0A000001, 9
 STROBES = ("struck", "sent", "discarded", "unasked", "malformed")
 
 
-def packet(stream: int, payload: list[int] | None = None, *, number: int = 0, first: int | None = None) -> bytes:
-    """A packet; ``first`` replaces w0."""
+def packet(
+    stream: int,
+    payload: list[int] | None = None,
+    *,
+    number: int = 0,
+    first: int | None = None,
+    flags: int = 0,
+    address: int = 0,
+) -> bytes:
+    """A packet; ``first`` replaces w0. ``address`` is w3."""
     payload = payload or []
     head = MAGIC << 16 | VERSION << 8 | stream if first is None else first
-    return np.array([head, number, len(payload), 0, 0, 0, 0, 0, *payload], "<u4").tobytes()
+    return np.array([head, number, len(payload) | flags << 16, address, 0, 0, 0, 0, *payload], "<u4").tobytes()
 
 
-def request(number: int, payload: list[int] | None = None) -> bytes:
-    return packet(Stream.REGISTER_REQUEST, payload, number=number)
+def request(number: int, payload: list[int] | None = None, *, flags: int = 0, address: int = 0) -> bytes:
+    return packet(Stream.REGISTER_REQUEST, payload, number=number, flags=flags, address=address)
 
 
 SUBSCRIBE = packet(Stream.SUBSCRIBE)
@@ -129,6 +139,7 @@ class Rig:
     async def start(self, *, group: Address = (0, 0)) -> None:
         """Resets both domains and lets the net run on by itself."""
         self.dut.udp__i_group_address.value, self.dut.udp__i_group_port.value = group
+        self.dut.udp__i_mac_address.value, self.dut.udp__i_ip_address.value = 0x020304050607, 0xC0A80132
         cocotb.start_soon(self._net())
         await self.node.start()
 
@@ -156,8 +167,9 @@ class Rig:
             return
         if self._requests and self.draw.random() < self.answer:
             asked = self._requests.popleft()
-            number = int.from_bytes(asked[4:8], "little")
-            self.give(packet(Stream.REGISTER_RESPONSE, list(range(self.draw.randrange(5))), number=number))
+            number, address = (int.from_bytes(asked[at : at + 4], "little") for at in (4, 12))
+            words = list(range(self.draw.randrange(5)))
+            self.give(packet(Stream.REGISTER_RESPONSE, words, number=number, address=address))
         elif self.to_send:
             self.give(self.to_send.popleft())
 

@@ -43,7 +43,13 @@ class BeginsElsewhere(UdpReceiver):
 
     def __init__(self, **ports):
         super().__init__(**ports)
-        self.place = Signal(4, init=2)
+        self.place = Signal(5, init=2)
+
+
+class Tolerant(Forgetful):
+    """Forgets that it is a write, and so keeps one that is too old."""
+
+    FLAG = "o_writes"
 
 
 def test_one_verdict_and_whole_requests() -> None:
@@ -51,7 +57,7 @@ def test_one_verdict_and_whole_requests() -> None:
     assert result.status == "PASS", result.log[-3000:]
 
 
-@pytest.mark.parametrize("wrong", [WithoutRoom, Believes, Careless, BeginsElsewhere])
+@pytest.mark.parametrize("wrong", [WithoutRoom, Believes, Careless, BeginsElsewhere, Tolerant])
 def test_wrong_receivers_are_rejected(wrong: type[UdpReceiver]) -> None:
     result = run_proof(UdpReceiverProof(wrong, lemmas=False), mode="bmc", depth=12)
     assert result.status == "FAIL", result.log[-2000:]

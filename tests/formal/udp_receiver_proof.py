@@ -11,7 +11,7 @@ from amaranth.lib.wiring import In
 
 from twinphase_hdl.link.udpport import ReceivedWord
 from twinphase_hdl.link.udpreceiver import Drop, UdpReceiver
-from twinphase_spec.packets import HEADER_WORDS, MAGIC, MAX_PAYLOAD_WORDS, VERSION, Stream
+from twinphase_spec.packets import HEADER_WORDS, MAGIC, MAX_PAYLOAD_WORDS, VERSION, RegisterOp, Stream
 
 PORT, REGISTER_PORT = 9750, 9751
 LONGEST = HEADER_WORDS + MAX_PAYLOAD_WORDS
@@ -22,7 +22,7 @@ class UdpReceiverProof(wiring.Component):
     """``lemmas=False`` leaves out what is said of the inside, for wrong receivers in bounded runs."""
 
     def __init__(self, receiver: type[UdpReceiver] = UdpReceiver, *, lemmas: bool = True):
-        super().__init__({"valid": In(1), "word": In(ReceivedWord), "room": In(1), "asked_room": In(1)})
+        super().__init__({"valid": In(1), "word": In(ReceivedWord), "room": In(1), "asked_room": In(1), "old": In(1)})
         self._receiver = receiver(port=PORT, register_port=REGISTER_PORT)
         self._lemmas = lemmas
 
@@ -35,6 +35,7 @@ class UdpReceiverProof(wiring.Component):
             receiver.source.payload.eq(word),
             receiver.i_room.eq(self.room),
             receiver.i_asked_room.eq(self.asked_room),
+            receiver.i_old.eq(self.old),
         ]
 
         # The core's word: what it says of a datagram as a whole holds through it.
@@ -53,7 +54,7 @@ class UdpReceiverProof(wiring.Component):
         count = Signal(range(LONGEST + 2))
         """Words of it before this one; LONGEST + 1 and more are one."""
         starts, request, subscribe, failed = (Signal() for _ in range(4))
-        agrees, lacked = Signal(), Signal()
+        agrees, lacked, writes, high = (Signal() for _ in range(4))
         put = Signal.like(count)
         first = count == 0
         words = at.length[2:]
@@ -74,7 +75,12 @@ class UdpReceiverProof(wiring.Component):
                     subscribe.eq(at.data[:8] == int(Stream.SUBSCRIBE)),
                 ]
             with m.If(count == 2):
-                m.d.sync += agrees.eq(at.data[:16] + HEADER_WORDS == words)
+                m.d.sync += [
+                    agrees.eq(at.data[:16] + HEADER_WORDS == words),
+                    writes.eq(at.data[16:] == int(RegisterOp.WRITE)),
+                ]
+            with m.If(count == 3):
+                m.d.sync += high.eq(at.data[31])
         whole = (
             (at.length[:2] == 0)
             & (words >= HEADER_WORDS)
@@ -85,7 +91,8 @@ class UdpReceiverProof(wiring.Component):
         )
         apart = at.dst_port == REGISTER_PORT
         ok = ~failed & ~at.error & here & whole & starts
-        keep = came & at.last & ok & request & ~lacked & ~no_room & self.asked_room
+        full = lacked | no_room | ~self.asked_room
+        keep = came & at.last & ok & request & ~full & ~(writes & self.old)
         m.d.comb += [
             Assert(receiver.o_keep == keep, "kept what is no request, or dropped one"),
             Assert(~keep | (receiver.o_put & (put == count)), "a word of a request is missing"),
@@ -93,6 +100,9 @@ class UdpReceiverProof(wiring.Component):
                 ~receiver.o_put | (came & self.room & is_request & (put == count)), "put what does not belong to it"
             ),
             Assert(~receiver.o_put | (receiver.o_word == at.data), "changed a word"),
+            Assert(~keep | (Cat(receiver.o_writes, receiver.o_high) == Cat(writes, high)), "told another request"),
+            Assert(receiver.o_first == (came & first), "first word"),
+            Assert(~came | (receiver.o_writer == Cat(at.ip_address, at.src_port)), "writer"),
             Assert(receiver.o_forget == (came & at.last & ~keep), "what was put is neither kept nor forgotten"),
         ]
 
@@ -105,7 +115,8 @@ class UdpReceiverProof(wiring.Component):
             wrong[Drop.LENGTH].eq(~whole),
             wrong[Drop.FOREIGN].eq(~starts),
             wrong[Drop.STREAM].eq(~(request | (subscribe & ~apart))),
-            wrong[Drop.FULL].eq(1),
+            wrong[Drop.FULL].eq(full),
+            wrong[Drop.OLD].eq(1),
         ]
         m.d.sync += [
             verdict.eq(came & at.last),
@@ -122,11 +133,30 @@ class UdpReceiverProof(wiring.Component):
         ]
         if self._lemmas:
             self._inside(
-                m, came, at, count, starts, request, subscribe, failed, agrees, lacked, put, here, held, inside
+                *(m, came, at, count, starts, request, subscribe, failed, agrees, lacked, put, here, held, inside),
+                *(writes, high),
             )
         return m
 
-    def _inside(self, m, came, at, count, starts, request, subscribe, failed, agrees, lacked, put, here, held, inside):
+    def _inside(
+        self,
+        m,
+        came,
+        at,
+        count,
+        starts,
+        request,
+        subscribe,
+        failed,
+        agrees,
+        lacked,
+        put,
+        here,
+        held,
+        inside,
+        writes,
+        high,
+    ):
         """What holds in every state that can be reached."""
         receiver = self._receiver
         words = at.length[2:]
@@ -152,7 +182,10 @@ class UdpReceiverProof(wiring.Component):
             Assert(~came | (receiver.apart == (at.dst_port == REGISTER_PORT)), "apart"),
             Assert(~came | (receiver.error == at.error), "error"),
             Assert(~came | (receiver.length_left == expected), "length left"),
-            Assert(receiver.place == (1 << Mux(count > 3, 3, count))[:4], "place"),
+            Assert(receiver.place == (1 << Mux(count > 4, 4, count))[:5], "place"),
+            Assert(~came | (receiver.is_write == (at.data[16:] == int(RegisterOp.WRITE))), "write"),
+            Assert((count < 3) | (receiver.o_writes == writes), "writes"),
+            Assert((count < 4) | (receiver.o_high == high), "high"),
             Assert(receiver.failed == failed, "failed"),
             Assert(receiver.left == Mux(begun, true_left, 0), "left"),
             Assert(count <= LONGEST + 1, "count"),

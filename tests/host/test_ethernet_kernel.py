@@ -114,7 +114,7 @@ def test_what_is_not_for_the_node_changes_nothing(wire: NativeWire) -> None:
     with bridged(wire) as bridge:
         tap = bridge.taps[0]
         with udp_socket(tap) as link:
-            for port in (1, 9749, 9752, 65535):
+            for port in (1, 9749, 9753, 65535):
                 link.sendto(b"not yours", (NODE_IP, port))
             link.sendto(bytes(5000), (NODE_IP, 9750))  # in fragments
             link.settimeout(1.0)

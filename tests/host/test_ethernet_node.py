@@ -107,7 +107,6 @@ def test_registers_are_never_written_twice(wire: NativeWire, faults: Faults) -> 
         assert device.read("CHANNELS") == CHANNELS
 
 
-@pytest.mark.xfail(strict=True, reason="a node remembers the id of its last write only")
 def test_a_copy_of_a_write_that_comes_after_a_later_one_is_not_executed(wire: NativeWire) -> None:
     with bridged(wire) as bridge, opened(bridge.taps[0]) as device, udp_socket(bridge.taps[0]) as link:
         address, count = device.map["SNAPSHOT"].address, "SNAPSHOT_COUNT"

@@ -37,7 +37,7 @@ def tagger_verilog() -> str:
     """With an Ethernet core, as module ``native``."""
     tagger = TimeTaggerNode(channels=CHANNELS, frontend="simulation", lanes=1)
     core = CoreOptions(timer_hz=TIMER_HZ)
-    return gmii_verilog(UdpNode(tagger, net_hz=TIMER_HZ), options=core, address=ADDRESS)
+    return gmii_verilog(UdpNode(tagger, address=ADDRESS, net_hz=TIMER_HZ), options=core, address=ADDRESS)
 
 
 def tagger_wire() -> NativeWire:
@@ -46,10 +46,11 @@ def tagger_wire() -> NativeWire:
 
 
 @contextmanager
-def opened(tap: Tap) -> Iterator[UdpDevice]:
-    """The node as the host behind ``tap`` opens it. On a bad line a lost ARP answer costs a second here: more tries than usual."""
+def opened(tap: Tap, query: str = "") -> Iterator[UdpDevice]:
+    """The node as the host behind ``tap`` opens it, with ``query`` behind its address. On a bad line a lost ARP answer costs a second
+    here: more tries than usual."""
     with tap.namespace.entered():
-        device = UdpDevice(URL, tries=40)
+        device = UdpDevice(URL + query, tries=40)
     with device:
         yield device
 

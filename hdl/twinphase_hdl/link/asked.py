@@ -19,6 +19,8 @@ class AskedEntry(data.Struct):
 
     request_id: 32
     asker: Asker
+    repeated: 1
+    """It went to the node as one that does nothing (`UdpLink`)."""
 
 
 class Asked(wiring.Component):
@@ -34,7 +36,7 @@ class Asked(wiring.Component):
     o_room : Out(1) - another may come.
     i_find, i_id : In(1), In(32) - strobe: an answer came; the id holds until ``o_done``.
     o_done, o_found : Out(1), Out(1) - strobe, and with it whether someone waits for the answer.
-    o_asker : Out(Asker) - who; holds until the next.
+    o_asker, o_repeated : Out(Asker), Out(1) - who, and whether the request was marked so; hold until the next.
 
     Latency: 2 clocks from ``i_find`` to ``o_done``, and one per request before the right one, at most ``depth`` in all. Overflow: none,
     ``o_room`` is heeded.
@@ -57,6 +59,7 @@ class Asked(wiring.Component):
                 "o_done": Out(1),
                 "o_found": Out(1),
                 "o_asker": Out(Asker),
+                "o_repeated": Out(1),
             }
         )
 
@@ -99,7 +102,8 @@ class Asked(wiring.Component):
                     m.next = "REST"
                 with m.Elif(read.data.request_id == self.i_id):
                     m.d.sync += [
-                        *(self.o_done.eq(1), self.o_found.eq(1), self.o_asker.eq(read.data.asker)),
+                        *(self.o_done.eq(1), self.o_found.eq(1)),
+                        *(self.o_asker.eq(read.data.asker), self.o_repeated.eq(read.data.repeated)),
                         *(oldest.eq(at + 1), patience.eq(0)),
                     ]
                     m.next = "REST"

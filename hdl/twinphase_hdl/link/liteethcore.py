@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from typing import Literal
 
-from .udpport import NODE_PORT, REGISTER_PORT
+from .udpport import LINK_PORT, NODE_PORT, REGISTER_PORT
 
 MODULE = "twinphase_ethernet"
 PACKAGES = ("liteeth", "litex", "migen")
@@ -70,7 +70,7 @@ class CoreOptions:
     """
 
     phy: Literal["gmii", "rgmii"] = "gmii"
-    udp_ports: tuple[int, ...] = (NODE_PORT, REGISTER_PORT)
+    udp_ports: tuple[int, ...] = (NODE_PORT, REGISTER_PORT, LINK_PORT)
     tx_delay_ns: float = 2.0
     rx_delay_ns: float = 2.0
     timer_hz: int = NET_HZ

@@ -1,19 +1,21 @@
 """The link of a node over UDP: its word streams on one side, the user port of a UDP core on the other."""
 
 from amaranth.hdl import Cat, DomainRenamer, Module, Signal
-from amaranth.lib import wiring
+from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
 from twinphase_hdl.types import word_stream
-from twinphase_spec.packets import SUBSCRIPTION_SECONDS
+from twinphase_spec.packets import HEADER_WORDS, SUBSCRIPTION_SECONDS
 
-from .asked import Asked
+from .asked import Asked, AskedEntry
 from .crossing import Crossing
 from .replaystore import ReplayStore
 from .subscribers import Subscribers
-from .udpport import NODE_PORT, REGISTER_PORT, UdpUserPort
+from .udpport import LINK_PORT, NODE_PORT, REGISTER_PORT, UdpUserPort
 from .udpreceiver import Drop, UdpReceiver
-from .udpsender import UdpSender
+from .udpregisters import UdpRegisters
+from .udpsender import ADDRESS_WORD, UdpSender
+from .writes import Writes
 
 REQUEST_WORDS = 512
 """Requests that wait for the node."""
@@ -21,6 +23,8 @@ ASKERS = 16
 """Requests of which the answer is awaited."""
 PATIENCE_SECONDS = 0.05
 """For the answer to the oldest one."""
+MEMORY_SECONDS = 10.0
+"""For a writer who writes nothing: no network keeps a datagram for so long."""
 STALL_SECONDS = 0.4
 """Four ARP requests of LiteEth's, of which it sends seven before it gives a receiver up."""
 
@@ -39,15 +43,18 @@ class UdpLink(wiring.Component):
         Words of packets that wait for the core: what a wait of the core for an ARP answer may cost before the node has to wait.
     net_hz : float
         Frequency of ``net``.
-    port, register_port : int
-    patience_seconds, stall_seconds : float
-        See `Asked` and `UdpSender`.
+    port, register_port, link_port : int
+        The node's two, see `UdpReceiver`, and that of the link's own registers, see `UdpRegisters`.
+    patience_seconds, stall_seconds, memory_seconds : float
+        See `Asked`, `UdpSender` and `Writes`.
 
     Members
     -------
     port : Out(UdpUserPort()) - the core's; domain ``net``.
     rx, tx : Out, In(word_stream()) - the node's; domain ``sync``.
-    i_group_address, i_group_port : In(32), In(16) - domain ``net``, at rest while packets go: see `UdpSender`.
+    i_group_address, i_group_port : In(32), In(16) - domain ``net``, at rest while packets go: see `UdpSender`. What is written into the
+        registers takes their place.
+    i_mac_address, i_ip_address : In(48), In(32) - domain ``net``: what the registers say of the core.
     o_dropped : Out(len(Drop)) - one strobe per reason; this and all below in domain ``net``.
     o_live : Out(places) - places whose subscription lasts.
     o_struck, o_sent, o_discarded, o_unasked, o_malformed : Out(1) - strobes: a subscriber was struck; see `UdpSender`.
@@ -65,8 +72,10 @@ class UdpLink(wiring.Component):
         net_hz: float = 62.5e6,
         port: int = NODE_PORT,
         register_port: int = REGISTER_PORT,
+        link_port: int = LINK_PORT,
         patience_seconds: float = PATIENCE_SECONDS,
         stall_seconds: float = STALL_SECONDS,
+        memory_seconds: float = MEMORY_SECONDS,
     ):
         if not net_hz >= 1e3:
             raise ValueError(f"udp link: net_hz is {net_hz} Hz; allowed: at least 1000")
@@ -82,6 +91,13 @@ class UdpLink(wiring.Component):
         )
         self._subscribers = Subscribers(places=places, lease_clocks=round(SUBSCRIPTION_SECONDS * net_hz))
         self._asked = Asked(depth=ASKERS, patience_clocks=round(patience_seconds * net_hz))
+        if link_port in (port, register_port):
+            raise ValueError(
+                f"udp link: link_port is {link_port}; allowed: none of the node's, {port} and {register_port}"
+            )
+        self._link_port = link_port
+        self._registers = UdpRegisters(port=link_port, places=places, clock_hz=round(net_hz))
+        self._writes = Writes(memory_clocks=round(memory_seconds * net_hz))
         super().__init__(
             {
                 "port": Out(UdpUserPort()),
@@ -89,6 +105,8 @@ class UdpLink(wiring.Component):
                 "tx": In(word_stream()),
                 "i_group_address": In(32),
                 "i_group_port": In(16),
+                "i_mac_address": In(48),
+                "i_ip_address": In(32),
                 "o_dropped": Out(len(Drop)),
                 "o_live": Out(places),
                 "o_struck": Out(1),
@@ -109,21 +127,29 @@ class UdpLink(wiring.Component):
         m.submodules.requests = net(requests)
         m.submodules.inwards = inwards = Crossing(source="net", target="sync")
         m.submodules.outwards = outwards = Crossing(source="sync", target="net")
-        wiring.connect(m, requests.o, inwards.i)
+        m.submodules.writes = writes = net(self._writes)
+        entry = Signal(AskedEntry)
+        self._hand_on(m, requests, inwards, kept=receiver.o_keep, repeated=entry.repeated)
         wiring.connect(m, inwards.o, wiring.flipped(self.rx))
         wiring.connect(m, wiring.flipped(self.tx), outwards.i)
         wiring.connect(m, outwards.o, sender.i)
-        wiring.connect(m, wiring.flipped(self.port.source), receiver.source)
-        wiring.connect(m, sender.sink, wiring.flipped(self.port.sink))
+        m.submodules.registers = registers = net(self._registers)
+        self._share_port(m, receiver, sender, registers)
         m.d.comb += [
             # Requests, once each.
             *(requests.i_put.eq(receiver.o_put), requests.i_word.eq(receiver.o_word)),
             *(requests.i_keep.eq(receiver.o_keep), requests.i_forget.eq(receiver.o_forget)),
             *(receiver.i_room.eq(requests.o_room), receiver.i_asked_room.eq(asked.o_room)),
-            *(asked.i_put.eq(receiver.o_keep), asked.i_entry.eq(receiver.o_entry)),
+            *(writes.i_first.eq(receiver.o_first), writes.i_writer.eq(receiver.o_writer)),
+            *(writes.i_id.eq(receiver.o_entry.request_id), writes.i_keep.eq(receiver.o_keep & receiver.o_writes)),
+            receiver.i_old.eq(writes.o_old),
+            entry.eq(receiver.o_entry),
+            entry.repeated.eq(receiver.o_writes & writes.o_repeated & ~receiver.o_high),
+            *(asked.i_put.eq(receiver.o_keep), asked.i_entry.eq(entry)),
             # Packets.
             *(asked.i_find.eq(sender.o_find), asked.i_id.eq(sender.o_id)),
-            *(sender.i_done.eq(asked.o_done), sender.i_found.eq(asked.o_found), sender.i_asker.eq(asked.o_asker)),
+            *(sender.i_done.eq(asked.o_done), sender.i_found.eq(asked.o_found)),
+            *(sender.i_asker.eq(asked.o_asker), sender.i_repeated.eq(asked.o_repeated)),
             # Subscribers.
             subscribers.i_renew.eq(receiver.o_subscribed),
             subscribers.i_ip_address.eq(receiver.o_entry.asker.ip_address),
@@ -131,20 +157,66 @@ class UdpLink(wiring.Component):
             *(sender.i_live.eq(subscribers.o_live), subscribers.i_select.eq(sender.o_select)),
             *(sender.i_ip_address.eq(subscribers.o_ip_address), sender.i_port.eq(subscribers.o_port)),
             subscribers.i_strike.eq(sender.o_strike),
-            sender.i_group_address.eq(self.i_group_address),
-            sender.i_group_port.eq(self.i_group_port),
-            self.o_dropped.eq(Cat(receiver.o_dropped, subscribers.o_refused)),
+            *(registers.i_group_address.eq(self.i_group_address), registers.i_group_port.eq(self.i_group_port)),
+            *(sender.i_group_address.eq(registers.o_group_address), sender.i_group_port.eq(registers.o_group_port)),
+            *(registers.i_mac_address.eq(self.i_mac_address), registers.i_ip_address.eq(self.i_ip_address)),
+            registers.i_live.eq(subscribers.o_live),
+            registers.i_events.eq(
+                Cat(self.o_sent, self.o_discarded, self.o_unasked, self.o_malformed, self.o_struck, self.o_dropped)
+            ),
+            # A datagram is judged here or there.
+            self.o_dropped.eq(Cat(receiver.o_dropped | registers.o_dropped, subscribers.o_refused)),
             self.o_live.eq(subscribers.o_live),
             *(self.o_struck.eq(sender.o_strike), self.o_sent.eq(sender.o_sent)),
             *(self.o_discarded.eq(sender.o_discarded), self.o_unasked.eq(sender.o_unasked)),
             self.o_malformed.eq(sender.o_malformed),
         ]
-        # A kept request is played once and freed.
-        played = requests.o.valid & requests.o.ready & requests.o.payload.last
-        done = Signal()
-        with m.If(played):
-            m.d.net += done.eq(1)
-        with m.Elif(requests.o_waits):
-            m.d.net += done.eq(0)
-        m.d.comb += [requests.i_free.eq(requests.o_waits & done), requests.i_play.eq(requests.o_waits & ~done)]
         return m
+
+    def _share_port(self, m: Module, receiver: UdpReceiver, sender: UdpSender, registers: UdpRegisters) -> None:
+        """Datagrams to the link's own port go to its registers; their answers leave between two datagrams of the node."""
+        port, own = self.port, Signal()
+        m.d.comb += [
+            own.eq(port.source.payload.dst_port == self._link_port),
+            *(receiver.source.payload.eq(port.source.payload), registers.source.payload.eq(port.source.payload)),
+            receiver.source.valid.eq(port.source.valid & ~own),
+            registers.source.valid.eq(port.source.valid & own),
+        ]
+        answers = Signal()
+        """Not the node's datagrams."""
+        with m.If(answers):
+            wiring.connect(m, registers.sink, wiring.flipped(port.sink))
+            with m.If(port.sink.valid & port.sink.ready & port.sink.payload.last):
+                m.d.net += answers.eq(0)
+        with m.Else():
+            wiring.connect(m, sender.sink, wiring.flipped(port.sink))
+            m.d.net += answers.eq(registers.sink.valid & ~sender.sink.valid)
+
+    def _hand_on(self, m: Module, requests: ReplayStore, inwards: Crossing, *, kept: Signal, repeated: Signal) -> None:
+        """Plays each kept request once to the node and frees it. Of a write that is ``repeated``, which is said with ``kept``, bit 31
+        of the address is set: no node has a register there, so that it answers as before and does nothing."""
+        m.submodules.marks = marks = memory.Memory(
+            shape=1, depth=REQUEST_WORDS // HEADER_WORDS, init=[], attrs={"ram_style": "distributed"}
+        )
+        write, read = marks.write_port(domain="net"), marks.read_port(domain="comb")
+        place = Signal(range(ADDRESS_WORD + 2))
+        """Of the next word; ADDRESS_WORD + 1: behind the address."""
+        moved, last_moved, done = Signal(), Signal(), Signal()
+        m.d.comb += [
+            *(write.en.eq(kept), write.data.eq(repeated)),
+            moved.eq(requests.o.valid & requests.o.ready),
+            last_moved.eq(moved & requests.o.payload.last),
+            *(inwards.i.valid.eq(requests.o.valid), requests.o.ready.eq(inwards.i.ready)),
+            inwards.i.payload.eq(requests.o.payload),
+            inwards.i.payload.data[31].eq(requests.o.payload.data[31] | (read.data & (place == ADDRESS_WORD))),
+            requests.i_free.eq(requests.o_waits & done),
+            requests.i_play.eq(requests.o_waits & ~done),
+        ]
+        m.d.net += write.addr.eq(write.addr + kept)
+        with m.If(last_moved):
+            m.d.net += [done.eq(1), place.eq(0), read.addr.eq(read.addr + 1)]
+        with m.Else():
+            with m.If(requests.o_waits):
+                m.d.net += done.eq(0)
+            with m.If(moved & (place != ADDRESS_WORD + 1)):
+                m.d.net += place.eq(place + 1)

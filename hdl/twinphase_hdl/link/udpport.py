@@ -28,6 +28,8 @@ NODE_PORT = 9750
 """Where a host subscribes, asks, and receives from: the default of ``udp://`` addresses."""
 REGISTER_PORT = 9751
 """Register requests only, answered from there."""
+LINK_PORT = 9752
+"""Register requests to the link itself."""
 
 
 class SentWord(data.Struct):

@@ -7,7 +7,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from twinphase_spec import packets
-from twinphase_spec.packets import Stream
+from twinphase_spec.packets import RegisterOp, Stream
 
 from .asked import AskedEntry
 from .replaystore import MAX_PACKET_WORDS
@@ -29,12 +29,14 @@ class Drop(IntEnum):
     """Nothing that a host sends to this port."""
     FULL = 5
     """A register request for which there is no room: its host asks again."""
-    REFUSED = 6
+    OLD = 6
+    """A register write that has been overtaken by too many: a late copy, or one that its host has given up."""
+    REFUSED = 7
     """A subscription for which there is no place (counted by `UdpLink`)."""
 
 
 class UdpReceiver(wiring.Component):
-    """Takes datagrams for ``port`` (SUBSCRIBE and REGISTER_REQUEST) and ``register_port`` (REGISTER_REQUEST only).
+    """Takes datagrams for ``port`` (SUBSCRIBE and REGISTER_REQUEST; None: there is none) and ``register_port`` (REGISTER_REQUEST only).
 
     A request's words go on as they come, a verdict with the last one. Everything else only has its sender told, or is dropped.
 
@@ -44,20 +46,24 @@ class UdpReceiver(wiring.Component):
     o_put, o_word, i_room : Out(1), Out(32), In(1) - a word of a request, only with ``i_room``.
     o_keep, o_forget : Out(1), Out(1) - with the last word of a datagram: the request is whole, or what was put is to be forgotten.
     i_asked_room : In(1) - the sender of another request finds a place.
-    o_entry : Out(AskedEntry) - of the request that is kept, with ``o_keep``.
+    o_entry : Out(AskedEntry) - of the request that is kept, with ``o_keep``; its id from 1 clock after its word on. ``repeated`` is 0.
+    o_first, o_writer : Out(1), Out(48) - strobe: a datagram's first word, and the address and port of its sender.
+    o_writes, o_high : Out(1), Out(1) - with ``o_keep``: the request is a write; bit 31 of its address.
+    i_old : In(1) - with a datagram's last word: if it is a write, it is one of those dropped as OLD.
     o_subscribed : Out(1) - strobe: a SUBSCRIBE came from ``o_entry.asker``, which holds for 3 clocks more.
     o_dropped : Out(REFUSED) - one strobe per reason, at most one of them in a clock.
 
     Latency: 1 clock from a word to ``o_put``, 2 to the strobes of a datagram. Throughput: a word per clock. Overflow: dropped as FULL.
     """
 
-    def __init__(self, *, port: int, register_port: int):
+    def __init__(self, *, port: int | None, register_port: int):
         for name, value in (("port", port), ("register_port", register_port)):
-            if not 1 <= value < 1 << 16:
+            if value is not None and not 1 <= value < 1 << 16:
                 raise ValueError(f"udp receiver: {name} is {value}; allowed: 1 to 65535")
         if port == register_port:
             raise ValueError(f"udp receiver: port and register_port are both {port}; allowed: two different ones")
-        self._port, self._register_port = port, register_port
+        self._register_port = register_port
+        self._ports = [number for number in (port, register_port) if number is not None]
         super().__init__(
             {
                 "source": In(stream.Signature(ReceivedWord, always_ready=True)),
@@ -68,6 +74,11 @@ class UdpReceiver(wiring.Component):
                 "o_forget": Out(1),
                 "i_asked_room": In(1),
                 "o_entry": Out(AskedEntry),
+                "o_first": Out(1),
+                "o_writer": Out(48),
+                "o_writes": Out(1),
+                "o_high": Out(1),
+                "i_old": In(1),
                 "o_subscribed": Out(1),
                 "o_dropped": Out(int(Drop.REFUSED)),
             }
@@ -77,11 +88,12 @@ class UdpReceiver(wiring.Component):
         self.data = Signal(32)
         # Of the word as a packet's first one.
         self.starts_right, self.is_request, self.is_subscribe = Signal(), Signal(), Signal()
+        self.is_write = Signal()  # as a packet's w2
         self.whole_word = Signal()  # it may be a datagram's last one
         self.counts_agree = Signal()  # it is the w2 of a datagram of this length
         self.length_good, self.here, self.apart, self.error = Signal(), Signal(), Signal(), Signal()
         self.length_left = Signal(range(MAX_PACKET_WORDS + 1))
-        self.place = Signal(4, init=1)  # one bit per word up to w2, the last one for all others
+        self.place = Signal(5, init=1)  # one bit per word up to w3, the last one for all others
         self.left = Signal(range(MAX_PACKET_WORDS + 1))  # words that are to come, from a datagram's second one on
         # Of the words before: a frame error; a wrong start; a wrong w2; more than there should be; no room for one of them.
         self.failed, self.foreign, self.disagrees, self.endless, self.full = (Signal() for _ in range(5))
@@ -99,12 +111,13 @@ class UdpReceiver(wiring.Component):
             self.starts_right.eq(word.data[8:] == packets.MAGIC << 8 | packets.VERSION),
             self.is_request.eq(word.data[:8] == int(Stream.REGISTER_REQUEST)),
             self.is_subscribe.eq(word.data[:8] == int(Stream.SUBSCRIBE)),
+            self.is_write.eq(word.data[16:] == int(RegisterOp.WRITE)),
             self.whole_word.eq(word.last_be == 0b1000),
             self.counts_agree.eq(word.data[:16] + packets.HEADER_WORDS == packet_words),
             self.length_good.eq(
                 (word.length[:2] == 0) & (packet_words >= packets.HEADER_WORDS) & (packet_words <= MAX_PACKET_WORDS)
             ),
-            self.here.eq((word.dst_port == self._port) | (word.dst_port == self._register_port)),
+            self.here.eq(Cat(word.dst_port == port for port in self._ports).any()),
             self.apart.eq(word.dst_port == self._register_port),
             self.error.eq(word.error),
         ]
@@ -130,6 +143,7 @@ class UdpReceiver(wiring.Component):
             wrong[Drop.FOREIGN].eq(self.foreign),
             wrong[Drop.STREAM].eq(~allowed),
             wrong[Drop.FULL].eq(self.requests & (self.full | ~self.i_room | ~self.i_asked_room)),
+            wrong[Drop.OLD].eq(self.requests & self.o_writes & self.i_old),
             self.o_keep.eq(self.came & self.last & ~wrong.any() & self.requests),
         ]
         m.d.sync += [
@@ -159,12 +173,15 @@ class UdpReceiver(wiring.Component):
             with m.If(self.place[1]):
                 m.d.sync += self.o_entry.request_id.eq(self.data)
             with m.If(self.place[2]):
-                m.d.sync += self.disagrees.eq(~self.counts_agree)
+                m.d.sync += [self.disagrees.eq(~self.counts_agree), self.o_writes.eq(self.is_write)]
+            with m.If(self.place[3]):
+                m.d.sync += self.o_high.eq(self.data[31])
         # From a datagram's fourth word on, so that it outlives the datagram.
         address = Cat(word.ip_address, word.src_port)
         held = Signal(48)
         m.d.sync += held.eq(address)
-        with m.If(self.came & self.place[3] & ~self.last):
+        m.d.comb += [self.o_first.eq(self.came & first), self.o_writer.eq(held)]
+        with m.If(self.came & self.place[3:].any() & ~self.last):
             m.d.sync += [
                 Cat(self.o_entry.asker.ip_address, self.o_entry.asker.port).eq(held),
                 self.o_entry.asker.apart.eq(self.apart),

@@ -12,6 +12,9 @@ from .asked import Asker
 from .replaystore import MAX_PACKET_WORDS, ReplayStore
 from .udpport import SentWord
 
+ADDRESS_WORD = 3
+"""Of a register request and its response: the register's address."""
+
 
 class UdpSender(wiring.Component):
     """Keeps whole packets and sends them in their order: responses to who asked, all others to every subscriber or to the group.
@@ -35,7 +38,8 @@ class UdpSender(wiring.Component):
     i : In(word_stream()) - packets of a node.
     sink : Out(stream of SentWord) - to the core; ``valid`` stays high through a datagram.
     i_live, o_select, i_ip_address, i_port, o_strike - table of subscribers: see `Subscribers`.
-    o_find, o_id, i_done, i_found, i_asker - requests under way: see `Asked`.
+    o_find, o_id, i_done, i_found, i_asker, i_repeated - requests under way: see `Asked`. The response to one that is marked as repeated
+        goes out with bit 31 of its address cleared, which `UdpLink` has set on the way to the node.
     i_group_address, i_group_port : In(32), In(16) - where packets go instead of the subscribers; address 0: to these.
     o_sent : Out(1) - strobe: a datagram has gone out.
     o_discarded : Out(1) - strobe: a packet had no subscriber.
@@ -68,6 +72,7 @@ class UdpSender(wiring.Component):
                 "i_done": In(1),
                 "i_found": In(1),
                 "i_asker": In(Asker),
+                "i_repeated": In(1),
                 "i_group_address": In(32),
                 "i_group_port": In(16),
                 "o_sent": Out(1),
@@ -86,6 +91,10 @@ class UdpSender(wiring.Component):
         """A group is set; the packet under way goes to it."""
         left = Signal(self._places)
         """Subscribers who have not got their copy."""
+        marked = Signal()
+        """The copy is a response with a bit of its address set."""
+        place = Signal(range(ADDRESS_WORD + 2))
+        """Of the copy's next word, and ADDRESS_WORD + 1 for all after the address."""
         single = Signal()
         """The copy under way is the only one."""
         chosen = Signal(range(self._places))
@@ -100,6 +109,7 @@ class UdpSender(wiring.Component):
             sink.valid.eq(store.o.valid),
             store.o.ready.eq(sink.ready),
             sink.payload.data.eq(store.o.payload.data),
+            sink.payload.data[31].eq(store.o.payload.data[31] & ~(marked & (place == ADDRESS_WORD))),
             sink.payload.last.eq(store.o.payload.last),
             sink.payload.last_be.eq(Cat(Const(0, 3), store.o.payload.last)),
             sink.payload.length.eq(Cat(Const(0, 2), store.o_head.words)),
@@ -109,9 +119,17 @@ class UdpSender(wiring.Component):
         ]
         m.d.sync += [to_group.eq(self.i_group_address != 0), self.o_sent.eq(last_taken)]
         m.d.sync += [self.o_strike.eq(0), self.o_discarded.eq(0), self.o_unasked.eq(0)]
+        with m.If(sink.valid & sink.ready & (place != ADDRESS_WORD + 1)):
+            m.d.sync += place.eq(place + 1)
         with m.FSM():
             with m.State("REST"):
-                m.d.sync += [left.eq(self.i_live), grouped.eq(to_group), single.eq(0), src_port.eq(self._port)]
+                m.d.sync += [
+                    left.eq(self.i_live),
+                    grouped.eq(to_group),
+                    single.eq(0),
+                    src_port.eq(self._port),
+                    marked.eq(0),
+                ]
                 with m.If(store.o_waits):
                     m.next = "WHERE"
                     with m.If(store.o_head.stream == int(Stream.REGISTER_RESPONSE)):
@@ -121,7 +139,7 @@ class UdpSender(wiring.Component):
                 m.d.sync += [
                     target.eq(Cat(self.i_asker.ip_address, self.i_asker.port)),
                     src_port.eq(Mux(self.i_asker.apart, self._register_port, self._port)),
-                    single.eq(1),
+                    *(single.eq(1), marked.eq(self.i_repeated)),
                 ]
                 with m.If(self.i_done):
                     m.next = "PLAY"
@@ -151,7 +169,7 @@ class UdpSender(wiring.Component):
                 m.next = "PLAY"
             with m.State("PLAY"):
                 m.d.comb += store.i_play.eq(1)
-                m.d.sync += stalled.eq(0)
+                m.d.sync += [stalled.eq(0), place.eq(0)]
                 m.next = "SEND"
             with m.State("SEND"):
                 with m.If(sink.valid & ~sink.ready & (stalled != self._stall_clocks)):

@@ -7,6 +7,7 @@ addresses at most.
 example:
   twinphase devices
   twinphase devices --network 192.168.1.0/24
+  twinphase devices --network 192.168.1.50/32 --links
   twinphase devices --network 10.0.0.0/28 --port 9750 --port 9751 --no-broadcast --json
 """
 
@@ -29,6 +30,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="UDP port of the sweep (9750); may be given more than once",
     )
     parser.add_argument("--no-broadcast", action="store_true", help="ask no broadcast addresses")
+    parser.add_argument(
+        "--links", action="store_true", help="also ask boards for the addresses and counters of their links over UDP"
+    )
     parser.add_argument("--json", action="store_true", help="print a JSON list")
 
 
@@ -53,10 +57,20 @@ def run(arguments: argparse.Namespace) -> int:
         found = reachable(
             arguments.network, **options, progress=lambda sent, total: bar.update(task, completed=sent, total=total)
         )
+    links = {}
+    if arguments.links:
+        from ..transport.udp_link import describe, link_state
+
+        asked = [entry for entry in found if str(entry["url"]).startswith("udp://") and entry.get("fits")]
+        links = {entry["url"]: state for entry in asked if (state := link_state(str(entry["url"])))}
+        for entry in found:
+            entry |= {"link": links[entry["url"]]} if entry["url"] in links else {}
     if arguments.json:
         print(json.dumps(found, indent=1))
     else:
         width = max(len(entry["url"]) for entry in found)
         for entry in found:
             print(f"{entry['url']:<{width}}  {entry['what']}")
+            if entry["url"] in links:
+                print(f"{'':<{width}}  {describe(links[entry['url']])}")
     return 0

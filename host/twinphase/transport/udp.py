@@ -23,6 +23,7 @@ from ..errors import DeviceError
 from ..packet_block import PacketBlock
 from ..packets import pack
 from .datagrams import DatagramReader
+from .group import join_group, parse_group
 from .link import PASSING_ERRORS, TRIES, LinkDevice
 
 DEFAULT_PORT = 9750
@@ -43,11 +44,14 @@ BOOKED_BYTES_PER_S = 110_000 * 2304
 
 
 class UdpDevice(LinkDevice):
-    """``udp://host[:port]``. Raises DeviceError when nothing answers there or the node does not fit this host."""
+    """``udp://host[:port][?group=ADDRESS[:PORT]]``: with a group also what the node sends to that (`transport.group`).
+
+    Raises DeviceError when nothing answers there or the node does not fit this host."""
 
     def __init__(self, url: str, tries: int = TRIES) -> None:
         super().__init__(url, tries)
         host, port = parse_udp_url(url)
+        group = parse_group(url)
         self._kernel_lost, self._kernel_lost_known = 0, False
         self._subscribed = threading.Event()
         self._renewed_s = 0.0
@@ -56,8 +60,11 @@ class UdpDevice(LinkDevice):
         self._receipt_s = 0.0
         self._receipts_sent = 0
         self._socket = self._open(host, port)
-        self.receive_buffer_bytes = given = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
-        self._reader = DatagramReader(self._socket)
+        self._group_socket = self._join(group) if group else None
+        streams = self._group_socket or self._socket
+        self.receive_buffer_bytes = given = streams.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+        self._sockets = [self._socket] if self._group_socket is None else [self._group_socket, self._socket]
+        self._readers = [DatagramReader(link) for link in self._sockets]
         self._pause_s = min(BUSY_PAUSE_S, given / 4 / BOOKED_BYTES_PER_S)
         self._busy, self._behind = False, False
         self._counted, self._counted_from_s = 0, time.monotonic()
@@ -69,10 +76,7 @@ class UdpDevice(LinkDevice):
             link = socket.socket(family, kind, protocol)
         except OSError as error:
             raise DeviceError(f"{self.url}: host {host} is not known ({error.strerror}); check the name") from error
-        try:
-            link.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER_BYTES)
-        except OSError:  # needs privileges; the system's limit applies otherwise
-            link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
+        make_room(link)
         link.setblocking(False)
         try:
             link.connect(address)
@@ -81,12 +85,22 @@ class UdpDevice(LinkDevice):
             raise DeviceError(f"{self.url} cannot be reached: {error.strerror}") from error
         return link
 
+    def _join(self, group: tuple[str, int]) -> socket.socket:
+        try:
+            link = join_group(group, self._socket)
+        except OSError as error:
+            self._socket.close()
+            raise DeviceError(f"{self.url}: group {group[0]} cannot be joined: {error.strerror or error}") from error
+        make_room(link)
+        return link
+
     @property
     def transport_losses(self) -> dict[str, int]:
         losses = super().transport_losses
         with contextlib.suppress(OSError, struct.error):  # another system, or closed
-            numbers = self._socket.getsockopt(socket.SOL_SOCKET, SO_MEMINFO, 36)
-            self._kernel_lost = struct.unpack("=9I", numbers)[8]
+            self._kernel_lost = sum(
+                struct.unpack("=9I", link.getsockopt(socket.SOL_SOCKET, SO_MEMINFO, 36))[8] for link in self._sockets
+            )
             self._kernel_lost_known = True
         return losses | {"kernel": self._kernel_lost} if self._kernel_lost_known else losses
 
@@ -107,22 +121,25 @@ class UdpDevice(LinkDevice):
         self._renew()
         if self._busy and not self._behind:
             time.sleep(self._pause_s)
-        select.select([self._socket], [], [], POLL_S)
+        select.select(self._sockets, [], [], POLL_S)
+        blocks: list[PacketBlock] = []
         try:
-            block = self._reader.read()
+            for reader in self._readers:
+                blocks.append(reader.read())
+            block = PacketBlock.join(blocks)
         except ConnectionRefusedError:
             self._note_refused()
-            block = PacketBlock.of([])
+            block = PacketBlock.join(blocks)
         except OSError as error:
             if error.errno not in PASSING_ERRORS:
                 raise
             time.sleep(POLL_S)
-            block = PacketBlock.of([])
-        self._behind = len(block) == self._reader.slots  # more may wait
+            block = PacketBlock.join(blocks)
+        self._behind = len(block) >= self._readers[0].slots  # more may wait
         self._counted += len(block)
         now = time.monotonic()
         if (passed := now - self._counted_from_s) >= BUSY_PAUSE_S:
-            self._busy = self._reader.many and self._counted > passed * BUSY_PACKETS_PER_S
+            self._busy = self._readers[0].many and self._counted > passed * BUSY_PACKETS_PER_S
             self._counted, self._counted_from_s = 0, now
         return block
 
@@ -165,7 +182,16 @@ class UdpDevice(LinkDevice):
             self._sequences[stream] = (known + max(ahead, 0)) & 0xFFFFFFFF
 
     def _release(self) -> None:
-        self._socket.close()
+        for link in self._sockets:
+            link.close()
+
+
+def make_room(link: socket.socket) -> None:
+    """The receive buffer that is wanted, or what the system gives."""
+    try:
+        link.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER_BYTES)
+    except OSError:  # needs privileges; the system's limit applies otherwise
+        link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
 
 
 def parse_udp_url(url: str) -> tuple[str, int]:

@@ -12,11 +12,13 @@ from twinphase_hdl.link.crossing import Crossing
 from twinphase_hdl.link.replaystore import ReplayStore
 from twinphase_hdl.link.subscribers import Subscribers
 from twinphase_hdl.link.udplink import UdpLink
-from twinphase_hdl.link.udpport import NODE_PORT, REGISTER_PORT, ReceivedWord
+from twinphase_hdl.link.udpport import LINK_PORT, NODE_PORT, REGISTER_PORT, ReceivedWord
 from twinphase_hdl.link.udpreceiver import Drop, UdpReceiver
 from twinphase_hdl.link.udpsender import UdpSender
-from twinphase_sim.model.link.udp import Datagram, UdpNode
+from twinphase_hdl.link.writes import Writes
+from twinphase_sim.model.link.udp import Datagram, Reason, UdpNode
 from twinphase_spec.packets import MAGIC, VERSION, Stream
+from twinphase_spec.udp_registers import DROPPED, UDP_REGISTER_PORT_OFFSET
 
 HOST = (0x0A000002, 40000)
 
@@ -34,7 +36,7 @@ def datagrams(draw):
     kept = draw(st.one_of(st.just(len(data)), st.integers(0, len(data))))
     return Datagram(
         host=HOST,
-        port=draw(st.sampled_from([NODE_PORT, NODE_PORT, REGISTER_PORT, 9752])),
+        port=draw(st.sampled_from([NODE_PORT, NODE_PORT, REGISTER_PORT, 9753])),
         data=data[:kept],
         length=len(data) if said is None and kept < len(data) and draw(st.booleans()) else said,
         error=draw(st.sampled_from([False, False, False, True])),
@@ -111,8 +113,50 @@ def test_every_datagram_gets_the_verdict_of_the_reference(received):
     assert verdicts.count("KEPT") == want.count("KEPT")
 
 
-def test_the_host_knocks_at_this_port():
+def test_a_writer_who_is_silent_is_forgotten_in_time():
+    """Until ``memory_clocks`` have passed since its last write a copy is known for one, and half as many later it is not."""
+    memory, moment = 64, 13
+    dut = Writes(memory_clocks=memory)
+    verdicts = {}
+
+    async def ask(context, pause):
+        """A write, and its copy so many clocks later."""
+        for repeat in range(2):
+            context.set(dut.i_first, 1)
+            context.set(dut.i_writer, 0xA00000001)
+            context.set(dut.i_id, pause)
+            await context.tick()
+            context.set(dut.i_first, 0)
+            await context.tick().repeat(6)
+            if repeat:
+                verdicts[pause] = context.get(dut.o_repeated)
+            context.set(dut.i_keep, 1)
+            await context.tick()
+            context.set(dut.i_keep, 0)
+            if not repeat:
+                await context.tick().repeat(pause - 8)
+        await context.tick().repeat(2 * memory + moment)
+
+    async def asks(context):
+        for pause in range(memory - 20, 3 * memory // 2 + 20):
+            await ask(context, pause)
+
+    simulator = Simulator(dut)
+    simulator.add_clock(16e-9)
+    simulator.add_testbench(asks)
+    simulator.run()
+    assert all(verdicts[pause] for pause in verdicts if pause <= memory)
+    assert not any(verdicts[pause] for pause in verdicts if pause > 3 * memory // 2 + 1)
+    assert len({verdicts[pause] for pause in verdicts if memory < pause <= 3 * memory // 2}) == 2
+
+
+def test_the_host_knocks_at_these_ports():
     assert NODE_PORT == DEFAULT_PORT
+    assert NODE_PORT + UDP_REGISTER_PORT_OFFSET == LINK_PORT
+
+
+def test_counters_of_the_link_are_all_reasons():
+    assert [name for name, _ in DROPPED] == [*Drop.__members__] == [*Reason.__members__]
 
 
 @pytest.mark.parametrize(
@@ -121,6 +165,7 @@ def test_the_host_knocks_at_this_port():
         (lambda: UdpReceiver(port=0, register_port=1), "port is 0; allowed: 1 to 65535"),
         (lambda: UdpReceiver(port=1, register_port=1 << 16), "register_port is 65536; allowed: 1 to 65535"),
         (lambda: UdpReceiver(port=7, register_port=7), "port and register_port are both 7; allowed: two different"),
+        (lambda: UdpLink(link_port=9751), "link_port is 9751; allowed: none of the node's, 9750 and 9751"),
         (lambda: UdpLink(places=0), "places is 0; allowed: 1 to 16"),
         (lambda: UdpLink(places=17), "places is 17; allowed: 1 to 16"),
         (lambda: UdpLink(depth=256), "depth is 256 words; allowed: powers of 2 from 512"),
@@ -131,6 +176,11 @@ def test_the_host_knocks_at_this_port():
         (lambda: ReplayStore(depth=8), "depth is 8 words; allowed: powers of 2 from 16"),
         (lambda: Subscribers(places=1, lease_clocks=63), "lease_clocks is 63; allowed: at least 64"),
         (lambda: Asked(depth=3, patience_clocks=100), "depth is 3; allowed: powers of 2 from 2"),
+        (lambda: Writes(memory_clocks=1), "memory_clocks is 1; allowed: at least 2"),
+        (lambda: Writes(memory_clocks=9, writers=3), "writers is 3; allowed: powers of 2 from 2"),
+        (lambda: Writes(memory_clocks=9, window=1), "window is 1; allowed: powers of 2 from 2"),
+        (lambda: Writes(memory_clocks=9, old_bits=4), "old_bits is 4; allowed: 2"),
+        (lambda: Writes(memory_clocks=9, old_bits=32), "old_bits is 32; allowed: 2"),
         (lambda: Crossing(source="a", target="b", depth=12), "depth is 12 words; allowed: powers of 2 from 4"),
     ],
 )

@@ -11,9 +11,13 @@ from enum import StrEnum
 
 import numpy as np
 
-from twinphase_spec.packets import HEADER_DTYPE, MAGIC, MAX_PACKET_BYTES, VERSION, Stream
+from twinphase_spec.packets import HEADER_DTYPE, MAGIC, MAX_PACKET_BYTES, VERSION, RegisterOp, Stream
 
 LEASE_TICKS = 64
+WRITERS, WINDOW, OLD = 8, 16, 1 << 16
+"""Writers that are known; ids up to the newest one that are known one by one; ids that may be those of late copies."""
+NOWHERE = 1 << 31
+"""Bit of a register's address."""
 HEADER_BYTES = HEADER_DTYPE.itemsize
 Address = tuple[int, int]
 """IP address and port."""
@@ -28,6 +32,7 @@ class Reason(StrEnum):
     FOREIGN = "its magic or version was wrong"
     STREAM = "a host does not send this to this port"
     FULL = "there was no room for its request"
+    OLD = "it was a write that others of its sender have left too far behind"
     REFUSED = "there was no place for its subscription"
 
 
@@ -52,16 +57,57 @@ class Lease:
     until: int
 
 
-class UdpNode:
-    """A link with ``places`` for subscribers. ``group``: where packets go once instead of to each of them."""
+def with_address(packet: bytes, address: int) -> bytes:
+    """A register request or response with another ``address``."""
+    return packet[:12] + address.to_bytes(4, "little") + packet[16:]
 
-    def __init__(self, *, places: int, port: int, register_port: int, group: Address | None = None) -> None:
-        self.port, self.register_port, self.group = port, register_port, group
+
+class Writers:
+    """Ids of writes, by those who sent them; the one who has written last is the last one."""
+
+    def __init__(self) -> None:
+        self._ids: dict[Address, tuple[int, frozenset[int]]] = {}
+        """Newest id, and those of the window that have come."""
+
+    def judge(self, writer: Address, number: int) -> str:
+        """ "new", "repeated" or "old"."""
+        if writer not in self._ids:
+            return "new"
+        newest, come = self._ids[writer]
+        behind = (newest - number) % (1 << 32)
+        if behind < WINDOW:
+            return "repeated" if number in come else "new"
+        return "old" if behind < OLD else "new"
+
+    def note(self, writer: Address, number: int) -> None:
+        """A write that is not old has come."""
+        newest, come = self._ids.pop(writer, (number, frozenset()))
+        if (newest - number) % (1 << 32) >= WINDOW:
+            newest = number
+        kept = frozenset(known for known in come | {number} if (newest - known) % (1 << 32) < WINDOW)
+        self._ids[writer] = (newest, kept)
+        if len(self._ids) > WRITERS:
+            self.forget(next(iter(self._ids)))
+
+    def forget(self, writer: Address) -> None:
+        """Somebody else may be behind that address now."""
+        del self._ids[writer]
+
+
+class UdpNode:
+    """A link with ``places`` for subscribers. ``group``: where packets go once instead of to each of them. What it answers on
+    ``link_port`` is not said here."""
+
+    def __init__(
+        self, *, places: int, port: int, register_port: int, link_port: int | None = None, group: Address | None = None
+    ) -> None:
+        self.port, self.register_port, self.link_port, self.group = port, register_port, link_port, group
         self.leases: list[Lease | None] = [None] * places
         self.requests: list[bytes] = []
         """Packets that went to the node."""
-        self.asked: deque[tuple[int, Address, int]] = deque()
-        """Request id, host and port of the node, of requests without an answer."""
+        self.asked: deque[tuple[int, Address, int, bool]] = deque()
+        """Request id, host, port of the node, and whether its address was marked, of requests without an answer."""
+        self.writers = Writers()
 
     def receive(self, datagram: Datagram, *, tick: int = 0, room: bool = True) -> Reason | None:
         """Take a datagram, in a tick. ``room``: as observed, whether a request found room. Returns why it was dropped, if it was."""
@@ -69,7 +115,7 @@ class UdpNode:
         said = len(data) if datagram.length is None else datagram.length
         if datagram.error:
             return Reason.ERROR
-        if datagram.port not in (self.port, self.register_port):
+        if datagram.port not in (self.port, self.register_port, self.link_port):
             return Reason.PORT
         whole = len(data) == said and said % 4 == 0 and HEADER_BYTES <= said <= MAX_PACKET_BYTES
         if not whole:
@@ -82,8 +128,18 @@ class UdpNode:
         if header["stream"] == Stream.REGISTER_REQUEST:
             if not room:
                 return Reason.FULL
-            self.requests.append(data)
-            self.asked.append((int(header["sequence"]), datagram.host, datagram.port))
+            if datagram.port == self.link_port:
+                return None
+            number, where = int(header["sequence"]), int.from_bytes(data[12:16], "little")
+            marked = False
+            if header["flags"] == RegisterOp.WRITE:
+                verdict = self.writers.judge(datagram.host, number)
+                if verdict == "old":
+                    return Reason.OLD
+                self.writers.note(datagram.host, number)
+                marked = verdict == "repeated" and where < NOWHERE
+            self.requests.append(with_address(data, where | NOWHERE) if marked else data)
+            self.asked.append((number, datagram.host, datagram.port, marked))
             return None
         if header["stream"] == Stream.SUBSCRIBE and datagram.port == self.port:
             return self._subscribe(datagram.host, tick)
@@ -104,9 +160,11 @@ class UdpNode:
             found = next((k for k, entry in enumerate(self.asked) if entry[0] == number), None)
             if found is None:
                 return []
-            _, host, port = self.asked[found]
+            _, host, port, marked = self.asked[found]
             self.asked = deque(list(self.asked)[found + 1 :])
-            return [Datagram(host=host, port=port, data=packet)]
+            where = int.from_bytes(packet[12:16], "little")
+            answer = with_address(packet, where & ~NOWHERE) if marked else packet
+            return [Datagram(host=host, port=port, data=answer)]
         hosts = self.live(tick)
         if hosts and self.group is not None:
             hosts = [self.group]
