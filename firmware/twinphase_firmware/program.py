@@ -1,7 +1,8 @@
 """Load a bitstream into a board, until power-off or (--flash) for good.
 
 The manifest that the build wrote beside the bitstream says for which board it is; another board's file is refused. The work is
-done by a tool on PATH: openFPGALoader for all boards, ecpprog for ECPIX-5 and Versa, fujprog for ULX3S, iceprog for the HX8K board.
+done by a tool on PATH: openFPGALoader for all boards, ecpprog for ECPIX-5, Versa and ButterStick, fujprog for ULX3S, iceprog for
+the HX8K board.
 --options go to the tool, e.g. the serial number of one of two boards.
 
 example:
@@ -24,7 +25,7 @@ STDERR = 2
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("board", help="ecpix5-85f, ulx3s-85f, ulx3s-25f, versa-ecp5-5g or ice40-hx8k")
+    parser.add_argument("board", help="ecpix5-85f, ulx3s-85f, ulx3s-25f, versa-ecp5-5g, butterstick or ice40-hx8k")
     parser.add_argument("file", type=Path, help="the bitstream, its manifest (.json) beside it")
     parser.add_argument(
         "--flash", action="store_true", help="write the board's flash, from which it starts at power-on"
