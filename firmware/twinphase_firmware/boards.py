@@ -52,8 +52,6 @@ class Board:
     """Further wires of the serial port, requested but unused."""
     port_volts: dict[str, float] = field(default_factory=dict)
     """Supplies of ports that the gateware sets (`portvolts`), in the order of their control pins."""
-    inputs_left: bool = False
-    """The detector pins are at the die's left edge, and so are the delay lines."""
     nodes: dict[str, TaggerOptions | ClientOptions]
     """Nodes that are built for this board, and what their front ends (of a client, its lanes) are, unless asked otherwise."""
 
@@ -219,7 +217,6 @@ BOARDS = {
             rgmii=RgmiiPins(tx_delay_ns=2.0, rx_delay_ns=2.0),
             uart=None,
             port_volts={"SYZYGY 0": 3.3, "SYZYGY 1": 1.8, "SYZYGY 2": 1.8},
-            inputs_left=True,
             nodes={"timetagger": TaggerOptions(frontend="delay line", lanes=2)},
         ),
         Board(

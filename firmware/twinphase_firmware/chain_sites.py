@@ -2,7 +2,8 @@
 
 An ECP5 has rows of logic tiles that run through from column 2 to the last but one; some rows hold block RAM and multipliers instead. A
 carry chain runs to higher columns, eight taps per tile; its injector is in the tile before its first tap. Chains end at the right edge,
-where most boards' detector pins are, and further ones lie left of these; or they begin at the left edge, and further ones lie right.
+where the detector pins of most boards are (ButterStick's are at the left edge, but with chains there placement was a fifth slower), and
+further ones lie left of these.
 """
 
 from __future__ import annotations
@@ -47,12 +48,12 @@ class Site:
 
 
 def chain_sites(
-    part: str, *, channels: int, taps: int, chains: int = 1, middle_row: int | None = None, left: bool = False
+    part: str, *, channels: int, taps: int, chains: int = 1, middle_row: int | None = None
 ) -> tuple[tuple[Site, ...], ...]:
     """Sites of all chains, ``[channel][chain]``; the chains of a channel lie in neighbouring rows of one column.
 
-    ``middle_row``: row around which the channels lie, the die's middle by default. ``left``: at the left edge. ValueError for a part that is no ECP5, for a
-    number of taps that no delay line has, and for more than the part holds.
+    ``middle_row``: row around which the channels lie, the die's middle by default. ValueError for a part that is no ECP5, for a number of
+    taps that no delay line has, and for more than the part holds.
     """
     match = re.match(r"LFE5UM?(?:5G)?-(\d+F)", part)
     if match is None or match[1] not in _DIES:
@@ -80,9 +81,7 @@ def chain_sites(
     return tuple(
         tuple(
             Site(
-                FIRST_COLUMN + width * (channel // per_slot)
-                if left
-                else die.last_column + 1 - width * (1 + channel // per_slot),
+                die.last_column + 1 - width * (1 + channel // per_slot),
                 rows[first + channel % per_slot * pitch + chain],
             )
             for chain in range(chains)

@@ -9,7 +9,7 @@ example:
   twinphase build ecpix5-85f --node timetagger --merge wide
   twinphase build ulx3s-85f --node client --lanes 4 --recall shared
   twinphase build ecpix5-85f --node timetagger --link udp --ip 192.168.1.50
-  twinphase build butterstick --node timetagger --link udp
+  twinphase build butterstick --node timetagger --link udp --ip dhcp
 """
 
 from __future__ import annotations
@@ -54,7 +54,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--mac", default=BoardLink.mac, help=f"with --link udp: the board's MAC address ({BoardLink.mac})"
     )
-    parser.add_argument("--ip", default=BoardLink.ip, help=f"with --link udp: the board's IP address ({BoardLink.ip})")
+    parser.add_argument(
+        "--ip",
+        default=BoardLink.ip,
+        help=f"with --link udp: the board's IP address, or dhcp: it asks the network's server ({BoardLink.ip})",
+    )
+    parser.add_argument(
+        "--fallback-ip",
+        metavar="IP",
+        help="with --ip dhcp: its address while no server answers (a link-local one made of its MAC address)",
+    )
     parser.add_argument("--out", type=Path, default=Path("bitstreams"), metavar="DIR", help="folder (bitstreams)")
     parser.add_argument("--seed", type=int, default=1, metavar="S", help="first seed of the placement (1)")
     parser.add_argument("--tries", type=int, default=3, metavar="N", help="seeds to try until timing is met (3)")
@@ -92,7 +101,12 @@ def run(arguments: argparse.Namespace) -> int:
     own = board.nodes.get(arguments.node)
     options = None if own is None else changed_options(own, arguments.node, arguments)
     try:
-        link = BoardLink(kind=arguments.link or board.own_link.kind, mac=arguments.mac, ip=arguments.ip)
+        link = BoardLink(
+            kind=arguments.link or board.own_link.kind,
+            mac=arguments.mac,
+            ip=arguments.ip,
+            fallback_ip=arguments.fallback_ip,
+        )
     except ValueError as error:
         raise TwinphaseError(str(error)) from error
     bar = Progress(

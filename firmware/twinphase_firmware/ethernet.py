@@ -52,7 +52,7 @@ def connect_udp(m: Module, platform: Any, board: Board, node: Any, link: BoardLi
         "rgmii_tx_ctl": getattr(pins, tx_control).io,
         "rgmii_tx_data": pins.tx_data.io,
     }
-    options = CoreOptions(phy="rgmii", tx_delay_ns=rgmii.tx_delay_ns, rx_delay_ns=rgmii.rx_delay_ns)
+    options = CoreOptions(phy="rgmii", tx_delay_ns=rgmii.tx_delay_ns, rx_delay_ns=rgmii.rx_delay_ns, dhcp=link.dhcp)
     m.submodules.ethernet = core = EthernetCore(options=options, address=link.address, pads=pads)
     m.submodules.udp = udp = UdpLink(net_hz=NET_HZ)
     wiring.connect(m, udp.port, core.port)

@@ -71,6 +71,11 @@ def check_file(board: str, file: Path) -> dict[str, Any]:
 def where_to_look(manifest: dict[str, Any] | None) -> str:
     """How a board that was loaded is found."""
     link = (manifest or {}).get("link", {})
+    if link.get("ip") == "dhcp":
+        return (
+            f"it asks for an address by DHCP as {link['host_name']}; `twinphase devices --network` finds it, after 15 s without a server "
+            f"at udp://{link['fallback_ip']}"
+        )
     if link.get("kind") == "udp":
         return f"it is at udp://{link['ip']}, which a computer in its network finds with `twinphase devices --network {link['ip']}/24`"
     return "`twinphase devices` lists the ports on which it may be"

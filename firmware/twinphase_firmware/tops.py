@@ -95,9 +95,7 @@ class ServerTop(wiring.Component):
         self._board = board
         self.options = options
         self.link = link
-        self._lines = (
-            LineInputs(board.part, options, left=board.inputs_left) if options.frontend == "delay line" else None
-        )
+        self._lines = LineInputs(board.part, options) if options.frontend == "delay line" else None
         self.delay_lines: dict[Site, int] = self._lines.delay_lines if self._lines else {}
         self._node = ServerNode(
             frontend=options.frontend,
@@ -143,9 +141,7 @@ class TimeTaggerTop(wiring.Component):
         self.options = options
         self.link = link
         self.channels = options.channels
-        self._lines = (
-            LineInputs(board.part, options, left=board.inputs_left) if options.frontend == "delay line" else None
-        )
+        self._lines = LineInputs(board.part, options) if options.frontend == "delay line" else None
         self.delay_lines: dict[Site, int] = self._lines.delay_lines if self._lines else {}
         self._node = TimeTaggerNode(
             build_hash=build_hash,

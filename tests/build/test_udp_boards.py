@@ -15,6 +15,7 @@ from twinphase_firmware.pll import MAX_DIVIDER, solve_pll
 from twinphase_firmware.ports import connect_link
 from twinphase_firmware.portvolts import connect_port_volts
 from twinphase_firmware.tops import make_top
+from twinphase_hdl.link.ethernet import Address
 from twinphase_hdl.types import word_stream
 from twinphase_spec.tagger import TaggerOptions
 from twinphase_spec.units import CLOCK_HZ
@@ -23,7 +24,18 @@ UDP = BoardLink(kind="udp", ip="10.1.2.3")
 WITH_PHY = sorted(name for name, board in BOARDS.items() if board.rgmii is not None)
 
 
-@pytest.mark.parametrize("wrong", [{"kind": "usb"}, {"mac": "nonsense"}, {"ip": "1.2.3"}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"kind": "usb"},
+        {"mac": "nonsense"},
+        {"ip": "1.2.3"},
+        {"fallback_ip": "10.1.2.3"},
+        {"ip": "dhcp", "fallback_ip": "10.1.2.255"},
+        {"ip": "dhcp", "fallback_ip": "dhcp"},
+        {"ip": "dhcp", "mac": "01:00:00:00:00:00"},
+    ],
+)
 def test_a_link_that_is_none_is_refused(wrong):
     with pytest.raises(ValueError, match="; allowed: "):
         BoardLink(**{"kind": "udp", **wrong})
@@ -61,6 +73,18 @@ def test_the_pll_halves_the_clock(name):
     assert dividers.vco_hz / dividers.half_div == CLOCK_HZ / 2
     assert dividers.half_div <= MAX_DIVIDER
     assert dividers.half_cphase == dividers.half_div - 1
+
+
+def test_a_board_that_asks_for_its_address_has_another_one_meanwhile():
+    link = BoardLink(kind="udp", ip="dhcp", mac="02:54:50:00:fe:ff")
+    assert link.address == Address(mac=link.mac, ip="169.254.1.2", dhcp=True)
+    assert BoardLink(ip="dhcp", mac="02:54:50:00:00:01").address.ip == "169.254.1.2"
+    assert link.describe()["fallback_ip"] == "169.254.1.2"
+    assert link.describe()["host_name"] == "twinphase-00feff"
+    assert link.describe()["ip"] == "dhcp"
+    asked = BoardLink(kind="udp", ip="dhcp", fallback_ip="10.1.2.3")
+    assert asked.address == Address(ip="10.1.2.3", dhcp=True)
+    assert BoardLink(kind="udp").address == Address()
 
 
 def test_the_manifest_says_what_nobody_has_checked():
@@ -114,6 +138,14 @@ def test_the_plan_has_the_core_and_its_clock(name):
     assert "module twinphase_ethernet" in plan.files["twinphase_ethernet.v"]
     assert "CLKOS2_DIV" in plan.files["top.il"]
     assert source_hash(plan) == source_hash(planned(UDP)) != source_hash(planned(BoardLink(kind="udp", ip="10.1.2.4")))
+    assert "dhcp" not in str(plan.files["top.il"])
+
+
+def test_the_plan_of_a_board_that_asks_has_a_client():
+    board = find_board("ecpix5-85f")
+    plan = make_plan(board.prepare(0), MirrorTop(board, BoardLink(kind="udp", ip="dhcp")), seed=1)
+    assert "\\ethernet.dhcp" in str(plan.files["top.il"])
+    assert "broadcast_source" in plan.files["twinphase_ethernet.v"]
 
 
 def test_butterstick_has_its_pins_clock_and_supplies():
