@@ -201,11 +201,14 @@ BOARDS = {
             part="LFE5UM5G-45F-8BG381",
             platform=_versa,
             connector=("expcon", 2),
-            input_pins="4 5 6 7",
+            input_pins="4 5 6 7 21 23 25 27",
             output_pin=("expcon", 2, "8"),
             actuator_pins=("expcon", 2, "9 10 13 14"),
             rgmii=RgmiiPins(tx_delay_ns=0.0, rx_delay_ns=0.0),
-            nodes={"server": TaggerOptions(channels=4, frontend="ddr")},
+            nodes={
+                "server": TaggerOptions(channels=4, frontend="ddr"),
+                "timetagger": TaggerOptions(channels=4, frontend="delay line", lanes=2),
+            },
         ),
         Board(
             name="butterstick",
