@@ -144,7 +144,7 @@ def test_the_plan_has_the_core_and_its_clock(name):
 def test_the_plan_of_a_board_that_asks_has_a_client():
     board = find_board("ecpix5-85f")
     plan = make_plan(board.prepare(0), MirrorTop(board, BoardLink(kind="udp", ip="dhcp")), seed=1)
-    assert "\\ethernet.dhcp" in str(plan.files["top.il"])
+    assert "top.ethernet.dhcp" in str(plan.files["top.il"])
     assert "broadcast_source" in plan.files["twinphase_ethernet.v"]
 
 
