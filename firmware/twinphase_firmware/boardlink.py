@@ -5,35 +5,58 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
+from twinphase_hdl.link.dhcpwords import host_name
 from twinphase_hdl.link.ethernet import Address
 from twinphase_hdl.link.udpport import LINK_PORT, NODE_PORT, REGISTER_PORT
 
 Kind = Literal["serial", "udp"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
+DHCP = "dhcp"
+
+
+def link_local(address: Address) -> str:
+    """An IP address of 169.254.1.1 to 169.254.254.254, by the last two bytes of the MAC address."""
+    high, low = divmod(address.mac_number & 0xFFFF, 256)
+    return f"169.254.{1 + high % 254}.{1 + low % 254}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class BoardLink:
-    """``kind`` of the link; of "udp" the board's ``mac`` and ``ip`` on its network. ValueError for what is none."""
+    """``kind`` of the link; of "udp" the board's ``mac`` and ``ip`` on its network, or "dhcp" for ``ip``: then ``fallback_ip`` is its
+    address when no server gives it one, a link-local one made of ``mac`` unless said. ValueError for what is none."""
 
     kind: Kind = "serial"
     mac: str = Address.mac
     ip: str = Address.ip
+    fallback_ip: str | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise ValueError(f"link is {self.kind!r}; allowed: {' or '.join(map(repr, KINDS))}")
-        Address(mac=self.mac, ip=self.ip)
+        if self.fallback_ip is not None and not self.dhcp:
+            raise ValueError(
+                f"fallback address {self.fallback_ip!r} of a board at {self.ip}; allowed: with IP address 'dhcp'"
+            )
+        _ = self.address
+
+    @property
+    def dhcp(self) -> bool:
+        return self.ip == DHCP
 
     @property
     def address(self) -> Address:
-        return Address(mac=self.mac, ip=self.ip)
+        if not self.dhcp:
+            return Address(mac=self.mac, ip=self.ip)
+        return Address(mac=self.mac, ip=self.fallback_ip or link_local(Address(mac=self.mac)), dhcp=True)
 
     def describe(self) -> dict[str, Any]:
         """For a manifest."""
         if self.kind == "serial":
             return {"kind": self.kind}
-        return {"kind": self.kind, "mac": self.mac, "ip": self.ip, "ports": [NODE_PORT, REGISTER_PORT, LINK_PORT]}
+        told = {"kind": self.kind, "mac": self.mac, "ip": self.ip, "ports": [NODE_PORT, REGISTER_PORT, LINK_PORT]}
+        if self.dhcp:
+            told |= {"fallback_ip": self.address.ip, "host_name": host_name(self.address.mac_number)}
+        return told
 
 
 SERIAL = BoardLink()

@@ -1,8 +1,9 @@
-"""The boards: their Amaranth platform, the detector inputs on it, its serial port, and the nodes that are built for it.
+"""The boards: their Amaranth platform, the detector inputs on it, its link, and the nodes that are built for it.
 
 Every board takes detector pulses as LVCMOS33 logic on the pins listed in ``input_pins``: a server the first four (qL, qR, rL, rR in
 this order), a time tagger as many as it has channels. A client drives ``modulator_pins``, some of which other nodes use otherwise.
-The delays of an RGMII PHY are those with which LiteX runs these boards (litex-boards, ``lambdaconcept_ecpix5``, ``lattice_versa_ecp5``).
+The delays of an RGMII PHY are those with which LiteX runs these boards (litex-boards, ``lambdaconcept_ecpix5``, ``lattice_versa_ecp5``,
+``gsd_butterstick``).
 The serial port runs at `BAUD`; no USB bridge of these boards is asked for more.
 """
 
@@ -16,7 +17,7 @@ from twinphase.errors import TwinphaseError
 from twinphase_spec.tagger import TaggerOptions
 from twinphase_spec.units import CLOCK_HZ
 
-from .boardlink import RgmiiPins
+from .boardlink import SERIAL, BoardLink, RgmiiPins
 from .clientoptions import ClientOptions
 from .family import ECP5, ICE40, Family
 from .modulatorpins import ModulatorPins
@@ -45,11 +46,19 @@ class Board:
     """Of a client."""
     rgmii: RgmiiPins | None = None
     """Of its Ethernet PHY."""
-    uart: int = 0
+    uart: int | None = 0
+    """None: it has none."""
     uart_flow: dict[str, str] = field(default_factory=dict)
     """Further wires of the serial port, requested but unused."""
+    port_volts: dict[str, float] = field(default_factory=dict)
+    """Supplies of ports that the gateware sets (`portvolts`), in the order of their control pins."""
     nodes: dict[str, TaggerOptions | ClientOptions]
     """Nodes that are built for this board, and what their front ends (of a client, its lanes) are, unless asked otherwise."""
+
+    @property
+    def own_link(self) -> BoardLink:
+        """How packets leave it unless asked otherwise."""
+        return BoardLink(kind="udp") if self.uart is None else SERIAL
 
     def prepare(self, channels: int = 4) -> Any:
         """The platform with the resources ``detectors`` (``channels`` pins, if any), ``pulser`` and, if it has pins for them,
@@ -103,6 +112,12 @@ def _versa() -> Any:
     from amaranth_boards.versa_ecp5_5g import VersaECP55GPlatform
 
     return VersaECP55GPlatform()
+
+
+def _butterstick() -> Any:
+    from amaranth_boards.butterstick import ButterStickPlatform
+
+    return ButterStickPlatform()
 
 
 def _hx8k() -> Any:
@@ -186,11 +201,26 @@ BOARDS = {
             part="LFE5UM5G-45F-8BG381",
             platform=_versa,
             connector=("expcon", 2),
-            input_pins="4 5 6 7",
+            input_pins="4 5 6 7 21 23 25 27",
             output_pin=("expcon", 2, "8"),
             actuator_pins=("expcon", 2, "9 10 13 14"),
             rgmii=RgmiiPins(tx_delay_ns=0.0, rx_delay_ns=0.0),
-            nodes={"server": TaggerOptions(channels=4, frontend="ddr")},
+            nodes={
+                "server": TaggerOptions(channels=4, frontend="ddr"),
+                "timetagger": TaggerOptions(channels=4, frontend="delay line", lanes=2),
+            },
+        ),
+        Board(
+            name="butterstick",
+            part="LFE5UM5G-85F-8BG381",
+            platform=_butterstick,
+            connector=("syzygy", 0),
+            input_pins="S0 S1 S2 S3 S4 S5 S6 S7",
+            output_pin=("syzygy", 0, "S8"),
+            rgmii=RgmiiPins(tx_delay_ns=2.0, rx_delay_ns=2.0),
+            uart=None,
+            port_volts={"SYZYGY 0": 3.3, "SYZYGY 1": 1.8, "SYZYGY 2": 1.8},
+            nodes={"timetagger": TaggerOptions(frontend="delay line", lanes=2)},
         ),
         Board(
             name="ice40-hx8k",

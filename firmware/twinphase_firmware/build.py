@@ -24,6 +24,7 @@ from .clientoptions import ClientOptions
 from .delayline_check import check_delay_lines, check_injectors
 from .family import ECP5, Family
 from .manifest import TimingError, check_log, make_manifest, tool_versions, write_manifest
+from .portvolts import NOT_CHECKED as VOLTS_NOT_CHECKED
 
 NAME = "top"
 PLACED = f"{NAME}.placed.json"
@@ -133,14 +134,14 @@ def build(
     folder: Path,
     *,
     options: TaggerOptions | ClientOptions | None = None,
-    link: BoardLink = SERIAL,
+    link: BoardLink | None = None,
     seed: int = 1,
     tries: int = 3,
     progress: Callable[[str], None] = lambda step: None,
 ) -> dict[str, Any]:
     """Builds ``node`` for ``board_name`` into ``folder``: ``<board>-<node>.bit`` (iCE40: ``.bin``) and ``.json``. Returns the manifest.
 
-    ``options``: of the front end or of a client's lanes, the board's own if None. ``link``: how its packets leave the board.
+    ``options``: of the front end or of a client's lanes, ``link``: how its packets leave the board; the board's own if None.
 
     Placement starts from ``seed``; one that misses timing is tried again with the next, ``tries`` times in all. The identity register
     holds the hash of the sources with that constant at zero. Raises TwinphaseError (unknown board or node, or more than the
@@ -163,7 +164,7 @@ def _build_once(
     board: Board,
     node: str,
     options: TaggerOptions | ClientOptions | None,
-    link: BoardLink,
+    link: BoardLink | None,
     folder: Path,
     seed: int,
     environment: dict[str, str],
@@ -211,6 +212,7 @@ def _build_once(
         raise BuildError(f"no clock of {board.name} was asked for {board.clock_hz / 1e6:g} MHz: timing was not checked")
     placed = json.loads((work / PLACED).read_text())
     manifest |= describe(top, placed, family) | describe_link(top.link, manifest)
+    manifest |= describe_ports(board, manifest)
     shutil.copy(work / f"{NAME}{family.bitstream}", stem.with_suffix(family.bitstream))
     manifest["bitstream"] = stem.with_suffix(family.bitstream).name
     write_manifest(manifest, stem.with_suffix(".json"))
@@ -228,6 +230,13 @@ def describe_link(link: BoardLink, manifest: dict[str, Any]) -> dict[str, Any]:
         "not_checked": f"{manifest['not_checked']}; {NOT_CHECKED}",
         "tools": manifest["tools"] | check_packages(),
     }
+
+
+def describe_ports(board: Board, manifest: dict[str, Any]) -> dict[str, Any]:
+    """What a manifest says of ports whose supply the gateware sets: their volts, and that nobody has measured them."""
+    if not board.port_volts:
+        return {}
+    return {"port_volts": board.port_volts, "not_checked": f"{manifest['not_checked']}; {VOLTS_NOT_CHECKED}"}
 
 
 def describe(top: Any, placed: dict[str, Any], family: Family = ECP5) -> dict[str, Any]:

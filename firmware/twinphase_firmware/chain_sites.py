@@ -2,7 +2,8 @@
 
 An ECP5 has rows of logic tiles that run through from column 2 to the last but one; some rows hold block RAM and multipliers instead. A
 carry chain runs to higher columns, eight taps per tile; its injector is in the tile before its first tap. Chains end at the right edge,
-where the boards' detector pins are, and further ones lie left of these.
+where the detector pins of most boards are, and further ones lie left of these. ButterStick's pins are at the left edge; chains there were
+tried once, and left the encoders at an estimated 206 MHz of 250 after placement.
 """
 
 from __future__ import annotations

@@ -88,6 +88,10 @@ def make_pll(
             "a_FREQUENCY_PIN_CLKOS2": f"{output_hz / 2e6:g}",
             "o_CLKOS2": half,
         }
+    if dividers.clkos3_div:
+        second |= {"p_CLKOS3_ENABLE": "ENABLED", "p_CLKOS3_DIV": dividers.clkos3_div}
+        second |= {"p_CLKOS3_CPHASE": dividers.clkos3_div - 1, "p_CLKOS3_FPHASE": 0}
+    outside = {} if dividers.clkos3_div else {"i_CLKFB": output}
     locked = Signal()
     m.submodules.pll = Instance(
         "EHXPLLL",
@@ -97,7 +101,7 @@ def make_pll(
         p_CLKOP_ENABLE="ENABLED",
         p_CLKOP_CPHASE=dividers.clkop_cphase,
         p_CLKOP_FPHASE=0,
-        p_FEEDBK_PATH="CLKOP",
+        p_FEEDBK_PATH=dividers.feedback_path,
         p_PLLRST_ENA="DISABLED",
         p_INTFB_WAKE="DISABLED",
         p_STDBY_ENABLE="DISABLED",
@@ -107,7 +111,7 @@ def make_pll(
         a_ICP_CURRENT="12",
         a_LPF_RESISTOR="8",
         i_CLKI=clock,
-        i_CLKFB=output,
+        **outside,
         i_RST=0,
         i_STDBY=0,
         i_PHASESEL0=0,

@@ -52,10 +52,10 @@ def connect_udp(m: Module, platform: Any, board: Board, node: Any, link: BoardLi
         "rgmii_tx_ctl": getattr(pins, tx_control).io,
         "rgmii_tx_data": pins.tx_data.io,
     }
-    options = CoreOptions(phy="rgmii", tx_delay_ns=rgmii.tx_delay_ns, rx_delay_ns=rgmii.rx_delay_ns)
+    options = CoreOptions(phy="rgmii", tx_delay_ns=rgmii.tx_delay_ns, rx_delay_ns=rgmii.rx_delay_ns, dhcp=link.dhcp)
     m.submodules.ethernet = core = EthernetCore(options=options, address=link.address, pads=pads)
     m.submodules.udp = udp = UdpLink(net_hz=NET_HZ)
-    m.d.comb += [udp.i_mac_address.eq(link.address.mac_number), udp.i_ip_address.eq(link.address.ip_number)]
+    m.d.comb += [udp.i_mac_address.eq(link.address.mac_number), udp.i_ip_address.eq(core.o_ip_address)]
     wiring.connect(m, udp.port, core.port)
     wiring.connect(m, node.tx, udp.tx)
     wiring.connect(m, udp.rx, node.rx)

@@ -49,6 +49,7 @@ LOADERS: dict[str, tuple[Loader, ...]] = {
     "ulx3s-85f": _ULX3S,
     "ulx3s-25f": _ULX3S,
     "versa-ecp5-5g": (_ECPPROG, _open_fpga_loader("-c", "ft2232")),
+    "butterstick": (_ECPPROG, _open_fpga_loader("-c", "ft2232")),
     "ice40-hx8k": (
         Loader(tool="iceprog", memory=("-S",), flash=()),
         Loader(tool="openFPGALoader", memory=None, flash=("-b", "ice40_generic", "-f")),
@@ -58,6 +59,7 @@ LOADERS: dict[str, tuple[Loader, ...]] = {
 
 NOTES = {
     "versa-ecp5-5g": "its jumper J50 must leave the ECP5 alone in the JTAG chain",
+    "butterstick": "it has no bridge of its own: a JTAG adapter with an FT2232 must be on its header",
     "ice40-hx8k": "its jumpers select flash or memory: those of the mode that is loaded must be set (Lattice FPGA-EB-02031)",
 }
 """What a board needs beside a tool."""

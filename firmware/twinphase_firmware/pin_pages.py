@@ -11,6 +11,7 @@ PRINTED = {
     "pmod": "Pmod {number}, pin {pin}",
     "gpio": "GP{pin}",
     "expcon": "X{expansion}, pin {pin}",
+    "syzygy": "SYZYGY {number}, {pin}",
     "j": "J{number}, pin {pin}",
 }
 """How a connector's pin is printed on the boards; the Versa's expansion connectors 1 and 2 are X3 and X4."""
@@ -31,13 +32,17 @@ def pins_markdown() -> str:
     rows = [["signal", *(board.name for board in boards)]]
     rows.append(["part", *(board.part for board in boards)])
     rows.append(["nodes", *(", ".join(board.nodes) for board in boards)])
-    rows.append(["link", *("serial" if board.rgmii is None else "serial, UDP" for board in boards)])
+    rows.append(["link", *(_links(board) for board in boards)])
     rows.append(["clock", *(f"{board.clock_hz / 1e6:g} MHz" for board in boards)])
     rows += [[f"channel {i}", *(_input(board, i) for board in boards)] for i in range(most)]
     rows.append(["test pulser", *(_place(board, *board.output_pin) for board in boards)])
     rows.append(["loaded by", *(", ".join(loader.tool for loader in LOADERS[board.name]) for board in boards)])
     head, *body = (f"| {' | '.join(row)} |" for row in rows)
     return "\n".join([head, "|" + "---|" * len(rows[0]), *body, ""])
+
+
+def _links(board: Board) -> str:
+    return ", ".join(["serial"] * (board.uart is not None) + ["UDP"] * (board.rgmii is not None))
 
 
 def _input(board: Board, channel: int) -> str:

@@ -18,6 +18,8 @@ from .serialport import connect_serial
 def check_link(board: Board, options: TaggerOptions | ClientOptions, link: BoardLink) -> None:
     """ValueError where the board or the node's clocks do not allow ``link``; ExtraError where packages are missing that write it."""
     if link.kind != "udp":
+        if board.uart is None:
+            raise ValueError("link 'serial' on a board without a serial port; allowed: 'udp'")
         return
     if board.rgmii is None:
         raise ValueError("link 'udp' on a board without an Ethernet PHY that is known here; allowed: 'serial'")

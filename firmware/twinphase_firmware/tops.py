@@ -28,6 +28,7 @@ from .ice40 import Ice40Clock, Ice40Samples
 from .lines import LineInputs
 from .oversampling import OversampledPins, OversamplingClock
 from .ports import check_link, connect_link
+from .portvolts import connect_port_volts
 
 
 def connect_lines(m: Module, platform: Any, node: Any, lines: LineInputs) -> None:
@@ -173,6 +174,7 @@ class TimeTaggerTop(wiring.Component):
         m.submodules.pulser_pin = pulser = io.FFBuffer("o", platform.request("pulser", dir="-"))
         m.d.comb += pulser.o.eq(node.o_pulser)
         connect_link(m, platform, self._board, node, self.link, small=self.options.small)
+        connect_port_volts(m, platform, self._board)
         return m
 
 
@@ -182,14 +184,15 @@ def make_top(
     *,
     build_hash: int,
     options: TaggerOptions | ClientOptions | None = None,
-    link: BoardLink = SERIAL,
+    link: BoardLink | None = None,
 ) -> ServerTop | TimeTaggerTop | ClientTop:
-    """The top of ``node`` for ``board``; ``options`` of its front end or its lanes, the board's own if None; ``link``: its packets' way.
+    """The top of ``node`` for ``board``; ``options`` of its front end or its lanes, ``link``: its packets' way, the board's own if None.
 
     TwinphaseError for a node that the board has no top of, or options that are another node's or that its part cannot hold.
     """
     if node not in board.nodes:
         raise TwinphaseError(f"node {node!r} has no top for {board.name}; allowed: {', '.join(board.nodes)}")
+    link = link or board.own_link
     wanted = options if options is not None else board.nodes[node]
     if (node == "client") != isinstance(wanted, ClientOptions):
         raise TwinphaseError(

@@ -133,6 +133,10 @@ def test_a_board_on_udp_is_said_to_be_at_its_address(bench, capfd):
     file = bitstream(folder, "ecpix5-85f", link=link)
     assert "it is at udp://192.168.1.50, which" in run(capfd, "ecpix5-85f", file)[1]
     assert json.loads(run(capfd, "ecpix5-85f", file, "--json")[1])["link"] == link
+    asks = link | {"ip": "dhcp", "fallback_ip": "169.254.1.2", "host_name": "twinphase-000001"}
+    said = run(capfd, "ecpix5-85f", bitstream(folder, "ecpix5-85f", link=asks))[1]
+    assert "asks for an address by DHCP as twinphase-000001" in said
+    assert "udp://169.254.1.2" in said
     file = bitstream(folder, "ecpix5-85f", link={"kind": "serial"})
     assert "`twinphase devices` lists the ports" in run(capfd, "ecpix5-85f", file)[1]
 

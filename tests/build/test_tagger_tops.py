@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
+from amaranth.hdl import Module
+from amaranth.lib import io, wiring
 
 from twinphase.errors import TwinphaseError
 from twinphase_firmware.area import HERALD_PATH, area_of_parts, area_per_channel, channel_of
+from twinphase_firmware.boardlink import BoardLink
 from twinphase_firmware.boards import BOARDS, find_board
 from twinphase_firmware.build import make_plan
+from twinphase_firmware.clocking import BoardClock
 from twinphase_firmware.tops import make_top
 from twinphase_spec.tagger import TaggerOptions
 
@@ -24,7 +29,7 @@ LINES = TaggerOptions(frontend="delay line", lanes=1)
         ("ecpix5-85f", "timetagger", replace(LINES, lanes=2, taps=512), "less than twice"),
         ("ulx3s-85f", "timetagger", replace(LINES, channels=32, chains=4), "channels"),
         ("ulx3s-85f", "server", replace(LINES, channels=4, merge="wide"), "server: merge 'wide'; allowed: 'one'"),
-        ("versa-ecp5-5g", "timetagger", None, "no top for versa-ecp5-5g; allowed: server"),
+        ("versa-ecp5-5g", "client", None, "no top for versa-ecp5-5g; allowed: server, timetagger"),
         ("ulx3s-25f", "server", None, "no top for ulx3s-25f; allowed: timetagger"),
         ("ulx3s-85f", "switch", None, "no top for ulx3s-85f; allowed: server, timetagger, client"),
     ],
@@ -37,6 +42,32 @@ def test_what_cannot_be_built_is_refused(board: str, node: str, options: TaggerO
 def test_more_channels_than_pins() -> None:
     with pytest.raises(TwinphaseError, match="9 channels were asked for; allowed: 8"):
         find_board("ulx3s-85f").prepare(9)
+
+
+@pytest.mark.parametrize(("board", "channels"), [("versa-ecp5-5g", 4), ("versa-ecp5-5g", 8), ("butterstick", 8)])
+def test_boards_with_delay_lines_at_250_mhz(board: str, channels: int) -> None:
+    """Pins, chains and link of what is built for them, or asked for."""
+    own = BOARDS[board].nodes["timetagger"]
+    top = make_top(
+        "timetagger", BOARDS[board], build_hash=0, options=replace(own, channels=channels), link=BoardLink(kind="udp")
+    )
+    assert own == TaggerOptions(channels=4 if board.startswith("versa") else 8, frontend="delay line", lanes=2)
+    assert len(top.delay_lines) == channels
+    constraints = str(make_pins(board, channels).files["top.lpf"])
+    assert constraints.count('LOCATE COMP "detectors_0__io[') == channels
+
+
+def make_pins(board: str, channels: int) -> Any:
+    """A plan of the detector pins alone."""
+
+    class Pins(wiring.Component):
+        def elaborate(self, platform: Any) -> Module:
+            m = Module()
+            m.submodules.clock = BoardClock()
+            m.submodules.pins = io.Buffer("i", platform.request("detectors", dir="-"))
+            return m
+
+    return make_plan(BOARDS[board].prepare(channels), Pins({}), seed=1)
 
 
 def test_a_time_tagger_has_a_plan() -> None:

@@ -75,8 +75,11 @@ def test_first_tags_are_written_between_their_marks(monkeypatch, tmp_path):
     ready = [sys.executable, "-c", "import time; print('{}', flush=True); time.sleep(60)"]
     text = script.section((("The version:", ("--version",)),), ready)
     assert re.search(r"The version:\n```\n\$ twinphase --version\ntwinphase [0-9.]+\n```\n$", text)
-    listed = re.findall(r"^    twinphase (.+)$", PAGE.read_text().partition("## First tags")[2], re.M)
+    commands = PAGE.read_text().partition("## First tags")[2].partition(script.BEGIN)[0]
+    listed = re.findall(r"^    twinphase (.+)$", commands, re.M)
     assert listed == [" ".join(arguments) for _, arguments in script.STEPS]
     page = f"a\n{script.BEGIN}\nold\n{script.END}\nb\n"
     assert script.with_section(page, text) == f"a\n{script.BEGIN}\n{text}{script.END}\nb\n"
     assert PAGE.read_text().count(script.BEGIN) == PAGE.read_text().count(script.END) == 1
+    written = PAGE.read_text().partition(script.BEGIN)[2].partition(script.END)[0]
+    assert re.findall(r"^\$ twinphase (.+)$", written, re.M) == listed

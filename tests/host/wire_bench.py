@@ -89,13 +89,13 @@ def echo_request(data: bytes, sequence: int) -> bytes:
     return head[:2] + checksum(head + data).to_bytes(2, "big") + head[4:] + data
 
 
-def ping(tap: Tap, data: bytes, *, sequence: int = 1, timeout_s: float = 60.0) -> bytes | None:
-    """What the node echoes of ``data``, or None; sent and checked by the kernel's IP."""
+def ping(tap: Tap, data: bytes, *, sequence: int = 1, timeout_s: float = 60.0, address: str = NODE_IP) -> bytes | None:
+    """What the node at ``address`` echoes of ``data``, or None; sent and checked by the kernel's IP."""
     with tap.namespace.entered():
         link = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
     with link:
         request = echo_request(data, sequence)
-        link.sendto(request, (NODE_IP, 0))
+        link.sendto(request, (address, 0))
         deadline = time.monotonic() + timeout_s
         while (left := deadline - time.monotonic()) > 0:
             if not select.select([link], [], [], left)[0]:

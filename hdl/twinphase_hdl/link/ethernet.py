@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
-from amaranth.hdl import ClockSignal, Const, Instance, Module, Signal
+from amaranth.hdl import ClockSignal, Const, DomainRenamer, Instance, Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from .dhcpclient import DhcpClient
 from .liteethcore import MODULE, CoreOptions, core_verilog, ports
 from .udpport import ReceivedWord, SentWord, UdpUserPort
 
@@ -17,12 +18,14 @@ GMII_DOMAIN = "gmii"
 class Address:
     """What a node is called on its network: ``mac`` "02:54:50:00:00:01", ``ip`` "192.168.1.50".
 
+    With ``dhcp`` the network's server says the IP address, and ``ip`` is what it is called when none has for `FALLBACK_SECONDS`.
     Raises ValueError for what is no address of a single station.
     """
 
     mac: str = "02:54:50:00:00:01"
     """Locally administered, so that it is nobody's; give every board of a network its own."""
     ip: str = "192.168.1.50"
+    dhcp: bool = False
 
     def __post_init__(self) -> None:
         allowed = "allowed: six bytes like 02:54:50:00:00:01, the first one even, not all 0"
@@ -59,12 +62,14 @@ class EthernetCore(wiring.Component):
     ----------
     options : CoreOptions
     address : Address
+        With ``dhcp`` a `DhcpClient` is between the port and the core, whose second is ``options.timer_hz``.
     pads : dict of str to value
         Of phy "rgmii": the pins by the names of the core's ports, as ``Instance`` takes them.
 
     Members
     -------
     port : In(UdpUserPort()), domain ``net`` at 62.5 MHz.
+    o_ip_address : Out(32), domain ``net`` - the address that the core has now.
     i_rx_dv : In(1), i_rx_data : In(8), o_tx_en : Out(1), o_tx_data : Out(8)
         Of phy "gmii": the PHY's side in domain ``gmii`` at 125 MHz.
 
@@ -80,8 +85,10 @@ class EthernetCore(wiring.Component):
             raise ValueError(
                 f"EthernetCore: PHY {options.phy!r} with pads {pads}; allowed: 'rgmii' with, 'gmii' without"
             )
+        if options.dhcp != address.dhcp:
+            raise ValueError(f"EthernetCore: dhcp is {options.dhcp} and {address.dhcp}; allowed: both or neither")
         self._options, self._address, self._pads = options, address, pads
-        members = {"port": In(UdpUserPort())}
+        members = {"port": In(UdpUserPort()), "o_ip_address": Out(32)}
         if options.phy == "gmii":
             members |= {"i_rx_dv": In(1), "i_rx_data": In(8), "o_tx_en": Out(1), "o_tx_data": Out(8)}
         super().__init__(members)
@@ -90,12 +97,24 @@ class EthernetCore(wiring.Component):
         m = Module()
         if platform is not None:
             platform.add_file(f"{MODULE}.v", core_verilog(self._options))
-        sink, source = self.port.sink, self.port.source
+        port, named = self.port, {"ip_address": Const(self._address.ip_number, 32)}
+        if self._address.dhcp:
+            client = DhcpClient(
+                mac=self._address.mac_number,
+                fallback=self._address.ip_number,
+                second_clocks=self._options.timer_hz,
+            )
+            m.submodules.dhcp = DomainRenamer("net")(client)
+            wiring.connect(m, wiring.flipped(self.port), client.user)
+            port = client.core
+            named = {"ip_address": client.o_address, "broadcast_source": client.o_broadcast_source}
+        m.d.comb += self.o_ip_address.eq(named["ip_address"])
+        sink, source = port.sink, port.source
         error = Signal(4)
         values = {
             "net_clk": ClockSignal("net"),
             "mac_address": Const(self._address.mac_number, 48),
-            "ip_address": Const(self._address.ip_number, 32),
+            **named,
             "rx_valid": source.valid,
             "rx_ready": Const(1),
             "tx_valid": sink.valid,

@@ -5,7 +5,7 @@ none of them. The text has neither dates nor paths, and depends on `CoreOptions`
 
 Module `MODULE`: ``net_clk``, ``mac_address`` (48) and ``ip_address`` (32), the PHY's ports, and for datagrams, as in
 `twinphase_hdl.link.udpport`, ``tx_...`` for those to send and ``rx_...`` for those that came to ``udp_ports``; ``rx_ready`` may be 0, but
-then ARP and ping wait too, and frames are lost.
+then ARP and ping wait too, and frames are lost. With ``dhcp`` also ``broadcast_source`` (32), the sender's address of broadcasts.
 
 What LiteEth's own ``liteeth_gen`` would make is changed in six places, each of which the kernel as a peer can bring about: see
 `twinphase_hdl.link.liteethparts`. MAC and check sequences work byte by byte in the PHY's clocks, as a preamble that a PHY has shortened
@@ -55,6 +55,9 @@ USER_PORTS = (
 )
 
 
+DHCP_PORTS = (("i", "broadcast_source", 32),)
+
+
 class LiteEthMissing(ImportError):
     """The packages that write the core are not installed."""
 
@@ -66,7 +69,8 @@ class CoreOptions:
     ``phy``: "gmii" has clocks, data and control as ports (for simulation), "rgmii" DDR cells of ECP5 pins. ``udp_ports``: where datagrams
     are taken. ``tx_delay_ns``: of the RGMII transmit clock behind its data, ``rx_delay_ns`` of received data and control (0 to
     `MOST_DELAY_NS`). ``timer_hz``: clocks of ``net`` that count as a second in ARP: what was learnt is forgotten when nothing was sent
-    for a second; requests go out every 0.1 s, 7 in all, and everything else waits.
+    for a second; requests go out every 0.1 s, 7 in all, and everything else waits. ``dhcp``: broadcasts to the client's port are taken
+    too, and those to send have an address of their own.
     """
 
     phy: Literal["gmii", "rgmii"] = "gmii"
@@ -74,6 +78,7 @@ class CoreOptions:
     tx_delay_ns: float = 2.0
     rx_delay_ns: float = 2.0
     timer_hz: int = NET_HZ
+    dhcp: bool = False
 
     def __post_init__(self) -> None:
         if self.phy not in PHY_PORTS:
@@ -97,7 +102,7 @@ def versions() -> dict[str, str]:
 
 def ports(options: CoreOptions) -> tuple[tuple[str, str, int], ...]:
     """Direction, name and width of the ports of `MODULE`."""
-    return (*USER_PORTS, *PHY_PORTS[options.phy])
+    return (*USER_PORTS, *(DHCP_PORTS if options.dhcp else ()), *PHY_PORTS[options.phy])
 
 
 def core_verilog(options: CoreOptions) -> str:

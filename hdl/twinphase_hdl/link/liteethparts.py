@@ -29,6 +29,7 @@ from liteeth.common import (
     eth_icmp_user_description,
     eth_udp_user_description,
     icmp_protocol,
+    udp_protocol,
 )
 from liteeth.core import LiteEthUDPIPCore
 from liteeth.core.icmp import LiteEthICMPEcho, LiteEthICMPRX, LiteEthICMPTX
@@ -54,6 +55,7 @@ from migen import (
 )
 from migen.fhdl.specials import _MemoryPort
 
+from .dhcpwords import BROADCAST, CLIENT_PORT
 from .liteethcore import ARP_ENTRIES, PING_BYTES, CoreOptions
 
 WORD_BYTES = 4
@@ -191,6 +193,26 @@ def drop_fragments(receiver: LiteXModule) -> None:
     )
 
 
+def take_broadcasts(receiver: LiteXModule) -> None:
+    """Makes an IP receiver take what is sent to everybody's `CLIENT_PORT`, and nothing else of what is."""
+    words = receiver.depacketizer.source
+    sound = (words.version == 4) & (words.ihl == 5) & (receiver.checksum.value == 0)
+    to_client = (words.protocol == udp_protocol) & (words.data[16:24] == 0) & (words.data[24:32] == CLIENT_PORT)
+    receiver.fsm.act(
+        "IDLE",
+        If(
+            words.valid & receiver.checksum.done & (words.target_ip == BROADCAST) & sound & to_client,
+            NextState("RECEIVE"),
+        ),
+    )
+
+
+def name_broadcasts(sender: LiteXModule, source: Signal) -> None:
+    """Makes an IP sender give broadcasts the address ``source``."""
+    words = sender.packetizer.sink
+    sender.comb += If(words.target_ip == BROADCAST, words.sender_ip.eq(source))
+
+
 def forget_checksum(sender: LiteXModule) -> None:
     """Makes an IP sender compute the next header's checksum also after a packet that it dropped."""
     words, source, anew = sender.packetizer.source, sender.source, sender.checksum.reset.eq(1)
@@ -285,6 +307,9 @@ class Core(LiteXModule):
             rx_cdc_depth=64,
         )
         keep_found_entry(core.arp.table.cache)
+        if options.dhcp:
+            take_broadcasts(core.ip.rx)
+            name_broadcasts(core.ip.tx, port["broadcast_source"])
         drop_fragments(core.ip.rx)
         forget_checksum(core.ip.tx)
         self.ping = Ping(core.ip, port["ip_address"])
@@ -295,7 +320,9 @@ class Core(LiteXModule):
         self.whole = WholeDatagrams(core.udp.crossbar.master.sink, rx.depacketizer.source, error.o)
         source, sink = self.whole.source, core.udp.crossbar.master.source
         claimed = Signal()
-        claimed_by = (source.dst_port == number for number in options.udp_ports)
+        claimed_by = (
+            source.dst_port == number for number in (*options.udp_ports, *([CLIENT_PORT] if options.dhcp else []))
+        )
         received = ("last", "data", "last_be", "error", "length", "ip_address", "src_port", "dst_port")
         sent = ("valid", "last", "data", "last_be", "length", "ip_address", "src_port", "dst_port")
         self.comb += [
