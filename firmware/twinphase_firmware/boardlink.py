@@ -1,4 +1,4 @@
-"""How a board's packets leave it: over its serial port, or as UDP over its Ethernet."""
+"""How a board's packets leave it: over its serial port, as UDP over its Ethernet, or through its USB PHY."""
 
 from __future__ import annotations
 
@@ -7,23 +7,27 @@ from typing import Any, Literal, get_args
 
 from twinphase_hdl.link.ethernet import Address
 from twinphase_hdl.link.udpport import NODE_PORT, REGISTER_PORT
+from twinphase_spec.usb import DEFAULT_SERIAL, check_serial
 
-Kind = Literal["serial", "udp"]
+Kind = Literal["serial", "udp", "usb"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 @dataclass(frozen=True, kw_only=True)
 class BoardLink:
-    """``kind`` of the link; of "udp" the board's ``mac`` and ``ip`` on its network. ValueError for what is none."""
+    """``kind`` of the link; of "udp" the board's ``mac`` and ``ip`` on its network, of "usb" its serial number. ValueError for what is
+    none."""
 
     kind: Kind = "serial"
     mac: str = Address.mac
     ip: str = Address.ip
+    usb_serial: str = DEFAULT_SERIAL
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
-            raise ValueError(f"link is {self.kind!r}; allowed: {' or '.join(map(repr, KINDS))}")
+            raise ValueError(f"link is {self.kind!r}; allowed: {', '.join(map(repr, KINDS))}")
         Address(mac=self.mac, ip=self.ip)
+        check_serial(self.usb_serial)
 
     @property
     def address(self) -> Address:
@@ -33,6 +37,8 @@ class BoardLink:
         """For a manifest."""
         if self.kind == "serial":
             return {"kind": self.kind}
+        if self.kind == "usb":
+            return {"kind": self.kind, "serial": self.usb_serial}
         return {"kind": self.kind, "mac": self.mac, "ip": self.ip, "ports": [NODE_PORT, REGISTER_PORT]}
 
 

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from twinphase.errors import TwinphaseError
 from twinphase_spec.tagger import TaggerOptions
 from twinphase_spec.units import CLOCK_HZ
 
-from .boardlink import RgmiiPins
+from .boardlink import Kind, RgmiiPins
 from .clientoptions import ClientOptions
 from .family import ECP5, ICE40, Family
 from .modulatorpins import ModulatorPins
@@ -45,9 +45,16 @@ class Board:
     """Of a client."""
     rgmii: RgmiiPins | None = None
     """Of its Ethernet PHY."""
-    uart: int = 0
+    ulpi: tuple[str, int] | None = None
+    """Its USB PHY: name and number of the resource."""
+    link: Kind = "serial"
+    """How packets leave it unless asked otherwise."""
+    uart: int | None = 0
+    """Its serial port, if it has one that a node can have."""
     uart_flow: dict[str, str] = field(default_factory=dict)
     """Further wires of the serial port, requested but unused."""
+    samples: Literal["geared", "paired"] = "geared"
+    """How an ECP5 takes four samples per clock from detector pins: `oversampling`, or at the top or bottom of the die `pairedpins`."""
     nodes: dict[str, TaggerOptions | ClientOptions]
     """Nodes that are built for this board, and what their front ends (of a client, its lanes) are, unless asked otherwise."""
 
@@ -109,6 +116,12 @@ def _hx8k() -> Any:
     from amaranth_boards.ice40_hx8k_b_evn import ICE40HX8KBEVNPlatform
 
     return ICE40HX8KBEVNPlatform()
+
+
+def _cynthion() -> Any:
+    from .cynthion import CynthionPlatform
+
+    return CynthionPlatform()
 
 
 def _on(connector: str, pins: str) -> str:
@@ -211,6 +224,19 @@ BOARDS = {
                     small=True,
                 )
             },
+        ),
+        Board(
+            name="cynthion",
+            part="LFE5U-12F-6BG256",
+            platform=_cynthion,
+            connector=("pmod", 0),
+            input_pins="1 2 3 4 7 8 9 10",
+            output_pin=("pmod", 1, "1"),
+            ulpi=("aux_phy", 0),
+            link="usb",
+            uart=None,
+            samples="paired",
+            nodes={"timetagger": TaggerOptions(frontend="oversampling", lanes=1)},
         ),
     )
 }

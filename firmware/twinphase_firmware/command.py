@@ -9,6 +9,7 @@ example:
   twinphase build ecpix5-85f --node timetagger --merge wide
   twinphase build ulx3s-85f --node client --lanes 4 --recall shared
   twinphase build ecpix5-85f --node timetagger --link udp --ip 192.168.1.50
+  twinphase build cynthion --node timetagger --usb-serial bench-2
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ CHOICES = ("frontend", "channels", "lanes", "chains", "taps", "merge", "recall")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("board", help="ecpix5-85f, ulx3s-85f, ulx3s-25f, versa-ecp5-5g or ice40-hx8k")
+    parser.add_argument("board", help="ecpix5-85f, ulx3s-85f, ulx3s-25f, versa-ecp5-5g, ice40-hx8k or cynthion")
     parser.add_argument("--node", default="server", help="server, timetagger or client (server)")
     own = "{}, instead of what the board has by default"
     parser.add_argument("--frontend", choices=FRONTENDS[1:], help=own.format("where edges come from"))
@@ -47,11 +48,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help=own.format("tags per clock of a time tagger's merge: one, or wide, which is two"),
     )
     parser.add_argument("--recall", choices=RECALLS, help=own.format("where a client's symbols of heralds come from"))
-    parser.add_argument("--link", choices=KINDS, default="serial", help="how packets leave the board (serial)")
+    parser.add_argument("--link", choices=KINDS, help="how packets leave the board (usb for cynthion, else serial)")
     parser.add_argument(
         "--mac", default=BoardLink.mac, help=f"with --link udp: the board's MAC address ({BoardLink.mac})"
     )
     parser.add_argument("--ip", default=BoardLink.ip, help=f"with --link udp: the board's IP address ({BoardLink.ip})")
+    parser.add_argument(
+        "--usb-serial",
+        default=BoardLink.usb_serial,
+        metavar="TEXT",
+        help=f"with --link usb: the board's serial number, by which a host tells two of them apart ({BoardLink.usb_serial})",
+    )
     parser.add_argument("--out", type=Path, default=Path("bitstreams"), metavar="DIR", help="folder (bitstreams)")
     parser.add_argument("--seed", type=int, default=1, metavar="S", help="first seed of the placement (1)")
     parser.add_argument("--tries", type=int, default=3, metavar="N", help="seeds to try until timing is met (3)")
@@ -85,10 +92,12 @@ def run(arguments: argparse.Namespace) -> int:
     from .build import build
 
     check_positive("--tries", arguments.tries)
-    own = find_board(arguments.board).nodes.get(arguments.node)
+    board = find_board(arguments.board)
+    own = board.nodes.get(arguments.node)
     options = None if own is None else changed_options(own, arguments.node, arguments)
     try:
-        link = BoardLink(kind=arguments.link, mac=arguments.mac, ip=arguments.ip)
+        kind = arguments.link or board.link
+        link = BoardLink(kind=kind, mac=arguments.mac, ip=arguments.ip, usb_serial=arguments.usb_serial)
     except ValueError as error:
         raise TwinphaseError(str(error)) from error
     bar = Progress(

@@ -13,6 +13,7 @@ from .crc import CrcAppender, CrcChecker
 from .crossing import Crossing
 from .slip import SlipDecoder, SlipEncoder
 from .transferend import TransferEnd
+from .usbbus import RegisteredBus
 from .usbpipes import PipeIn, PipeOut
 
 USB_HZ = 60e6
@@ -83,6 +84,7 @@ class UsbLink(wiring.Component):
     ):
         self._end = TransferEnd(idle_clocks=idle_clocks, transfer_clocks=transfer_clocks)
         self.device = USBDevice(bus=bus)
+        self.device.utmi = self.device.translator = RegisteredBus(self.device.utmi)
         control = self.device.add_standard_control_endpoint(make_descriptors(serial=serial, packet_bytes=packet_bytes))
         configured = control.interface.config_changed
         self._to_host = PipeIn(packet_bytes=packet_bytes, configured=configured)
