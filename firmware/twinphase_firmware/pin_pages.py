@@ -31,13 +31,18 @@ def pins_markdown() -> str:
     rows = [["signal", *(board.name for board in boards)]]
     rows.append(["part", *(board.part for board in boards)])
     rows.append(["nodes", *(", ".join(board.nodes) for board in boards)])
-    rows.append(["link", *("serial" if board.rgmii is None else "serial, UDP" for board in boards)])
+    rows.append(["link", *(_links(board) for board in boards)])
     rows.append(["clock", *(f"{board.clock_hz / 1e6:g} MHz" for board in boards)])
     rows += [[f"channel {i}", *(_input(board, i) for board in boards)] for i in range(most)]
     rows.append(["test pulser", *(_place(board, *board.output_pin) for board in boards)])
     rows.append(["loaded by", *(", ".join(loader.tool for loader in LOADERS[board.name]) for board in boards)])
     head, *body = (f"| {' | '.join(row)} |" for row in rows)
     return "\n".join([head, "|" + "---|" * len(rows[0]), *body, ""])
+
+
+def _links(board: Board) -> str:
+    ways = {"serial": board.uart, "UDP": board.rgmii, "USB": board.ulpi}
+    return ", ".join(name for name, way in ways.items() if way is not None)
 
 
 def _input(board: Board, channel: int) -> str:
