@@ -1,14 +1,17 @@
 """Cynthion: samples of two input registers' clocks in one, its PLL, and which links it and other boards have."""
 
+from types import SimpleNamespace
+
 import pytest
+from amaranth.hdl import Const, ResetSignal, Signal
 from amaranth.sim import Simulator
 
 from twinphase.errors import TwinphaseError
-from twinphase_firmware import usbport
+from twinphase_firmware import pairedpins, usbport
 from twinphase_firmware.boardlink import BoardLink
 from twinphase_firmware.boards import BOARDS, find_board
 from twinphase_firmware.build import KEEP_READS_OF, describe_link, make_plan
-from twinphase_firmware.pairedpins import PairedPins, PairGears
+from twinphase_firmware.pairedpins import PairedClock, PairedPins, PairGears
 from twinphase_firmware.pll import solve_pll
 from twinphase_firmware.tops import make_top
 from twinphase_hdl.timetag.oversample import SampledPins
@@ -44,6 +47,35 @@ def test_four_samples_follow_each_other_without_gap_or_repetition():
         assert text in whole
         # Words are halves of two clocks of `sync`, which edges of them it cuts is constant.
         assert whole.index(text) % 2 == 0
+
+
+def test_the_bus_is_reset_once_and_long_enough(monkeypatch):
+    """For 68 us from the release of the registers, whose first step must change one bit."""
+    oscillator = Signal()
+    monkeypatch.setattr(pairedpins, "board_inputs", lambda m, platform: (oscillator, Const(0)))
+    monkeypatch.setattr(pairedpins, "make_pll", lambda *_, **__: Const(1))
+    monkeypatch.setattr(pairedpins, "release_registers", lambda *_: None)
+    m = PairedClock(usb=True).elaborate(SimpleNamespace(default_clk_frequency=60e6))
+    reset = Signal()
+    m.d.comb += reset.eq(ResetSignal("usb"))
+    seen = []
+
+    async def run(context):
+        for _ in range(5000):
+            context.set(oscillator, 1)
+            await context.delay(1e-9)
+            context.set(oscillator, 0)
+            await context.delay(1e-9)
+            seen.append(context.get(reset))
+
+    simulator = Simulator(m)
+    simulator.add_clock(8e-9, domain="sync")
+    simulator.add_clock(4e-9, domain="edge")
+    simulator.add_testbench(run)
+    simulator.run()
+    assert seen == [1] * 4095 + [0] * (5000 - 4095) or seen == [1] * 4094 + [0] * (5000 - 4094)
+    first = (1 << pairedpins.USB_RESET_BITS) - 1
+    assert (first ^ first - 1).bit_count() == 1
 
 
 def test_the_latency_is_that_of_the_simulation_box():

@@ -79,7 +79,15 @@ def test_strange_serial_numbers_are_refused(serial):
         make_descriptors(serial=serial)
 
 
-@pytest.mark.parametrize(("idle", "bad", "seed"), [(0.0, 0.0, 1), (0.5, 0.3, 2), (0.95, 0.5, 3), (0.0, 0.6, 4)])
+@pytest.mark.parametrize(
+    ("idle", "bad", "seed"),
+    [
+        (0.0, 0.0, 1),
+        (0.5, 0.3, 2),
+        pytest.param(0.95, 0.5, 3, marks=pytest.mark.long),
+        pytest.param(0.0, 0.6, 4, marks=pytest.mark.long),
+    ],
+)
 def test_nothing_is_lost_or_doubled_on_the_way_to_the_host(idle, bad, seed):
     """Whatever of data and ACK is lost, and however slow the host is."""
     host, sent, got = make_host(), some_packets(6, seed), []
@@ -99,7 +107,9 @@ def test_nothing_is_lost_or_doubled_on_the_way_to_the_host(idle, bad, seed):
     assert (host.repetitions > 0) == (bad > 0)
 
 
-@pytest.mark.parametrize(("pause", "lost", "seed"), [(0.0, 0.0, 1), (0.0, 0.5, 2), (0.9, 0.3, 3)])
+@pytest.mark.parametrize(
+    ("pause", "lost", "seed"), [(0.0, 0.0, 1), (0.0, 0.5, 2), pytest.param(0.9, 0.3, 3, marks=pytest.mark.long)]
+)
 def test_nothing_is_lost_or_doubled_on_the_way_to_the_node(pause, lost, seed):
     host, sent, out = make_host(), some_packets(6, seed), []
     random = np.random.default_rng(seed)
