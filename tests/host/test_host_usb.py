@@ -4,6 +4,7 @@ import json
 import sys
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,8 +19,10 @@ from twinphase.device import open_device
 from twinphase.errors import DeviceError, ExtraError
 from twinphase.recording.reader import Recording
 from twinphase.recording.writer import METADATA
+from twinphase.transport import usb as usb_transport
 from twinphase.transport.slip import encode_frame
 from twinphase.transport.usb import RULE, UsbDevice, find_usb
+from twinphase_spec import usb as wire
 from twinphase_spec.packets import Stream
 
 
@@ -206,3 +209,19 @@ def test_devices_lists_nodes_on_usb(bus):
     assert len(found) == 2
     assert RULE in found[1]["what"]
     assert [node.serial for node in find_usb()] == ["a", ""]
+
+
+def test_the_pages_quote_what_is_said():
+    docs = Path(__file__).resolve().parents[2] / "docs"
+    boards, contract = ((docs / name).read_text() for name in ("boards.md", "usb.md"))
+    source = Path(usb_transport.__file__).read_text()
+    for sentence in ("no Twinphase node is on USB", "is not at high speed"):
+        assert sentence in boards
+        assert sentence in source
+    assert f"{wire.VENDOR_ID:04x}:{wire.PRODUCT_ID:04x}" in boards
+    assert f"{wire.VENDOR_ID:04x}:{wire.PRODUCT_ID:04x}" in contract
+    assert f"for {wire.IDLE_SECONDS * 1e6:g} us" in contract
+    assert f"lasted {wire.TRANSFER_SECONDS * 1e3:g} ms" in contract
+    assert f"{usb_transport.READ_BYTES >> 10} KiB at a time" in contract
+    for address in (wire.ENDPOINT_IN, wire.ENDPOINT_OUT):
+        assert f"| {address:#04x} | bulk" in contract
