@@ -1,4 +1,4 @@
-"""How a board's packets leave it: over its serial port, or as UDP over its Ethernet."""
+"""How a board's packets leave it: over its serial port, as UDP over its Ethernet, or through its USB PHY."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import Any, Literal, get_args
 from twinphase_hdl.link.dhcpwords import host_name
 from twinphase_hdl.link.ethernet import Address
 from twinphase_hdl.link.udpport import LINK_PORT, NODE_PORT, REGISTER_PORT
+from twinphase_spec.usb import DEFAULT_SERIAL, check_serial
 
-Kind = Literal["serial", "udp"]
+Kind = Literal["serial", "udp", "usb"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 DHCP = "dhcp"
 
@@ -23,21 +24,24 @@ def link_local(address: Address) -> str:
 @dataclass(frozen=True, kw_only=True)
 class BoardLink:
     """``kind`` of the link; of "udp" the board's ``mac`` and ``ip`` on its network, or "dhcp" for ``ip``: then ``fallback_ip`` is its
-    address when no server gives it one, a link-local one made of ``mac`` unless said. ValueError for what is none."""
+    address when no server gives it one, a link-local one made of ``mac`` unless said; of "usb" its serial number. ValueError for what is
+    none."""
 
     kind: Kind = "serial"
     mac: str = Address.mac
     ip: str = Address.ip
     fallback_ip: str | None = None
+    usb_serial: str = DEFAULT_SERIAL
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
-            raise ValueError(f"link is {self.kind!r}; allowed: {' or '.join(map(repr, KINDS))}")
+            raise ValueError(f"link is {self.kind!r}; allowed: {', '.join(map(repr, KINDS))}")
         if self.fallback_ip is not None and not self.dhcp:
             raise ValueError(
                 f"fallback address {self.fallback_ip!r} of a board at {self.ip}; allowed: with IP address 'dhcp'"
             )
         _ = self.address
+        check_serial(self.usb_serial)
 
     @property
     def dhcp(self) -> bool:
@@ -53,6 +57,8 @@ class BoardLink:
         """For a manifest."""
         if self.kind == "serial":
             return {"kind": self.kind}
+        if self.kind == "usb":
+            return {"kind": self.kind, "serial": self.usb_serial}
         told = {"kind": self.kind, "mac": self.mac, "ip": self.ip, "ports": [NODE_PORT, REGISTER_PORT, LINK_PORT]}
         if self.dhcp:
             told |= {"fallback_ip": self.address.ip, "host_name": host_name(self.address.mac_number)}

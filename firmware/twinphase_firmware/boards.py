@@ -11,13 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from twinphase.errors import TwinphaseError
 from twinphase_spec.tagger import TaggerOptions
 from twinphase_spec.units import CLOCK_HZ
 
-from .boardlink import SERIAL, BoardLink, RgmiiPins
+from .boardlink import Kind, RgmiiPins
 from .clientoptions import ClientOptions
 from .family import ECP5, ICE40, Family
 from .modulatorpins import ModulatorPins
@@ -46,19 +46,20 @@ class Board:
     """Of a client."""
     rgmii: RgmiiPins | None = None
     """Of its Ethernet PHY."""
+    ulpi: tuple[str, int] | None = None
+    """Its USB PHY: name and number of the resource."""
+    link: Kind = "serial"
+    """How packets leave it unless asked otherwise."""
     uart: int | None = 0
-    """None: it has none."""
+    """Its serial port, if it has one that a node can have."""
     uart_flow: dict[str, str] = field(default_factory=dict)
     """Further wires of the serial port, requested but unused."""
     port_volts: dict[str, float] = field(default_factory=dict)
     """Supplies of ports that the gateware sets (`portvolts`), in the order of their control pins."""
+    samples: Literal["geared", "paired"] = "geared"
+    """How an ECP5 takes four samples per clock from detector pins: `oversampling`, or at the top or bottom of the die `pairedpins`."""
     nodes: dict[str, TaggerOptions | ClientOptions]
     """Nodes that are built for this board, and what their front ends (of a client, its lanes) are, unless asked otherwise."""
-
-    @property
-    def own_link(self) -> BoardLink:
-        """How packets leave it unless asked otherwise."""
-        return BoardLink(kind="udp") if self.uart is None else SERIAL
 
     def prepare(self, channels: int = 4) -> Any:
         """The platform with the resources ``detectors`` (``channels`` pins, if any), ``pulser`` and, if it has pins for them,
@@ -124,6 +125,12 @@ def _hx8k() -> Any:
     from amaranth_boards.ice40_hx8k_b_evn import ICE40HX8KBEVNPlatform
 
     return ICE40HX8KBEVNPlatform()
+
+
+def _cynthion() -> Any:
+    from .cynthion import CynthionPlatform
+
+    return CynthionPlatform()
 
 
 def _on(connector: str, pins: str) -> str:
@@ -218,6 +225,7 @@ BOARDS = {
             input_pins="S0 S1 S2 S3 S4 S5 S6 S7",
             output_pin=("syzygy", 0, "S8"),
             rgmii=RgmiiPins(tx_delay_ns=2.0, rx_delay_ns=2.0),
+            link="udp",
             uart=None,
             port_volts={"SYZYGY 0": 3.3, "SYZYGY 1": 1.8, "SYZYGY 2": 1.8},
             nodes={"timetagger": TaggerOptions(frontend="delay line", lanes=2)},
@@ -241,6 +249,19 @@ BOARDS = {
                     small=True,
                 )
             },
+        ),
+        Board(
+            name="cynthion",
+            part="LFE5U-12F-6BG256",
+            platform=_cynthion,
+            connector=("pmod", 0),
+            input_pins="1 2 3 4 7 8 9 10",
+            output_pin=("pmod", 1, "1"),
+            ulpi=("aux_phy", 0),
+            link="usb",
+            uart=None,
+            samples="paired",
+            nodes={"timetagger": TaggerOptions(frontend="oversampling", lanes=1)},
         ),
     )
 }

@@ -38,8 +38,8 @@ alone costs the 125 MHz at speed grade 6. No memory of the nodes uses such a wor
 they write, tables are written while the frame is stopped, and a snapshot is read after its count has gone up.
 Reads at the TDC clock are left out: where the clocks of read and write differ, Yosys promises nothing and builds nothing."""
 
-KEEP_READS_OF_UDP = f" {NAME}.udp*/* %d"
-"""Leaves out the memories of the link over UDP, which have twice the time, and of which nobody has shown that they never read the
+KEEP_READS_OF = f" {NAME}.{{kind}}*/* %d"
+"""Leaves out the memories of a link over UDP or USB, which have twice the time, and of which nobody has shown that they never read the
 place that they write."""
 
 PURGE_BEFORE_LUTS = "{synthesis} -run begin:map_luts -top {top}; opt_clean -purge"
@@ -48,6 +48,8 @@ designs."""
 MAP_LUTS = "-run map_luts:"
 
 
+PERIOD_ROUNDING = 2e-4
+"""nextpnr counts periods in picoseconds, and multiplies what it rounded: 60 MHz, which it takes for 60.0024, makes 125.016."""
 SET_UP_SCRIPTS = ("AMARANTH_ENV_TRELLIS", "AMARANTH_ENV_ICESTORM")
 """Variables that would name a script for the tools' environment: there is none."""
 
@@ -86,8 +88,8 @@ def make_plan(platform: Any, top: Any, *, seed: int, family: Family = ECP5, cloc
     that two checkouts give the same. nextpnr writes its placement (`PLACED`), its report, with the time at which a signal comes to each
     flip-flop, and its log (``top.tim``).
     """
-    udp = getattr(top, "link", SERIAL).kind == "udp"
-    drop = DROP_READ_BEFORE_WRITE + (KEEP_READS_OF_UDP if udp else "")
+    kind = getattr(top, "link", SERIAL).kind
+    drop = DROP_READ_BEFORE_WRITE + ("" if kind == "serial" else KEEP_READS_OF.format(kind=kind))
     plan = platform.prepare(
         top,
         NAME,
@@ -141,7 +143,7 @@ def build(
 ) -> dict[str, Any]:
     """Builds ``node`` for ``board_name`` into ``folder``: ``<board>-<node>.bit`` (iCE40: ``.bin``) and ``.json``. Returns the manifest.
 
-    ``options``: of the front end or of a client's lanes, ``link``: how its packets leave the board; the board's own if None.
+    ``options``: of the front end or of a client's lanes, the board's own if None. ``link``: how its packets leave the board, likewise.
 
     Placement starts from ``seed``; one that misses timing is tried again with the next, ``tries`` times in all. The identity register
     holds the hash of the sources with that constant at zero. Raises TwinphaseError (unknown board or node, or more than the
@@ -208,7 +210,8 @@ def _build_once(
         bitstream=work / f"{NAME}{family.bitstream}",
         family=family,
     )
-    if not any(abs(clock["constraint_mhz"] * 1e6 - board.clock_hz) < 1e4 for clock in manifest["clocks"].values()):
+    off = (abs(clock["constraint_mhz"] * 1e6 / board.clock_hz - 1) for clock in manifest["clocks"].values())
+    if not any(share < PERIOD_ROUNDING for share in off):
         raise BuildError(f"no clock of {board.name} was asked for {board.clock_hz / 1e6:g} MHz: timing was not checked")
     placed = json.loads((work / PLACED).read_text())
     manifest |= describe(top, placed, family) | describe_link(top.link, manifest)
@@ -220,15 +223,17 @@ def _build_once(
 
 
 def describe_link(link: BoardLink, manifest: dict[str, Any]) -> dict[str, Any]:
-    """What a manifest says of the ``link``; of Ethernet also what writes its core, and what of it nobody has checked."""
+    """What a manifest says of the ``link``; of Ethernet and USB also what writes its core, and what of it nobody has
+    checked."""
     if link.kind == "serial":
         return {"link": link.describe()}
-    from .ethernet import NOT_CHECKED, check_packages
+    from . import ethernet, usbport
 
+    port = usbport if link.kind == "usb" else ethernet
     return {
         "link": link.describe(),
-        "not_checked": f"{manifest['not_checked']}; {NOT_CHECKED}",
-        "tools": manifest["tools"] | check_packages(),
+        "not_checked": f"{manifest['not_checked']}; {port.NOT_CHECKED}",
+        "tools": manifest["tools"] | port.check_packages(),
     }
 
 

@@ -10,6 +10,7 @@ example:
   twinphase build ulx3s-85f --node client --lanes 4 --recall shared
   twinphase build ecpix5-85f --node timetagger --link udp --ip 192.168.1.50
   twinphase build butterstick --node timetagger --link udp --ip dhcp
+  twinphase build cynthion --node timetagger --usb-serial bench-2
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ CHOICES = ("frontend", "channels", "lanes", "chains", "taps", "merge", "recall")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("board", help="ecpix5-85f, ulx3s-85f, ulx3s-25f, versa-ecp5-5g, butterstick or ice40-hx8k")
+    parser.add_argument(
+        "board", help="ecpix5-85f, ulx3s-85f, ulx3s-25f, versa-ecp5-5g, butterstick, ice40-hx8k or cynthion"
+    )
     parser.add_argument("--node", default="server", help="server, timetagger or client (server)")
     own = "{}, instead of what the board has by default"
     parser.add_argument("--frontend", choices=FRONTENDS[1:], help=own.format("where edges come from"))
@@ -49,7 +52,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--recall", choices=RECALLS, help=own.format("where a client's symbols of heralds come from"))
     parser.add_argument(
-        "--link", choices=KINDS, help="how packets leave the board (serial, where it has a serial port)"
+        "--link", choices=KINDS, help="how packets leave the board (udp for butterstick, usb for cynthion, else serial)"
     )
     parser.add_argument(
         "--mac", default=BoardLink.mac, help=f"with --link udp: the board's MAC address ({BoardLink.mac})"
@@ -63,6 +66,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--fallback-ip",
         metavar="IP",
         help="with --ip dhcp: its address while no server answers (a link-local one made of its MAC address)",
+    )
+    parser.add_argument(
+        "--usb-serial",
+        default=BoardLink.usb_serial,
+        metavar="TEXT",
+        help=f"with --link usb: the board's serial number, by which a host tells two of them apart ({BoardLink.usb_serial})",
     )
     parser.add_argument("--out", type=Path, default=Path("bitstreams"), metavar="DIR", help="folder (bitstreams)")
     parser.add_argument("--seed", type=int, default=1, metavar="S", help="first seed of the placement (1)")
@@ -102,10 +111,11 @@ def run(arguments: argparse.Namespace) -> int:
     options = None if own is None else changed_options(own, arguments.node, arguments)
     try:
         link = BoardLink(
-            kind=arguments.link or board.own_link.kind,
+            kind=arguments.link or board.link,
             mac=arguments.mac,
             ip=arguments.ip,
             fallback_ip=arguments.fallback_ip,
+            usb_serial=arguments.usb_serial,
         )
     except ValueError as error:
         raise TwinphaseError(str(error)) from error

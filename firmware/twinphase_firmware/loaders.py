@@ -1,8 +1,8 @@
 """The tools that load a bitstream into a board, and the command line of each.
 
 Every board names its tools in the order in which they are looked for. Options are those of the tools' own help: openFPGALoader
-``-b`` board, ``-m`` memory, ``-f`` flash; ecpprog ``-S`` memory; iceprog ``-S`` memory; fujprog ``-j`` target. None was run on a
-board here.
+``-b`` board, ``-m`` memory, ``-f`` flash; ecpprog ``-S`` memory; iceprog ``-S`` memory; fujprog ``-j`` target; apollo
+``configure`` for memory, ``flash-program`` for flash. None was run on a board here.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ INSTALL = {
     "openFPGALoader": "apt install openfpgaloader, brew install openfpgaloader, or github.com/trabucayre/openFPGALoader",
     "ecpprog": "github.com/gregdavill/ecpprog",
     "fujprog": "github.com/kost/fujprog",
+    "apollo": "pip install apollo-fpga",
     "iceprog": "apt install fpga-icestorm, or github.com/YosysHQ/icestorm",
 }
 
@@ -54,10 +55,12 @@ LOADERS: dict[str, tuple[Loader, ...]] = {
         Loader(tool="iceprog", memory=("-S",), flash=()),
         Loader(tool="openFPGALoader", memory=None, flash=("-b", "ice40_generic", "-f")),
     ),
+    "cynthion": (Loader(tool="apollo", memory=("configure",), flash=("flash-program",)),),
 }
 """By name of the board (`boards.BOARDS`)."""
 
 NOTES = {
+    "cynthion": "its debug controller listens at the socket CONTROL; `apollo info` says whether it is seen",
     "versa-ecp5-5g": "its jumper J50 must leave the ECP5 alone in the JTAG chain",
     "butterstick": "it has no bridge of its own: a JTAG adapter with an FT2232 must be on its header",
     "ice40-hx8k": "its jumpers select flash or memory: those of the mode that is loaded must be set (Lattice FPGA-EB-02031)",

@@ -42,7 +42,8 @@ def pins_markdown() -> str:
 
 
 def _links(board: Board) -> str:
-    return ", ".join(["serial"] * (board.uart is not None) + ["UDP"] * (board.rgmii is not None))
+    ways = {"serial": board.uart, "UDP": board.rgmii, "USB": board.ulpi}
+    return ", ".join(name for name, way in ways.items() if way is not None)
 
 
 def _input(board: Board, channel: int) -> str:

@@ -13,16 +13,24 @@ from .boards import Board
 from .clientoptions import ClientOptions
 from .ethernet import check_packages, connect_udp
 from .serialport import connect_serial
+from .usbport import check_packages as check_usb_packages
+from .usbport import connect_usb
 
 
 def check_link(board: Board, options: TaggerOptions | ClientOptions, link: BoardLink) -> None:
     """ValueError where the board or the node's clocks do not allow ``link``; ExtraError where packages are missing that write it."""
+    if link.kind == "serial" and board.uart is None:
+        raise ValueError(f"link 'serial' on a board without a serial port for a node; allowed: {board.link!r}")
+    if link.kind == "usb":
+        if board.ulpi is None:
+            raise ValueError("link 'usb' on a board without a USB PHY that is known here; allowed: 'serial'")
+        check_usb_packages()
     if link.kind != "udp":
         if board.uart is None:
             raise ValueError("link 'serial' on a board without a serial port; allowed: 'udp'")
         return
     if board.rgmii is None:
-        raise ValueError("link 'udp' on a board without an Ethernet PHY that is known here; allowed: 'serial'")
+        raise ValueError(f"link 'udp' on a board without an Ethernet PHY that is known here; allowed: {board.link!r}")
     if isinstance(options, TaggerOptions) and options.frontend == "oversampling":
         raise ValueError("link 'udp' with front end 'oversampling', whose clock has no half; allowed: 'serial'")
     check_packages()
@@ -32,5 +40,7 @@ def connect_link(m: Module, platform: Any, board: Board, node: Any, link: BoardL
     """The node's packets to and from ``link``; ``small``: over a serial port without memory."""
     if link.kind == "udp":
         connect_udp(m, platform, board, node, link)
+    elif link.kind == "usb":
+        connect_usb(m, platform, board, node, link)
     else:
         connect_serial(m, platform, board, node, small=small)

@@ -1,8 +1,8 @@
 """Load a bitstream into a board, until power-off or (--flash) for good.
 
 The manifest that the build wrote beside the bitstream says for which board it is; another board's file is refused. The work is
-done by a tool on PATH: openFPGALoader for all boards, ecpprog for ECPIX-5, Versa and ButterStick, fujprog for ULX3S, iceprog for
-the HX8K board.
+done by a tool on PATH: apollo for Cynthion, openFPGALoader for all other boards, ecpprog for ECPIX-5, Versa and ButterStick, fujprog
+for ULX3S, iceprog for the HX8K board.
 --options go to the tool, e.g. the serial number of one of two boards.
 
 example:
@@ -25,7 +25,9 @@ STDERR = 2
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("board", help="ecpix5-85f, ulx3s-85f, ulx3s-25f, versa-ecp5-5g, butterstick or ice40-hx8k")
+    parser.add_argument(
+        "board", help="ecpix5-85f, ulx3s-85f, ulx3s-25f, versa-ecp5-5g, butterstick, ice40-hx8k or cynthion"
+    )
     parser.add_argument("file", type=Path, help="the bitstream, its manifest (.json) beside it")
     parser.add_argument(
         "--flash", action="store_true", help="write the board's flash, from which it starts at power-on"
@@ -78,6 +80,8 @@ def where_to_look(manifest: dict[str, Any] | None) -> str:
         )
     if link.get("kind") == "udp":
         return f"it is at udp://{link['ip']}, which a computer in its network finds with `twinphase devices --network {link['ip']}/24`"
+    if link.get("kind") == "usb":
+        return f"with a cable in its socket AUX it is at usb://{link['serial']}"
     return "`twinphase devices` lists the ports on which it may be"
 
 

@@ -13,9 +13,10 @@ from .boards import BAUD, Board
 
 
 def connect_serial(m: Module, platform: Any, board: Board, node: Any, *, small: bool = False) -> None:
-    """The node's packets to and from the board's serial port; ``small``: without memory. ValueError for a board without one."""
+    """The node's packets to and from the board's serial port; ``small``: without memory. ValueError for a board
+    without one."""
     if board.uart is None:
-        raise ValueError(f"link 'serial': {board.name} has no serial port; allowed: 'udp'")
+        raise ValueError(f"link 'serial': {board.name} has no serial port for a node; allowed: {board.link!r}")
     uart = platform.request("uart", board.uart, dir={"rx": "-", "tx": "-"} | board.uart_flow)
     m.submodules.rx_pin = rx_pin = io.FFBuffer("i", uart.rx)
     m.submodules.tx_pin = tx_pin = io.FFBuffer("o", uart.tx)

@@ -27,6 +27,7 @@ from .family import ICE40
 from .ice40 import Ice40Clock, Ice40Samples
 from .lines import LineInputs
 from .oversampling import OversampledPins, OversamplingClock
+from .pairedpins import PairedClock, PairedPins
 from .ports import check_link, connect_link
 from .portvolts import connect_port_volts
 
@@ -137,6 +138,8 @@ class TimeTaggerTop(wiring.Component):
                 f"time tagger of {options.channels} channels with front end {options.frontend!r}; allowed on {board.part}: a small one, "
                 "oversampled"
             )
+        if board.samples == "paired" and options.frontend != "oversampling":
+            raise ValueError(f"time tagger with front end {options.frontend!r}; allowed: 'oversampling'")
         self._board = board
         self.options = options
         self.link = link
@@ -161,6 +164,10 @@ class TimeTaggerTop(wiring.Component):
             m.submodules.clock = clock = Ice40Clock(clock_hz=self._board.clock_hz)
             m.submodules.samples = samples = Ice40Samples(platform.request("detectors", dir="-"))
             m.d.comb += [samples.i_take.eq(clock.o_take), *connect_samples(node, samples.o_samples)]
+        elif self._board.samples == "paired":
+            m.submodules.clock = PairedClock(usb=self.link.kind == "usb")
+            m.submodules.samples = paired = PairedPins(platform.request("detectors", dir="-"))
+            m.d.comb += connect_samples(node, paired.o_samples)
         else:
             m.submodules.pins = pins = io.Buffer("i", platform.request("detectors", dir="-"))
             m.submodules.clock = clock = OversamplingClock()
@@ -186,14 +193,14 @@ def make_top(
     options: TaggerOptions | ClientOptions | None = None,
     link: BoardLink | None = None,
 ) -> ServerTop | TimeTaggerTop | ClientTop:
-    """The top of ``node`` for ``board``; ``options`` of its front end or its lanes, ``link``: its packets' way, the board's own if None.
+    """The top of ``node`` for ``board``; ``options`` of its front end or its lanes and ``link``, the way of its packets: its own if None.
 
     TwinphaseError for a node that the board has no top of, or options that are another node's or that its part cannot hold.
     """
     if node not in board.nodes:
         raise TwinphaseError(f"node {node!r} has no top for {board.name}; allowed: {', '.join(board.nodes)}")
-    link = link or board.own_link
     wanted = options if options is not None else board.nodes[node]
+    link = BoardLink(kind=board.link) if link is None else link
     if (node == "client") != isinstance(wanted, ClientOptions):
         raise TwinphaseError(
             f"node {node!r} was given {type(wanted).__name__}; allowed: {type(board.nodes[node]).__name__}"

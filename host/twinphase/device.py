@@ -1,4 +1,4 @@
-"""One abstract device: a board on UDP or a serial port, a virtual node, or a recording.
+"""One abstract device: a board on UDP, a serial port or USB, a virtual node, or a recording.
 
 A `Device` yields decoded record batches and gives access to registers by their names in the spec's map. A device that
 speaks packets (everything but a recording) derives from `PacketDevice` and supplies three methods: ``receive``,
@@ -296,7 +296,7 @@ def register_words(register: Register, value: int, where: str) -> list[int]:
 
 
 def open_device(url: str) -> Device:
-    """The device behind ``udp://host:port``, ``serial:///dev/ttyUSB0?baud=3000000``, a recording's path, or
+    """The device behind ``udp://host:port``, ``serial:///dev/ttyUSB0?baud=3000000``, ``usb://SERIAL``, a recording's path, or
     ``scheme:...`` of an entry point in the group ``twinphase.devices``. Its identity is checked. Raises DeviceError."""
     scheme, colon, _ = url.partition(":")
     if url.startswith("udp://"):
@@ -307,11 +307,15 @@ def open_device(url: str) -> Device:
         from .transport.serial import SerialDevice
 
         return SerialDevice(url)
+    if url.startswith("usb://"):
+        from .transport.usb import UsbDevice
+
+        return UsbDevice(url)
     if colon and len(scheme) > 1:  # one letter is a drive
         found = {point.name: point for point in entry_points(group=DEVICE_GROUP)}
         if scheme in found:
             return load_entry_point(found[scheme])(url)
-        known = ", ".join(sorted({"udp", "serial", *found}))
+        known = ", ".join(sorted({"udp", "serial", "usb", *found}))
         raise DeviceError(f"{url} has the unknown scheme {scheme!r}; known: {known}, or the path of a recording")
     from .recording.reader import Recording
 

@@ -1,4 +1,4 @@
-"""What `open_device` can open: nodes on this computer and on the network, serial ports, installed parts."""
+"""What `open_device` can open: nodes on this computer and on the network, serial ports, nodes on USB, installed parts."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from serial.tools import list_ports
 
 from .device import DEVICE_GROUP
 from .discovery import Address, addresses_in, broadcast_addresses, scan
-from .errors import DeviceError
+from .errors import DeviceError, TwinphaseError
 from .transport.serial import DEFAULT_BAUD
 from .transport.udp import DEFAULT_PORT
+from .transport.usb import find_usb
 
 LOCAL_PORTS = range(DEFAULT_PORT, DEFAULT_PORT + 3)
 """Default ports of a server and two clients on one computer."""
@@ -56,6 +57,18 @@ def find_nodes(
     return found
 
 
+def on_usb() -> list[dict[str, Any]]:
+    """Nodes on USB, by their serial numbers, and devices that may be some; how to look for them, where this computer cannot."""
+    try:
+        found = find_usb()
+    except TwinphaseError as error:
+        return [{"url": "usb://", "what": f"a node on USB, which this computer cannot look for yet: {error}"}]
+    return [
+        {"url": node.url, "what": f"a device on USB, perhaps a node: {node.problem}" if node.problem else "node on USB"}
+        for node in found
+    ]
+
+
 def reachable(
     networks: Sequence[str] = (),
     *,
@@ -63,10 +76,12 @@ def reachable(
     ports: Sequence[int] | None = None,
     progress: Callable[[int, int], None] = lambda sent, total: None,
 ) -> list[dict[str, Any]]:
-    """``url`` and ``what`` of UDP nodes (with their identity), serial ports, schemes of entry points, recordings. Raises DeviceError."""
+    """``url`` and ``what`` of UDP nodes (with their identity), serial ports, nodes on USB, schemes of entry points, recordings.
+    Raises DeviceError."""
     found = find_nodes(targets_of(networks, broadcast=broadcast, ports=ports), progress=progress)
     for port in sorted(list_ports.comports()):
         found.append({"url": f"serial://{port.device}?baud={DEFAULT_BAUD}", "what": f"serial port: {port.description}"})
+    found += on_usb()
     for point in sorted(entry_points(group=DEVICE_GROUP)):
         extra = f", needs pip install 'twinphase[{','.join(point.extras)}]'" if point.extras else ""
         found.append({"url": f"{point.name}:NAME", "what": f"from {point.module}{extra}"})

@@ -92,6 +92,7 @@ def test_the_host_opens_a_serial_port_as_boards_drive_it():
         ("ulx3s-25f", "fujprog", ["-j", "sram"], ["-j", "flash"]),
         ("versa-ecp5-5g", "ecpprog", ["-S"], []),
         ("ice40-hx8k", "iceprog", ["-S"], []),
+        ("cynthion", "apollo", ["configure"], ["flash-program"]),
     ],
 )
 def test_the_tool_that_is_there_gets_the_file(bench, capfd, board, name, memory, flash):
@@ -139,6 +140,13 @@ def test_a_board_on_udp_is_said_to_be_at_its_address(bench, capfd):
     assert "udp://169.254.1.2" in said
     file = bitstream(folder, "ecpix5-85f", link={"kind": "serial"})
     assert "`twinphase devices` lists the ports" in run(capfd, "ecpix5-85f", file)[1]
+
+
+def test_a_board_on_usb_is_said_to_be_at_its_serial_number(bench, capfd):
+    folder, tool = bench
+    tool("apollo")
+    file = bitstream(folder, "cynthion", link={"kind": "usb", "serial": "bench-2"})
+    assert "with a cable in its socket AUX it is at usb://bench-2" in run(capfd, "cynthion", file)[1]
 
 
 def test_loading_needs_no_amaranth():

@@ -27,7 +27,7 @@ WITH_PHY = sorted(name for name, board in BOARDS.items() if board.rgmii is not N
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"kind": "usb"},
+        {"kind": "wire"},
         {"mac": "nonsense"},
         {"ip": "1.2.3"},
         {"fallback_ip": "10.1.2.3"},
@@ -57,8 +57,8 @@ def test_a_board_without_a_serial_port_is_refused_one_and_has_udp_by_itself():
         make_top("timetagger", board, build_hash=0, link=BoardLink())
     with pytest.raises(ValueError, match="butterstick has no serial port"):
         connect_link(Module(), None, board, None, BoardLink())
-    assert board.own_link == BoardLink(kind="udp")
-    assert find_board("ecpix5-85f").own_link == BoardLink(kind="serial")
+    assert board.link == "udp"
+    assert find_board("ecpix5-85f").link == "serial"
 
 
 def test_an_oversampled_tagger_is_refused():
@@ -159,7 +159,7 @@ def test_butterstick_has_its_pins_clock_and_supplies():
             m.submodules.pulser = io.Buffer("o", platform.request("pulser", dir="-"))
             return m
 
-    plan = make_plan(board.prepare(8), Top(board, board.own_link), seed=1)
+    plan = make_plan(board.prepare(8), Top(board, BoardLink(kind=board.link)), seed=1)
     constraints = str(plan.files["top.lpf"])
     for channel, ball in enumerate(["G2", "J3", "F1", "K3", "J4", "K2", "J5", "J1"]):
         assert f'LOCATE COMP "detectors_0__io[{channel}]" SITE "{ball}"' in constraints

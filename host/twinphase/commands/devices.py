@@ -1,4 +1,4 @@
-"""List what can be reached: nodes on this computer and the network, serial ports, and schemes of installed parts.
+"""List what can be reached: nodes on this computer and the network, serial ports, nodes on USB, and schemes of installed parts.
 
 Nodes are asked for their identity: on this computer's default ports, at the broadcast addresses of its interfaces, and at every
 address of --network, which finds boards that answer to their own address only. A sweep sends 500 requests per second, to 1024

@@ -1,1 +1,1 @@
-"""Ways to a node: packets over UDP or a serial port."""
+"""Ways to a node: packets over UDP, a serial port or USB."""
