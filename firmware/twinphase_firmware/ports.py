@@ -26,8 +26,6 @@ def check_link(board: Board, options: TaggerOptions | ClientOptions, link: Board
             raise ValueError("link 'usb' on a board without a USB PHY that is known here; allowed: 'serial'")
         check_usb_packages()
     if link.kind != "udp":
-        if board.uart is None:
-            raise ValueError("link 'serial' on a board without a serial port; allowed: 'udp'")
         return
     if board.rgmii is None:
         raise ValueError(f"link 'udp' on a board without an Ethernet PHY that is known here; allowed: {board.link!r}")

@@ -51,9 +51,8 @@ def test_a_board_without_ethernet_is_refused(name, node):
 
 def test_a_board_without_a_serial_port_is_refused_one_and_has_udp_by_itself():
     board = find_board("butterstick")
-    with pytest.raises(
-        TwinphaseError, match=r"^butterstick: link 'serial' on a board without a serial port; allowed: 'udp'$"
-    ):
+    refused = r"^butterstick: link 'serial' on a board without a serial port for a node; allowed: 'udp'$"
+    with pytest.raises(TwinphaseError, match=refused):
         make_top("timetagger", board, build_hash=0, link=BoardLink())
     with pytest.raises(ValueError, match="butterstick has no serial port"):
         connect_link(Module(), None, board, None, BoardLink())
