@@ -108,7 +108,8 @@ def test_boards_have_their_link_unless_asked_otherwise():
     for board in BOARDS.values():
         top = make_top("timetagger", board, build_hash=0) if "timetagger" in board.nodes else None
         if top is not None:
-            assert top.link.kind == board.link == ("usb" if board.name == "cynthion" else "serial")
+            own = {"cynthion": "usb", "butterstick": "udp"}
+            assert top.link.kind == board.link == own.get(board.name, "serial")
 
 
 def test_strange_links_are_refused():
