@@ -243,10 +243,10 @@ async def test_snapshots_are_atomic(dut: Any) -> None:
     # Two snapshot writes within one copy, then one with bit 0 clear.
     for i, data in ((4, 1), (5, 1), (6, 2)):
         node.rx.send(words(Stream.REGISTER_REQUEST, [data], sequence=i, flags=RegisterOp.WRITE, w3=snapshot, w4=1))
-    await node.loop.step(200)
-    ask(7, COUNTERS, 64)
+    await node.loop.step(12 * n)
+    ask(7, COUNTERS, 2 * n)
     ask(8, count, 1)
-    await node.loop.step(200)
+    await node.loop.step(12 * n)
     told = node.responses()
     later = sum(word << 32 * i for i, word in enumerate(told[-2][HEADER_WORDS:]))
     assert later == history[later & (1 << 64) - 1]

@@ -141,16 +141,16 @@ def test_what_the_system_says_without_a_cable_does_not_end_the_device(code, monk
         def fail(*_):
             raise OSError(code, "the cable is out")
 
-        read = device._reader.read
+        read = device._readers[0].read
         with monkeypatch.context() as out:
-            out.setattr(device._reader, "read", fail)
+            out.setattr(device._readers[0], "read", fail)
             out.setattr(device, "_send", fail)
             out.setattr(link, "ANSWER_TIMEOUT_S", 0.02)
             for _ in range(5):
                 assert not len(next(batches))
             with pytest.raises(DeviceError, match=r"does not answer .* \(the cable is out\)$"):
                 device.read("SWAP")
-        assert device._reader.read == read
+        assert device._readers[0].read == read
         node.outbox = packets
         until(lambda: parts.append(next(batches)) or sum(map(len, parts)) == 3000)
         assert np.array_equal(tags_of(parts), tags)
@@ -159,7 +159,7 @@ def test_what_the_system_says_without_a_cable_does_not_end_the_device(code, monk
 
 def test_what_is_no_fault_of_the_network_ends_the_device(monkeypatch):
     with FakeNode() as node, open_device(node.url) as device:
-        monkeypatch.setattr(device._reader, "read", lambda: (_ for _ in ()).throw(OSError(errno.EBADF, "closed")))
+        monkeypatch.setattr(device._readers[0], "read", lambda: (_ for _ in ()).throw(OSError(errno.EBADF, "closed")))
         batches = device.batches(0.02)
         with pytest.raises(DeviceError, match="is gone: closed"):
             sum(map(len, batches))
