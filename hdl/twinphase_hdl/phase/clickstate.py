@@ -10,7 +10,7 @@ from twinphase_hdl.phase.clickepoch import CHOICE_BITS, EpochLength
 from twinphase_hdl.phase.clickqueue import CHANNEL_BITS, check_channels
 from twinphase_hdl.phase.clickstart import KIND_BITS
 from twinphase_hdl.phase.clickstep import FALL_BITS, STEP_A_BITS, STEP_B_BITS, STEP_V_BITS
-from twinphase_hdl.phase.clickword import ChannelWord
+from twinphase_hdl.phase.clickword import ChannelWord, saturated
 from twinphase_spec import tracking
 
 SKEW_P, SKEW_B, SKEW_A = 2, 3, 5
@@ -25,12 +25,6 @@ SUMS = SHOWN + SKEW_B + 1
 LOST = tracking.WRITE + SUMS
 """Stage in which a loss clears them: as far behind the write as those are behind the issue."""
 READ_B_BITS = tracking.B_BITS - tracking.B_DROP
-
-
-def saturated(word: Value) -> Value:
-    """A signed ``word`` in one bit less."""
-    inner, top, sign = word[:-2], word[-2], word[-1]
-    return Cat(Mux(top ^ sign, (~sign).replicate(len(inner)), inner), sign).as_signed()
 
 
 class ClickState(wiring.Component):
@@ -150,10 +144,12 @@ class ClickState(wiring.Component):
         turn = stages.after("turn", WRITE_P - 3, lambda kind: kind == tracking.TURN, kind)
         starting = stages.after("starting", WRITE_P - 3, lambda kind: kind == tracking.STARTING, kind)
 
-        def word(name: str, bits: int, skew: int, read_bits: int, read_low: int = 0) -> ChannelWord:
+        def word(
+            name: str, bits: int, skew: int, read_bits: int, read_low: int = 0, saturates: bool = False
+        ) -> ChannelWord:
             place = tracking.WRITE + skew - 2
             m.submodules[name] = word = ChannelWord(
-                channels=self._channels, bits=bits, read_bits=read_bits, read_low=read_low
+                channels=self._channels, bits=bits, read_bits=read_bits, read_low=read_low, saturates=saturates
             )
             m.d.comb += [
                 word.i_read.eq(read.at(skew)),
@@ -207,10 +203,10 @@ class ClickState(wiring.Component):
         m.d.comb += [p.i_word.eq(limited), p.i_given.eq(substitute), p.i_takes.eq(Mux(below, if_less, if_more | far))]
         lost = stages.after("lost", WRITE_P, lambda: gives_up)
 
-        # B. The word is the sum as it is, and B what it saturates to: so that no more than a choice of words lies behind the carry chain.
+        # B.
         clear = lost.at(WRITE_B) | reset.at(WRITE_B)
         step_b = stages.given("step_b", WRITE_P - 1, self.i_step_b)
-        b = word("b", tracking.B_BITS + 1, SKEW_B, READ_B_BITS + 1, read_low=tracking.B_DROP)
+        b = word("b", tracking.B_BITS, SKEW_B, READ_B_BITS, tracking.B_DROP, saturates=True)
         slope = saturated(b.o_word)
         m.d.comb += b.i_word.eq(Mux(clear, 0, slope + step_b.at(WRITE_B)))
 
@@ -262,7 +258,7 @@ class ClickState(wiring.Component):
 
         m.d.comb += [
             self.o_p.eq(p.o_read),
-            self.o_b.eq(saturated(b.o_read)),
+            self.o_b.eq(b.o_read),
             self.o_v.eq(v.o_read),
             Cat(self.o_locked, self.o_epoch).eq(flags.o_read),
             self.o_a.eq(a.o_read),
@@ -270,7 +266,7 @@ class ClickState(wiring.Component):
             self.o_lost.eq(lost.at(LOST) & valids[LOST - (WRITE_P - 2)]),
             self.o_lost_channel.eq(channel.at(LOST)),
             self.o_left_p.eq(p.o_left),
-            self.o_left_b.eq(saturated(b.o_left)),
+            self.o_left_b.eq(b.o_left),
             self.o_left_v.eq(v.o_left),
             self.o_left_a.eq(a.o_left),
             self.o_left_locked.eq(flags.o_left[0]),

@@ -1,10 +1,16 @@
 """A word of state per channel, changed by one event per clock."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
 from twinphase_hdl.phase.clickqueue import CHANNEL_BITS, check_channels
+
+
+def saturated(word: Value) -> Value:
+    """A signed ``word`` in one bit less."""
+    inner, top, sign = word[:-2], word[-2], word[-1]
+    return Cat(Mux(top ^ sign, (~sign).replicate(len(inner)), inner), sign).as_signed()
 
 
 class ChannelWord(wiring.Component):
@@ -25,17 +31,20 @@ class ChannelWord(wiring.Component):
         Which bits `o_read` shows: `read_bits` from bit `read_low` on; all of them below `bits`.
     clear_bits : int
         How many of its low bits `i_clear` takes back; 0 to `bits`.
+    saturates : bool
+        The word is signed. `i_word` and `o_word` have a bit more than it, so that no more than a choice lies behind a carry chain, and
+        both stand for what they saturate to in `bits`: which is what is kept, left and read.
 
     Members
     -------
     i_valid, i_channel, i_again, i_twice : In(1), In(5), In(1), In(1)
         An event, two clocks before it changes its channel's word, and whether the events of one and of two clocks before it are of the
         same channel.
-    o_word : Out(bits)
+    o_word : Out(bits), with saturates Out(signed(bits + 1))
         The word of the event that came two clocks ago, as the events before it left it, but for `i_clear` of the same clock.
-    i_word : In(bits)
+    i_word : In(bits), with saturates In(signed(bits + 1))
         What that event leaves, in the same clock.
-    i_takes, i_given : In(1), In(bits)
+    i_takes, i_given : In(1), In(shape of i_word)
         It leaves this instead: for what decides late, which then is chosen together with the words of other events.
     i_clear : In(1)
         One clock later: the low `clear_bits` of what it has left are 0 instead.
@@ -53,7 +62,16 @@ class ChannelWord(wiring.Component):
     Source: docs/tracking.md, read and write of the state.
     """
 
-    def __init__(self, *, channels: int, bits: int, read_low: int = 0, read_bits: int = 0, clear_bits: int = 0) -> None:
+    def __init__(
+        self,
+        *,
+        channels: int,
+        bits: int,
+        read_low: int = 0,
+        read_bits: int = 0,
+        clear_bits: int = 0,
+        saturates: bool = False,
+    ) -> None:
         check_channels("ChannelWord", channels)
         reads = min(read_low, read_bits) >= 0 and read_low + read_bits <= bits
         if bits < 1 or not reads or not 0 <= clear_bits <= bits:
@@ -61,7 +79,8 @@ class ChannelWord(wiring.Component):
                 f"ChannelWord: bits is {bits}, read_low {read_low}, read_bits {read_bits}, clear_bits {clear_bits}; allowed: 1 or more"
                 f" bits, 0 to {bits} of them read or cleared"
             )
-        self._channels, self._bits, self._clear_bits = channels, bits, clear_bits
+        self._channels, self._bits, self._clear_bits, self._saturates = channels, bits, clear_bits, saturates
+        changed = signed(bits + 1) if saturates else unsigned(bits)
         self._read = slice(read_low, read_low + read_bits)
         super().__init__(
             {
@@ -69,10 +88,10 @@ class ChannelWord(wiring.Component):
                 "i_channel": In(CHANNEL_BITS),
                 "i_again": In(1),
                 "i_twice": In(1),
-                "o_word": Out(bits),
-                "i_word": In(bits),
+                "o_word": Out(changed),
+                "i_word": In(changed),
                 "i_takes": In(1),
-                "i_given": In(bits),
+                "i_given": In(changed),
                 "i_clear": In(1),
                 "o_cleared": Out(1),
                 "o_left": Out(bits),
@@ -99,10 +118,13 @@ class ChannelWord(wiring.Component):
         )
         next_valid, valid, late_valid = (Signal(name=f"valid_{k}") for k in (1, 2, 3))
         again, twice, was_again = Signal(reset_less=True), Signal(reset_less=True), Signal(reset_less=True)
-        word, left = Signal(self._bits, reset_less=True), Signal(self._bits, reset_less=True)
+        word, changed = Signal.like(self.o_word, reset_less=True), Signal.like(self.o_word, reset_less=True)
+        left = saturated(changed) if self._saturates else changed
 
         bits = self._clear_bits
         cleared = Cat(left[:bits] & ~self.i_clear.replicate(bits), left[bits:])
+        kept = Mux(twice, cleared, soon.data)
+        others = kept.as_signed() if self._saturates else kept
         m.d.sync += [
             next_valid.eq(self.i_valid),
             next_channel.eq(self.i_channel),
@@ -112,8 +134,8 @@ class ChannelWord(wiring.Component):
             late_channel.eq(channel),
             Cat(again, twice).eq(Cat(self.i_again, self.i_twice)),
             was_again.eq(again),
-            word.eq(Mux(~again | self.i_takes, Mux(again, self.i_given, Mux(twice, cleared, soon.data)), self.i_word)),
-            left.eq(Mux(self.i_takes, self.i_given, self.i_word)),
+            word.eq(Mux(~again | self.i_takes, Mux(again, self.i_given, others), self.i_word)),
+            changed.eq(Mux(self.i_takes, self.i_given, self.i_word)),
         ]
         m.d.comb += [
             soon.addr.eq(next_channel),
