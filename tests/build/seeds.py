@@ -1,6 +1,7 @@
-"""Builds of every board's nodes from three placement seeds: what each clock reaches, or that it misses.
+"""Builds of every board's nodes, over every link that the board has, from three placement seeds: what each clock reaches, or that it
+misses.
 
-``python tests/build/seeds.py [BOARD NODE ...]`` takes them anew and writes ``seeds.json`` beside this file; a build takes minutes.
+``python tests/build/seeds.py [BOARD NODE LINK ...]`` takes them anew and writes ``seeds.json`` beside this file; a build takes minutes.
 Delays are nextpnr's slow-corner model.
 """
 
@@ -10,8 +11,10 @@ import json
 import sys
 import tempfile
 from pathlib import Path
+from typing import cast
 
 from twinphase.errors import TwinphaseError
+from twinphase_firmware.boardlink import BoardLink, Kind
 from twinphase_firmware.boards import BOARDS
 from twinphase_firmware.build import build
 
@@ -19,15 +22,25 @@ RECORD = Path(__file__).with_name("seeds.json")
 SEEDS = (1, 2, 3)
 
 
-def builds() -> list[tuple[str, str]]:
-    """All (board, node)."""
-    return [(board.name, node) for board in BOARDS.values() for node in board.nodes]
+def builds() -> list[tuple[str, str, Kind]]:
+    """All (board, node, link)."""
+    return [
+        (board.name, node, link)
+        for board in BOARDS.values()
+        for node in board.nodes
+        for link in dict.fromkeys((board.link, "udp") if board.rgmii else (board.link,))
+    ]
 
 
-def measure(board: str, node: str, seed: int, folder: Path) -> dict[str, object]:
+def key(board: str, node: str, link: str) -> str:
+    """Of a build in the record."""
+    return f"{board} {node} {link}"
+
+
+def measure(board: str, node: str, link: Kind, seed: int, folder: Path) -> dict[str, object]:
     """Clocks, utilisation, and area per channel or a client's options, of one build; or ``failed`` with the reason."""
     try:
-        manifest = build(board, node, folder, seed=seed, tries=1)
+        manifest = build(board, node, folder, link=BoardLink(kind=link), seed=seed, tries=1)
     except TwinphaseError as error:
         return {"failed": str(error)}
     clocks = {name: clock for name, clock in manifest["clocks"].items() if name not in manifest["hit_clocks"]}
@@ -41,14 +54,14 @@ def measure(board: str, node: str, seed: int, folder: Path) -> dict[str, object]
 
 
 def main(words: list[str]) -> None:
-    wanted = list(zip(words[::2], words[1::2], strict=True)) or builds()
+    wanted = list(zip(words[::3], words[1::3], words[2::3], strict=True)) or builds()
     record = json.loads(RECORD.read_text()) if RECORD.exists() else {}
-    for board, node in wanted:
+    for board, node, link in wanted:
         for seed in SEEDS:
             with tempfile.TemporaryDirectory() as folder:
-                result = measure(board, node, seed, Path(folder))
-            record.setdefault(f"{board} {node}", {})[str(seed)] = result
-            print(board, node, seed, result, flush=True)
+                result = measure(board, node, cast(Kind, link), seed, Path(folder))
+            record.setdefault(key(board, node, link), {})[str(seed)] = result
+            print(key(board, node, link), seed, result, flush=True)
             RECORD.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n")
 
 

@@ -1,4 +1,4 @@
-"""Bitstreams of all boards' nodes: placed, routed, every clock met, manifest complete. Minutes each: the long suite."""
+"""Bitstreams of all boards' nodes and links: placed, routed, every clock met, manifest complete. Minutes each: the long suite."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from pathlib import Path
 import pytest
 from seeds import builds
 
+from twinphase_firmware.boardlink import BoardLink, Kind
 from twinphase_firmware.boards import BOARDS
 from twinphase_firmware.build import PERIOD_ROUNDING, build
 
 pytestmark = pytest.mark.long
 
 
-@pytest.mark.parametrize(("board", "node"), builds())
-def test_meets_timing(board: str, node: str, tmp_path: Path) -> None:
-    manifest = build(board, node, tmp_path)
+@pytest.mark.parametrize(("board", "node", "link"), builds())
+def test_meets_timing(board: str, node: str, link: Kind, tmp_path: Path) -> None:
+    manifest = build(board, node, tmp_path, link=BoardLink(kind=link))
     assert manifest == json.loads((tmp_path / f"{board}-{node}.json").read_text())
     assert (tmp_path / manifest["bitstream"]).stat().st_size > 100_000
     wanted = BOARDS[board].clock_hz * (1 - PERIOD_ROUNDING), BOARDS[board].clock_hz * (1 + PERIOD_ROUNDING)
