@@ -44,7 +44,9 @@ def measure(board: str, node: str, link: Kind, seed: int, folder: Path) -> dict[
     except TwinphaseError as error:
         return {"failed": str(error)}
     clocks = {name: clock for name, clock in manifest["clocks"].items() if name not in manifest["hit_clocks"]}
-    told = {name: manifest[name] for name in ("client", "area_per_channel", "herald_path") if name in manifest}
+    told: dict[str, object] = {
+        name: manifest[name] for name in ("client", "area_per_channel", "herald_path") if name in manifest
+    }
     return {
         "clocks": clocks,
         "used": {name: use["used"] for name, use in manifest["utilisation"].items()},
