@@ -18,8 +18,10 @@ MOST_CLOCKS = 64
 
 @pytest.mark.parametrize(("lanes", "shared"), [(8, False), (4, True)])
 def test_a_herald_has_its_symbol_after_a_constant_time(lanes: int, shared: bool) -> None:
-    """Heralds further apart than recall takes, while symbols are emitted. A block of one herald is there with its entry. Where recall shares
-    emission's AES, which has every other clock with 4 lanes, it may come in one of those and wait for the next."""
+    """Heralds further apart than recall takes, while symbols are emitted; a block of one herald is there with its entry.
+
+    Where recall shares emission's AES, which has every other clock with 4 lanes, it may come in one of those and wait for the next.
+    """
     ring, source = HeraldRing(), CounterSymbols(lanes=lanes, shared=shared)
     m = Module()
     m.submodules += [ring, source]
