@@ -11,8 +11,11 @@ RECORD = json.loads(figures.RECORD.read_text()) if figures.RECORD.exists() else 
 GROWTH = 1.05
 """A unit may grow by 5 % (and 20 cells) before its figures must be looked at and taken anew: make figures."""
 
-BOUNDS = {name: {"lut": 1499, "ff": 1699, "bram": 2} for name in ("timetag.channel", "timetag.channel_250")}
-"""Of a channel of a delay line with its calibration, the registers of the taps included."""
+BOUNDS = {
+    **{name: {"lut": 1499, "ff": 1699, "bram": 2} for name in ("timetag.channel", "timetag.channel_250")},
+    "phase.click_tracker_32": {"lut": 5999, "dsp": 28},
+}
+"""Of a channel of a delay line with its calibration, the registers of the taps included; of the tracker of all channels."""
 
 
 @pytest.mark.parametrize("name", sorted(figures.units()))
