@@ -219,7 +219,9 @@ def test_a_lab_has_its_ports_measured_before_its_run() -> None:
     lab = one_step_lab()
     frame = lab.frame.model_copy(
         update={
-            "slots": [slot.model_copy(update={"r": EXTREMES.get(k, slot.r)}) for k, slot in enumerate(lab.frame.slots)]
+            "slots": tuple(
+                slot.model_copy(update={"r": EXTREMES.get(k, slot.r)}) for k, slot in enumerate(lab.frame.slots)
+            )
         }
     )
     tracking = lab.tracking.model_copy(update={"ports": "measured"})
