@@ -4,10 +4,11 @@ import json
 import socket
 
 import pytest
-from fake_node import SERVER, FakeNode, Registers
+from fake_node import CLIENT, SERVER, FakeNode, Registers, random_tags, tag_packets
 
 from twinphase import cli
 from twinphase.errors import DeviceError
+from twinphase.transport import link_watch
 from twinphase.transport.udp_link import UdpLinkDevice, describe, link_state
 from twinphase_spec.udp_registers import COUNTERS, UDP_LINK
 
@@ -79,3 +80,69 @@ def test_devices_shows_links_that_are_asked_for(port, capsys):
         assert "link 02:54:50:00:00:01, 2 subscribers: discarded 7" in capsys.readouterr().out
         assert cli.main(command) == 0
         assert "subscribers" not in capsys.readouterr().out
+
+
+def test_the_monitor_shows_the_link_and_what_it_counts_meanwhile(port, capsys, monkeypatch):
+    """Its counters go on, across their wrap, while the monitor runs; a client beside a server, and a recording, are no links."""
+    monkeypatch.setenv("COLUMNS", "160")
+    registers = LinkRegisters()
+    sent, struck = (UDP_LINK[name].address for name in ("SENT", "STRUCK"))
+    registers.words[sent] = 0xFFFFFFFE
+    command = ["monitor", f"udp://{HOST}:{port}", "--seconds", "0.8", "--interval", "0.02"]
+    packets = tag_packets(random_tags(4000, 1, 1 << 28), 20)
+    with FakeNode(SERVER, host=HOST, port=port, paced=True) as node:
+        node.outbox = packets
+        with FakeNode(registers=registers, host=HOST, port=port + 2) as link:
+
+            class Grow(list):
+                """Read by the node as it sends: the link counts meanwhile."""
+
+                def __getitem__(self, place):
+                    link.registers.words[sent] = (0xFFFFFFFE + place.start) & 0xFFFFFFFF
+                    link.registers.words[struck] = 28 + place.start // 16
+                    return super().__getitem__(place)
+
+            node.outbox = Grow(packets)
+            assert cli.main([*command, "--json"]) == 0
+            seen = [json.loads(line)["devices"][0]["link"] for line in capsys.readouterr().out.splitlines()]
+            assert seen[0]["mac"] == "02:54:50:00:00:01"
+            assert all(state["age_s"] == 0 for state in seen)
+            for state in seen:
+                grown = state["since_opened"]
+                assert grown["SENT"] == (state["counters"]["SENT"] - 0xFFFFFFFE) & 0xFFFFFFFF
+                assert grown["DISCARDED"] == 0
+            assert 0 < seen[-1]["since_opened"]["SENT"] < len(packets)
+            assert seen[-1]["since_opened"]["STRUCK"] > 0
+            node.restart(packets)
+            assert cli.main(command) == 0
+            shown = " ".join(capsys.readouterr().out.split())
+            assert "link │ 02:54:50:00:00:01 at 127.9.1.1, 2 subscribers" in shown
+            assert "discarded 7 unasked 14" in shown
+        with FakeNode(CLIENT, host=HOST, port=port + 2):
+            node.restart(packets)
+            assert cli.main([*command, "--json"]) == 0
+            assert json.loads(capsys.readouterr().out.splitlines()[-1])["devices"][0]["link"] is None
+
+
+def test_a_link_that_falls_silent_keeps_its_last_words_and_holds_nobody_up(port, monkeypatch):
+    monkeypatch.setattr("twinphase.transport.link.ANSWER_TIMEOUT_S", 0.02)
+    assert link_watch.watch_link("lab:mini") is link_watch.watch_link("run1") is None
+    assert link_watch.watch_link(f"udp://{HOST}:{port}") is link_watch.watch_link("udp://[::1]:9") is None
+    with FakeNode(registers=LinkRegisters(), host=HOST, port=port + 2) as node:
+        watch = link_watch.watch_link(f"udp://{HOST}:{port}")
+        node.cut = True
+        asked = node.requests
+        states = [watch.state() for _ in range(20)]
+        assert node.requests == asked
+        assert 0 < states[0]["age_s"] < states[-1]["age_s"]
+        assert states[-1]["counters"]["DISCARDED"] == 7
+        (name, text, well), _ = link_watch.link_rows(states[-1])
+        assert (name, well) == ("link", False)
+        assert text.endswith("has not answered for 0 s")
+        node.cut = False
+        node.registers.words[UDP_LINK["STRUCK"].address] += 3
+        monkeypatch.setattr(link_watch, "AGAIN_S", 0.0)
+        again = watch.state()
+        assert (again["age_s"], again["since_opened"]["STRUCK"]) == (0, 3)
+        assert "struck 31 (+3)" in link_watch.link_rows(again)[1][1]
+        watch.close()

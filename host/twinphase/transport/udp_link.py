@@ -23,7 +23,8 @@ class UdpLinkDevice(UdpDevice):
 
     def __init__(self, url: str, tries: int = TRIES) -> None:
         host, port = parse_udp_url(url)
-        super().__init__(f"udp://{host}:{port + UDP_REGISTER_PORT_OFFSET}", tries)
+        name = f"[{host}]" if ":" in host else host
+        super().__init__(f"udp://{name}:{port + UDP_REGISTER_PORT_OFFSET}", tries)
 
     @property
     def map(self) -> RegisterMap:
