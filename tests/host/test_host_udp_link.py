@@ -53,8 +53,10 @@ def test_a_link_is_read_by_name_and_its_group_set(port):
         )
         link.set_group("0.0.0.0", 0)
         assert link.state()["group"] == ""
-        with pytest.raises(DeviceError, match="allowed: an IPv4 group's address"):
-            link.set_group("10.0.0.1", 9760)
+        for wrong in (("10.0.0.1", 9760), ("0.0.0.0", 1), ("239.1.2.3", 0), ("224.0.0.1", 9760), ("239.1.2", 9760)):
+            with pytest.raises(DeviceError, match="allowed: an IPv4 group's address"):
+                link.set_group(*wrong)
+        assert link.state()["group"] == ""
 
 
 def test_what_is_no_link_is_none(port):
@@ -80,6 +82,46 @@ def test_devices_shows_links_that_are_asked_for(port, capsys):
         assert "link 02:54:50:00:00:01, 2 subscribers: discarded 7" in capsys.readouterr().out
         assert cli.main(command) == 0
         assert "subscribers" not in capsys.readouterr().out
+
+
+def test_the_command_line_sets_says_and_clears_a_group(port, capsys):
+    url = f"udp://{HOST}:{port}"
+    registers = LinkRegisters()
+    where = UDP_LINK["GROUP_ADDRESS"].address
+
+    def say(*arguments):
+        code = cli.main(["group", *arguments])
+        out, err = capsys.readouterr()
+        assert not (out and err)
+        return code, out or err
+
+    with FakeNode(registers=registers, host=HOST, port=port + 2):
+        assert say(url) == (0, f"{url} sends to each of its 2 subscribers\n")
+        told = f"{url} sends to 239.1.2.3:9760: open {url}?group=239.1.2.3:9760\n"
+        assert say(url, "239.1.2.3") == say(url) == (0, told)
+        assert [registers.words[where], registers.words[where + 1]] == [0xEF010203, 9760]
+        code, out = say(url, "224.0.1.0:7000", "--json")
+        assert (code, json.loads(out)["group"], json.loads(out)["url"]) == (0, "224.0.1.0:7000", url)
+        assert json.loads(out)["counters"]["DISCARDED"] == 7
+        for wrong in (
+            *("10.0.0.1", "224.0.0.251", "240.0.0.1", "255.255.255.255", "0.0.0.0", "ff02::1", "239.1.2", "name"),
+            *("239.1.2.3:", "239.1.2.3:0", "239.1.2.3:65536", "239.1.2.3:+1", "239.1.2.3:1:2"),
+        ):
+            code, err = say(url, wrong)
+            assert (code, err.count("\n")) == (2, 1)
+            assert err.startswith(f"{wrong} is no group; allowed: an IPv4 group's address from 224.0.1.0 to 239.")
+        code, err = say(url, "239.1.2.3", "--clear")
+        assert (code, "--clear" in err) == (2, True)
+        assert json.loads(say(url, "--json")[1])["group"] == "224.0.1.0:7000"
+        code, out = say(url, "--clear", "--json")
+        assert (code, json.loads(out)["group"], registers.words[where]) == (0, "", 0)
+    with FakeNode(CLIENT, host=HOST, port=port + 2):
+        code, err = say(url, "239.1.2.3")
+        assert (code, "virtual nodes have none" in err) == (2, True)
+    code, err = say(url)
+    assert (code, err.count("\n")) == (2, 1)
+    assert err.endswith("(virtual nodes have no link of their own)\n")
+    assert say("serial:///dev/ttyUSB0", "239.1.2.3")[0] == 2
 
 
 def test_the_monitor_shows_the_link_and_what_it_counts_meanwhile(port, capsys, monkeypatch):
