@@ -27,10 +27,11 @@ from twinphase_spec.packets import (
     RegisterStatus,
     Stream,
 )
+from twinphase_spec.udp_registers import COUNTERS, UDP_LINK
 from twinphase_spec.units import CLOCK_HZ
 
 lupa = pytest.importorskip("lupa", reason="a Lua interpreter: pip install lupa")
-PORT = 9750
+PORT, LINK_PORT = 9750, 9752
 API = Path(__file__).with_name("wireshark_api.lua").read_text()
 NUMBERS = {"bool": "?", "uint8": "B", "uint16": "H", "uint32": "I", "uint64": "Q", "int32": "i", "int64": "q"}
 RECORDS = [stream for stream in RECORD_WORDS if stream not in (Stream.TAG, Stream.HERALD_CODE)]
@@ -44,8 +45,8 @@ def dissect(request):
     lua.execute(dissector())
     call = lua.globals().dissect
 
-    def run(packet, port=PORT):
-        answer = call(packet.decode("latin-1"), port)
+    def run(packet, port=PORT, source=40001):
+        answer = call(packet.decode("latin-1"), port, source)
         if answer is None:
             return None
         log, info = answer
@@ -176,11 +177,54 @@ def test_registers_have_their_names_and_refusals_show(dissect):
     )
     fields, info = dissect(answer)
     assert (values(fields, "register.id"), values(fields, "register.value")) == ([0xFFFFFFFF], [1, 1, 1])
+    names = values(fields, "register.value_name")
+    assert names[0] == values(fields, "register.name")[0]
+    (second,) = [register.name for register in SERVER.registers if register.address == 0x11]
+    assert second in names[1]
     assert not values(fields, "refused")
     assert info.startswith("REGISTER_RESPONSE 4294967295, ")
     fields, _ = dissect(pack(Stream.REGISTER_RESPONSE, 1, flags=RegisterStatus.BAD_REQUEST))
     assert values(fields, "refused") == [""]
     assert not values(fields, "malformed")
+
+
+def test_registers_of_a_link_have_their_names_behind_its_port_only(dissect):
+    """Requests to port 9752 and answers from there: the link's registers by name, each value with its own; elsewhere none of these."""
+
+    def named(text):
+        return {part.split(" ")[0] for part in text.split(", ") if part.endswith(" (udp_link)")}
+
+    first, last = COUNTERS[0][0], COUNTERS[-1][0]
+    where = UDP_LINK[first].address | len(COUNTERS) << 32
+    read = pack(Stream.REGISTER_REQUEST, 1, base_ticks=where, flags=RegisterOp.READ)
+    answer = pack(Stream.REGISTER_RESPONSE, 1, bytes(4 * len(COUNTERS)), base_ticks=where)
+    write = pack(
+        Stream.REGISTER_REQUEST,
+        2,
+        struct.pack("<2I", 0xEF010203, 9760),
+        base_ticks=UDP_LINK["GROUP_ADDRESS"].address | 2 << 32,
+        flags=RegisterOp.WRITE,
+    )
+    fields, info = dissect(read, LINK_PORT)
+    assert named(values(fields, "register.name")[0]) == {first}
+    assert info.startswith(f"REGISTER_REQUEST 1, {first} (udp_link)")
+    fields, _ = dissect(answer, 40000, LINK_PORT)
+    assert [named(text) for text in values(fields, "register.value_name")] == [{name} for name, _ in COUNTERS]
+    fields, _ = dissect(write, LINK_PORT)
+    assert [named(text) for text in values(fields, "register.value_name")] == [{"GROUP_ADDRESS"}, {"GROUP_PORT"}]
+    assert not values(fields, "malformed")
+    for register in UDP_LINK.registers:
+        words = [
+            dissect(pack(Stream.REGISTER_REQUEST, 1, base_ticks=register.address + k | 1 << 32), LINK_PORT)[0]
+            for k in range(register.words)
+        ]
+        place = ["[0]", "[1]"] if register.words == 2 else [""]
+        assert [named(values(fields, "register.name")[0]) for fields in words] == [{register.name + p} for p in place]
+    past = dissect(pack(Stream.REGISTER_REQUEST, 1, base_ticks=UDP_LINK[last].address + 1 | 1 << 32), LINK_PORT)
+    assert not named(values(past[0], "register.name")[0])
+    for packet, port, source in ((read, PORT, LINK_PORT - 9000), (read, PORT + 1, 40000), (answer, 40000, PORT)):
+        fields, _ = dissect(packet, port, source)
+        assert not any(map(named, values(fields, "register.name") + values(fields, "register.value_name")))
 
 
 def test_subscriptions_and_receipts(dissect):
