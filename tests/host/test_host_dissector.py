@@ -323,21 +323,20 @@ def open_folder():
         yield Path(folder), {"user": 65534, "group": 65534, "extra_groups": []} if os.geteuid() == 0 else {}
 
 
-@pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not on PATH (Debian: apt install tshark)")
-@pytest.mark.parametrize("port", [PORT, 41234])
-def test_tshark_shows_the_same(open_folder, port):
-    """In the real thing: all tags of a capture, the fields of records, a register's name, and which packets are malformed."""
-    tags, records = random_tags(2000, 3), phases(64)
-    packets = [*tag_packets(tags, 100), *record_packets(Stream.PHASE, records, 8, 1 << 17, 8192)]
-    packets += [pack(Stream.REGISTER_REQUEST, 1, base_ticks=6 << 32), packets[0][:-4] + b"\0\0\0\x81", packets[1][:-4]]
+in_tshark = pytest.mark.skipif(
+    shutil.which("tshark") is None, reason="tshark is not on PATH (Debian: apt install tshark)"
+)
+
+
+def layers_in_tshark(open_folder, packets, port, wanted, options=()):
+    """What tshark says of each packet: the values of the fields that are wanted, by name."""
     folder, user = open_folder
     (folder / "twinphase.lua").write_text(dissector())
     (folder / "x.pcap").write_bytes(capture(packets, port))
-    wanted = ["tag.ticks", "tag.channel", "phase.cosine_r", "phase.unwrapped_turns", "register.name", "malformed"]
     done = subprocess.run(
         ["tshark", "-X", f"lua_script:{folder}/twinphase.lua", "-r", str(folder / "x.pcap"), "-T", "json"]
         + [word for name in wanted for word in ("-e", f"twinphase.{name}")]
-        + ["--enable-heuristic", "twinphase_udp"],
+        + ["--enable-heuristic", "twinphase_udp", *options],
         capture_output=True,
         text=True,
         timeout=60,
@@ -345,11 +344,22 @@ def test_tshark_shows_the_same(open_folder, port):
         **user,
     )
     assert done.returncode == 0, done.stderr
-    layers = [frame["_source"]["layers"] for frame in json.loads(done.stdout)]
+    return [frame["_source"]["layers"] for frame in json.loads(done.stdout)]
 
-    def shown(name, frames):
-        return [value for frame in frames for value in frame.get(f"twinphase.{name}", [])]
 
+def shown(name, layers):
+    return [value for frame in layers for value in frame.get(f"twinphase.{name}", [])]
+
+
+@in_tshark
+@pytest.mark.parametrize("port", [PORT, 41234])
+def test_tshark_shows_the_same(open_folder, port):
+    """In the real thing: all tags of a capture, the fields of records, a register's name, and which packets are malformed."""
+    tags, records = random_tags(2000, 3), phases(64)
+    packets = [*tag_packets(tags, 100), *record_packets(Stream.PHASE, records, 8, 1 << 17, 8192)]
+    packets += [pack(Stream.REGISTER_REQUEST, 1, base_ticks=6 << 32), packets[0][:-4] + b"\0\0\0\x81", packets[1][:-4]]
+    wanted = ["tag.ticks", "tag.channel", "phase.cosine_r", "phase.unwrapped_turns", "register.name", "malformed"]
+    layers = layers_in_tshark(open_folder, packets, port, wanted)
     sound = layers[:28]
     assert list(map(int, shown("tag.ticks", sound))) == tags["time_ticks"].tolist()
     assert list(map(int, shown("tag.channel", sound))) == tags["channel"].tolist()
@@ -360,3 +370,22 @@ def test_tshark_shows_the_same(open_folder, port):
         len(packets) - 2,
         len(packets) - 1,
     ]
+
+
+@in_tshark
+@pytest.mark.parametrize(
+    ("port", "options", "of_link"),
+    [(PORT, (), False), (LINK_PORT, (), True), (41236, (), False), (41236, ("-o", "twinphase.link_port:41236"), True)],
+)
+def test_tshark_names_the_registers_of_a_link(open_folder, port, options, of_link):
+    where = UDP_LINK[COUNTERS[0][0]].address | len(COUNTERS) << 32
+    answer = pack(Stream.REGISTER_RESPONSE, 1, np.arange(len(COUNTERS), dtype="<u4").tobytes(), base_ticks=where)
+    layers = layers_in_tshark(
+        open_folder, [answer], port, ["register.value", "register.value_name", "malformed"], options
+    )
+    assert [int(value, 16) for value in shown("register.value", layers)] == list(range(len(COUNTERS)))
+    names = shown("register.value_name", layers)
+    assert len(names) == len(COUNTERS)
+    for (name, _), text in zip(COUNTERS, names, strict=True):
+        assert text.startswith(f"{name} (udp_link)") == of_link
+    assert not shown("malformed", layers)
