@@ -188,8 +188,7 @@ def test_wrong_answers_change_nothing(wire):
         sent.extend(wrong := lures(kind, asked, right))
         return wrong
 
-    with served(wire) as (bridge, server):
-        server.meddle = alone
+    with served(wire, meddle=alone) as (bridge, server):
         until(lambda: server.kinds().count(DISCOVER) >= 2, bridge)
         assert REQUEST not in server.kinds()
         server.meddle = lambda kind, asked, right: alone(kind, asked, right) + ([right] if kind == OFFER else [])
@@ -210,8 +209,8 @@ def test_answers_may_have_options_in_any_order_and_padding(wire):
         head = b"\0\0\0" + b"\x0f\x03lab" + b"\0"
         return [write(kind, asked, LEASED, server.options() | more, head=head) + bytes(60)]
 
-    with served(wire) as (bridge, server):
-        server.meddle = meddle
+    with served(wire, silent=True) as (bridge, server):
+        server.meddle, server.silent = meddle, False
         until(lambda: acknowledged(server), bridge)
         settled(bridge, LEASED)
 

@@ -13,6 +13,7 @@ import pytest
 from wire_bench import NODE_IP, bridged, hosts, ping, udp_socket
 from wire_tagger import ADDRESS, CHANNELS, URL, Received, opened, start_pulser, tagger_wire, written
 
+from twinphase import cli
 from twinphase.packets import pack
 from twinphase.transport.udp_link import UdpLinkDevice
 from twinphase_sim.ethernet.bridge import Bridge
@@ -67,8 +68,8 @@ def test_the_link_says_what_it_has_sent_and_dropped() -> None:
             assert received.check() == device.streams[Stream.TAG].lost_packets == 0
 
 
-def test_hosts_in_a_group_get_the_stream_and_it_is_sent_once() -> None:
-    """Two hosts listen, a third one writes registers; answers go to who asked, by unicast."""
+def test_hosts_in_a_group_get_the_stream_and_it_is_sent_once(capsys: pytest.CaptureFixture[str]) -> None:
+    """Two hosts listen, a third one writes registers; answers go to who asked, and streams to each once the group is cleared."""
     sent: Counter[tuple[bytes, int]] = Counter()
 
     def watch(frame: bytes) -> None:
@@ -78,9 +79,10 @@ def test_hosts_in_a_group_get_the_stream_and_it_is_sent_once() -> None:
     query = f"?group={GROUP}:{GROUP_PORT}"
     with hosts(3) as taps, Bridge(tagger_wire(), taps, watch=watch) as bridge:
         first, second, third = bridge.taps
-        with link_of(third) as link:
-            link.set_group(GROUP, GROUP_PORT)
-            assert link.state()["group"] == f"{GROUP}:{GROUP_PORT}"
+        assert ping(third, b"known by ARP") == b"known by ARP"
+        with third.namespace.entered():
+            assert cli.main(["group", URL, f"{GROUP}:{GROUP_PORT}"]) == 0
+        assert capsys.readouterr().out == f"{URL} sends to {GROUP}:{GROUP_PORT}: open {URL}{query}\n"
         with opened(first, query) as one, opened(second, query) as two, opened(third) as writer:
             start_pulser(writer)
             books = [Received(), Received()]
@@ -95,9 +97,15 @@ def test_hosts_in_a_group_get_the_stream_and_it_is_sent_once() -> None:
             assert one.read("CHANNELS") == two.read("CHANNELS") == CHANNELS
             assert not writer.receive(0.2), "it has not joined"
             assert written(writer, 5) == 5
+            in_group = {mac for mac, stream in tuple(sent) if stream == Stream.TAG}
+            with third.namespace.entered():
+                assert cli.main(["group", URL, "--clear"]) == 0
+            assert "sends to each of its 3 subscribers" in capsys.readouterr().out
+            writer.write("STREAM_ENABLE", 1 << Stream.TAG)
+            assert writer.receive(30.0), "it need not join any more"
             assert ping(third, b"there") == b"there"
-    streams = {where: count for where, count in sent.items() if where[1] == Stream.TAG}
-    assert set(streams) == {(GROUP_MAC, Stream.TAG)}
+    assert in_group == {GROUP_MAC}
+    assert {mac for mac, stream in sent if stream == Stream.TAG} == {GROUP_MAC, first.mac, second.mac, third.mac}
     answers = {mac for mac, stream in sent if stream == Stream.REGISTER_RESPONSE}
     assert answers == {first.mac, second.mac, third.mac}
 

@@ -12,7 +12,20 @@ from fake_node import SERVER, FakeNode, heralds, phases, random_tags, record_pac
 from twinphase import cli
 from twinphase_spec.packets import Stream
 
-OWN = ("align", "devices", "dissector", "labs", "measure", "monitor", "phase", "record", "sift", "tagger", "tdc")
+OWN = (
+    "align",
+    "devices",
+    "dissector",
+    "group",
+    "labs",
+    "measure",
+    "monitor",
+    "phase",
+    "record",
+    "sift",
+    "tagger",
+    "tdc",
+)
 
 
 def run(capsys, *arguments):

@@ -27,10 +27,11 @@ from twinphase_spec.packets import (
     RegisterStatus,
     Stream,
 )
+from twinphase_spec.udp_registers import COUNTERS, UDP_LINK
 from twinphase_spec.units import CLOCK_HZ
 
 lupa = pytest.importorskip("lupa", reason="a Lua interpreter: pip install lupa")
-PORT = 9750
+PORT, LINK_PORT = 9750, 9752
 API = Path(__file__).with_name("wireshark_api.lua").read_text()
 NUMBERS = {"bool": "?", "uint8": "B", "uint16": "H", "uint32": "I", "uint64": "Q", "int32": "i", "int64": "q"}
 RECORDS = [stream for stream in RECORD_WORDS if stream not in (Stream.TAG, Stream.HERALD_CODE)]
@@ -44,8 +45,8 @@ def dissect(request):
     lua.execute(dissector())
     call = lua.globals().dissect
 
-    def run(packet, port=PORT):
-        answer = call(packet.decode("latin-1"), port)
+    def run(packet, port=PORT, source=40001):
+        answer = call(packet.decode("latin-1"), port, source)
         if answer is None:
             return None
         log, info = answer
@@ -176,11 +177,54 @@ def test_registers_have_their_names_and_refusals_show(dissect):
     )
     fields, info = dissect(answer)
     assert (values(fields, "register.id"), values(fields, "register.value")) == ([0xFFFFFFFF], [1, 1, 1])
+    names = values(fields, "register.value_name")
+    assert names[0] == values(fields, "register.name")[0]
+    (second,) = [register.name for register in SERVER.registers if register.address == 0x11]
+    assert second in names[1]
     assert not values(fields, "refused")
     assert info.startswith("REGISTER_RESPONSE 4294967295, ")
     fields, _ = dissect(pack(Stream.REGISTER_RESPONSE, 1, flags=RegisterStatus.BAD_REQUEST))
     assert values(fields, "refused") == [""]
     assert not values(fields, "malformed")
+
+
+def test_registers_of_a_link_have_their_names_behind_its_port_only(dissect):
+    """Requests to port 9752 and answers from there: the link's registers by name, each value with its own; elsewhere none of these."""
+
+    def named(text):
+        return {part.split(" ")[0] for part in text.split(", ") if part.endswith(" (udp_link)")}
+
+    first, last = COUNTERS[0][0], COUNTERS[-1][0]
+    where = UDP_LINK[first].address | len(COUNTERS) << 32
+    read = pack(Stream.REGISTER_REQUEST, 1, base_ticks=where, flags=RegisterOp.READ)
+    answer = pack(Stream.REGISTER_RESPONSE, 1, bytes(4 * len(COUNTERS)), base_ticks=where)
+    write = pack(
+        Stream.REGISTER_REQUEST,
+        2,
+        struct.pack("<2I", 0xEF010203, 9760),
+        base_ticks=UDP_LINK["GROUP_ADDRESS"].address | 2 << 32,
+        flags=RegisterOp.WRITE,
+    )
+    fields, info = dissect(read, LINK_PORT)
+    assert named(values(fields, "register.name")[0]) == {first}
+    assert info.startswith(f"REGISTER_REQUEST 1, {first} (udp_link)")
+    fields, _ = dissect(answer, 40000, LINK_PORT)
+    assert [named(text) for text in values(fields, "register.value_name")] == [{name} for name, _ in COUNTERS]
+    fields, _ = dissect(write, LINK_PORT)
+    assert [named(text) for text in values(fields, "register.value_name")] == [{"GROUP_ADDRESS"}, {"GROUP_PORT"}]
+    assert not values(fields, "malformed")
+    for register in UDP_LINK.registers:
+        words = [
+            dissect(pack(Stream.REGISTER_REQUEST, 1, base_ticks=register.address + k | 1 << 32), LINK_PORT)[0]
+            for k in range(register.words)
+        ]
+        place = ["[0]", "[1]"] if register.words == 2 else [""]
+        assert [named(values(fields, "register.name")[0]) for fields in words] == [{register.name + p} for p in place]
+    past = dissect(pack(Stream.REGISTER_REQUEST, 1, base_ticks=UDP_LINK[last].address + 1 | 1 << 32), LINK_PORT)
+    assert not named(values(past[0], "register.name")[0])
+    for packet, port, source in ((read, PORT, LINK_PORT - 9000), (read, PORT + 1, 40000), (answer, 40000, PORT)):
+        fields, _ = dissect(packet, port, source)
+        assert not any(map(named, values(fields, "register.name") + values(fields, "register.value_name")))
 
 
 def test_subscriptions_and_receipts(dissect):
@@ -279,21 +323,20 @@ def open_folder():
         yield Path(folder), {"user": 65534, "group": 65534, "extra_groups": []} if os.geteuid() == 0 else {}
 
 
-@pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not on PATH (Debian: apt install tshark)")
-@pytest.mark.parametrize("port", [PORT, 41234])
-def test_tshark_shows_the_same(open_folder, port):
-    """In the real thing: all tags of a capture, the fields of records, a register's name, and which packets are malformed."""
-    tags, records = random_tags(2000, 3), phases(64)
-    packets = [*tag_packets(tags, 100), *record_packets(Stream.PHASE, records, 8, 1 << 17, 8192)]
-    packets += [pack(Stream.REGISTER_REQUEST, 1, base_ticks=6 << 32), packets[0][:-4] + b"\0\0\0\x81", packets[1][:-4]]
+in_tshark = pytest.mark.skipif(
+    shutil.which("tshark") is None, reason="tshark is not on PATH (Debian: apt install tshark)"
+)
+
+
+def layers_in_tshark(open_folder, packets, port, wanted, options=()):
+    """What tshark says of each packet: the values of the fields that are wanted, by name."""
     folder, user = open_folder
     (folder / "twinphase.lua").write_text(dissector())
     (folder / "x.pcap").write_bytes(capture(packets, port))
-    wanted = ["tag.ticks", "tag.channel", "phase.cosine_r", "phase.unwrapped_turns", "register.name", "malformed"]
     done = subprocess.run(
         ["tshark", "-X", f"lua_script:{folder}/twinphase.lua", "-r", str(folder / "x.pcap"), "-T", "json"]
         + [word for name in wanted for word in ("-e", f"twinphase.{name}")]
-        + ["--enable-heuristic", "twinphase_udp"],
+        + ["--enable-heuristic", "twinphase_udp", *options],
         capture_output=True,
         text=True,
         timeout=60,
@@ -301,11 +344,22 @@ def test_tshark_shows_the_same(open_folder, port):
         **user,
     )
     assert done.returncode == 0, done.stderr
-    layers = [frame["_source"]["layers"] for frame in json.loads(done.stdout)]
+    return [frame["_source"]["layers"] for frame in json.loads(done.stdout)]
 
-    def shown(name, frames):
-        return [value for frame in frames for value in frame.get(f"twinphase.{name}", [])]
 
+def shown(name, layers):
+    return [value for frame in layers for value in frame.get(f"twinphase.{name}", [])]
+
+
+@in_tshark
+@pytest.mark.parametrize("port", [PORT, 41234])
+def test_tshark_shows_the_same(open_folder, port):
+    """In the real thing: all tags of a capture, the fields of records, a register's name, and which packets are malformed."""
+    tags, records = random_tags(2000, 3), phases(64)
+    packets = [*tag_packets(tags, 100), *record_packets(Stream.PHASE, records, 8, 1 << 17, 8192)]
+    packets += [pack(Stream.REGISTER_REQUEST, 1, base_ticks=6 << 32), packets[0][:-4] + b"\0\0\0\x81", packets[1][:-4]]
+    wanted = ["tag.ticks", "tag.channel", "phase.cosine_r", "phase.unwrapped_turns", "register.name", "malformed"]
+    layers = layers_in_tshark(open_folder, packets, port, wanted)
     sound = layers[:28]
     assert list(map(int, shown("tag.ticks", sound))) == tags["time_ticks"].tolist()
     assert list(map(int, shown("tag.channel", sound))) == tags["channel"].tolist()
@@ -316,3 +370,22 @@ def test_tshark_shows_the_same(open_folder, port):
         len(packets) - 2,
         len(packets) - 1,
     ]
+
+
+@in_tshark
+@pytest.mark.parametrize(
+    ("port", "options", "of_link"),
+    [(PORT, (), False), (LINK_PORT, (), True), (41236, (), False), (41236, ("-o", "twinphase.link_port:41236"), True)],
+)
+def test_tshark_names_the_registers_of_a_link(open_folder, port, options, of_link):
+    where = UDP_LINK[COUNTERS[0][0]].address | len(COUNTERS) << 32
+    answer = pack(Stream.REGISTER_RESPONSE, 1, np.arange(len(COUNTERS), dtype="<u4").tobytes(), base_ticks=where)
+    layers = layers_in_tshark(
+        open_folder, [answer], port, ["register.value", "register.value_name", "malformed"], options
+    )
+    assert [int(value, 16) for value in shown("register.value", layers)] == list(range(len(COUNTERS)))
+    names = shown("register.value_name", layers)
+    assert len(names) == len(COUNTERS)
+    for (name, _), text in zip(COUNTERS, names, strict=True):
+        assert text.startswith(f"{name} (udp_link)") == of_link
+    assert not shown("malformed", layers)

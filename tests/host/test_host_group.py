@@ -26,11 +26,14 @@ def test_groups_in_urls():
     "query",
     [
         *("group=", "group=10.0.0.1", "group=239.1.2", "group=239.1.2.3:0", "group=239.1.2.3:x", "group=ff02::1"),
+        *("group=224.0.0.5", "group=239.1.2.3:%2B1", "group=239.1.2.3:9_760"),
         *("grp=1", "group=239.1.2.3&group=239.1.2.4", "group=239.1.2.3&more=1", "x"),
     ],
 )
 def test_what_is_no_group_is_refused(query):
-    with pytest.raises(DeviceError, match=r"names no group; allowed after the host: \?group=239"):
+    with pytest.raises(
+        DeviceError, match=r"names no group; allowed after the host: \?group= and an IPv4 group's address"
+    ):
         UdpDevice(f"udp://localhost:9?{query}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import select
 import socket
@@ -89,12 +90,16 @@ def echo_request(data: bytes, sequence: int) -> bytes:
     return head[:2] + checksum(head + data).to_bytes(2, "big") + head[4:] + data
 
 
-def ping(tap: Tap, data: bytes, *, sequence: int = 1, timeout_s: float = 60.0, address: str = NODE_IP) -> bytes | None:
+_SEQUENCES = itertools.count()
+"""Of pings: a late answer to an earlier one is none to this one."""
+
+
+def ping(tap: Tap, data: bytes, *, timeout_s: float = 60.0, address: str = NODE_IP) -> bytes | None:
     """What the node at ``address`` echoes of ``data``, or None; sent and checked by the kernel's IP."""
     with tap.namespace.entered():
         link = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
     with link:
-        request = echo_request(data, sequence)
+        request = echo_request(data, next(_SEQUENCES) & 0xFFFF)
         link.sendto(request, (address, 0))
         deadline = time.monotonic() + timeout_s
         while (left := deadline - time.monotonic()) > 0:
@@ -102,7 +107,7 @@ def ping(tap: Tap, data: bytes, *, sequence: int = 1, timeout_s: float = 60.0, a
                 return None
             packet = link.recv(1 << 16)
             body = packet[4 * (packet[0] & 15) :]
-            if body[0] == 0 and body[4:8] == request[4:8]:
+            if body[0] == 0 and body[4:8] == request[4:8] and packet[12:16] == socket.inet_aton(address):
                 assert checksum(body) == 0
                 return body[8:]
     return None

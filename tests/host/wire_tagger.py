@@ -46,11 +46,11 @@ def tagger_wire() -> NativeWire:
 
 
 @contextmanager
-def opened(tap: Tap, query: str = "") -> Iterator[UdpDevice]:
+def opened(tap: Tap, query: str = "", *, address: str = NODE_IP) -> Iterator[UdpDevice]:
     """The node as the host behind ``tap`` opens it, with ``query`` behind its address. On a bad line a lost ARP answer costs a second
     here: more tries than usual."""
     with tap.namespace.entered():
-        device = UdpDevice(URL + query, tries=40)
+        device = UdpDevice(f"udp://{address}{query}", tries=40)
     with device:
         yield device
 

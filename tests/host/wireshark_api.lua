@@ -2,7 +2,7 @@
 
 base = {DEC = 1, HEX = 2}
 expert = {group = {MALFORMED = 1, RESPONSE_CODE = 2}, severity = {ERROR = 1, WARN = 2}}
-Pref = {string = function(_, default) return default end}
+Pref = {string = function(_, default) return default end, uint = function(_, default, _) assert(default % 1 == 0) return default end}
 
 local sizes = {bool = 1, uint8 = 1, uint16 = 2, uint32 = 4, uint64 = 8, int32 = 4, int64 = 8, double = 8, string = 0}
 ProtoField = setmetatable({}, {__index = function(_, kind)
@@ -76,13 +76,13 @@ Proto = function(name)
 end
 DissectorTable = {get = function() return {add = function(_, port, who) ports[port] = who end} end}
 
--- What the dissector makes of a packet that comes to this port: nil if it does not want it, else the log and the info column.
-function dissect(data, port)
-  local log, pinfo, root = {}, {cols = {}}, nil
+-- What the dissector makes of a packet that comes to this port (from the other one): nil if it does not want it, else the log and the info column.
+function dissect(data, port, source)
+  local log, pinfo, root = {}, {cols = {}, src_port = source or 40001, dst_port = port}, nil
   root = tree(log)
   local tvb = range(data .. "", 0, #data)
-  if ports[port] then
-    assert(ports[port].dissector(tvb, pinfo, root) == #data)
+  if ports[port] or ports[source] then
+    assert((ports[port] or ports[source]).dissector(tvb, pinfo, root) == #data)
   elseif not heuristic(tvb, pinfo, root) then
     return nil
   end

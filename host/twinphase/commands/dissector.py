@@ -1,7 +1,8 @@
 """Print the Wireshark dissector of this version's protocol, or write it where Wireshark looks for it.
 
 Wireshark then shows streams, tags with channel and time, register requests and receipts of nodes on UDP, and marks malformed
-packets. Filters are e.g. twinphase.stream == 1, twinphase.tag.channel == 3 or twinphase.malformed.
+packets. Filters are e.g. twinphase.stream == 1, twinphase.tag.channel == 3 or twinphase.malformed. Behind port 9752 the registers of a
+board's link have their names (another port: Wireshark's preference twinphase.link_port).
 
 example:
   twinphase dissector --install

@@ -1,6 +1,7 @@
 """Show rates, phase, QBER and losses of one or more devices, live.
 
-Give the server and both clients of a pair to see the raw Z error, which compares the clients' bits.
+Give the server and both clients of a pair to see the raw Z error, which compares the clients' bits. Of a board on UDP the link's own
+counters show as well: datagrams sent, and dropped by reason; (+n) is what came since the monitor began.
 
 example:
   twinphase monitor udp://localhost:9750
@@ -33,11 +34,16 @@ def run(arguments: argparse.Namespace) -> int:
     from ..device import open_device
     from ..measure.overview import Overview, table
     from ..stopping import stop_on_signals
+    from ..transport.link_watch import watch_link
 
     check_positive("--seconds", arguments.seconds)
     check_positive("--interval", arguments.interval)
     with ExitStack() as stack:
-        overview = Overview([stack.enter_context(open_device(url)) for url in arguments.url])
+        devices = [stack.enter_context(open_device(url)) for url in arguments.url]
+        links = [watch_link(url) for url in arguments.url]
+        for link in filter(None, links):
+            stack.callback(link.close)
+        overview = Overview(devices, links)
         stopped = stack.enter_context(stop_on_signals())
         live = None if arguments.json else stack.enter_context(Live(console=Console(), auto_refresh=False))
         due = time.monotonic() + arguments.interval

@@ -14,6 +14,7 @@ from twinphase_spec.units import TICKS_PER_SECOND
 from ..batch import Batch
 from ..device import Device
 from ..errors import DeviceError
+from ..transport.link_watch import LinkWatch, link_rows
 from .channels import channel_name, channel_numbers
 from .losses import losses, unexplained_edges
 from .phase import Phase, window_seconds
@@ -24,10 +25,14 @@ from .track_status import status_rows, track_status
 
 
 class Overview:
-    """Takes batches from several devices in turn: rates of each, phase of servers, QBER of the clients together."""
+    """Takes batches from several devices in turn: rates of each, phase of servers, QBER of the clients together.
 
-    def __init__(self, devices: Sequence[Device]) -> None:
+    ``links``: of each device the watch of its link, where it has one.
+    """
+
+    def __init__(self, devices: Sequence[Device], links: Sequence[LinkWatch | None] = ()) -> None:
         self.devices = devices
+        self.links = links or [None] * len(devices)
         self.rates = [Rates(node=device.identity().node) for device in devices]
         self.phases = [Phase(window_seconds(d)) if d.identity().node is NodeType.SERVER else None for d in devices]
         self.qber = Qber()
@@ -96,6 +101,7 @@ class Overview:
             else None,
             "track": track_status(counters, self._epoch_bits[i]),
             "counters": counters,
+            "link": link.state() if (link := self.links[i]) else None,
         }
 
 
@@ -152,6 +158,8 @@ def table(overview: dict[str, Any]) -> Table:
             )
         for sentence in device["advice"]:
             view.add_row("advice", sentence)
+        for name, text, well in link_rows(device["link"]) if device["link"] else ():
+            view.add_row(name, text, style=None if well else "red")
     if (qber := overview["qber"]) is not None:
         view.add_section()
         if qber["x_qber"] is not None:

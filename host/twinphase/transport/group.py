@@ -10,6 +10,21 @@ from urllib.parse import parse_qs, urlsplit
 from ..errors import DeviceError
 
 DEFAULT_GROUP_PORT = 9760
+OF_THE_NETWORK = ipaddress.IPv4Network("224.0.0.0/24")
+"""For protocols of the network itself (RFC 5771): switches send these to every port, whoever has joined."""
+ALLOWED = "an IPv4 group's address from 224.0.1.0 to 239.255.255.255, and a port if you like, e.g. 239.1.2.3 or 239.1.2.3:9760"
+
+
+def read_group(text: str) -> tuple[str, int]:
+    """Address and port of ``ADDRESS[:PORT]``; ValueError if it is no group (`ALLOWED`)."""
+    address, colon, port = text.partition(":")
+    if colon and not (port.isascii() and port.isdigit()):
+        raise ValueError(text)
+    number = int(port) if colon else DEFAULT_GROUP_PORT
+    where = ipaddress.IPv4Address(address)
+    if not where.is_multicast or where in OF_THE_NETWORK or not 0 < number < 1 << 16:
+        raise ValueError(text)
+    return address, number
 
 
 def parse_group(url: str) -> tuple[str, int] | None:
@@ -17,19 +32,14 @@ def parse_group(url: str) -> tuple[str, int] | None:
     query = urlsplit(url).query
     if not query:
         return None
-    allowed = "allowed after the host: ?group=239.1.2.3 or ?group=239.1.2.3:9760, an IPv4 group's address"
     try:
         values = parse_qs(query, strict_parsing=True, keep_blank_values=True)
         ((text,),) = (values.pop("group"),)
         if values:
             raise ValueError(", ".join(sorted(values)))
-        address, colon, port = text.partition(":")
-        number = int(port) if colon else DEFAULT_GROUP_PORT
-        if not ipaddress.IPv4Address(address).is_multicast or not 0 < number < 1 << 16:
-            raise ValueError(text)
+        return read_group(text)
     except (ValueError, KeyError) as error:
-        raise DeviceError(f"{url}: {query!r} names no group; {allowed}") from error
-    return address, number
+        raise DeviceError(f"{url}: {query!r} names no group; allowed after the host: ?group= and {ALLOWED}") from error
 
 
 def join_group(group: tuple[str, int], node: socket.socket) -> socket.socket:

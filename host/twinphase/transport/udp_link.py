@@ -11,8 +11,11 @@ from twinphase_spec.udp_registers import COUNTERS, UDP_LINK, UDP_REGISTER_PORT_O
 
 from ..device import IDENTITY_WORDS, Identity
 from ..errors import DeviceError
+from .group import ALLOWED, read_group
 from .link import TRIES
 from .udp import UdpDevice, parse_udp_url
+
+NO_GROUP = ("0.0.0.0", 0)
 
 
 class UdpLinkDevice(UdpDevice):
@@ -23,7 +26,8 @@ class UdpLinkDevice(UdpDevice):
 
     def __init__(self, url: str, tries: int = TRIES) -> None:
         host, port = parse_udp_url(url)
-        super().__init__(f"udp://{host}:{port + UDP_REGISTER_PORT_OFFSET}", tries)
+        name = f"[{host}]" if ":" in host else host
+        super().__init__(f"udp://{name}:{port + UDP_REGISTER_PORT_OFFSET}", tries)
 
     @property
     def map(self) -> RegisterMap:
@@ -31,7 +35,10 @@ class UdpLinkDevice(UdpDevice):
 
     def identity(self) -> Identity:
         if self._identity is None:
-            words = self.request(RegisterOp.READ, 0, IDENTITY_WORDS)
+            try:
+                words = self.request(RegisterOp.READ, 0, IDENTITY_WORDS)
+            except DeviceError as error:
+                raise DeviceError(f"{error} (virtual nodes have no link of their own)") from error
             magic, node, version, clock_hz, map_hash, build_hash = words
             if (magic, node) != (ID_MAGIC, NodeType.UDP_LINK):
                 raise DeviceError(f"{self.url} is no link of a board over UDP: virtual nodes have none")
@@ -68,14 +75,14 @@ class UdpLinkDevice(UdpDevice):
         }
 
     def set_group(self, address: str, port: int) -> None:
-        """Streams go to this group from now on, once for all who listen; "0.0.0.0": as the build says."""
-        number = ipaddress.IPv4Address(address)
-        if not (number.is_multicast or number.is_unspecified) or not 0 <= port < 1 << 16:
-            raise DeviceError(
-                f"{self.url}: group {address}:{port}; allowed: an IPv4 group's address, and a port up to 65535"
-            )
+        """Streams go to this group from now on, once for all who listen; with NO_GROUP as the build says. DeviceError if it is none."""
+        if (address, port) != NO_GROUP:
+            try:
+                read_group(f"{address}:{port}")
+            except ValueError as error:
+                raise DeviceError(f"{self.url}: group {address}:{port}; allowed: {ALLOWED}") from error
         where = self.map["GROUP_ADDRESS"].address
-        self.request(RegisterOp.WRITE, where, 2, [int(number), port])
+        self.request(RegisterOp.WRITE, where, 2, [int(ipaddress.IPv4Address(address)), port])
 
 
 def link_state(url: str) -> dict[str, str | int | dict[str, int]] | None:

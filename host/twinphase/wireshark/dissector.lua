@@ -65,6 +65,7 @@ local f = {
   name = field("register.name", "string", "register"),
   count = field("register.count", "uint32", "words"),
   value = field("register.value", "uint32", "value", base.HEX),
+  value_name = field("register.value_name", "string", "value of"),
   receipt_stream = field("receipt.stream", "uint32", "stream", base.DEC, stream_names),
   receipt_sequence = field("receipt.sequence", "uint32", "last sequence received"),
 }
@@ -74,6 +75,7 @@ local malformed = ProtoExpert.new("twinphase.malformed", "Malformed", expert.gro
 local refused = ProtoExpert.new("twinphase.refused", "Request refused", expert.group.RESPONSE_CODE, expert.severity.WARN)
 twinphase.experts = {malformed, refused}
 twinphase.prefs.clock_mhz = Pref.string("Clock of the node in MHz", tostring(SPEC.clock_hz / 1e6), "for times in seconds; `twinphase devices` tells it")
+twinphase.prefs.link_port = Pref.uint("Port of the registers of a board's link", SPEC.link_port, "two above that of its streams")
 
 local TWO_25, TWO_32 = 2 ^ SPEC.time_bits, 2 ^ 32
 
@@ -194,27 +196,32 @@ local function dissect_status(payload, tree)
   end
 end
 
-local function register_name(address)
+-- Behind the port of a board's link are its registers; on one computer also a third node's, so that both are named there.
+local function register_name(address, of_link)
   local names = {}
-  for _, entry in ipairs(SPEC.registers) do
-    if entry.first <= address and address <= entry.last then
-      local place = entry.last > entry.first and "[" .. string.format("%d", address - entry.first) .. "]" or ""
-      names[#names + 1] = entry.name .. place .. (entry.nodes == "all" and "" or " (" .. entry.nodes .. ")")
+  for _, registers in ipairs(of_link and {SPEC.link_registers, SPEC.registers} or {SPEC.registers}) do
+    for _, entry in ipairs(registers) do
+      if entry.first <= address and address <= entry.last then
+        local place = entry.last > entry.first and "[" .. string.format("%d", address - entry.first) .. "]" or ""
+        names[#names + 1] = entry.name .. place .. (entry.nodes == "all" and "" or " (" .. entry.nodes .. ")")
+      end
     end
   end
   return #names > 0 and table.concat(names, ", ") or "not in the map"
 end
 
-local function dissect_register(tvb, tree, request)
+local function dissect_register(tvb, tree, request, of_link)
   local flags, words = tvb(10, 2):le_uint(), tvb(8, 2):le_uint()
   local address, count = tvb(12, 4):le_uint(), tvb(16, 4):le_uint()
   tree:add_le(f.id, tvb(4, 4))
   tree:add_le(request and f.operation or f.status, tvb(10, 2))
   tree:add_le(f.address, tvb(12, 4))
-  added(tree:add(f.name, tvb(12, 4), register_name(address)))
+  added(tree:add(f.name, tvb(12, 4), register_name(address, of_link)))
   tree:add_le(f.count, tvb(16, 4))
   for at = 0, 4 * words - 4, 4 do
-    tree:add_le(f.value, tvb(SPEC.header_bytes + at, 4))
+    local place = tvb(SPEC.header_bytes + at, 4)
+    local item = tree:add_le(f.value, place)
+    added(item:add(f.value_name, place, register_name(address + at / 4, of_link)))
   end
   if request then
     local written = SPEC.operations[flags] == "WRITE" and count or 0
@@ -228,7 +235,7 @@ local function dissect_register(tvb, tree, request)
   elseif SPEC.statuses[flags] ~= "OK" then
     tree:add_proto_expert_info(refused)
   end
-  return register_name(address) .. ", " .. string.format("%d", count) .. " words"
+  return register_name(address, of_link) .. ", " .. string.format("%d", count) .. " words"
 end
 
 local function dissect_receipts(payload, tree)
@@ -310,7 +317,9 @@ function twinphase.dissector(tvb, pinfo, root)
   end
   local about
   if stream.name == "REGISTER_REQUEST" or stream.name == "REGISTER_RESPONSE" then
-    about = dissect_register(tvb, tree, stream.name == "REGISTER_REQUEST")
+    local link_port = twinphase.prefs.link_port
+    local of_link = pinfo.src_port == link_port or pinfo.dst_port == link_port
+    about = dissect_register(tvb, tree, stream.name == "REGISTER_REQUEST", of_link)
   elseif stream.name == "SUBSCRIBE" then
     local bytes = tvb:len() - SPEC.header_bytes
     if bytes > 0 then

@@ -11,7 +11,8 @@ import numpy as np
 
 from twinphase_spec import packets as wire
 from twinphase_spec.packets import HEADER_DTYPE, RECORD_DTYPES, RECORD_WORDS, RegisterOp, RegisterStatus, Stream
-from twinphase_spec.registers import MAPS, Memory, Register
+from twinphase_spec.registers import MAPS, Memory, Register, RegisterMap
+from twinphase_spec.udp_registers import UDP_LINK, UDP_REGISTER_PORT_OFFSET
 from twinphase_spec.units import CLOCK_HZ, TICKS_PER_CLOCK
 
 from ..transport.udp import DEFAULT_PORT
@@ -51,7 +52,9 @@ def tables() -> dict[str, Any]:
         },
         "operations": {int(op): op.name for op in RegisterOp},
         "statuses": {int(status): status.name for status in RegisterStatus},
-        "registers": _registers(),
+        "registers": _registers(tuple(MAPS.values())),
+        "link_port": DEFAULT_PORT + UDP_REGISTER_PORT_OFFSET,
+        "link_registers": _registers((UDP_LINK,)),
         "r_valid": wire.FLAG_R_VALID,
         "d_valid": wire.FLAG_D_VALID,
         "track": {
@@ -87,16 +90,21 @@ def _stream(stream: Stream) -> dict[str, Any]:
     return found
 
 
-def _registers() -> list[dict[str, Any]]:
-    """First and last address of everything in the register maps, with the nodes that have it there."""
+def _registers(maps: Sequence[RegisterMap]) -> list[dict[str, Any]]:
+    """First and last address of everything in the register maps, with the nodes that have it there ("all" of several)."""
     found: dict[tuple[int, int, str], list[str]] = {}
-    for node_map in MAPS.values():
+    for node_map in maps:
         entries: list[Register | Memory] = [*node_map.registers, *node_map.memories]
         for entry in entries:
             key = (entry.address, entry.address + entry.words - 1, entry.name)
             found.setdefault(key, []).append(node_map.node.name.lower())
     return [
-        {"first": first, "last": last, "name": name, "nodes": "all" if len(nodes) == len(MAPS) else ", ".join(nodes)}
+        {
+            "first": first,
+            "last": last,
+            "name": name,
+            "nodes": "all" if len(nodes) == len(maps) > 1 else ", ".join(nodes),
+        }
         for (first, last, name), nodes in sorted(found.items())
     ]
 

@@ -1,6 +1,7 @@
 """The Verilated gateware as Python objects driven by numpy arrays."""
 
-from .node import LightPath, NativeNode
+from .light import LightPath
+from .node import NativeNode
 from .output import Acted, Codes, NodeOutput
 from .requests import NodeRegisters, answer_words, request_packet, write_requests
 from .toolchain import Kind, ToolchainError

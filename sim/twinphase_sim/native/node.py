@@ -15,8 +15,6 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Any, Self
 
@@ -24,79 +22,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from twinphase_spec.frame import Anchor, FrameConfig
-from twinphase_spec.registers import CLIENT_LANES
 from twinphase_spec.tdc import HIT_WORD_CHAINS
-from twinphase_spec.units import CLOCK_BITS, FRACTION_BITS
+from twinphase_spec.units import FRACTION_BITS
 
+from .compiled import compiled, lanes_of, node_library
+from .harness import ANCHOR_FIELDS, CLOCK_MASK, AnchorWords, Request, anchor_words, frame_words, rx_arrays
+from .light import LightPath
 from .output import NodeOutput, take_output
-from .rewrite import for_verilator
-from .toolchain import Kind, Step, compiler, library, progress_bars
-from .verilog import ACTUATOR_BITS, harness_header, node_inputs, node_map, node_verilog, ports, rooms
-
-CLOCK_MASK = (1 << CLOCK_BITS) - 1
-_POINTER = ctypes.c_void_p
-_ANCHOR_FIELDS = tuple(member.name for member in fields(Anchor))
-
-
-class _Anchor(ctypes.Structure):
-    _fields_ = [(name, ctypes.c_uint64) for name in _ANCHOR_FIELDS]
-
-
-class _Frame(ctypes.Structure):
-    _fields_ = [
-        (name, ctypes.c_uint64)
-        for name in ("running", "start_clock", "period", "frame_pulses", "frames_per_window", "windows_per_dwindow")
-    ]
-
-
-class _Request(ctypes.Structure):
-    _fields_ = [
-        ("until", ctypes.c_uint64),
-        ("edge_ticks", _POINTER),
-        ("edge_channels", _POINTER),
-        ("edge_values", _POINTER),
-        ("edges", ctypes.c_uint64),
-        ("rx_clocks", _POINTER),
-        ("rx_ends", _POINTER),
-        ("rx_words", _POINTER),
-        ("rx_packets", ctypes.c_uint64),
-        ("tx_ready", _POINTER),
-        ("tx_ready_length", ctypes.c_uint64),
-        ("codes_first", ctypes.c_uint64),
-        ("codes_last", ctypes.c_uint64),
-        ("skip", ctypes.c_uint32),
-        ("word_clocks", ctypes.c_uint32),
-        ("light", _POINTER),
-        ("clicked", _POINTER),
-    ]
-
-
-class _Light(ctypes.Structure):
-    _fields_ = [
-        ("turns", _POINTER),
-        ("codes", ctypes.c_uint64),
-        ("delay_clocks", ctypes.c_uint64),
-        ("dead_ticks", _POINTER),
-        ("recovery_ticks", _POINTER),
-        ("ratio", _POINTER),
-        ("channels", ctypes.c_uint64),
-    ]
-
-
-@dataclass(frozen=True, kw_only=True)
-class LightPath:
-    """What a node's actuator does to the light of its channels, and the detectors behind it.
-
-    ``turns`` (codes): the modulator's phase by DAC code, of light whose ``ratio`` is 1; it is taken off. ``delay_clocks``: from a code
-    on the node's output to the clock count of the clicks on which it has acted. ``dead_ticks``, ``recovery_ticks``, ``ratio``
-    (channels): as `twinphase_sim.physics.detectors`; a band's optical frequency over that of ``turns``.
-    """
-
-    turns: NDArray[np.float64]
-    delay_clocks: int
-    dead_ticks: NDArray[np.float64]
-    recovery_ticks: NDArray[np.float64]
-    ratio: NDArray[np.float64]
+from .toolchain import Kind, progress_bars
+from .verilog import ACTUATOR_BITS, node_inputs, node_map
 
 
 class NativeNode:
@@ -113,7 +47,7 @@ class NativeNode:
     def __init__(
         self, kind: Kind, *, cache: Path | None = None, skip: bool = True, progress: bool = True, **options: Any
     ) -> None:
-        self._start(kind, _compiled([(kind, options)], cache, progress)[0], skip, options)
+        self._start(kind, compiled([(kind, options)], cache, progress)[0], skip, options)
 
     @classmethod
     def several(
@@ -126,7 +60,7 @@ class NativeNode:
     ) -> list[Self]:
         """A node for each (kind, options), compiled side by side."""
         nodes = []
-        for (kind, options), loaded in zip(kinds, _compiled(kinds, cache, progress), strict=True):
+        for (kind, options), loaded in zip(kinds, compiled(kinds, cache, progress), strict=True):
             node = cls.__new__(cls)
             node._start(kind, loaded, skip, options)
             nodes.append(node)
@@ -145,7 +79,7 @@ class NativeNode:
     ) -> Self:
         """A node of other Verilog with the same module name and ports."""
         with progress_bars(progress) as bar:
-            loaded = _library(kind, verilog, options, bar(f"the {kind} node"), cache)
+            loaded = node_library(kind, verilog, options, bar(f"the {kind} node"), cache)
         node = cls.__new__(cls)
         node._start(kind, loaded, skip, options)
         return node
@@ -155,7 +89,7 @@ class NativeNode:
         self.map = node_map(kind)
         self.skip = skip
         self.actuator_bits = int(options.get("actuator_bits", ACTUATOR_BITS if kind == "server" else 0))
-        self._lanes = _lanes(options)
+        self._lanes = lanes_of(options)
         self.inputs = node_inputs(kind, options)
         self._has_light = False
         self._has_qrng = options.get("symbols") == "ring"
@@ -189,31 +123,13 @@ class NativeNode:
 
     def set_frame(self, frame: FrameConfig, running: bool) -> None:
         """Tell the harness the frame. Only needed for gateware whose frame is not set by register writes through rx."""
-        self._library.node_set_frame(self._node, ctypes.byref(_frame(frame, running)))
+        self._library.node_set_frame(self._node, ctypes.byref(frame_words(frame, running)))
 
     def set_light(self, light: LightPath) -> None:
         """What the node's actuator does to the light of runs with ``light``. ValueError for a node without."""
         if not self.actuator_bits:
             raise ValueError(f"light was given to a {self.kind} node without an actuator; make it with actuator_bits")
-        columns = [
-            np.ascontiguousarray(values, dtype=np.float64)
-            for values in (light.turns, light.dead_ticks, light.recovery_ticks, light.ratio)
-        ]
-        turns, dead, recovery, ratio = columns
-        if turns.size != 1 << self.actuator_bits or {dead.size, recovery.size, ratio.size} != {self.inputs.channels}:
-            raise ValueError(
-                f"light path: {turns.size} codes, {dead.size} detectors; allowed: {1 << self.actuator_bits} codes and a dead time, "
-                f"a recovery and a ratio for each of {self.inputs.channels} channels"
-            )
-        setup = _Light(
-            turns=turns.ctypes.data,
-            codes=turns.size,
-            delay_clocks=light.delay_clocks,
-            dead_ticks=dead.ctypes.data,
-            recovery_ticks=recovery.ctypes.data,
-            ratio=ratio.ctypes.data,
-            channels=dead.size,
-        )
+        setup, _arrays = light.words(1 << self.actuator_bits, self.inputs.channels)
         self._library.node_set_light(self._node, ctypes.byref(setup))
         self._has_light = True
 
@@ -228,7 +144,7 @@ class NativeNode:
 
     def load(self, anchor: Anchor) -> None:
         """Put the timebase into any state (one clock passes), for instance shortly before a wrap."""
-        self._library.node_load(self._node, ctypes.byref(_Anchor(*astuple(anchor))))
+        self._library.node_load(self._node, ctypes.byref(anchor_words(anchor)))
 
     def run(
         self,
@@ -290,8 +206,8 @@ class NativeNode:
                 f"light has shape {candidates.shape} for {len(ticks)} edges; allowed: a row of 4 for each, after set_light"
             )
         ready = np.ascontiguousarray(() if tx_ready is None else tx_ready, dtype=np.uint8)
-        rx_clocks, rx_ends, rx_words = _rx_arrays(rx)
-        request = _Request(
+        rx_clocks, rx_ends, rx_words = rx_arrays(rx)
+        request = Request(
             until=until_clock & CLOCK_MASK,
             edge_ticks=ticks.ctypes.data,
             edge_channels=lines.ctypes.data,
@@ -338,100 +254,17 @@ class NativeNode:
         )
 
 
-def _lanes(options: dict[str, Any]) -> int:
-    return int(options.get("lanes", CLIENT_LANES))
-
-
-def _library(kind: Kind, verilog: str, options: dict[str, Any], step: Step, cache: Path | None) -> ctypes.CDLL:
-    header = harness_header(
-        kind,
-        _lanes(options),
-        rooms(verilog, kind),
-        node_inputs(kind, options),
-        node_ports=ports(verilog, kind),
-    )
-    return _declare(library(for_verilator(verilog, kind), header, step=step, cache=cache))
-
-
-def _compiled(kinds: Sequence[tuple[Kind, dict[str, Any]]], cache: Path | None, progress: bool) -> list[ctypes.CDLL]:
-    """The library of each kind; equal ones wait for one compilation."""
-    compiler()  # the most likely fault, before any work
-    with progress_bars(progress) as bar:
-
-        def one(wanted: tuple[Kind, dict[str, Any]]) -> ctypes.CDLL:
-            kind, options = wanted
-            step = bar(f"the {kind} node")
-            return _library(kind, node_verilog(kind, options, step, cache), options, step, cache)
-
-        with ThreadPoolExecutor(len(kinds)) as pool:
-            return list(pool.map(one, kinds))
-
-
-def _rx_arrays(
-    rx: Sequence[tuple[int, bytes]],
-) -> tuple[NDArray[np.uint64], NDArray[np.uint64], NDArray[np.uint32]]:
-    for clock, packet in rx:
-        if not packet or len(packet) % 4:
-            raise ValueError(
-                f"the rx packet at clock {clock} has {len(packet)} bytes; allowed: a positive multiple of 4"
-            )
-    clocks = np.array([clock & CLOCK_MASK for clock, _ in rx], np.uint64)
-    ends = np.cumsum([len(packet) // 4 for _, packet in rx], dtype=np.uint64)
-    return clocks, ends, np.frombuffer(b"".join(packet for _, packet in rx), "<u4").astype(np.uint32)
-
-
-def _frame(frame: FrameConfig, running: bool) -> _Frame:
-    return _Frame(
-        running=running,
-        start_clock=frame.start_clock,
-        period=frame.period_q32,
-        frame_pulses=frame.frame_pulses,
-        frames_per_window=frame.frames_per_window,
-        windows_per_dwindow=frame.windows_per_dwindow,
-    )
-
-
 def advance(node: NativeNode, frame: FrameConfig, anchor: Anchor, clocks: int) -> Anchor:
     """The anchor ``clocks`` clocks after ``anchor`` as the harness of ``node`` computes it."""
-    result = _Anchor()
+    result = AnchorWords()
     node._library.frame_advance(
-        ctypes.byref(_frame(frame, True)), ctypes.byref(_Anchor(*astuple(anchor))), clocks, ctypes.byref(result)
+        ctypes.byref(frame_words(frame, True)), ctypes.byref(anchor_words(anchor)), clocks, ctypes.byref(result)
     )
-    return Anchor(**{name: getattr(result, name) for name in _ANCHOR_FIELDS})
+    return Anchor(**{name: getattr(result, name) for name in ANCHOR_FIELDS})
 
 
 def clocks_to_close(node: NativeNode, frame: FrameConfig, anchor: Anchor) -> int:
     """Clocks from ``anchor`` until the anchor is in the next window, as the harness of ``node`` computes it."""
     return node._library.frame_clocks_to_close(
-        ctypes.byref(_frame(frame, True)), ctypes.byref(_Anchor(*astuple(anchor)))
+        ctypes.byref(frame_words(frame, True)), ctypes.byref(anchor_words(anchor))
     )
-
-
-def _declare(loaded: ctypes.CDLL) -> ctypes.CDLL:
-    pointer, u64 = _POINTER, ctypes.c_uint64
-    signatures: dict[str, tuple[Any, list[Any]]] = {
-        "node_create": (pointer, []),
-        "node_destroy": (None, [pointer]),
-        "node_clock": (u64, [pointer]),
-        "node_model_clock": (u64, [pointer]),
-        "node_cycles": (u64, [pointer]),
-        "node_idle": (ctypes.c_int, [pointer]),
-        "node_source": (u64, [pointer]),
-        "node_load": (None, [pointer, pointer]),
-        "node_set_light": (None, [pointer, pointer]),
-        "node_set_frame": (None, [pointer, pointer]),
-        "node_set_qrng": (None, [pointer, u64, u64]),
-        "node_check": (u64, [pointer, pointer, pointer]),
-        "node_run": (pointer, [pointer, pointer]),
-        "output_free": (None, [pointer]),
-        "output_vector": (pointer, [pointer, ctypes.c_int, pointer]),
-        "frame_advance": (None, [pointer, pointer, u64, pointer]),
-        "frame_clocks_to_close": (u64, [pointer, pointer]),
-    }
-    for name, (result, arguments) in signatures.items():
-        function = getattr(loaded, name)
-        function.restype, function.argtypes = result, arguments
-    return loaded
-
-
-__all__ = ["LightPath", "NativeNode", "advance", "clocks_to_close"]
