@@ -1,11 +1,12 @@
-"""Model against native gateware at scale: two Verilated block sifters and the numpy model, word by word, protocol by protocol.
+"""Model against native gateware at scale: pairs of block sifters and the numpy model, word by word, protocol by protocol.
 
     python benchmarks/soak.py [--protocol SNS ...] [--heralds 1e9] [--jobs 2] [--seconds S] [--json]
 
-Heralds come in chunks with a seed each (block, width, sources, rates, losses and delays differ from chunk to chunk). What has been
-done is kept in a state file after every chunk, so that a soak can be stopped (Ctrl-C) and goes on with the next call; it starts anew
-when gateware, spec, model or seed are others. The exit code is 1 if anything differs; the file then says the chunk, which --chunk plays
-again.
+Heralds come in chunks with a seed each (block, width, sources, rates, losses and delays differ from chunk to chunk). In each process
+256 chunks play at once, as gates in vectors (twinphase_sim.native.slicedsifters), which takes about 1.5 GB with chunks of the usual
+size. What has been done is kept in a state file after every chunk, so that a soak can be stopped (Ctrl-C, kill) and goes on with the
+next call, which plays the chunks under way again; it starts anew when gateware, spec, model, tools or seed are others. The exit code is
+1 if anything differs; the file then says the chunk, which --chunk plays again, in the Verilated sifters.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from twinphase_sim.soak.run import play_chunk, soak, versions
 from twinphase_sim.soak.state import State
 from twinphase_spec.rules import PROTOCOLS
 
-CHUNK_HERALDS = 1 << 18
+CHUNK_HERALDS = 1 << 16
 LEAST_CHUNK = 2048
 
 
@@ -38,7 +39,7 @@ def parser() -> argparse.ArgumentParser:
         "--chunk-heralds", type=int, default=CHUNK_HERALDS, metavar="N", help=f"of a chunk ({CHUNK_HERALDS})"
     )
     parser.add_argument(
-        "--chunk", type=int, metavar="K", help="play this chunk of one protocol alone, and say what differs"
+        "--chunk", type=int, metavar="K", help="play this chunk of one protocol alone, Verilated, and say what differs"
     )
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes (1)")
     parser.add_argument("--seed", type=int, default=1)

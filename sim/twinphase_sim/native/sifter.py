@@ -11,7 +11,7 @@ import ctypes
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,8 +24,11 @@ from twinphase_spec.registers import CLIENT, CORE_COUNTERS
 from .rewrite import for_verilator
 from .toolchain import Source, library, model_names, progress_bars
 
+if TYPE_CHECKING:
+    from .sifter_top import Setup
+
 COUNTERS = tuple(name for name in CLIENT.counter_names if name not in dict(CORE_COUNTERS))
-CLOCKS_PER_HERALD = 200
+LEAST_CLOCKS, CLOCKS_PER_HERALD = 1 << 20, 200
 """A play that takes longer has come to a stop."""
 FASTEST = ("-O2", "-fno-tree-pre", "-fno-gcse", "-fno-tree-vectorize")
 """For one function of ten thousand lines: what moves values about in it costs more than it saves (-O3 is a fifth slower)."""
@@ -62,7 +65,9 @@ class SideOutputs:
     """In which it was not at rest."""
 
 
-class _Side(ctypes.Structure):
+class Side(ctypes.Structure):
+    """As in sifterpair.cpp."""
+
     _fields_ = [
         *((name, ctypes.c_void_p) for name in ("setup", "heralds", "psi", "live", "live_due")),
         *((name, ctypes.c_uint64) for name in ("herald_count", "psi_count", "live_count")),
@@ -82,7 +87,6 @@ class NativeSifters:
         except ModuleNotFoundError as error:
             raise ExtraError("pip install 'twinphase[sim]'") from error
         verilog, self._setup = sifter_verilog()
-        self._words = 2 * (sns.CELLS + sns.PSI_BINS)
         header = _header(-(-self._setup.size // 32))
         with progress_bars(progress) as bar:
             source = Source("sifterpair.cpp", ("clocks.h",), FASTEST)
@@ -91,11 +95,11 @@ class NativeSifters:
             )
         loaded.pair_new.restype = ctypes.c_void_p
         loaded.pair_delete.argtypes = [ctypes.c_void_p]
-        side, number = ctypes.POINTER(_Side), ctypes.c_uint32
+        side, number = ctypes.POINTER(Side), ctypes.c_uint32
         loaded.pair_play.restype = ctypes.c_uint64
         loaded.pair_play.argtypes = [ctypes.c_void_p, side, side, number, number, ctypes.c_uint64]
         self._library, self._pair = loaded, loaded.pair_new()
-        self._memories = [np.zeros(self._words // 2, np.uint64) for _ in range(2)]
+        self._memories = [np.zeros(sns.CELLS + sns.PSI_BINS, np.uint64) for _ in range(2)]
         self._counters = [np.zeros(len(COUNTERS), np.uint64) for _ in range(2)]
 
     def close(self) -> None:
@@ -112,57 +116,68 @@ class NativeSifters:
         """
         sides, kept = [], []
         for inputs in (alice, bob):
-            side, arrays = self._side(inputs)
+            side, arrays = side_of(inputs, self._setup)
             sides.append(side)
             kept.append(arrays)
         block = alice.registers.get("BLOCK_HERALDS", CLIENT["BLOCK_HERALDS"].reset)
-        most = 1 << 20 | CLOCKS_PER_HERALD * max(alice.psi.size, bob.psi.size)
+        most = LEAST_CLOCKS + CLOCKS_PER_HERALD * max(alice.psi.size, bob.psi.size)
         clocks = self._library.pair_play(self._pair, sides[0], sides[1], block, sns.RING_HERALDS, most)
         if not clocks:
             raise RuntimeError(f"the sifters are not at rest after {most} clocks")
-        a, b = (self._outputs(k, side, arrays) for k, (side, arrays) in enumerate(zip(sides, kept, strict=True)))
-        return a, b
+        outputs = []
+        for k, (side, arrays) in enumerate(zip(sides, kept, strict=True)):
+            outputs.append(outputs_of(side, arrays, self._memories[k], self._counters[k]))
+            self._memories[k], self._counters[k] = arrays["memories"], arrays["counters"]
+        return outputs[0], outputs[1]
 
-    def _side(self, inputs: SideInputs) -> tuple[_Side, dict[str, NDArray[Any]]]:
-        room = {"sifted": max(inputs.psi.size, 1), "peer": PEER_PER_HERALD * inputs.psi.size + 4096}
-        arrays: dict[str, NDArray[Any]] = {
-            "setup": np.frombuffer(self._setup.pack(inputs.registers), "<u4"),
-            "heralds": np.ascontiguousarray(inputs.heralds, HERALD_DTYPE),
-            "psi": np.ascontiguousarray(inputs.psi, PSI_DTYPE),
-            "live": np.ascontiguousarray(inputs.live, LIVE_DTYPE),
-            "live_due": np.ascontiguousarray(inputs.live_due, np.uint64),
-            "sifted": np.empty(room["sifted"], SIFTED_DTYPE),
-            "peer": np.empty(room["peer"], PEER_DTYPE),
-            "memories": np.zeros(self._words // 2, np.uint64),
-            "counters": np.zeros(len(COUNTERS), np.uint64),
-        }
-        side = _Side(
-            **{name: array.ctypes.data for name, array in arrays.items()},
-            herald_count=inputs.heralds.size,
-            psi_count=inputs.psi.size,
-            live_count=inputs.live.size,
-            sifted_room=room["sifted"],
-            peer_room=room["peer"],
-            late_clocks=inputs.late_clocks,
-            peer_clocks=inputs.peer_clocks,
-        )
-        return side, arrays
 
-    def _outputs(self, k: int, side: _Side, arrays: dict[str, NDArray[Any]]) -> SideOutputs:
-        if side.sifted_count > side.sifted_room or side.peer_count > side.peer_room:
-            raise RuntimeError(
-                f"the sifters gave {side.sifted_count} SIFTED and {side.peer_count} PEER records: more than there can be"
-            )
-        memories, counters = arrays["memories"] - self._memories[k], arrays["counters"] - self._counters[k]
-        self._memories[k], self._counters[k] = arrays["memories"], arrays["counters"]
-        return SideOutputs(
-            sifted=arrays["sifted"][: side.sifted_count],
-            peer=arrays["peer"][: side.peer_count],
-            cells=memories[: sns.CELLS],
-            bins=memories[sns.CELLS :],
-            counters=dict(zip(COUNTERS, counters.tolist(), strict=True)),
-            clocks=side.stepped,
+def side_of(inputs: SideInputs, setup: Setup) -> tuple[Side, dict[str, NDArray[Any]]]:
+    """A side for the C++, and the arrays that it points to, which the caller keeps."""
+    room = {"sifted": max(inputs.psi.size, 1), "peer": PEER_PER_HERALD * inputs.psi.size + 4096}
+    arrays: dict[str, NDArray[Any]] = {
+        "setup": np.frombuffer(setup.pack(inputs.registers), "<u4"),
+        "heralds": np.ascontiguousarray(inputs.heralds, HERALD_DTYPE),
+        "psi": np.ascontiguousarray(inputs.psi, PSI_DTYPE),
+        "live": np.ascontiguousarray(inputs.live, LIVE_DTYPE),
+        "live_due": np.ascontiguousarray(inputs.live_due, np.uint64),
+        "sifted": np.empty(room["sifted"], SIFTED_DTYPE),
+        "peer": np.empty(room["peer"], PEER_DTYPE),
+        "memories": np.zeros(sns.CELLS + sns.PSI_BINS, np.uint64),
+        "counters": np.zeros(len(COUNTERS), np.uint64),
+    }
+    side = Side(
+        **{name: array.ctypes.data for name, array in arrays.items()},
+        herald_count=inputs.heralds.size,
+        psi_count=inputs.psi.size,
+        live_count=inputs.live.size,
+        sifted_room=room["sifted"],
+        peer_room=room["peer"],
+        late_clocks=inputs.late_clocks,
+        peer_clocks=inputs.peer_clocks,
+    )
+    return side, arrays
+
+
+def outputs_of(
+    side: Side,
+    arrays: dict[str, NDArray[Any]],
+    memories_before: NDArray[np.uint64],
+    counters_before: NDArray[np.uint64],
+) -> SideOutputs:
+    """After a play. RuntimeError for more records than there can be."""
+    if side.sifted_count > side.sifted_room or side.peer_count > side.peer_room:
+        raise RuntimeError(
+            f"the sifters gave {side.sifted_count} SIFTED and {side.peer_count} PEER records: more than there can be"
         )
+    memories, counters = arrays["memories"] - memories_before, arrays["counters"] - counters_before
+    return SideOutputs(
+        sifted=arrays["sifted"][: side.sifted_count],
+        peer=arrays["peer"][: side.peer_count],
+        cells=memories[: sns.CELLS],
+        bins=memories[sns.CELLS :],
+        counters=dict(zip(COUNTERS, counters.tolist(), strict=True)),
+        clocks=side.stepped,
+    )
 
 
 def _header(setup_words: int) -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
-from amaranth.back import verilog
+from amaranth.back import rtlil, verilog
 from amaranth.hdl import Cat, Module, ResetInserter, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
@@ -132,8 +133,21 @@ def _registers(name: str, field: data.Field) -> list[tuple[str, int, int]]:
     return [(name.removeprefix("i_").upper(), field.offset, field.width)]
 
 
+@lru_cache(maxsize=1)
 def sifter_verilog() -> tuple[str, Setup]:
     """Verilog of the top, named ``twinphase_client``, and the places of its settings."""
+    top, setup = _top()
+    return verilog.convert(top, name="twinphase_client", emit_src=False, strip_internal_attrs=True), setup
+
+
+@lru_cache(maxsize=1)
+def sifter_rtlil() -> tuple[str, Setup]:
+    """The same as RTLIL, for Yosys."""
+    top, setup = _top()
+    return rtlil.convert(top, name="twinphase_client", emit_src=False), setup
+
+
+def _top() -> tuple[SifterTop, Setup]:
     top = SifterTop()
     fields: list[tuple[str, int, int]] = []
     for name, field in top.layout:
@@ -141,5 +155,4 @@ def sifter_verilog() -> tuple[str, Setup]:
     missing = [name for name, *_ in fields if name not in {register.name for register in CLIENT.registers}]
     if missing:
         raise ValueError(f"sifter top: no register for {', '.join(missing)}")
-    text = verilog.convert(top, name="twinphase_client", emit_src=False, strip_internal_attrs=True)
-    return text, Setup(tuple(fields), top.layout.size)
+    return top, Setup(tuple(fields), top.layout.size)

@@ -153,19 +153,24 @@ def library(
 
     ``header`` is the text of what is included before ``source``. Raises ToolchainError.
     """
-    folder = cache if cache is not None else cache_folder()
     compiler_path, compiler_version = compiler()
     root, verilator_version = verilator()
     harness = "".join((SOURCES / name).read_text() for name in (source.file, *source.headers))
     flags = " ".join((*VERILATOR_FLAGS, *CXX_FLAGS, *source.flags, *LINK_FLAGS))
     key = content_hash(verilog, header, harness, flags, compiler_version, verilator_version, cpu())
+    return kept(key, lambda path: _compile(verilog, header, path, compiler_path, root, step, source), cache)
+
+
+def kept(key: str, make: Callable[[Path], None], cache: Path | None = None) -> ctypes.CDLL:
+    """The library of ``key`` from the cache, or made now: ``make`` puts it, whole, where it is told. Raises ToolchainError."""
+    folder = cache if cache is not None else cache_folder()
     path = folder / f"{key}.so"
     try:
         if not path.exists():
             folder.mkdir(parents=True, exist_ok=True)
             with locked(folder / f"{key}.lock"):
                 if not path.exists():
-                    _compile(verilog, header, path, compiler_path, root, step, source)
+                    make(path)
         return ctypes.CDLL(str(path))
     except OSError as error:
         raise ToolchainError(
@@ -182,7 +187,7 @@ def _compile(verilog: str, header: str, path: Path, cxx: str, root: Path, step: 
         (work / "node.v").write_text(verilog)
         (work / "node.h").write_text(header)
         step("Verilator", 0.1)
-        _run(
+        run_tool(
             [str(root / "bin" / "verilator_bin"), *VERILATOR_FLAGS, "--Mdir", str(work), str(work / "node.v")],
             "Verilator",
             {"VERILATOR_ROOT": str(root)},
@@ -199,7 +204,7 @@ def _compile(verilog: str, header: str, path: Path, cxx: str, root: Path, step: 
             # What runs once (set-up) or hardly ever (Verilator's own files) is compiled quickly.
             slow = ["-O0"] if source.stem.endswith("Slow") else ["-O1"] if source.parent == include else []
             wanted = ["-include", str(work / "node.h")] if source.name == driver.file else []
-            _run([cxx, *flags, *slow, *wanted, "-c", str(source), "-o", str(target)], "g++")
+            run_tool([cxx, *flags, *slow, *wanted, "-c", str(source), "-o", str(target)], "g++")
             step("g++", 0.6 / len(sources))
             return str(target)
 
@@ -207,12 +212,13 @@ def _compile(verilog: str, header: str, path: Path, cxx: str, root: Path, step: 
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             objects = list(pool.map(one, sources))
         made = work / "library.so"
-        _run([cxx, *LINK_FLAGS, *objects, "-o", str(made)], "g++")
+        run_tool([cxx, *LINK_FLAGS, *objects, "-o", str(made)], "g++")
         os.replace(made, path)
         step("done", 0.1)
 
 
-def _run(command: list[str], name: str, environment: dict[str, str] | None = None) -> None:
+def run_tool(command: list[str], name: str, environment: dict[str, str] | None = None) -> None:
+    """Run a step of a compilation. ToolchainError, with what it said, when it fails."""
     done = subprocess.run(
         command,
         env={**os.environ, **(environment or {})},

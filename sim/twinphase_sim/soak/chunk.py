@@ -54,8 +54,7 @@ def draw_chunk(protocol: str, seed: int, number: int, heralds: int) -> Chunk:
     """Chunk ``number`` of a soak with ``seed``, of at most ``heralds`` heralds: whole blocks. ValueError for sizes that do not fit."""
     if not max(BLOCKS) <= heralds <= MOST_HERALDS:
         raise ValueError(f"soak: a chunk has {heralds} heralds; allowed: {max(BLOCKS)} to {MOST_HERALDS}")
-    rng = np.random.default_rng((seed, list(PROTOCOLS).index(protocol), number))
-    block = int(rng.choice(BLOCKS))
+    rng, block = _begun(protocol, seed, number)
     blocks = heralds // block
     count = block * blocks
     width = int(rng.choice([*WIDTHS, int(rng.integers(0, 32769))]))
@@ -121,6 +120,18 @@ def _live(
         ahead = np.searchsorted(known, own) + 1 + int(rng.choice(LIVE_LAGS))
         due[role] = np.clip(ahead, 0, known.size).astype(np.uint64)
     return live, due
+
+
+def chunk_size(protocol: str, seed: int, number: int, heralds: int) -> int:
+    """Heralds of `draw_chunk` with the same arguments."""
+    _, block = _begun(protocol, seed, number)
+    return heralds // block * block
+
+
+def _begun(protocol: str, seed: int, number: int) -> tuple[np.random.Generator, int]:
+    """A chunk's generator, and its block."""
+    rng = np.random.default_rng((seed, list(PROTOCOLS).index(protocol), number))
+    return rng, int(rng.choice(BLOCKS))
 
 
 def _source(protocol: str, role: str, span: int, rng: np.random.Generator) -> dict[str, int]:

@@ -1,12 +1,13 @@
-"""Plays chunks of one protocol after the other, in one process or several, and keeps count."""
+"""Plays chunks of one protocol, 256 at once in each process, and keeps count."""
 
 from __future__ import annotations
 
 import hashlib
 import platform
+import queue
 import time
-from collections.abc import Callable
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from importlib import metadata
 from importlib.util import find_spec
@@ -15,20 +16,23 @@ from pathlib import Path
 from signal import SIG_IGN, SIGINT, signal
 from typing import Any
 
-from twinphase_sim.native.sifter import NativeSifters
+from twinphase.errors import TwinphaseError
+from twinphase_sim.native.gates import yosys
+from twinphase_sim.native.sifter import NativeSifters, SideOutputs
+from twinphase_sim.native.slicedsifters import Play, SlicedSifters
 from twinphase_sim.native.toolchain import verilator
 
-from .chunk import draw_chunk
+from .chunk import Chunk, chunk_size, draw_chunk
 from .compare import differences, discarded_blocks, inputs_of
 from .state import MOST_KEPT, State
 
-_sifters: NativeSifters | None = None
-"""One in each process, compiled once."""
+POLL_SECONDS = 0.5
+"""From look to look whether a soak is to stop, or a process is gone."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """Of a chunk."""
+    """Of a chunk; seconds of processor time, the gateware's a share of what all chunks took that were played with it."""
 
     heralds: int
     blocks: int
@@ -40,30 +44,55 @@ class Result:
 
 
 def play_chunk(protocol: str, seed: int, number: int, heralds: int) -> Result:
-    """Play and compare one chunk. A play that does not end is a difference, and the sifters are made anew."""
-    global _sifters
-    if _sifters is None:
-        _sifters = NativeSifters()
+    """Play and compare one chunk with the Verilated pair. A play that does not end is a difference."""
     chunk = draw_chunk(protocol, seed, number, heralds)
+    given: tuple[SideOutputs, SideOutputs] | str
+    with closing(NativeSifters()) as sifters:
+        start = time.process_time()
+        try:
+            given = sifters.play(*inputs_of(chunk))
+        except RuntimeError as error:
+            given = str(error)
+        return _result(protocol, chunk, given, time.process_time() - start)
+
+
+def play_chunks(
+    protocol: str, seed: int, numbers: Iterable[int], heralds: int, stopped: Callable[[], bool] = lambda: False
+) -> Iterator[tuple[int, Result]]:
+    """Play and compare chunks as gates, many at once; numbers are asked for as there is room. Results as they come, until ``stopped()``.
+
+    A play that does not end is a difference."""
+    chunks: dict[int, tuple[int, Chunk]] = {}
+    drawing = 0.0
+
+    def plays() -> Iterator[Play]:
+        nonlocal drawing
+        for place, number in enumerate(numbers):
+            start = time.process_time()
+            chunks[place] = number, draw_chunk(protocol, seed, number, heralds)
+            drawing += time.process_time() - start
+            yield inputs_of(chunks[place][1])
+
+    with closing(SlicedSifters()) as sifters:
+        start = time.process_time()
+        for place, given in sifters.play(plays(), stopped):
+            seconds, drawing = time.process_time() - start - drawing, 0.0
+            number, chunk = chunks.pop(place)
+            yield number, _result(protocol, chunk, given, seconds)
+            start = time.process_time()
+
+
+def _result(protocol: str, chunk: Chunk, given: tuple[SideOutputs, SideOutputs] | str, seconds: float) -> Result:
     start = time.process_time()
-    outputs = None
-    try:
-        outputs = _sifters.play(*inputs_of(chunk))
-    except RuntimeError as error:
-        said = [str(error)]
-        _sifters.close()
-        _sifters = None
-    middle = time.process_time()
-    if outputs is not None:
-        said = differences(protocol, chunk, outputs)
+    said = [given] if isinstance(given, str) else differences(protocol, chunk, given)
     return Result(
         heralds=chunk.block_heralds * chunk.blocks,
         blocks=chunk.blocks,
         discarded=int(discarded_blocks(chunk).sum()),
-        sifted=int(outputs[0].sifted.size) if outputs is not None else 0,
+        sifted=0 if isinstance(given, str) else int(given[0].sifted.size),
         differences=said,
-        gateware_seconds=middle - start,
-        model_seconds=time.process_time() - middle,
+        gateware_seconds=seconds,
+        model_seconds=time.process_time() - start,
     )
 
 
@@ -75,6 +104,7 @@ def versions() -> dict[str, str]:
         **{name: _hash(parts) for name, parts in packages.items()},
         "amaranth": metadata.version("amaranth"),
         "verilator": verilator()[1],
+        "yosys": yosys(),
         "python": platform.python_version(),
         "machine": platform.machine(),
     }
@@ -92,6 +122,55 @@ def _hash(packages: list[str]) -> str:
     return digest.hexdigest()[:16]
 
 
+def _played(
+    protocol: str, seed: int, numbers: list[int], heralds: int, jobs: int, stopped: Callable[[], bool]
+) -> Generator[tuple[int, Result], None, None]:
+    """`play_chunks` in ``jobs`` processes. Raises TwinphaseError when one cannot go on."""
+    if jobs == 1:
+        yield from play_chunks(protocol, seed, numbers, heralds, stopped)
+        return
+    context = get_context("spawn")
+    tasks, given = context.Queue(), context.Queue()
+    for task in [*numbers, *[None] * jobs]:
+        tasks.put(task)
+    arguments = (tasks, given, protocol, seed, heralds)
+    workers = [context.Process(target=_work, args=arguments, daemon=True) for _ in range(jobs)]
+    for worker in workers:
+        worker.start()
+    try:
+        left = jobs
+        while left and not stopped():
+            try:
+                said = given.get(timeout=POLL_SECONDS)
+            except queue.Empty:
+                gone = [worker.exitcode for worker in workers if worker.exitcode]
+                if gone:
+                    raise TwinphaseError(
+                        f"a process of the soak ended with {gone[0]}: check the memory, or use fewer --jobs"
+                    ) from None
+                continue
+            if isinstance(said, TwinphaseError):
+                raise said
+            left -= said is None
+            if said is not None:
+                yield said
+    finally:
+        for worker in workers:
+            worker.terminate()
+        tasks.cancel_join_thread()
+
+
+def _work(tasks: Any, given: Any, protocol: str, seed: int, heralds: int) -> None:
+    """One process."""
+    signal(SIGINT, SIG_IGN)  # the parent says when to stop
+    try:
+        for result in play_chunks(protocol, seed, iter(tasks.get, None), heralds):
+            given.put(result)
+        given.put(None)
+    except TwinphaseError as error:
+        given.put(error)
+
+
 def soak(
     state: State,
     protocol: str,
@@ -105,7 +184,9 @@ def soak(
 ) -> None:
     """Go on until ``heralds`` heralds are done, too many chunks differ, or ``stopped()``; the state is written after each chunk.
 
-    ``progressed``: gets the heralds done so far."""
+    What is under way when it is stopped is played again by the next call.
+
+    ``progressed``: gets the heralds done so far. Raises TwinphaseError when a process cannot go on."""
     progress = state.of(protocol)
     before, mark = progress.seconds, time.monotonic()
 
@@ -125,20 +206,16 @@ def soak(
         state.write()
         progressed(progress.heralds)
 
-    def goes_on() -> bool:
-        return progress.heralds < heralds and progress.mismatches < MOST_KEPT and not stopped()
-
-    if jobs == 1:
-        while goes_on():
-            number = progress.pending(set())
-            take(number, play_chunk(protocol, seed, number, chunk_heralds))
+    numbers, drawn, number = [], progress.heralds, progress.chunks
+    while drawn < heralds:
+        if number not in progress.ahead:
+            numbers.append(number)
+            drawn += chunk_size(protocol, seed, number, chunk_heralds)
+        number += 1
+    if not numbers or stopped():
         return
-    running: dict[Future[Result], int] = {}
-    with ProcessPoolExecutor(jobs, get_context("spawn"), signal, (SIGINT, SIG_IGN)) as pool:
-        while goes_on() or running:
-            while goes_on() and len(running) < jobs and progress.heralds + len(running) * chunk_heralds < heralds:
-                number = progress.pending(set(running.values()))
-                running[pool.submit(play_chunk, protocol, seed, number, chunk_heralds)] = number
-            done, _ = wait(running, return_when=FIRST_COMPLETED)
-            for future in done:
-                take(running.pop(future), future.result())
+    with closing(_played(protocol, seed, numbers, chunk_heralds, jobs, stopped)) as results:
+        for number, result in results:
+            take(number, result)
+            if progress.mismatches >= MOST_KEPT or stopped():
+                return

@@ -10,7 +10,7 @@ import pytest
 
 from twinphase.errors import TwinphaseError
 from twinphase_sim.soak import run
-from twinphase_sim.soak.chunk import draw_chunk
+from twinphase_sim.soak.chunk import chunk_size, draw_chunk
 from twinphase_sim.soak.state import MOST_KEPT, Progress, State
 
 ABOUT = {"seed": 1}
@@ -34,11 +34,13 @@ def play(state, monkeypatch, heralds, *, given=lambda number: result(), stop_aft
     """Chunk numbers that were played."""
     played = []
 
-    def chunk(protocol, seed, number, size):
-        played.append(number)
-        return given(number)
+    def chunks(protocol, seed, numbers, size, stopped):
+        for number in numbers:
+            played.append(number)
+            yield number, given(number)
 
-    monkeypatch.setattr(run, "play_chunk", chunk)
+    monkeypatch.setattr(run, "play_chunks", chunks)
+    monkeypatch.setattr(run, "chunk_size", lambda protocol, seed, number, size: size)
     run.soak(
         state,
         "PM",
@@ -75,6 +77,28 @@ def test_it_goes_on_where_it_was_stopped(tmp_path, monkeypatch):
     assert left
     assert other.protocols == {}
     assert path.with_name("soak.json.old").exists()
+
+
+def test_chunks_that_are_done_already_are_left_out(tmp_path, monkeypatch):
+    """As after a kill: those under way are played again, those done beyond them are not."""
+    state, _ = State.open(tmp_path / "soak.json", ABOUT)
+    progress = state.of("PM")
+    for number in (0, 3, 4):
+        progress.close(number)
+        progress.heralds += 100
+    state.write()
+    (tmp_path / "soak.json.part").write_text('{"format": 1, "abo')  # killed while it was written
+    again, left = State.open(tmp_path / "soak.json", ABOUT)
+    assert not left
+    assert play(again, monkeypatch, 800) == [1, 2, 5, 6, 7]
+    assert (again.of("PM").chunks, again.of("PM").ahead, again.of("PM").heralds) == (8, [], 800)
+
+
+@pytest.mark.parametrize("protocol", ["SNS", "MP"])
+def test_sizes_of_chunks_are_known_before_they_are_drawn(protocol):
+    for number in range(12):
+        chunk = draw_chunk(protocol, 1, number, 4096)
+        assert chunk.block_heralds * chunk.blocks == chunk_size(protocol, 1, number, 4096)
 
 
 def test_chunks_that_are_done_out_of_order():
