@@ -58,6 +58,11 @@ from migen.fhdl.specials import _MemoryPort
 from .dhcpwords import BROADCAST, CLIENT_PORT
 from .liteethcore import ARP_ENTRIES, PING_BYTES, CoreOptions
 
+TX_WORDS = 16
+"""Words of the queue to the PHY's clock: of more, LUT RAM has a choice behind it, and it is read at the end of that clock's longest path.
+It is filled twice as fast as it is emptied, a frame's words come one in each clock but for some between headers, and the 8 bytes of
+preamble go ahead of them: it does not run empty within a frame."""
+
 WORD_BYTES = 4
 STEP_NS = 0.025
 
@@ -303,7 +308,7 @@ class Core(LiteXModule):
             with_icmp=False,
             with_ip_broadcast=False,
             with_sys_datapath=False,
-            tx_cdc_depth=64,
+            tx_cdc_depth=TX_WORDS,
             rx_cdc_depth=64,
         )
         keep_found_entry(core.arp.table.cache)
