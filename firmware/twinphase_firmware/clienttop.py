@@ -48,7 +48,7 @@ class ClientTop(wiring.Component):
 
     A code is launched `latency` clocks after the clock of its anchor, and the time that an output register and a pad take, alike for all
     lines, later: an offset that START_CLOCK takes off. Not measured: anything beyond the output registers, that is pads, the board's
-    wires and connectors, and what 42 lines (62 of DACs) do to each other when they switch together.
+    wires and connectors, and what 42 lines (64 of DACs) do to each other when they switch together.
 
     Raises ValueError for a board without the pins.
     """

@@ -116,6 +116,7 @@ def test_the_pins_have_the_models_words(lanes: int, name: str, monkeypatch: pyte
     frame_table = [word for byte in frame.table for word in (byte * (0x0101 if lanes == 2 else 1), 0)]
     schedule = EmissionSchedule(lanes=lanes)
     latency = rig.top.latency
+    assert latency == {1: 41, 2: 44}[lanes]  # docs/client_board.md
     compared = dict.fromkeys(("light", "dark", "moved"), 0)
 
     def slots(clock: int) -> np.ndarray:
