@@ -1,7 +1,8 @@
 """The boards: their Amaranth platform, the detector inputs on it, its link, and the nodes that are built for it.
 
 Every board takes detector pulses as LVCMOS33 logic on the pins listed in ``input_pins``: a server the first four (qL, qR, rL, rR in
-this order), a time tagger as many as it has channels. A client drives ``modulator_pins``, some of which other nodes use otherwise.
+this order), a time tagger as many as it has channels. A client drives ``modulator_pins`` or ``drive_pins``, some of which
+other nodes use otherwise.
 The delays of an RGMII PHY are those with which LiteX runs these boards (litex-boards, ``lambdaconcept_ecpix5``, ``lattice_versa_ecp5``,
 ``gsd_butterstick``).
 The serial port runs at `BAUD`; no USB bridge of these boards is asked for more.
@@ -19,6 +20,7 @@ from twinphase_spec.units import CLOCK_HZ
 
 from .boardlink import Kind, RgmiiPins
 from .clientoptions import ClientOptions
+from .drivepins import ECPIX5_DRIVE, ULX3S_DRIVE, DrivePins
 from .family import ECP5, ICE40, Family
 from .modulatorpins import ModulatorPins
 
@@ -44,6 +46,8 @@ class Board:
     """The server's phase actuator: connector, and its pins for a serial DAC's select, clock and data and for a sigma-delta level."""
     modulator_pins: ModulatorPins | None = None
     """Of a client."""
+    drive_pins: DrivePins | None = None
+    """Of a client with outputs "dac", in the place of ``modulator_pins``."""
     rgmii: RgmiiPins | None = None
     """Of its Ethernet PHY."""
     ulpi: tuple[str, int] | None = None
@@ -63,7 +67,7 @@ class Board:
 
     def prepare(self, channels: int = 4) -> Any:
         """The platform with the resources ``detectors`` (``channels`` pins, if any), ``pulser`` and, if it has pins for them,
-        ``actuator`` and ``modulators`` added.
+        ``actuator``, ``modulators`` and ``drive`` added.
 
         Raises TwinphaseError for more channels than pins.
         """
@@ -88,9 +92,9 @@ class Board:
                 for name, pin in zip(ACTUATOR_LINES, wires.split(), strict=True)
             )
             platform.add_resources([Resource("actuator", 0, *lines)])
-        if self.modulator_pins is not None:
-            fast = Attrs(**self.family.output_attributes, SLEWRATE="FAST")
-            platform.add_resources([self.modulator_pins.resource(fast)])
+        fast = Attrs(**self.family.output_attributes, SLEWRATE="FAST")
+        client = (pins for pins in (self.modulator_pins, self.drive_pins) if pins is not None)
+        platform.add_resources([pins.resource(fast) for pins in client])
         return platform
 
 
@@ -158,6 +162,7 @@ ULX3S_MODULATORS = ModulatorPins(
 )
 """The q band on GP14 to GP27, the 28 pins of one header, column after column; clock, valid and the r band on GP0 to GP6 of the other."""
 
+
 BOARDS = {
     board.name: board
     for board in (
@@ -170,6 +175,7 @@ BOARDS = {
             output_pin=("pmod", 1, "1"),
             actuator_pins=("pmod", 1, "7 8 9 10"),
             modulator_pins=ECPIX5_MODULATORS,
+            drive_pins=ECPIX5_DRIVE,
             rgmii=RgmiiPins(control=("rx_ctrl", "tx_ctrl"), tx_delay_ns=2.0, rx_delay_ns=0.0),
             nodes={
                 "server": TaggerOptions(channels=4, frontend="delay line", lanes=1, taps=416),
@@ -186,6 +192,7 @@ BOARDS = {
             output_pin=("gpio", 0, "22+"),
             actuator_pins=("gpio", 0, "23+ 24+ 25+ 26+"),
             modulator_pins=ULX3S_MODULATORS,
+            drive_pins=ULX3S_DRIVE,
             uart_flow={"rts": "-", "dtr": "-"},
             nodes={
                 "server": TaggerOptions(channels=4, frontend="ddr"),

@@ -1,4 +1,4 @@
-"""The client node on a board: packets over the serial port, modulator codes on pins."""
+"""The client node on a board: packets over the serial port, modulator codes or DAC words on pins."""
 
 from __future__ import annotations
 
@@ -14,21 +14,43 @@ from .boards import Board
 from .chain_sites import Site
 from .clientoptions import ClientOptions
 from .clocking import BoardClock
+from .drives import DriveLines, DrivePads
 from .modulators import CodeLines, ModulatorPads
 from .ports import connect_link
 
 
+def connect_outputs(m: Module, board: Board, node: ClientNode, options: ClientOptions) -> None:
+    """What the node emits, to the pins."""
+    if options.outputs == "dac":
+        assert board.drive_pins is not None
+        m.submodules.modulators = drives = DrivePads(board.drive_pins, lanes=options.lanes)
+        m.d.comb += [
+            drives.i_valid.eq(node.o_codes_valid),
+            drives.i_fraction.eq(node.o_emit_fraction),
+            drives.i_q.eq(node.o_drive_q),
+            drives.i_r.eq(node.o_drive_r),
+        ]
+        return
+    m.submodules.modulators = pads = ModulatorPads(lanes=options.lanes)
+    m.d.comb += [
+        pads.i_valid.eq(node.o_codes_valid),
+        pads.i_q.eq(node.o_codes_q),
+        pads.i_r.eq(node.o_codes_r),
+    ]
+
+
 class ClientTop(wiring.Component):
-    """The client node (`twinphase_hdl.nodes.client`), its codes on the board's modulator pins (`ModulatorPads`).
+    """The client node (`twinphase_hdl.nodes.client`), its codes on the board's modulator pins (`ModulatorPads`), or with outputs "dac"
+    the words of its modulator tables on the pins of four DACs (`DrivePads`).
 
     Heralds, final phases and the peer's records come in as packets on the serial port, and the client's own leave there: 3 Mbaud,
     300 kB/s for all of them.
 
     A code is launched `latency` clocks after the clock of its anchor, and the time that an output register and a pad take, alike for all
     lines, later: an offset that START_CLOCK takes off. Not measured: anything beyond the output registers, that is pads, the board's
-    wires and connectors, and what 42 lines do to each other when they switch together.
+    wires and connectors, and what 42 lines (64 of DACs) do to each other when they switch together.
 
-    Raises ValueError for a board without modulator pins.
+    Raises ValueError for a board without the pins.
     """
 
     channels = 0
@@ -37,6 +59,8 @@ class ClientTop(wiring.Component):
     def __init__(self, board: Board, options: ClientOptions, *, build_hash: int, link: BoardLink = SERIAL) -> None:
         if board.modulator_pins is None:
             raise ValueError("client: the board has no pins for modulators")
+        if options.outputs == "dac" and board.drive_pins is None:
+            raise ValueError("client: the board has no pins for outputs 'dac'; allowed: 'symbols'")
         self._board = board
         self.options = options
         self.link = link
@@ -51,18 +75,13 @@ class ClientTop(wiring.Component):
 
     @property
     def latency(self) -> int:
-        """Clocks from an anchor to its codes at the inputs of the output registers."""
-        return self._node.latency + CodeLines.latency
+        """Clocks from an anchor to its codes or words at the inputs of the output registers."""
+        return self._node.latency + (DriveLines if self.options.outputs == "dac" else CodeLines).latency
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         m.submodules.clock = BoardClock(net=self.link.kind == "udp")
         m.submodules.node = node = self._node
-        m.submodules.modulators = pads = ModulatorPads(lanes=self.options.lanes)
-        m.d.comb += [
-            pads.i_valid.eq(node.o_codes_valid),
-            pads.i_q.eq(node.o_codes_q),
-            pads.i_r.eq(node.o_codes_r),
-        ]
+        connect_outputs(m, self._board, node, self.options)
         connect_link(m, platform, self._board, node, self.link)
         return m

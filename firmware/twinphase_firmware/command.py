@@ -8,6 +8,7 @@ example:
   twinphase build ecpix5-85f --node timetagger --chains 4 --channels 4
   twinphase build ecpix5-85f --node timetagger --merge wide
   twinphase build ulx3s-85f --node client --lanes 4 --recall shared
+  twinphase build ecpix5-85f --node client --lanes 1 --recall shared --outputs dac
   twinphase build ecpix5-85f --node timetagger --link udp --ip 192.168.1.50
   twinphase build butterstick --node timetagger --link udp --ip dhcp
   twinphase build cynthion --node timetagger --usb-serial bench-2
@@ -23,9 +24,9 @@ from twinphase.errors import TwinphaseError
 from twinphase_spec.tagger import FRONTENDS, MERGES, TaggerOptions
 
 from .boardlink import KINDS, BoardLink
-from .clientoptions import RECALLS, ClientOptions
+from .clientoptions import OUTPUTS, RECALLS, ClientOptions
 
-CHOICES = ("frontend", "channels", "lanes", "chains", "taps", "merge", "recall")
+CHOICES = ("frontend", "channels", "lanes", "chains", "taps", "merge", "recall", "outputs")
 """Options of the front end or of a client that may be asked for."""
 
 
@@ -51,6 +52,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help=own.format("tags per clock of a time tagger's merge: one, or wide, which is two"),
     )
     parser.add_argument("--recall", choices=RECALLS, help=own.format("where a client's symbols of heralds come from"))
+    parser.add_argument(
+        "--outputs",
+        choices=OUTPUTS,
+        help=own.format("what a client has on its pins: its symbols' levels and phases, or words for parallel DACs"),
+    )
     parser.add_argument(
         "--link", choices=KINDS, help="how packets leave the board (udp for butterstick, usb for cynthion, else serial)"
     )

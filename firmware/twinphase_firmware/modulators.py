@@ -23,6 +23,13 @@ def r_lines(code: Value) -> Value:
     return Cat(code[CODE_BITS - 1], code[PHASE_CODE_BITS - QUARTER_BITS : PHASE_CODE_BITS])
 
 
+def launch(m: Module, name: str, port: Any, halves: tuple[Value, Value]) -> None:
+    """Output registers ``<name>_pins`` at double data rate for ``port``: the values of both halves of a clock, first half first, as often
+    side by side as the port is wide."""
+    m.submodules[f"{name}_pins"] = buffer = io.DDRBuffer("o", port)
+    m.d.comb += [buffer.o[half].eq(value.replicate(len(port) // len(value))) for half, value in enumerate(halves)]
+
+
 class CodeLines(wiring.Component):
     """Codes of ``lanes`` pulses per clock as lines with a value in each half of a clock.
 
@@ -97,19 +104,11 @@ class ModulatorPads(wiring.Component):
         names = ("clocks", "valid", *(f"{band}{column}" for band in "qr" for column in range(COLUMNS)))
         pins = platform.request("modulators", 0, dir=dict.fromkeys(names, "-"))
 
-        def drive(name: str, halves: tuple[Value, Value]) -> None:
-            port = getattr(pins, name)
-            m.submodules[f"{name}_pins"] = buffer = io.DDRBuffer("o", port)
-            m.d.comb += [
-                buffer.o[half].eq(value.replicate(len(port) // len(value))) for half, value in enumerate(halves)
-            ]
-
-        drive("clocks", (lines.o_clock[0], lines.o_clock[1]))
-        drive("valid", (lines.o_valid[0], lines.o_valid[1]))
+        launch(m, "clocks", pins.clocks, (lines.o_clock[0], lines.o_clock[1]))
+        launch(m, "valid", pins.valid, (lines.o_valid[0], lines.o_valid[1]))
         for column in range(COLUMNS):
             for band, halves in (("q", lines.o_q), ("r", lines.o_r)):
-                if column < lines.columns:
-                    drive(f"{band}{column}", (halves[0][column], halves[1][column]))
-                else:
-                    drive(f"{band}{column}", (C(0, 1), C(0, 1)))
+                there = column < lines.columns
+                values = (halves[0][column], halves[1][column]) if there else (C(0, 1), C(0, 1))
+                launch(m, f"{band}{column}", getattr(pins, f"{band}{column}"), values)
         return m
