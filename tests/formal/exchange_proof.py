@@ -32,7 +32,7 @@ class Environment(wiring.Component):
     """Free inputs of an exchange; a message that is offered stays until it is taken, and pads that are shown until the next are wanted.
 
     ``script``: for runs of what must be rejected, the peer says these messages (kind, number, value), nothing pauses, pads are PADS, and
-    digest and psi are 0: only the ring's entries are free then. ``spoilt``: so are its blocks.
+    digest and psi are 0: only the ring's entries are free then. ``spoilt``: so are its blocks. ``late``: this count of blocks stays 0.
     """
 
     def __init__(
@@ -42,6 +42,7 @@ class Environment(wiring.Component):
         *,
         script: Script = (),
         spoilt: bool = False,
+        late: str = "",
     ) -> None:
         super().__init__(
             {
@@ -62,7 +63,7 @@ class Environment(wiring.Component):
         )
         self._tables = tables or rule_tables(SNS, "alice")
         self._exchange = exchange
-        self._script, self._spoilt = script, spoilt
+        self._script, self._spoilt, self._late = script, spoilt, late
         # A simulator looks at values that are on their way as well, but for those of a clock's end.
         self._domain = "sync" if script else "comb"
 
@@ -97,8 +98,7 @@ class Environment(wiring.Component):
         else:
             said = Signal(range(len(self._script) + 1), name=f"{name}_said")
             m.d.comb += [
-                dut.i_blocks.eq(1),
-                dut.i_recalled_blocks.eq(1),
+                *(getattr(dut, name).eq(name != self._late) for name in ("i_blocks", "i_recalled_blocks")),
                 dut.i_spoilt.eq(self._spoilt),
                 dut.i_pads_valid.eq(1),
                 *(pad.eq(value) for pad, value in zip(dut.i_pads, PADS, strict=True)),
@@ -165,11 +165,13 @@ class OrderProof(Environment):
 
     ``phase`` follows the messages that the exchange takes and does not refuse: 0 nothing of the block, 1 the first half of its tag,
     2 both, each differs from what was said as the pads do, and the block is not spoilt, 3 its types, 4, 5, 6 that all of types,
-    intensities, slices have come.
+    intensities, slices have come. ``there``: digest and symbols of the block have been complete in a clock; nothing is said before.
     """
 
-    def __init__(self, exchange: type[Exchange] = Exchange, *, script: Script = (), spoilt: bool = False) -> None:
-        super().__init__(exchange=exchange, script=script, spoilt=spoilt)
+    def __init__(
+        self, exchange: type[Exchange] = Exchange, *, script: Script = (), spoilt: bool = False, late: str = ""
+    ) -> None:
+        super().__init__(exchange=exchange, script=script, spoilt=spoilt, late=late)
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -214,8 +216,15 @@ class OrderProof(Environment):
             with m.If((said.payload.kind == Kind.DIGEST_LOW) & (phase == 6)):
                 m.d.sync += [phase.eq(0), block.eq(block + 1)]
 
+        complete, there = Cat(count != registers["block"][:9] for count in (dut.i_blocks, dut.i_recalled_blocks)), Signal()
+        with m.If(dut.o_next):
+            m.d.sync += there.eq(0)
+        with m.Elif(complete.all()):
+            m.d.sync += there.eq(1)
+
         kind, value = said.payload.kind, said.payload.value
         with m.If(said.valid):
+            m.d[self._domain] += Assert(there, "said before digest and symbols are there")
             m.d[self._domain] += Assert((kind >= Kind.DIGEST_LOW) & (kind <= Kind.DONE), "a kind that is none")
             with m.If((kind == Kind.DIGEST_LOW) | (kind == Kind.DIGEST_HIGH)):
                 m.d[self._domain] += Assert((phase == 0) | (phase == 6), "tag in the middle of a block")
@@ -227,7 +236,7 @@ class OrderProof(Environment):
         with m.If(dut.o_sifted.valid):
             m.d[self._domain] += Assert(phase == 6, "sifted before the peer's slices")
         if not self._script:
-            self._induct(m, registers, fragment, phase, block, own, equal)
+            self._induct(m, registers, fragment, phase, block, own, equal, there)
         return m
 
     def _induct(
@@ -239,6 +248,7 @@ class OrderProof(Environment):
         block: Signal,
         own: tuple[Signal, Signal],
         equal: Signal,
+        there: Signal,
     ) -> None:
         """Where the exchange is when it has heard what, and that it compares with the tag that it said."""
         inside, kind = registers["block"], registers["kind"]
@@ -274,6 +284,7 @@ class OrderProof(Environment):
             m.d.comb += Assert(own[1] == tag[32:], "lemma: the second half that was said")
         with m.If(state_in(fragment, "GET_DIGEST_HIGH")):
             m.d.comb += Assert(equal == registers["low_agrees"], "lemma: first halves")
+        m.d.comb += Assert(there | ((registers["rests"] != 0) & state_in(fragment, "IDLE")), "lemma: what is not there rests")
         walk_lemmas(m, registers, fragment)
         at_end, waits = registers["walk.o_valid"], registers["walk.o_waits"]
         with m.If(state_in(fragment, "SIFT")):

@@ -33,13 +33,11 @@ def refused(proof: OrderProof | SecrecyProof) -> bool:
     return rejected(proof, entries, **BLOCKS)
 
 
-@pytest.mark.long
 def test_each_reveal_comes_after_what_must_precede_it() -> None:
     result = run_proof(OrderProof(), mode="prove", depth=4)
     assert result.status == "PASS", result.log[-2000:]
 
 
-@pytest.mark.long
 def test_z_intensities_stay_secret() -> None:
     result = run_proof(SecrecyProof(), mode="prove", depth=2)
     assert result.status == "PASS", result.log[-2000:]
@@ -72,6 +70,14 @@ def test_wrong_orders_are_rejected(right: str, instead: str, script: Script) -> 
     """One that compares half of the tag only, takes its own tag, does not wait for types, takes any DONE, leaves out the intensities."""
     assert refused(OrderProof(wrong(exchange, "Exchange", right, instead), script=script))
     assert not refused(OrderProof(script=script))
+
+
+@pytest.mark.parametrize(("late", "instead"), [("i_blocks", "no_block[1]"), ("i_recalled_blocks", "no_block[0]")])
+def test_an_exchange_that_waits_for_half_is_rejected(late: str, instead: str) -> None:
+    """It says its tag before the digest, or before the symbols are there."""
+    early = wrong(exchange, "Exchange", "rests.eq(no_block)", f"rests.eq({instead})")
+    assert refused(OrderProof(early, script=TAG, late=late))
+    assert not refused(OrderProof(script=TAG, late=late))
 
 
 def test_a_spoilt_block_that_goes_on_is_rejected() -> None:

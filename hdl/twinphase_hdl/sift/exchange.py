@@ -162,10 +162,8 @@ class Exchange(wiring.Component):
         match, asked, accepted = Signal(), Signal(), Signal()
         passed = Signal()
         waiting = Signal()
-        no_block, rests = (
-            Signal(),
-            Signal(init=1),
-        )  # the oldest block is not complete; this was so a clock ago, or it was another block
+        # Of the oldest block, the digest and the symbols are not complete (a bit each); this was so a clock ago, or it was another block.
+        no_block, rests = Signal(2), Signal(2, init=3)
         m.d.sync += [
             same_kind.eq(head.kind == kind),
             same_number.eq(same_bytes(head.number, number)),

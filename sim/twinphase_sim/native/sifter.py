@@ -41,7 +41,7 @@ class SideInputs:
     """What one client gets. ``registers``: by name, as in `twinphase_sim.model.client`; those that are not there have reset values.
 
     ``late_clocks``: before its first herald is offered; ``peer_clocks``: a message of the peer is on its way for so long. ``live_due``:
-    for each LIVE record, how many heralds are taken before it is offered; they come 16 clocks apart at least."""
+    for each LIVE record, how many heralds are taken before it is offered; they come 17 clocks apart at least."""
 
     registers: Mapping[str, int]
     heralds: NDArray[np.void]

@@ -13,7 +13,7 @@ constexpr unsigned PAIRS = LANES / 2;
 constexpr uint64_t REFRESH = 64;         // clocks from look to look at limits, phases and ends
 constexpr unsigned LOOKS = 64;
 constexpr uint64_t AFTER_CLOCKS = 4096;  // after the last herald, before its psi
-constexpr uint64_t LIVE_CLOCKS = 16;     // from record to record: as fast as they are hashed
+constexpr uint64_t LIVE_CLOCKS = 17;     // from record to record, as in sifterpair.cpp
 constexpr uint64_t READ_CLOCKS = 4;      // of a cell or bin, from address to address
 
 #define INPUT(name, words) {Gates::I_##name##__VALID, Gates::I_##name##__READY, Gates::I_##name##__PAYLOAD, words}

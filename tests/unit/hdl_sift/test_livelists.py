@@ -1,6 +1,7 @@
 """Lists of LIVE records in the block digest against integers: any order of arrival, losses, wrong records, a full queue, silence."""
 
 import random
+from itertools import pairwise
 
 import pytest
 from amaranth.hdl import Module, ResetInserter, Signal
@@ -287,6 +288,30 @@ def test_a_record_in_sixteen_clocks():
             await ctx.tick()
             clocks += 1
         assert 16 * len(records) <= clocks < 16 * len(records) + 24
+
+    both.run(bench)
+
+
+@pytest.mark.parametrize("per_herald", [1, 3])
+def test_the_end_of_a_list_takes_fourteen_clocks(per_herald):
+    """Of blocks that have ended, with records waiting: what a stream of records must leave free for each block."""
+    heralds = [(100 * k, 0) for k in range(1, 12 * SIZE + 1)]
+    records = [record_at(pulse + 1 + k, 1) for pulse, _ in heralds for k in range(per_herald)]
+    both = Joined()
+
+    async def bench(ctx):
+        for herald in heralds:
+            await both.herald(ctx, herald)
+        await both.rest(ctx)
+        for record in records:
+            await both.live(ctx, record)
+        ends = []
+        for clock in range(17 * len(records) + 14 * 12):
+            if ctx.get(both.lists.o_blocks) != len(ends):
+                ends.append(clock)
+            await ctx.tick()
+        assert len(ends) == 12
+        assert {later - earlier for earlier, later in pairwise(ends[1:])} == {16 * SIZE * per_herald + 14}
 
     both.run(bench)
 
