@@ -216,7 +216,10 @@ class OrderProof(Environment):
             with m.If((said.payload.kind == Kind.DIGEST_LOW) & (phase == 6)):
                 m.d.sync += [phase.eq(0), block.eq(block + 1)]
 
-        complete, there = Cat(count != registers["block"][:9] for count in (dut.i_blocks, dut.i_recalled_blocks)), Signal()
+        complete, there = (
+            Cat(count != registers["block"][:9] for count in (dut.i_blocks, dut.i_recalled_blocks)),
+            Signal(),
+        )
         with m.If(dut.o_next):
             m.d.sync += there.eq(0)
         with m.Elif(complete.all()):
@@ -284,7 +287,9 @@ class OrderProof(Environment):
             m.d.comb += Assert(own[1] == tag[32:], "lemma: the second half that was said")
         with m.If(state_in(fragment, "GET_DIGEST_HIGH")):
             m.d.comb += Assert(equal == registers["low_agrees"], "lemma: first halves")
-        m.d.comb += Assert(there | ((registers["rests"] != 0) & state_in(fragment, "IDLE")), "lemma: what is not there rests")
+        m.d.comb += Assert(
+            there | ((registers["rests"] != 0) & state_in(fragment, "IDLE")), "lemma: what is not there rests"
+        )
         walk_lemmas(m, registers, fragment)
         at_end, waits = registers["walk.o_valid"], registers["walk.o_waits"]
         with m.If(state_in(fragment, "SIFT")):

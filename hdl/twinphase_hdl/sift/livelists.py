@@ -44,8 +44,9 @@ class LiveLists(wiring.Component):
     o_idle : Out(1), nothing changes without a record or herald
 
     Latency: a list counts in ``o_blocks`` about 16 clocks after the record that completes it, if none waits. Throughput: a record in 16
-    clocks, and 14 more for a list's end (the next block's B is read). Overflow: a record that finds ``depth`` of them waiting is dropped; the next one that does not knows it, and spoils all
-    blocks that it may have belonged to: those that this next one completes and the one that has it. Source: docs/digest.md.
+    clocks, and 14 more for a list's end (the next block's B is read). Overflow: a record that finds ``depth`` of them waiting is dropped;
+    the next one that does not knows it, and spoils all blocks that it may have belonged to: those that this next one completes and the
+    one that has it. Source: docs/digest.md.
 
     ``depth``: of the queue, a power of two from 4.
     """
