@@ -57,7 +57,8 @@ class QrngQueue(wiring.Component):
         for name in ("written", "written_gray", "written_seen", "taken", "taken_gray", "taken_seen", "taken_known"):
             setattr(self, name, Signal(range(2 * depth), reset_less=True, name=name))
         self.level = Signal(range(2 * depth), reset_less=True)
-        self.full = Signal()
+        self.started = Signal(START_CLOCKS)
+        self.full, self.comes = Signal(), Signal()
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -69,24 +70,23 @@ class QrngQueue(wiring.Component):
             FFSynchronizer(self.taken_gray, self.taken_seen, o_domain=self._source),
         ]
 
-        started = Signal(START_CLOCKS)
-        comes, written_next = Signal(), Signal.like(self.written)
+        written_next = Signal.like(self.written)
         # Full: the counts differ by the depth, in Gray code by the two highest bits.
         m.d.comb += [
             self.full.eq(self.written_gray == self.taken_seen ^ (3 << bits - 2)),
-            comes.eq(self.i_valid & started[-1] & ~self.full),
-            write.en.eq(comes),
+            self.comes.eq(self.i_valid & self.started[-1] & ~self.full),
+            write.en.eq(self.comes),
             write.addr.eq(self.written[:-1]),
             write.data.eq(self.i_word),
-            written_next.eq(self.written + comes),
+            written_next.eq(self.written + self.comes),
         ]
         m.d[self._source] += [
-            started.eq(Cat(C(1, 1), started)),
+            self.started.eq(Cat(C(1, 1), self.started)),
             self.written.eq(written_next),
             self.written_gray.eq(written_next ^ written_next >> 1),
             self.taken_known.eq(Cat(reduce(xor, self.taken_seen[bit:]) for bit in range(bits))),
             self.level.eq(self.written - self.taken_known),
-            self.o_go.eq(started[-1] & (self.level < self.limit)),
+            self.o_go.eq(self.started[-1] & (self.level < self.limit)),
         ]
 
         held = Signal(reset_less=True)
