@@ -19,13 +19,16 @@ from twinphase_spec.tagger import TaggerOptions
 from twinphase_spec.units import CLOCK_HZ
 
 from .boardlink import Kind, RgmiiPins
-from .clientoptions import ClientOptions
+from .clientoptions import RING_LANES, ClientOptions
 from .drivepins import ECPIX5_DRIVE, ULX3S_DRIVE, DrivePins
 from .family import ECP5, ICE40, Family
 from .modulatorpins import ModulatorPins
+from .qrngpins import ECPIX5_QRNG, ULX3S_QRNG, QrngPins
 
 BAUD = 3_000_000
 ACTUATOR_LINES = ("select", "clock", "data", "level")
+RING_NUMBER = 1
+"""Of the resource ``modulators`` of a client with symbols "ring"."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +51,10 @@ class Board:
     """Of a client."""
     drive_pins: DrivePins | None = None
     """Of a client with outputs "dac", in the place of ``modulator_pins``."""
+    qrng_pins: QrngPins | None = None
+    """Of a client with symbols "ring", in the place of the pins of ``modulator_pins`` that it leaves free."""
+    ring_clocks: str = ""
+    """Where such a client has the bus clock, beside the generator's pins."""
     rgmii: RgmiiPins | None = None
     """Of its Ethernet PHY."""
     ulpi: tuple[str, int] | None = None
@@ -67,7 +74,7 @@ class Board:
 
     def prepare(self, channels: int = 4) -> Any:
         """The platform with the resources ``detectors`` (``channels`` pins, if any), ``pulser`` and, if it has pins for them,
-        ``actuator``, ``modulators`` and ``drive`` added.
+        ``actuator``, ``modulators``, ``drive`` and ``qrng`` added; number 1 of ``modulators`` is what is left of it beside ``qrng``.
 
         Raises TwinphaseError for more channels than pins.
         """
@@ -95,6 +102,10 @@ class Board:
         fast = Attrs(**self.family.output_attributes, SLEWRATE="FAST")
         client = (pins for pins in (self.modulator_pins, self.drive_pins) if pins is not None)
         platform.add_resources([pins.resource(fast) for pins in client])
+        if self.modulator_pins is not None and self.qrng_pins is not None:
+            clocks = f"{self.ring_clocks} {self.qrng_pins.bus_clock}"
+            few = self.modulator_pins.resource(fast, number=RING_NUMBER, columns=max(RING_LANES), clocks=clocks)
+            platform.add_resources([few, self.qrng_pins.resource(Attrs(**self.family.input_attributes), fast)])
         return platform
 
 
@@ -176,6 +187,8 @@ BOARDS = {
             actuator_pins=("pmod", 1, "7 8 9 10"),
             modulator_pins=ECPIX5_MODULATORS,
             drive_pins=ECPIX5_DRIVE,
+            qrng_pins=ECPIX5_QRNG,
+            ring_clocks="pmod_0:10 pmod_1:10 pmod_4:10",
             rgmii=RgmiiPins(control=("rx_ctrl", "tx_ctrl"), tx_delay_ns=2.0, rx_delay_ns=0.0),
             nodes={
                 "server": TaggerOptions(channels=4, frontend="delay line", lanes=1, taps=416),
@@ -193,6 +206,8 @@ BOARDS = {
             actuator_pins=("gpio", 0, "23+ 24+ 25+ 26+"),
             modulator_pins=ULX3S_MODULATORS,
             drive_pins=ULX3S_DRIVE,
+            qrng_pins=ULX3S_QRNG,
+            ring_clocks="gpio_0:0+",
             uart_flow={"rts": "-", "dtr": "-"},
             nodes={
                 "server": TaggerOptions(channels=4, frontend="ddr"),

@@ -8,15 +8,17 @@ from amaranth.hdl import Module
 from amaranth.lib import wiring
 
 from twinphase_hdl.nodes.client import ClientNode
+from twinphase_spec.symbol_ring import RING_SYMBOLS
 
 from .boardlink import SERIAL, BoardLink
-from .boards import Board
+from .boards import RING_NUMBER, Board
 from .chain_sites import Site
-from .clientoptions import ClientOptions
+from .clientoptions import RING_LANES, ClientOptions
 from .clocking import BoardClock
 from .drives import DriveLines, DrivePads
 from .modulators import CodeLines, ModulatorPads
 from .ports import connect_link
+from .qrng import QrngPads
 
 
 def connect_outputs(m: Module, board: Board, node: ClientNode, options: ClientOptions) -> None:
@@ -31,7 +33,8 @@ def connect_outputs(m: Module, board: Board, node: ClientNode, options: ClientOp
             drives.i_r.eq(node.o_drive_r),
         ]
         return
-    m.submodules.modulators = pads = ModulatorPads(lanes=options.lanes)
+    some = {"number": RING_NUMBER, "columns": max(RING_LANES)} if options.symbols == "ring" else {}
+    m.submodules.modulators = pads = ModulatorPads(lanes=options.lanes, **some)
     m.d.comb += [
         pads.i_valid.eq(node.o_codes_valid),
         pads.i_q.eq(node.o_codes_q),
@@ -41,7 +44,7 @@ def connect_outputs(m: Module, board: Board, node: ClientNode, options: ClientOp
 
 class ClientTop(wiring.Component):
     """The client node (`twinphase_hdl.nodes.client`), its codes on the board's modulator pins (`ModulatorPads`), or with outputs "dac"
-    the words of its modulator tables on the pins of four DACs (`DrivePads`).
+    the words of its modulator tables on the pins of four DACs (`DrivePads`). With symbols "ring" bits of a QRNG come in (`QrngPads`).
 
     Heralds, final phases and the peer's records come in as packets on the serial port, and the client's own leave there: 3 Mbaud,
     300 kB/s for all of them.
@@ -61,13 +64,18 @@ class ClientTop(wiring.Component):
             raise ValueError("client: the board has no pins for modulators")
         if options.outputs == "dac" and board.drive_pins is None:
             raise ValueError("client: the board has no pins for outputs 'dac'; allowed: 'symbols'")
+        if options.symbols == "ring" and board.qrng_pins is None:
+            raise ValueError("client: the board has no pins for symbols 'ring'; allowed: 'counter'")
         self._board = board
         self.options = options
         self.link = link
         self.delay_lines: dict[Site, int] = {}
+        ring = options.symbols == "ring"
         self._node = ClientNode(
             lanes=options.lanes,
-            shared_recall=options.recall == "shared",
+            shared_recall=None if ring else options.recall == "shared",
+            symbols=options.symbols,
+            ring_symbols=options.ring_symbols or RING_SYMBOLS,
             build_hash=build_hash,
             clock_hz=board.clock_hz,
         )
@@ -83,5 +91,12 @@ class ClientTop(wiring.Component):
         m.submodules.clock = BoardClock(net=self.link.kind == "udp")
         m.submodules.node = node = self._node
         connect_outputs(m, self._board, node, self.options)
+        if self.options.symbols == "ring":
+            m.submodules.qrng = pads = QrngPads(lanes=self.options.lanes)
+            m.d.comb += [
+                node.i_qrng.eq(pads.o.payload),
+                node.i_qrng_valid.eq(pads.o.valid),
+                pads.o.ready.eq(node.o_qrng_ready),
+            ]
         connect_link(m, platform, self._board, node, self.link)
         return m

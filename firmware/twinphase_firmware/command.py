@@ -9,6 +9,7 @@ example:
   twinphase build ecpix5-85f --node timetagger --merge wide
   twinphase build ulx3s-85f --node client --lanes 4 --recall shared
   twinphase build ecpix5-85f --node client --lanes 1 --recall shared --outputs dac
+  twinphase build ecpix5-85f --node client --lanes 1 --symbols ring
   twinphase build ecpix5-85f --node timetagger --link udp --ip 192.168.1.50
   twinphase build butterstick --node timetagger --link udp --ip dhcp
   twinphase build cynthion --node timetagger --usb-serial bench-2
@@ -24,9 +25,9 @@ from twinphase.errors import TwinphaseError
 from twinphase_spec.tagger import FRONTENDS, MERGES, TaggerOptions
 
 from .boardlink import KINDS, BoardLink
-from .clientoptions import OUTPUTS, RECALLS, ClientOptions
+from .clientoptions import BOARD_RING, OUTPUTS, RECALLS, SYMBOLS, ClientOptions
 
-CHOICES = ("frontend", "channels", "lanes", "chains", "taps", "merge", "recall", "outputs")
+CHOICES = ("frontend", "channels", "lanes", "chains", "taps", "merge", "recall", "outputs", "symbols", "ring")
 """Options of the front end or of a client that may be asked for."""
 
 
@@ -56,6 +57,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--outputs",
         choices=OUTPUTS,
         help=own.format("what a client has on its pins: its symbols' levels and phases, or words for parallel DACs"),
+    )
+    parser.add_argument(
+        "--symbols",
+        choices=SYMBOLS,
+        help="a client's symbols: counter, of AES-128, or ring, of a QRNG on pins, of which a ring keeps the last (counter)",
+    )
+    parser.add_argument(
+        "--ring", type=int, metavar="N", help=f"with --symbols ring: symbols that it keeps ({BOARD_RING})"
     )
     parser.add_argument(
         "--link", choices=KINDS, help="how packets leave the board (udp for butterstick, usb for cynthion, else serial)"

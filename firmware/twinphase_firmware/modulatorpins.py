@@ -45,13 +45,16 @@ class ModulatorPins:
         if again := sorted({pin for pin in pins if pins.count(pin) > 1}):
             raise ValueError(f"modulator pins: {', '.join(again)} named twice; allowed: every pin once")
 
-    def resource(self, attributes: Any) -> Any:
-        """The Amaranth resource ``modulators``: subsignals clocks, valid, q0 .., r0 ..; ``attributes`` of the pins."""
+    def resource(self, attributes: Any, *, number: int = 0, columns: int = COLUMNS, clocks: str | None = None) -> Any:
+        """The Amaranth resource ``modulators``, ``number``: subsignals clocks, valid, q0 .., r0 ..; ``attributes`` of the pins.
+
+        ``columns``: of the first ones only; ``clocks``: those in the place of all.
+        """
         from amaranth.build import Pins, Resource, Subsignal
 
-        groups = {"clocks": self.clocks, "valid": self.valid}
-        groups |= {f"q{column}": pins for column, pins in enumerate(self.q)}
-        groups |= {f"r{column}": pins for column, pins in enumerate(self.r)}
+        groups = {"clocks": self.clocks if clocks is None else clocks, "valid": self.valid}
+        groups |= {f"q{column}": pins for column, pins in enumerate(self.q[:columns])}
+        groups |= {f"r{column}": pins for column, pins in enumerate(self.r[:columns])}
         return Resource(
-            "modulators", 0, *(Subsignal(name, Pins(pins, dir="o")) for name, pins in groups.items()), attributes
+            "modulators", number, *(Subsignal(name, Pins(pins, dir="o")) for name, pins in groups.items()), attributes
         )

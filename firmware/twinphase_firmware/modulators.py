@@ -87,13 +87,16 @@ class CodeLines(wiring.Component):
 class ModulatorPads(wiring.Component):
     """`CodeLines` on the pins of the platform's resource ``modulators``; pins of columns that are not there stay 0.
 
+    ``number``, ``columns``: of the resource, and how many columns it has.
+
     Every line and the bus clock come from the same kind of output register (double data rate), so that they are launched together.
 
     Members: i_valid, i_q, i_r as those of `CodeLines`.
     """
 
-    def __init__(self, *, lanes: int) -> None:
+    def __init__(self, *, lanes: int, number: int = 0, columns: int = COLUMNS) -> None:
         self._lines = CodeLines(lanes=lanes)
+        self._number, self._columns = number, columns
         members = {name: member for name, member in self._lines.signature.members.items() if name.startswith("i_")}
         super().__init__(members)
 
@@ -101,12 +104,12 @@ class ModulatorPads(wiring.Component):
         m = Module()
         m.submodules.lines = lines = self._lines
         m.d.comb += [getattr(lines, name).eq(getattr(self, name)) for name in self.signature.members]
-        names = ("clocks", "valid", *(f"{band}{column}" for band in "qr" for column in range(COLUMNS)))
-        pins = platform.request("modulators", 0, dir=dict.fromkeys(names, "-"))
+        names = ("clocks", "valid", *(f"{band}{column}" for band in "qr" for column in range(self._columns)))
+        pins = platform.request("modulators", self._number, dir=dict.fromkeys(names, "-"))
 
         launch(m, "clocks", pins.clocks, (lines.o_clock[0], lines.o_clock[1]))
         launch(m, "valid", pins.valid, (lines.o_valid[0], lines.o_valid[1]))
-        for column in range(COLUMNS):
+        for column in range(self._columns):
             for band, halves in (("q", lines.o_q), ("r", lines.o_r)):
                 there = column < lines.columns
                 values = (halves[0][column], halves[1][column]) if there else (C(0, 1), C(0, 1))

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from amaranth.hdl import Value
 from amaranth.sim import Simulator
-from client_drive_rig import ClientRig
+from client_rig import ClientRig, random_setting, registers_of
 
 from twinphase.errors import TwinphaseError
 from twinphase_firmware import command
@@ -24,12 +24,9 @@ from twinphase_firmware.tops import make_top
 from twinphase_sim.model.sift.emission import Correction, EmissionSchedule, emitted_codes
 from twinphase_sim.model.sift.modulators import ModulatorTable
 from twinphase_sim.native import write_requests
-from twinphase_spec.configure import _frame_registers
 from twinphase_spec.drive import DRIVE_BITS, ENTRY_BITS, FULL_SCALE, TABLE_WORDS
 from twinphase_spec.emission import FRACTION_BITS, LEAD_SLOTS
-from twinphase_spec.frame import LAG_CLOCKS, FrameConfig, SlotClass, slot_byte
 from twinphase_spec.registers import CLIENT
-from twinphase_spec.symbols import BOUNDS, SymbolConfig
 
 BOARD_NAMES = sorted(name for name, board in BOARDS.items() if board.drive_pins is not None)
 
@@ -72,35 +69,6 @@ def test_words_come_out_in_their_half_and_in_step(lanes: int) -> None:
         if clock >= 2:
             assert valid == [given[clock - 2][0]] * 2
             assert fraction == [given[clock - 2][1]] * 2
-
-
-def random_setting(draw: random.Random, lanes: int) -> tuple[FrameConfig, SymbolConfig]:
-    """A frame with slots of all classes, which begins at clock 10 000, and symbols of all kinds."""
-    classes = list(SlotClass)
-    weights = [6 if slot is SlotClass.SIG else 1 for slot in classes]
-    frame = FrameConfig(
-        period_q32=(8192 << 32) // lanes,
-        slot_pulses=2,
-        table=tuple(slot_byte(*draw.choices(classes, weights, k=2)) for _ in range(40)),
-        frames_per_window=1 << 16,
-        windows_per_dwindow=2,
-        start_clock=10_000 - LAG_CLOCKS,
-    )
-    bounds = dict(zip(BOUNDS, (900, 1700, 2300, 3300), strict=True))
-    key = tuple(draw.getrandbits(32) for _ in range(4))
-    return frame, SymbolConfig(key=key, nonce=draw.getrandbits(64), **bounds)  # type: ignore[arg-type]
-
-
-def registers_of(frame: FrameConfig, config: SymbolConfig, bob: bool) -> dict[str, int]:
-    return {
-        **_frame_registers(frame),
-        "ROLE": int(bob),
-        **{f"KEY_{k}": word for k, word in enumerate(config.key)},
-        "NONCE_0": config.nonce >> 32,
-        "NONCE_1": config.nonce & 0xFFFFFFFF,
-        **{name.upper(): getattr(config, name) for name in BOUNDS},
-        "DIGEST_KEY_0": 1,
-    }
 
 
 @pytest.mark.parametrize(("lanes", "name"), [pytest.param(1, "ulx3s-85f", marks=pytest.mark.long), (2, "ecpix5-85f")])
@@ -253,7 +221,9 @@ def test_a_client_with_words_has_a_plan(monkeypatch: pytest.MonkeyPatch) -> None
     assert plan.files["top.il"].count("cell \\ODDRX1F") == len(pins)
     assert not [pin for pin in sites if "modulators" in pin or "detectors" in pin]
     assert sites["drive_0__q_phase__io[11]"] == "E14"
-    assert describe(top, {}) == {"client": {"lanes": 1, "recall": "shared", "outputs": "dac"}}
+    assert describe(top, {}) == {
+        "client": {"lanes": 1, "recall": "shared", "outputs": "dac", "symbols": "counter", "ring": None}
+    }
     # docs/client_board.md: a client of one lane takes 38 clocks from anchor to codes, the tables two, the lines' register one
     assert top.latency == 38 + 2 + 1
 

@@ -102,7 +102,9 @@ def test_a_client_has_pins_and_a_plan(name: str, monkeypatch: pytest.MonkeyPatch
     assert plan.files["top.il"].count("cell \\ODDRX1F") == len(pins)
     assert not [pin for pin in sites if "detectors" in pin or "pulser" in pin]
     assert "place_chains" not in plan.files["build_top.sh"]
-    assert describe(top, {}) == {"client": {"lanes": 1, "recall": "shared", "outputs": "symbols"}}
+    assert describe(top, {}) == {
+        "client": {"lanes": 1, "recall": "shared", "outputs": "symbols", "symbols": "counter", "ring": None}
+    }
     # docs/client_board.md: a client of one lane takes 38 clocks from anchor to codes, the lines' register one
     assert top.latency == 38 + 1
 
@@ -138,10 +140,10 @@ def test_a_board_without_modulator_pins_is_refused() -> None:
     [
         (["--lanes", "3"], "client: lanes is 3; allowed: 1, 2, 4 or 8"),
         (["--recall", "shared"], "recall is 'shared' with 8 lanes, which take a block in every clock; allowed: 'own'"),
-        (["--chains", "2"], "a client has no --chains; allowed: --lanes, --recall, --outputs"),
+        (["--chains", "2"], "a client has no --chains; allowed: --lanes, --recall, --outputs, --symbols, --ring"),
         (
             ["--taps", "64", "--channels", "2"],
-            "a client has no --channels and no --taps; allowed: --lanes, --recall, --outputs",
+            "a client has no --channels and no --taps; allowed: --lanes, --recall, --outputs, --symbols, --ring",
         ),
     ],
 )
