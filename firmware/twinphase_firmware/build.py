@@ -50,7 +50,8 @@ MAP_LUTS = "-run map_luts:"
 
 ROUTED_BY_TIME = ("--tmg-ripup",)
 """The router gives up routes that are late and tries others. With Ethernet more clocks are near their limits: one placement of ECPIX-5's
-time tagger had its TDC clock at 249.4 MHz without and at 257.9 with it, and the PHY's at 122.8 and 125.7."""
+time tagger had its TDC clock at 249.4 MHz without and at 257.9 with it, and the PHY's at 122.8 and 125.7. So are a client's long ways
+between block RAM at speed grade 6."""
 
 PERIOD_ROUNDING = 2e-4
 """nextpnr counts periods in picoseconds, and multiplies what it rounded: 60 MHz, which it takes for 60.0024, makes 125.016."""
@@ -93,6 +94,7 @@ def make_plan(platform: Any, top: Any, *, seed: int, family: Family = ECP5, cloc
     flip-flop, and its log (``top.tim``).
     """
     kind = getattr(top, "link", SERIAL).kind
+    is_client = isinstance(getattr(top, "options", None), ClientOptions)
     drop = DROP_READ_BEFORE_WRITE + ("" if kind == "serial" else KEEP_READS_OF.format(kind=kind))
     plan = platform.prepare(
         top,
@@ -103,7 +105,7 @@ def make_plan(platform: Any, top: Any, *, seed: int, family: Family = ECP5, cloc
         nextpnr_opts=[
             *("--report", f"{NAME}.report.json", "--detailed-timing-report", "--write", PLACED),
             *("--placer", family.placer, "--seed", str(seed)),
-            *(ROUTED_BY_TIME if kind == "udp" else ()),
+            *(ROUTED_BY_TIME if kind == "udp" or is_client else ()),
             *(("--freq", f"{clock_hz / 1e6:g}") if clock_hz else ()),
         ],
     )

@@ -2,14 +2,14 @@
 
 import pytest
 from amaranth.hdl import Const
-from proofs import ChannelProof, MergeProof, QueueProof
+from proofs import ChannelProof, IndirectQueueProof, MergeProof, QueueProof
 from sby import run_proof
 
 from twinphase_hdl.timetag.merge import Merge
 
 pytestmark = pytest.mark.long
 
-DEPTHS = {QueueProof: 4, ChannelProof: 8, MergeProof: 2}
+DEPTHS = {QueueProof: 4, IndirectQueueProof: 4, ChannelProof: 8, MergeProof: 2}
 """Induction over so many clocks; the channel's is longer than its configuration takes to act."""
 
 

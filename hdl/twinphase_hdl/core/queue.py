@@ -24,6 +24,8 @@ class Queue(wiring.Component):
         Entries of the front, a power of two; smaller ones are for proofs.
     with_rest : bool
         With ``i_rest``.
+    direct : bool
+        False: every entry passes the block RAM, so that ``i_push`` moves registers only; for pushes that come late in the clock.
 
     Members
     -------
@@ -33,17 +35,25 @@ class Queue(wiring.Component):
     o_valid, o_head : 1, width
         Oldest entry.
     o_pending : 1
-        There is no head but an entry comes in this clock or is on its way (five clocks at most).
+        There is no head but an entry comes in this clock or is on its way (five clocks at most, six if not ``direct``).
     i_rest : width
         What ``o_head`` is without ``o_valid``, a clock later.
     i_pop : 1
         Takes the head; only with ``o_valid``.
     o_level : 0 .. depth
 
-    Latency: 2 clocks through an empty queue. Throughput: one push and one pop per clock.
+    Latency: 2 clocks through an empty queue, 6 if not ``direct``. Throughput: one push and one pop per clock.
     """
 
-    def __init__(self, *, width: int, depth: int, front_depth: int = FRONT_DEPTH, with_rest: bool = False):
+    def __init__(
+        self,
+        *,
+        width: int,
+        depth: int,
+        front_depth: int = FRONT_DEPTH,
+        with_rest: bool = False,
+        direct: bool = True,
+    ):
         if depth < 4 or depth & (depth - 1):
             raise ValueError(f"Queue: depth is {depth}; allowed: a power of two from 4")
         if front_depth < 2 or front_depth & (front_depth - 1):
@@ -61,7 +71,7 @@ class Queue(wiring.Component):
                 **({"i_rest": In(width)} if with_rest else {}),
             }
         )
-        self._with_rest = with_rest
+        self._with_rest, self._direct = with_rest, direct
         # State, here so that a proof can speak of it. Counts have one bit more than an address, so that full and empty differ.
         self.memory = memory.Memory(shape=width, depth=depth, init=[])
         self.read_port = self.memory.read_port()
@@ -103,7 +113,7 @@ class Queue(wiring.Component):
         m.d.comb += [
             room.eq(~self.claimed[-1]),
             behind.eq(self.entering | self.unread | self.loaded | self.staged),
-            straight.eq(self.i_push & room & ~behind),
+            straight.eq(self.i_push & room & ~behind if self._direct else 0),
             arriving.eq(straight | self.staged),
             advance.eq(self.front_valid & (~self.o_valid | self.i_pop)),
             last.eq(self.front_write_count == self.front_read_next),
@@ -116,7 +126,7 @@ class Queue(wiring.Component):
             read.addr.eq(self.read_count),
             read.en.eq(self.unread & room),
             front_write.addr.eq(self.front_write_count),
-            front_write.data.eq(Mux(self.staged, self.stage, self.i_data)),
+            front_write.data.eq(Mux(self.staged, self.stage, self.i_data) if self._direct else self.stage),
             front_write.en.eq(arriving),
             front_read.addr.eq(self.front_read_count),
         ]

@@ -173,15 +173,15 @@ class BlockSifter(wiring.Component):
             digest.i_lists.eq(lists.o_blocks),
         ]
 
-        # A block's number is there long before it is asked what the ring says of it.
-        m.d.sync += ring.i_block.eq(exchange.o_block)
+        # A block's number is there long before it is asked what the ring says of it, tables are before the first block: they come through
+        # registers, from afar.
+        m.d.sync += [ring.i_block.eq(exchange.o_block), exchange.i_rules.eq(self.i_rules)]
         wiring.connect(m, queue.o_peer, exchange.i_peer)
         verdict = exchange.o_verdict
         m.d.comb += [
             exchange.i_role.eq(self.i_role),
             exchange.i_block_heralds.eq(self.i_block_heralds),
             exchange.i_slice_width.eq(self.i_slice_width),
-            exchange.i_rules.eq(self.i_rules),
             exchange.i_hold.eq(cells.o_hold),
             exchange.i_blocks.eq(digest.o_blocks),
             exchange.i_recalled_blocks.eq(ring.o_blocks),

@@ -54,7 +54,7 @@ class LiveLists(wiring.Component):
     o_taken, o_overflow : Out(1), strobes: a record came a clock ago and has, or has not found room
     o_idle : Out(1), nothing changes without a record or herald
 
-    Latency: a list counts in ``o_blocks`` about 16 clocks after the record that completes it, if none waits. Throughput: a record in 16
+    Latency: a list counts in ``o_blocks`` about 20 clocks after the record that completes it, if none waits. Throughput: a record in 16
     clocks, and 14 more for a list's end (the next block's B is read). Overflow: a record that finds ``depth`` of them waiting is dropped;
     the next one that does not knows it, and spoils all blocks that it may have belonged to: those that this next one completes and the
     one that has it. Source: docs/digest.md.
@@ -81,7 +81,7 @@ class LiveLists(wiring.Component):
     o_idle: Out(1)
 
     def __init__(self, *, depth: int = LIVE_QUEUE) -> None:
-        self._queue = Queue(width=RECORD_BITS + 1, depth=depth)
+        self._queue = Queue(width=RECORD_BITS + 1, depth=depth, direct=False)
         super().__init__()
 
     def elaborate(self, platform: object) -> Module:
