@@ -18,10 +18,16 @@ from .family import ECP5, Family
 
 HIT_CLOCK = "hit"
 """Name of the net that clocks the toggle of a delay line."""
+UNCONSTRAINED_MHZ = 12.0
+"""What nextpnr asks for of a clock of which it has been told nothing."""
 
 
 class TimingError(TwinphaseError):
     """The design does not meet its clocks; the text names clock, achieved and wanted frequency."""
+
+
+class ConstraintError(TwinphaseError):
+    """A clock was not checked, whatever the seed; the text names it."""
 
 
 def tool_versions(family: Family = ECP5) -> dict[str, str]:
@@ -108,6 +114,22 @@ def check_timing(clocks: dict[str, dict[str, float]], cross: list[dict[str, Any]
             )
 
 
+def check_constrained(clocks: dict[str, dict[str, float]]) -> None:
+    """ConstraintError if nextpnr did not know a clock's frequency, and thus did not check it, other than a toggle's.
+
+    For parts whose clocks it derives from the oscillator: a PLL or divider that it does not follow would go through unchecked.
+    """
+    unknown = [
+        name
+        for name, clock in clocks.items()
+        if not is_hit_clock(name) and clock["constraint_mhz"] == UNCONSTRAINED_MHZ
+    ]
+    if unknown:
+        raise ConstraintError(
+            f"timing was not checked: nextpnr does not know the frequency of {', '.join(unknown)}; constrain the pin that it comes from"
+        )
+
+
 def check_log(path: Path) -> None:
     """TimingError if nextpnr's log says that it stopped because a clock is too slow; no log says nothing."""
     log = path.read_text(errors="replace") if path.exists() else ""
@@ -134,8 +156,10 @@ def make_manifest(
     bitstream: Path,
     family: Family = ECP5,
 ) -> dict[str, Any]:
-    """The manifest as a JSON-ready dictionary. Raises `TimingError` (see `check_timing`)."""
+    """The manifest as a JSON-ready dictionary. Raises `ConstraintError` (`check_constrained`), `TimingError` (`check_timing`)."""
     clocks, cross = read_clocks(report), read_cross_clock(log)
+    if family.derives_clocks:
+        check_constrained(clocks)
     check_timing(clocks, cross)
     return {
         "board": board,

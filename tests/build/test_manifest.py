@@ -3,8 +3,11 @@
 import pytest
 
 from twinphase_firmware import build as build_module
+from twinphase_firmware.family import ICE40
 from twinphase_firmware.manifest import (
+    ConstraintError,
     TimingError,
+    check_constrained,
     check_log,
     check_timing,
     make_manifest,
@@ -86,6 +89,26 @@ def test_toggles_follow_edges_one_tdc_clock_apart() -> None:
     slow = TWO_CLOCKS | {"line0.hit": {"achieved_mhz": 249.0, "constraint_mhz": 12.0}}
     with pytest.raises(TimingError, match=r"line0\.hit reaches 249 MHz of 250 MHz"):
         check_timing(slow, [])
+
+
+def test_a_clock_without_a_constraint_is_an_error(tmp_path) -> None:
+    """nextpnr asks 12 MHz of it, which every path keeps; of iCE40 boards it is the oscillator's."""
+    check_constrained(TWO_CLOCKS)
+    fmax = {"$glbnet$clk": {"achieved": 130.0, "constraint": 125.0}, "phy_rx": {"achieved": 40.0, "constraint": 12.0}}
+    (tmp_path / "top.bit").write_bytes(b"bits")
+    told = {
+        "board": "b",
+        "node": "n",
+        "part": "p",
+        "source_hash": 1,
+        "seed": 1,
+        "log": "",
+        "bitstream": tmp_path / "top.bit",
+    }
+    with pytest.raises(ConstraintError, match=r"not checked: nextpnr does not know the frequency of phy_rx;"):
+        make_manifest(report={"fmax": fmax, "utilization": {}}, **told)
+    made = make_manifest(report={"fmax": fmax, "utilization": {}}, family=ICE40, **told)
+    assert made["clocks"]["phy_rx"] == {"achieved_mhz": 40.0, "constraint_mhz": 12.0}
 
 
 def test_the_manifest_lists_hit_clocks(tmp_path) -> None:

@@ -157,6 +157,7 @@ def walk_lemmas(m: Module, named: dict[str, Signal], fragment: Fragment) -> None
             for name, state in (("sending", "SEND"), ("getting", "GET"), ("sifting", "SIFT"))
         ),
         Assert(~named["start"] | (empty & state_in(fragment, *WALKS)), "lemma: start"),
+        Assert(~named["ended"] | (empty & state_in(fragment, *WALKS) & ~named["start"]), "lemma: the end of a pass"),
     ]
 
 

@@ -14,7 +14,7 @@ from twinphase_hdl.sift import exchange
 from twinphase_spec.rules import SNS, rule_tables
 from twinphase_spec.sns import Kind
 
-BLOCKS = {"runs": 20, "clocks": 80}
+BLOCKS = {"runs": 20, "clocks": 90}
 """A block that is not held up takes less."""
 
 
@@ -51,13 +51,13 @@ BOTH_Z = [*TAG, (Kind.TYPES, 0, 0), (Kind.DONE, 0, Kind.TYPES)]
     ("right", "instead", "script"),
     [
         (
-            "with m.If(low_agrees & same_high.all()):",
-            "with m.If(same_high.all()):",
+            "agrees.eq(low_agrees & same_high.all())",
+            "agrees.eq(same_high.all())",
             [(Kind.DIGEST_LOW, 0, TAG[0][2] ^ 1), TAG[1]],
         ),
         (
-            "with m.If(low_agrees & same_high.all()):",
-            "with m.If(low_agrees):",
+            "agrees.eq(low_agrees & same_high.all())",
+            "agrees.eq(low_agrees)",
             [TAG[0], (Kind.DIGEST_HIGH, 0, TAG[1][2] ^ 1 << 31)],
         ),
         ("expected.eq(digest ^ peer_pad)", "expected.eq(digest ^ own_pad)", OWN_TAG),

@@ -210,19 +210,25 @@ class Depacketizer(wiring.Component):
                 m.d.comb += [complete.eq(filled == words - 1), delivered.eq(port.ready)]
         with m.If(delivered):
             m.d.sync += offered.eq(0)
+        shifted = record.eq(Cat(record, out.data)[32:])
+        counted = [filled.eq(Mux(complete, 0, filled + 1)), offered.eq(complete)]
         with m.If(taken):
             m.d.sync += behind.eq(Mux(out.last, 0, Cat(1, behind)))
             with m.If(first):
                 m.d.sync += request_route.eq(out.data[:8] == Stream.REGISTER_REQUEST)
                 for number, route in routes.items():
                     m.d.sync += route.eq(out.data[:8] == int(number))
+            if not self._streams:
+                with m.If(behind[-1] & ~request_route):
+                    m.d.sync += [shifted, *counted]
+        if self._streams:
+            # A record's word waits for nothing but the record before it. Words of no record are shifted too, as often as they are seen:
+            # what is offered is the last words, each of which was taken when it was seen.
             passed = request_route if code_route is None else request_route | code_route
-            with m.If(behind[-1] & ~passed):
-                m.d.sync += [
-                    record.eq(Cat(record, out.data)[32:]),
-                    filled.eq(Mux(complete, 0, filled + 1)),
-                    offered.eq(complete),
-                ]
+            with m.If(skid.o.valid & ~offered):
+                m.d.sync += shifted
+                with m.If(behind[-1] & ~passed):
+                    m.d.sync += counted
         m.d.comb += self.o_idle.eq(~(came | fetching | loaded | held | skid.o.valid | offered))
         return m
 

@@ -134,7 +134,6 @@ class BlockSifter(wiring.Component):
             ring.i_symbol_valid.eq(self.i_symbol_valid),
             ring.i_symbol.eq(self.i_symbol),
             ring.i_symbol_refused.eq(self.i_symbol_refused),
-            ring.i_block.eq(exchange.o_block),
             exchange.i_spoilt.eq(ring.o_spoilt | digest.o_spoilt),
             self.o_stopped.eq(stopped),
             ring.i_valid.eq(heralds.o_valid),
@@ -174,6 +173,8 @@ class BlockSifter(wiring.Component):
             digest.i_lists.eq(lists.o_blocks),
         ]
 
+        # A block's number is there long before it is asked what the ring says of it.
+        m.d.sync += ring.i_block.eq(exchange.o_block)
         wiring.connect(m, queue.o_peer, exchange.i_peer)
         verdict = exchange.o_verdict
         m.d.comb += [
@@ -245,7 +246,7 @@ class BlockSifter(wiring.Component):
             counter, count = self.o_counters[name], Signal(len(event), name=f"count_{name}")
             m.d.sync += count.eq(Mux(stopped, 0, event))
             with m.If(count.any()):
-                m.d.sync += counter.eq(counter + count)
+                m.d.sync += counter.eq(counter + (1 if len(event) == 1 else count))
             counting.append(count.any())
 
         m.d.comb += self.o_idle.eq(

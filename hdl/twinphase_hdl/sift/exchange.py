@@ -161,6 +161,8 @@ class Exchange(wiring.Component):
         same_kind, same_number, same_block, is_kind, in_range = Signal(), Signal(4), Signal(4), Signal(4), Signal(4)
         match, asked, accepted = Signal(), Signal(), Signal()
         passed = Signal()
+        ended = Signal()
+        """The last entry was consumed a clock ago; none is there."""
         waiting = Signal()
         # Of the oldest block, the digest and the symbols are not complete (a bit each); this was so a clock ago, or it was another block.
         no_block, rests = Signal(2), Signal(2, init=3)
@@ -181,10 +183,12 @@ class Exchange(wiring.Component):
         expected = Signal(DIGEST_BITS)
         same_low, same_high = Signal(4), Signal(4)
         low_agrees = Signal()
+        agrees = Signal()
         spoilt = Signal()
         m.d.sync += [
             same_low.eq(same_bytes(head.value, expected[:32])),
             same_high.eq(same_bytes(head.value, expected[32:])),
+            agrees.eq(low_agrees & same_high.all()),
         ]
         m.submodules.verdict = verdict = Verdict()
         m.d.comb += [
@@ -207,7 +211,7 @@ class Exchange(wiring.Component):
             no_block.eq(Cat(self.i_blocks == block[:HELD_BITS], self.i_recalled_blocks == block[:HELD_BITS])),
         ]
         m.d.sync += rests.eq(no_block)
-        m.d.sync += passed.eq((sending & send.valid & send.ready) | verdict.o_done)
+        m.d.sync += [passed.eq((sending & send.valid & send.ready) | verdict.o_done), ended.eq(consume & last)]
         idle = Signal()
         with m.FSM(name="exchange_fsm"):
             with m.State("IDLE"):
@@ -241,7 +245,7 @@ class Exchange(wiring.Component):
                 m.d.comb += match.eq((head.kind == Kind.DIGEST_HIGH) & same_block.all())
                 m.d.comb += waiting.eq(1)
                 with m.If(accepted):
-                    with m.If(low_agrees & same_high.all()):
+                    with m.If(agrees):
                         m.d.comb += self.o_agreed.eq(1)
                         m.d.sync += [start.eq(1), sending.eq(1), kind.eq(Kind.TYPES)]
                         m.next = "SEND"
@@ -260,9 +264,9 @@ class Exchange(wiring.Component):
                     m.d.comb += send.payload.number[:types_bits].eq(0)
                 with m.If(consume):
                     m.d.sync += types.eq(Cat(types[1:], own.x))
-                    with m.If(last):
-                        m.d.sync += sending.eq(0)
-                        m.next = "SEND_DONE"
+                with m.If(ended):
+                    m.d.sync += sending.eq(0)
+                    m.next = "SEND_DONE"
             with m.State("SEND_DONE"):
                 m.d.comb += [send.valid.eq(1), send.payload.kind.eq(Kind.DONE)]
                 m.d.comb += [send.payload.number.eq(block), send.payload.value.eq(kind)]
@@ -276,9 +280,9 @@ class Exchange(wiring.Component):
                 ]
                 with m.If(consume):
                     m.d.sync += types.eq(Mux(waits, head.value, types)[1:])
-                    with m.If(last):
-                        m.d.sync += getting.eq(0)
-                        m.next = "GET_DONE"
+                with m.If(ended):
+                    m.d.sync += getting.eq(0)
+                    m.next = "GET_DONE"
             with m.State("GET_DONE"):
                 m.d.comb += match.eq((head.kind == Kind.DONE) & same_block.all() & is_kind.all())
                 m.d.comb += waiting.eq(1)
@@ -292,7 +296,7 @@ class Exchange(wiring.Component):
                         m.d.sync += kind.eq(Mux(kind == Kind.TYPES, Kind.INTENSITY, Kind.SLICE))
                         m.next = "SEND"
 
-            with m.State("SIFT"), m.If(consume & last):
+            with m.State("SIFT"), m.If(ended):
                 m.d.sync += sifting.eq(0)
                 m.next = "NEXT"
             with m.State("NEXT"):

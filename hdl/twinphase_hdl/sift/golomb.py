@@ -116,12 +116,17 @@ class DivisorExpander(wiring.Component):
         e = Signal(herald_code.EXPONENT_BITS)
         m.d.sync += [e.eq(exponent), b.eq(e + more)]
         # 3: what is left to the next power of two.
+        none, some = self._known(m, at, more | ~leading[0])
         m.d.sync += [
             *(self.o.m.eq(whole), self.o.at.eq(at), self.o.b.eq(b)),
-            self.o.t.eq(detector_place(at) - whole),
-            self.o.mask.eq(at - at.any()),
+            self.o.t.eq(Cat(none, at) - whole),
+            self.o.mask.eq(at - some),
         ]
         return m
+
+    def _known(self, m: Module, at: Value, some: Value) -> tuple[Value, Value]:
+        """Whether ``at`` is 0, and is not; ``some``: a clock before, that it will not be."""
+        return at == 0, at.any()
 
 
 class GolombCoder(wiring.Component):

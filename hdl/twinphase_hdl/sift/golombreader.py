@@ -22,7 +22,7 @@ class GolombReader(wiring.Component):
 
     A code is read in four steps: the bits from its place on; with how many ones they begin, q; what is behind them; the remainder, and
     with it the code's length. A gap in full takes two such passes, the second one from the last bit of the first. The remainder adds a
-    bit or not, so that most of the way to the next code's bits is gone while it is looked at: the last step is to within a few bits.
+    bit or not, so that most of the way to the next code's bits is gone while it is looked at, and the last bit of it after that.
 
     Members
     -------
@@ -83,10 +83,9 @@ class GolombReader(wiring.Component):
 
         # The code at hand. It may begin in the word behind the oldest, which is taken off a clock later; not further back.
         place = Signal(word_place_bits + 2)
-        beyond, far = place[word_place_bits], place[word_place_bits + 1]
         fine_bits = (word_place_bits + 1) // 2
-        aim, fine = Signal.like(place), Signal(range((1 << fine_bits) + 1), reset_less=True)
-        """A clock before BITS: the code's place or the one before it, whose lowest bits and what is lacking of them are shifted last."""
+        aim, fine = Signal.like(place), Signal(fine_bits, reset_less=True)
+        """A clock before BITS: the code's place or the one before it, whose lowest bits are shifted last."""
         coarse = Signal(shape.short_bits + (1 << fine_bits), reset_less=True)
         window = Signal(shape.short_bits, reset_less=True)
         left, one_left, none_left = Signal(len(self.i_count)), Signal(), Signal()
@@ -102,24 +101,27 @@ class GolombReader(wiring.Component):
         """Length of a pass whose length does not depend on a remainder."""
         end_longer = Signal.like(place)
         """Of a code whose remainder is not a short one; ``aim`` is that of another."""
-        remainder = Signal(bits, reset_less=True)
+        remainder = Signal(bits)
         """The bits of r below the (b - 1)th."""
         shorter = Signal()
-        m.d.comb += shorter.eq(remainder < divisor.t)
+        m.d.comb += [remainder.eq(behind & divisor.mask), shorter.eq(remainder < divisor.t)]
         fixed, longer = Signal(init=1), Signal()
-        """The next place does not depend on a remainder; it is ``end_longer``."""
-        lacks, enough = Signal(), Signal()
-        """The code before ended behind the packet's last word; what is looked at of the code at hand is there."""
+        """The next place does not depend on a remainder; a clock later, in BITS: it is ``end_longer``, not ``place``."""
+        at = Mux(longer, end_longer, place)
+        """The code's place, in BITS."""
+        beyond, far = at[word_place_bits], at[word_place_bits + 1]
+        lacks_short, lacks_longer, enough = Signal(), Signal(), Signal()
+        """The code before ended behind the packet's last word, by its remainder; what is looked at of the code at hand is there."""
 
         def is_behind(end: Value) -> Value:
             """Whether ``end`` lies behind the words."""
             words_to = end[word_place_bits:]
             return (words_to > held) | ((words_to == held) & end[:word_place_bits].any())
 
-        m.d.comb += longer.eq(~(fixed | shorter))
         m.d.sync += [
-            *(coarse.eq(words >> Cat(C(0, fine_bits), aim[fine_bits:-1])), fine.eq(aim[:fine_bits] + longer)),
-            lacks.eq(complete & Mux(longer, is_behind(end_longer), is_behind(aim))),
+            *(coarse.eq(words >> Cat(C(0, fine_bits), aim[fine_bits:-1])), fine.eq(aim[:fine_bits])),
+            longer.eq(~(fixed | shorter)),
+            *(lacks_short.eq(complete & is_behind(aim)), lacks_longer.eq(complete & is_behind(end_longer))),
             enough.eq(complete | (held >= WORDS - 1 + aim[word_place_bits])),
             one_left.eq(left == 1),
         ]
@@ -146,16 +148,16 @@ class GolombReader(wiring.Component):
             with m.State("LOOK"):
                 m.next = "BITS"
             with m.State("BITS"):
-                m.d.sync += window.eq(coarse >> fine)
+                m.d.sync += [window.eq(coarse >> fine >> longer), place.eq(at), aim.eq(at)]
                 m.next = "LOOK"
-                with m.If(lacks):
+                with m.If(Mux(longer, lacks_longer, lacks_short)):
                     m.d.comb += cancel.eq(1)
                     m.next = "BAD"
                 with m.Elif(far):
-                    m.d.sync += [shift.eq(1), place.eq(place - width), aim.eq(place - width)]
+                    m.d.sync += [shift.eq(1), place.eq(at - width), aim.eq(at - width)]
                     m.next = "MOVE"
                 with m.Elif(enough):
-                    m.d.sync += [shift.eq(beyond), beyond.eq(0)]
+                    m.d.sync += [shift.eq(beyond), place[word_place_bits].eq(0)]
                     m.next = "ONES"
                     with m.If(none_left):
                         m.next = "CHECK"
@@ -171,7 +173,6 @@ class GolombReader(wiring.Component):
             with m.State("BEHIND"):
                 m.d.sync += [
                     behind.eq(window >> 1 >> q),
-                    remainder.eq((window >> 1 >> q) & divisor.mask),
                     aim.eq(base + q + 1),
                     end_longer.eq(base + q + 2),
                     fixed.eq(first | second | in_full),
@@ -180,8 +181,7 @@ class GolombReader(wiring.Component):
                     m.d.sync += aim.eq(place + alone)
                 m.next = "REST"
             with m.State("REST"), m.If(free):
-                following = Mux(longer, end_longer, aim)
-                m.d.sync += [place.eq(following), aim.eq(following), fixed.eq(1), first.eq(0), second.eq(in_full)]
+                m.d.sync += [place.eq(aim), fixed.eq(1), first.eq(0), second.eq(in_full)]
                 m.d.comb += start.eq(~in_full)
                 m.next = "BITS"
                 with m.If(in_full):

@@ -1,6 +1,6 @@
 """Heralds from the packets of HERALD_CODE."""
 
-from amaranth.hdl import C, Cat, Module, ResetInserter, Signal
+from amaranth.hdl import C, Cat, Module, ResetInserter, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -17,6 +17,15 @@ HEAD_PLACES = HEADER_WORDS - 1 + HEAD_WORDS
 """Words from w1 to the last one before the code."""
 SIZE_PLACE, NUMBER_PLACE = 1, HEADER_WORDS - 2
 """Of w2 and w7."""
+
+
+class EarlyExpander(DivisorExpander):
+    """Knows from a register whether m has a remainder's bits, as carry chains begin with it."""
+
+    def _known(self, m: Module, at: Value, some: Value) -> tuple[Value, Value]:
+        known = Signal()
+        m.d.sync += known.eq(some)
+        return ~known, known
 
 
 class HeraldDecoder(wiring.Component):
@@ -46,7 +55,7 @@ class HeraldDecoder(wiring.Component):
         """The pulse that has been added up does not exist."""
         reader = GolombReader()
         m.submodules.reader = ResetInserter(beyond)(reader)
-        m.submodules.expander = expander = DivisorExpander()
+        m.submodules.expander = expander = EarlyExpander()
         word, last = self.i.payload.data, self.i.payload.last
         number, count = Signal(32), Signal(16)
         pulse = Signal(frame.PULSE_BITS)

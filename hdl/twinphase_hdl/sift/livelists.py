@@ -1,6 +1,6 @@
 """LIVE records of each block, and the hash of their list: what the block digest says of live windows."""
 
-from amaranth.hdl import C, Cat, Module, Mux, Signal
+from amaranth.hdl import C, Cat, Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -16,6 +16,17 @@ from .halves import HalvedMemory
 
 HIGH_BITS = PULSE_BITS - 32
 RECORD_BITS = 96
+
+
+def above(m: Module, a: Value, b: Value) -> Value:
+    """Whether ``a > b`` a clock ago: halves are compared in one clock, what that means comes with the registers."""
+    middle = len(a) // 2
+    high, same, low = Signal(), Signal(), Signal()
+    m.d.sync += [
+        *(high.eq(a[middle:] > b[middle:]), same.eq(a[middle:] == b[middle:])),
+        low.eq(a[:middle] > b[:middle]),
+    ]
+    return high | (same & low)
 
 
 class LiveLists(wiring.Component):
@@ -78,17 +89,19 @@ class LiveLists(wiring.Component):
         m.submodules.queue = queue = self._queue
         m.submodules.multiplier = multiplier = FieldMultiplier()
 
-        # Records in. One that follows a lost one knows it.
+        # Records in, through a register, as they come from afar. One that follows a lost one knows it.
         lost, settling = Signal(), Signal(8)
-        comes = self.i_live.valid & self.i_enable
+        comes, record = Signal(), Signal(RECORD_BITS, reset_less=True)
         m.d.comb += [
             self.i_live.ready.eq(1),
             queue.i_push.eq(comes & ~queue.o_full),
-            queue.i_data.eq(Cat(self.i_live.payload.as_value(), lost)),
-        ]
-        m.d.sync += [
+            queue.i_data.eq(Cat(record, lost)),
             self.o_taken.eq(queue.i_push),
             self.o_overflow.eq(comes & queue.o_full),
+        ]
+        m.d.sync += [
+            comes.eq(self.i_live.valid & self.i_enable),
+            record.eq(self.i_live.payload.as_value()),
             settling.eq(Cat(comes, settling)),
         ]
         with m.If(comes):
@@ -102,14 +115,15 @@ class LiveLists(wiring.Component):
         # That a herald comes is known late in the clock: it moves one register only.
         came, judged = Signal(), Signal()
         pulse, pulse_judged = Signal(PULSE_BITS), Signal(PULSE_BITS)
-        present, last_judged, rises = Signal(), Signal(), Signal()
+        present, present_judged, last_judged = Signal(), Signal(), Signal()
+        rises = present_judged & above(m, pulse, highest)
         news = Signal()
         """What a record waits for may have come."""
         m.d.sync += [
             last_position.eq(self.i_block_heralds - 1),
             *(came.eq(self.i_herald_valid), judged.eq(came)),
             *(pulse.eq(self.i_pulse), present.eq(~self.i_missing)),
-            *(rises.eq(present & (pulse > highest)), last_judged.eq(ends), pulse_judged.eq(pulse)),
+            *(present_judged.eq(present), last_judged.eq(ends), pulse_judged.eq(pulse)),
             self.o_boundary_valid.eq(judged & last_judged),
             stored.eq(stored + self.o_boundary_valid),
         ]
@@ -136,7 +150,8 @@ class LiveLists(wiring.Component):
         first, rest, after_lost = Signal(PULSE_BITS), Signal(RECORD_BITS - PULSE_BITS), Signal()
         high = 32 + HIGH_BITS
         head = queue.o_head
-        limit, final, usable, beyond = Signal(PULSE_BITS), Signal(), Signal(), Signal()
+        limit, final, usable = Signal(PULSE_BITS), Signal(), Signal()
+        beyond = above(m, first, limit)
         waits, word = Signal(), Signal(DIGEST_BITS, reset_less=True)
         starts, gives = waits & ~multiplier.o_busy, Signal()
         begun, spoilt, count = Signal(), Signal(), Signal(LIVE_COUNT_BITS)
@@ -166,7 +181,6 @@ class LiveLists(wiring.Component):
                 m.d.sync += [limit.eq(Mux(known, boundary, highest)), final.eq(known), usable.eq(known | is_open)]
                 m.next = "COMPARE"
             with m.State("COMPARE"):
-                m.d.sync += beyond.eq(first > limit)
                 m.next = "DECIDE"
             with m.State("DECIDE"):
                 m.next = "LIMIT"
@@ -200,6 +214,7 @@ class LiveLists(wiring.Component):
             m.d.sync += news.eq(1)
         m.d.comb += self.o_idle.eq(
             rests
-            & ~(waits | multiplier.o_busy | came | judged | self.o_boundary_valid | settling.any() | self.i_live.valid)
+            & ~(waits | multiplier.o_busy | came | judged | self.o_boundary_valid)
+            & ~(self.i_live.valid | comes | settling.any())
         )
         return m
