@@ -252,10 +252,10 @@ def describe_ports(board: Board, manifest: dict[str, Any]) -> dict[str, Any]:
 
 
 def describe(top: Any, placed: dict[str, Any], family: Family = ECP5) -> dict[str, Any]:
-    """What a manifest says of the node beyond the build, from the netlist as nextpnr writes it: a client's ``lanes`` and ``recall``; else
+    """What a manifest says of the node beyond the build, from the netlist as nextpnr writes it: a client's options; else
     the ``front_end``, what is ``left_out`` and ``area_per_channel``; a server's ``herald_path`` is that part's area."""
     if isinstance(top.options, ClientOptions):
-        return {"client": vars(top.options)}
+        return {"client": vars(top.options) | {"ring": top.options.ring_symbols}}
     chains = top.options.chains if top.delay_lines else 0
     parts = {name: area_of_parts(placed, pattern, family) for name, pattern in getattr(top, "parts", {}).items()}
     return parts | {

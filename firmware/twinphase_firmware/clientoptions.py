@@ -19,9 +19,9 @@ SYMBOLS: tuple[Symbols, ...] = get_args(Symbols)
 RING_LANES = (1, 2)
 """Pulses per clock whose bits a QRNG can bring: 16 lines, with a bit in each half of a clock."""
 BOARD_RING = 16 * RING_STEP
-"""Symbols of a ring unless asked otherwise: 262 144, the largest with which a client has no more than 160 DP16KD."""
+"""Symbols of a ring unless asked otherwise: 262 144, with which a client of one lane has 143 DP16KD."""
 MOST_RING = 23 * RING_STEP
-"""The largest ring that an 85F, with 208 DP16KD, has room for beside the rest of a client."""
+"""The largest ring on a board: 376 832, with which a client has 181 of an 85F's 208 DP16KD."""
 
 
 @dataclass(frozen=True, kw_only=True)

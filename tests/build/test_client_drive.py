@@ -222,7 +222,7 @@ def test_a_client_with_words_has_a_plan(monkeypatch: pytest.MonkeyPatch) -> None
     assert not [pin for pin in sites if "modulators" in pin or "detectors" in pin]
     assert sites["drive_0__q_phase__io[11]"] == "E14"
     assert describe(top, {}) == {
-        "client": {"lanes": 1, "recall": "shared", "outputs": "dac", "symbols": "counter", "ring": None}
+        "client": {"lanes": 1, "recall": "shared", "outputs": "dac", "symbols": "counter", "ring": 0}
     }
     # docs/client_board.md: a client of one lane takes 38 clocks from anchor to codes, the tables two, the lines' register one
     assert top.latency == 38 + 2 + 1

@@ -103,7 +103,7 @@ def test_a_client_has_pins_and_a_plan(name: str, monkeypatch: pytest.MonkeyPatch
     assert not [pin for pin in sites if "detectors" in pin or "pulser" in pin]
     assert "place_chains" not in plan.files["build_top.sh"]
     assert describe(top, {}) == {
-        "client": {"lanes": 1, "recall": "shared", "outputs": "symbols", "symbols": "counter", "ring": None}
+        "client": {"lanes": 1, "recall": "shared", "outputs": "symbols", "symbols": "counter", "ring": 0}
     }
     # docs/client_board.md: a client of one lane takes 38 clocks from anchor to codes, the lines' register one
     assert top.latency == 38 + 1

@@ -58,7 +58,8 @@ class QrngQueue(wiring.Component):
             setattr(self, name, Signal(range(2 * depth), reset_less=True, name=name))
         self.level = Signal(range(2 * depth), reset_less=True)
         self.started = Signal(START_CLOCKS)
-        self.full, self.comes = Signal(), Signal()
+        self.full = Signal()
+        self.comes = Signal()  # a word is written
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
