@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import random
 import socket
 import struct
@@ -266,9 +265,18 @@ class FakeNode(threading.Thread):
             if self._peer and self._sent < len(self.outbox) and (not self.paced or self._sent - self._received() < 64):
                 part = self.outbox[self._sent : self._sent + 16]  # once: a test may put another list there meanwhile
                 for packet in part if not self.cut else ():
-                    with contextlib.suppress(OSError):  # without a cable
-                        self.socket.sendto(packet, self._peer)
+                    self._send(packet)
                 self._sent += len(part)
+
+    def _send(self, packet):
+        while not self._done.is_set():
+            try:
+                self.socket.sendto(packet, self._peer)
+            except TimeoutError:  # the send buffer has been full for so long
+                continue
+            except OSError:  # without a cable
+                pass
+            return
 
     def restart(self, outbox):
         """The node loses power for a moment: no subscriber, and other packets to send."""
