@@ -204,8 +204,9 @@ class TaggerRegisters(Registers):
 
 class FakeNode(threading.Thread):
     """A node on localhost. ``answer``: probabilities of (lost request, lost answer, doubled answer) and a delay; packets in
-    ``outbox`` go to the subscriber as they are, paced by its receipts when ``paced``. ``cut``: nothing comes through.
-    ``pinned``: who gets the packets, whoever subscribes."""
+    ``outbox`` go to the subscriber as they are, paced by its receipts when ``paced``. One that finds the send buffer full for 2 ms is
+    lost, as without a cable, or tried again when ``patient``. ``cut``: nothing comes through. ``pinned``: who gets the packets,
+    whoever subscribes."""
 
     def __init__(
         self,
@@ -216,13 +217,15 @@ class FakeNode(threading.Thread):
         delay_s=0.0,
         seed=1,
         paced=False,
+        patient=False,
         registers=None,
         host="127.0.0.1",
         port=0,
     ):
         super().__init__(daemon=True)
         self.registers = registers or Registers(node_map)
-        self.lose, self.double, self.delay_s, self.paced = lose, double, delay_s, paced
+        self.lose, self.double, self.delay_s = lose, double, delay_s
+        self.paced, self.patient = paced, patient
         self.random = random.Random(seed)
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.socket.bind((host, port))
@@ -273,7 +276,8 @@ class FakeNode(threading.Thread):
             try:
                 self.socket.sendto(packet, self._peer)
             except TimeoutError:  # the send buffer has been full for so long
-                continue
+                if self.patient:
+                    continue
             except OSError:  # without a cable
                 pass
             return

@@ -259,7 +259,7 @@ def test_foreign_packets_do_not_come_in(monkeypatch):
     tags, rng = random_tags(6000, 5), np.random.default_rng(1)
     packets = tag_packets(tags, 30)
     with (
-        FakeNode() as node,
+        FakeNode(patient=True) as node,
         open_device(node.url) as device,
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as foreign,
     ):
