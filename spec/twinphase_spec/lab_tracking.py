@@ -35,8 +35,7 @@ class Tracking(Part):
     most_lag_s: float = Field(default=MOST_LAG_S, gt=0, le=MOST_LAG_S)
     """Longest time that a herald may wait for its smoothed psi; psi_d's gain asks for about 4/K."""
     adapt: bool = True
-    """The gains of psi_r and psi_d follow what their clicks say of them, so that D and Q need not be right, and the smoother's of psi_r
-    those; not the smoother's of psi_d."""
+    """The gains of psi_r and psi_d follow what their clicks say of them, so that D and Q need not be right, and the smoother's those."""
     ports: Literal["told", "measured"] = "told"
     """Where the angles of the reference steps (STEP_R_k) come from: efficiencies and dead times of the lab file's detectors, or a
     measurement of the server's clicks before the run; until then they are those of equal ports."""

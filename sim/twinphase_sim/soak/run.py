@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import platform
 import queue
+import sys
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from importlib import metadata
-from importlib.util import find_spec
 from multiprocessing import get_context
 from pathlib import Path
 from signal import SIG_IGN, SIGINT, signal
@@ -19,8 +18,8 @@ from typing import Any
 from twinphase.errors import TwinphaseError
 from twinphase_sim.native.gates import yosys
 from twinphase_sim.native.sifter import NativeSifters, SideOutputs
-from twinphase_sim.native.slicedsifters import Play, SlicedSifters
-from twinphase_sim.native.toolchain import verilator
+from twinphase_sim.native.slicedsifters import PARTS, Play, SlicedSifters
+from twinphase_sim.native.toolchain import SOURCES, content_hash, verilator
 
 from .chunk import Chunk, chunk_size, draw_chunk
 from .compare import differences, discarded_blocks, inputs_of
@@ -97,29 +96,30 @@ def _result(protocol: str, chunk: Chunk, given: tuple[SideOutputs, SideOutputs] 
 
 
 def versions() -> dict[str, str]:
-    """Of what is compared: hashes of the sources, and the tools."""
-    packages = {"gateware": ["twinphase_hdl"], "spec": ["twinphase_spec"]}
-    packages["sim"] = [f"twinphase_sim.{part}" for part in ("model", "native", "soak")]
+    """Of what is compared: hashes of the sifter's gates and of all our sources that play and predict it, and the tools.
+
+    Other rooms may change under a soak. Raises ExtraError or ToolchainError when there is no gateware."""
+    yosys_version = yosys()
+    from twinphase_sim.native.sifter_top import sifter_rtlil
+
+    rtlil, _ = sifter_rtlil()
     return {
-        **{name: _hash(parts) for name, parts in packages.items()},
+        "gateware": content_hash(rtlil),
+        "sources": content_hash(*sources()),
         "amaranth": metadata.version("amaranth"),
         "verilator": verilator()[1],
-        "yosys": yosys(),
+        "yosys": yosys_version,
         "python": platform.python_version(),
         "machine": platform.machine(),
     }
 
 
-def _hash(packages: list[str]) -> str:
-    digest = hashlib.sha256()
-    for package in packages:
-        found = find_spec(package)
-        assert found is not None
-        assert found.submodule_search_locations
-        root = Path(found.submodule_search_locations[0])
-        for path in sorted(file for file in root.rglob("*") if file.suffix in (".py", ".cpp", ".h")):
-            digest.update(str(path.relative_to(root)).encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()[:16]
+def sources() -> list[bytes]:
+    """Of the modules of spec, model, native and soak that are loaded, and of what compiles the sifters."""
+    rooms = ("twinphase_spec", *(f"twinphase_sim.{room}" for room in ("model", "native", "soak")))
+    loaded = (module for name, module in sorted(sys.modules.items()) if name.startswith(rooms))
+    files = (getattr(module, "__file__", None) for module in loaded)
+    return [Path(file).read_bytes() for file in files if file] + [(SOURCES / name).read_bytes() for name in PARTS]
 
 
 def _played(

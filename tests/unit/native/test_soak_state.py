@@ -1,6 +1,7 @@
 """A soak's state: chunks by number, going on, starting anew, refusing what is no state; the script's exit codes."""
 
 import importlib.util
+import inspect
 import json
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from twinphase.errors import TwinphaseError
+from twinphase_sim.native.slicedsifters import SlicedSifters
 from twinphase_sim.soak import run
 from twinphase_sim.soak.chunk import chunk_size, draw_chunk
 from twinphase_sim.soak.state import MOST_KEPT, Progress, State
@@ -183,3 +185,17 @@ def test_bad_arguments(arguments, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["soak.py", *arguments])
     assert script.main() == 2
     assert capsys.readouterr().err.startswith("--")
+
+
+def test_a_soak_goes_on_while_other_rooms_change() -> None:
+    """Its sources are all that play and predict the sifters, and nothing of the lab."""
+    code = "import json, sys; from twinphase_sim.soak import run; run.sources(); print(json.dumps(sorted(sys.modules)))"
+    loaded = json.loads(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
+    ours = {name for name in loaded if name.startswith(("twinphase_sim.", "twinphase_spec."))}
+    assert {"twinphase_sim.soak.compare", "twinphase_sim.model.sift.digest", "twinphase_spec.rules"} <= ours
+    assert not {
+        name for name in ours if name.startswith(("twinphase_sim.lab", "twinphase_sim.physics", "twinphase_spec.lab"))
+    }
+    known = run.sources()
+    assert Path(inspect.getfile(State)).read_bytes() in known
+    assert Path(inspect.getfile(SlicedSifters)).with_name("slicedpair.cpp").read_bytes() in known
