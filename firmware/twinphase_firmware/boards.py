@@ -67,8 +67,6 @@ class Board:
     """Further wires of the serial port, requested but unused."""
     port_volts: dict[str, float] = field(default_factory=dict)
     """Supplies of ports that the gateware sets (`portvolts`), in the order of their control pins."""
-    lines_row: int | None = None
-    """Row of the die around which delay lines lie, its middle if None (`chain_sites`)."""
     samples: Literal["geared", "paired"] = "geared"
     """How an ECP5 takes four samples per clock from detector pins: `oversampling`, or at the top or bottom of the die `pairedpins`."""
     nodes: dict[str, TaggerOptions | ClientOptions]
@@ -252,10 +250,9 @@ BOARDS = {
             link="udp",
             uart=None,
             port_volts={"SYZYGY 0": 3.3, "SYZYGY 1": 1.8, "SYZYGY 2": 1.8},
-            # The PHY's pins are at the top right corner, where the first channels of eight around the middle would be: placed there,
-            # an encoder was spread over 35 columns, and the TDC clock reached 244 MHz.
-            lines_row=60,
-            nodes={"timetagger": TaggerOptions(frontend="delay line", lanes=2)},
+            # Eight beside the Ethernet core were placed twice, around the die's middle and below it: encoders were spread over 20 to 35
+            # columns, and the TDC clock reached 244 and 212 MHz.
+            nodes={"timetagger": TaggerOptions(channels=4, frontend="delay line", lanes=2)},
         ),
         Board(
             name="ice40-hx8k",

@@ -27,8 +27,6 @@ class LineInputs(wiring.Component):
         Of the board; says where chains fit (`chain_sites`).
     options : TaggerOptions
         channels, lanes, chains and taps.
-    middle_row : int or None
-        Around which the channels lie, the die's middle if None.
 
     Members
     -------
@@ -41,12 +39,10 @@ class LineInputs(wiring.Component):
     Latency: `latency` system clocks from the TDC clock of a hit, constant. Raises ValueError for more than the part holds.
     """
 
-    def __init__(self, part: str, options: TaggerOptions, *, middle_row: int | None = None) -> None:
+    def __init__(self, part: str, options: TaggerOptions) -> None:
         check_span(part, options)
         self._options = options
-        self._sites = chain_sites(
-            part, channels=options.channels, chains=options.chains, taps=options.taps, middle_row=middle_row
-        )
+        self._sites = chain_sites(part, channels=options.channels, chains=options.chains, taps=options.taps)
         self.delay_lines: dict[Site, int] = {site: options.taps for sites in self._sites for site in sites}
         inputs = options.channels * options.lanes
         self._encoders = [

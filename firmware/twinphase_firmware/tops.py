@@ -32,13 +32,6 @@ from .ports import check_link, connect_link
 from .portvolts import connect_port_volts
 
 
-def make_lines(board: Board, options: TaggerOptions) -> LineInputs | None:
-    """None for another front end. ValueError for more than the part holds."""
-    if options.frontend != "delay line":
-        return None
-    return LineInputs(board.part, options, middle_row=board.lines_row)
-
-
 def connect_lines(m: Module, platform: Any, node: Any, lines: LineInputs) -> None:
     """Detector pins to delay lines, and these to the node."""
     m.submodules.pins = pins = io.Buffer("i", platform.request("detectors", dir="-"))
@@ -103,7 +96,7 @@ class ServerTop(wiring.Component):
         self._board = board
         self.options = options
         self.link = link
-        self._lines = make_lines(board, options)
+        self._lines = LineInputs(board.part, options) if options.frontend == "delay line" else None
         self.delay_lines: dict[Site, int] = self._lines.delay_lines if self._lines else {}
         self._node = ServerNode(
             frontend=options.frontend,
@@ -151,7 +144,7 @@ class TimeTaggerTop(wiring.Component):
         self.options = options
         self.link = link
         self.channels = options.channels
-        self._lines = make_lines(board, options)
+        self._lines = LineInputs(board.part, options) if options.frontend == "delay line" else None
         self.delay_lines: dict[Site, int] = self._lines.delay_lines if self._lines else {}
         self._node = TimeTaggerNode(
             build_hash=build_hash,

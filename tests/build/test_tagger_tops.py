@@ -14,7 +14,6 @@ from twinphase_firmware.area import HERALD_PATH, area_of_parts, area_per_channel
 from twinphase_firmware.boardlink import BoardLink
 from twinphase_firmware.boards import BOARDS, find_board
 from twinphase_firmware.build import make_plan
-from twinphase_firmware.chain_sites import Site, chain_sites
 from twinphase_firmware.clocking import BoardClock
 from twinphase_firmware.tops import make_top
 from twinphase_spec.tagger import TaggerOptions
@@ -45,33 +44,17 @@ def test_more_channels_than_pins() -> None:
         find_board("ulx3s-85f").prepare(9)
 
 
-@pytest.mark.parametrize(("board", "channels"), [("versa-ecp5-5g", 4), ("versa-ecp5-5g", 8), ("butterstick", 8)])
+@pytest.mark.parametrize(("board", "channels"), [("versa-ecp5-5g", 4), ("versa-ecp5-5g", 8), ("butterstick", 4), ("butterstick", 8)])
 def test_boards_with_delay_lines_at_250_mhz(board: str, channels: int) -> None:
     """Pins, chains and link of what is built for them, or asked for."""
     own = BOARDS[board].nodes["timetagger"]
     top = make_top(
         "timetagger", BOARDS[board], build_hash=0, options=replace(own, channels=channels), link=BoardLink(kind="udp")
     )
-    assert own == TaggerOptions(channels=4 if board.startswith("versa") else 8, frontend="delay line", lanes=2)
+    assert own == TaggerOptions(channels=4, frontend="delay line", lanes=2)
     assert len(top.delay_lines) == channels
-    assert board == "butterstick" or top.delay_lines.keys() == middle_sites(board, channels)
     constraints = str(make_pins(board, channels).files["top.lpf"])
     assert constraints.count('LOCATE COMP "detectors_0__io[') == channels
-
-
-def middle_sites(board: str, channels: int, **where: int) -> set[Site]:
-    """Of chains of 256 taps, around the die's middle unless said."""
-    found = chain_sites(BOARDS[board].part, channels=channels, taps=256, **where)
-    return {site for sites in found for site in sites}
-
-
-def test_butterstick_has_its_delay_lines_below_its_ethernet() -> None:
-    """The PHY's pins are at row 0 of columns 105 to 119."""
-    top = make_top("timetagger", BOARDS["butterstick"], build_hash=0)
-    assert top.delay_lines.keys() == middle_sites("butterstick", 8, middle_row=60) != middle_sites("butterstick", 8)
-    rows = sorted(site.row for site in top.delay_lines)
-    assert rows == [29, 38, 47, 55, 64, 73, 81, 90]
-    assert all(board.lines_row is None for name, board in BOARDS.items() if name != "butterstick")
 
 
 def make_pins(board: str, channels: int) -> Any:
