@@ -14,7 +14,7 @@ import threading
 import time
 from abc import abstractmethod
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -68,6 +68,8 @@ class LinkDevice(PacketDevice):
         self._queue_lost = 0
         self._request_id = secrets.randbits(32)  # a node remembers the last write's id, also that of the previous host
         self._heard_s = self._listening_s = self._listened_s = self._probed_s = time.monotonic()
+        self._sending = threading.Lock()
+        self._hearers: list[Callable[[PacketBlock], None]] = []
         self._thread = threading.Thread(target=self._run, name=f"receive {url}", daemon=True)
 
     @abstractmethod
@@ -115,6 +117,8 @@ class LinkDevice(PacketDevice):
         is_answer = (block.first_words() & 0xFF) == Stream.REGISTER_RESPONSE
         answers = block[is_answer].packets() if is_answer.any() else []
         block = block[~is_answer] if answers else block
+        for hear in self._hearers:
+            hear(block)
         with self._arrived:
             self._heard_s = time.monotonic()
             for packet in answers:
@@ -127,6 +131,20 @@ class LinkDevice(PacketDevice):
                 self._queue.append(block)
                 self._queued += len(block)
             self._arrived.notify_all()
+
+    def listen(self, hear: Callable[[PacketBlock], None]) -> None:
+        """From now on ``hear`` gets all packets but answers, in the receive thread as they come, whoever else takes them and when.
+        It must not wait nor raise."""
+        self._hearers.append(hear)
+
+    def send(self, packet: bytes) -> bool:
+        """Hand a packet that is no request to the node. Safe from any thread. False: the system has no room or no way for it now."""
+        try:
+            with self._sending:
+                self._send(packet)
+        except OSError:
+            return False
+        return True
 
     def _note_refused(self) -> None:
         """Called by `_collect` when the other side says that nothing listens there."""
@@ -219,7 +237,8 @@ class LinkDevice(PacketDevice):
             time.sleep(REFUSED_S)  # nothing listens there: perhaps the node is just starting
             self._refused = False
         try:
-            self._send(packet)
+            with self._sending:
+                self._send(packet)
         except ConnectionRefusedError:
             self._refused = True
         except BlockingIOError:

@@ -114,6 +114,8 @@ class VirtualBench:
 
     waker = None
     """It waits for nobody."""
+    messages: frozenset[Stream] = frozenset()
+    real_time = False
 
     @property
     def chunk_clocks(self) -> int:

@@ -23,6 +23,7 @@ from twinphase_spec.packets import RegisterOp, Stream
 from twinphase_spec.tagger import Merge
 
 from .bench import NODE, OPTIONS, VirtualBench
+from .idle import IdleLab
 from .virtual import NODES, VirtualLab
 from .world import SETUP_CHUNK_CLOCKS, World
 
@@ -80,11 +81,13 @@ class LabDevice(PacketDevice):
 BENCH = "bench:"
 
 
-def find_world(what: str, *, merge: str | None = None) -> tuple[tuple[str, ...], Callable[[int], World]]:
+def find_world(
+    what: str, *, merge: str | None = None, idle: bool = False
+) -> tuple[tuple[str, ...], Callable[[int], World]]:
     """(names of the nodes, maker of the world from a seed) of a lab's or, with ``bench:`` before it, a bench's name or file.
 
-    ``merge``: of a bench's time tagger, "one" by default (`TaggerOptions`). Raises LabError or BenchError for what cannot be read, and
-    ValueError for a merge that there is not.
+    ``merge``: of a bench's time tagger, "one" by default (`TaggerOptions`). ``idle``: a lab's nodes wait to be started (`IdleLab`).
+    Raises LabError or BenchError for what cannot be read, and ValueError for a merge that there is not.
     """
     if what.startswith(BENCH):
         bench = load_bench(what.removeprefix(BENCH))
@@ -93,7 +96,7 @@ def find_world(what: str, *, merge: str | None = None) -> tuple[tuple[str, ...],
     if merge is not None:
         raise ValueError(f"{what} is a lab; merge is of benches only")
     lab = load_lab(what)
-    return NODES, lambda seed: VirtualLab(lab, seed)
+    return NODES, lambda seed: IdleLab(lab, seed) if idle else VirtualLab(lab, seed)
 
 
 def open_lab(url: str) -> LabDevice:

@@ -10,6 +10,7 @@ example:
   twinphase serve bench:pairs
   twinphase serve bench:pairs --merge wide
   twinphase measure udp://localhost:9750 coincidences
+  twinphase serve seed-370km --idle        # nodes as boards are: twinphase run sets them up and starts them
   twinphase serve seed-370km --node server & twinphase serve seed-370km --node alice & twinphase serve seed-370km --node bob
 """
 
@@ -48,6 +49,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--node", choices=("server", "alice", "bob"), help="run only this node of the lab, on its own port of the three"
     )
     parser.add_argument(
+        "--idle", action="store_true", help="the nodes of a lab wait, as boards do, for `twinphase run` to start them"
+    )
+    parser.add_argument(
         "--merge", choices=MERGES, help="tags per clock of a bench's merge: one, or wide, which is two (one)"
     )
     parser.add_argument(
@@ -75,7 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
     check_positive("--seconds", arguments.seconds)
     check_node(arguments)
     check_merge(arguments)
-    names, make = find_world(arguments.lab, merge=arguments.merge)
+    names, make = find_world(arguments.lab, merge=arguments.merge, idle=arguments.idle)
     # The signals are taken over before the ports, so that a stop while compiling frees them as well.
     with stop_on_signals() as stopped:
         if arguments.node is None:
@@ -116,11 +120,15 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def check_node(arguments: argparse.Namespace) -> None:
-    """TwinphaseError for options that do not go with ``--node``."""
+    """TwinphaseError for options that do not go with ``--node`` or ``--idle``."""
     from twinphase.errors import TwinphaseError
 
     from .device import BENCH
 
+    if arguments.idle and (
+        arguments.lab.startswith(BENCH) or arguments.node is not None or arguments.truth is not None
+    ):
+        raise TwinphaseError("--idle is given with a bench, --node or --truth; it is for all three nodes of a lab")
     if arguments.node is None:
         return
     if arguments.lab.startswith(BENCH):

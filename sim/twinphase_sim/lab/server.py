@@ -89,6 +89,8 @@ class NodePort:
             elif packet[0] == Stream.REGISTER_REQUEST and len(self._asked) < MAX_REQUESTS:
                 self._asked[int.from_bytes(packet[4:8], "little")] = sender
                 virtual.submit(self.name, packet)
+            elif packet[0] in virtual.messages:
+                virtual.submit(self.name, packet)
             else:
                 self.ignored += 1
 
@@ -187,7 +189,7 @@ class LabServer:
         if self._answer_clocks > PATIENCE_CLOCKS:
             for port in self.ports:
                 port.forget_requests()
-        if any(port.unpaced for port in self.ports):
+        if self.virtual.real_time or any(port.unpaced for port in self.ports):
             self._real_time(clocks, now_s)
 
     def close(self) -> None:

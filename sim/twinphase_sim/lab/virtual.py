@@ -139,6 +139,16 @@ class VirtualLab:
         return None if self._alignment is None else self._alignment.aligner
 
     @property
+    def messages(self) -> frozenset[Stream]:
+        """None: its nodes get their messages from each other."""
+        return frozenset()
+
+    @property
+    def real_time(self) -> bool:
+        """It runs as fast as it can."""
+        return False
+
+    @property
     def waker(self) -> socket | None:
         """Readable when `chunk_clocks` may have grown."""
         return None if self.mesh is None else self.mesh.waker
@@ -261,8 +271,11 @@ class VirtualLab:
         self._write(identifiers, self.registers)
         if run_frames:
             self._write(identifiers, {name: {"CONTROL": 1} for name in NODES})
-        if "server" not in self.names:
-            return
+        if "server" in self.names:
+            self._shine(lab)
+
+    def _shine(self, lab: Lab) -> None:
+        """Light from pulse 0 on, at ``start_clock``, of ``lab`` and the clients' symbols."""
         self.link = Link(lab, self.seed, self.symbols["alice"], self.symbols["bob"], start_clock=self.start_clock)
         if lab.arms.align:
             windows = self.registers["server"]["ARRIVAL_WINDOWS"]

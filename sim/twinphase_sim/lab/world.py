@@ -7,6 +7,7 @@ from socket import socket
 from typing import Protocol
 
 from twinphase_sim.native import NodeOutput
+from twinphase_spec.packets import Stream
 
 SETUP_CHUNK_CLOCKS = 1 << 12
 """A step that only register requests wait for."""
@@ -34,6 +35,14 @@ class World(Protocol):
     @property
     def chunk_clocks(self) -> int:
         """The longest step now; 0: it has to wait for others."""
+
+    @property
+    def messages(self) -> frozenset[Stream]:
+        """Streams of other nodes that its nodes take from outside, besides register requests."""
+
+    @property
+    def real_time(self) -> bool:
+        """It must not run faster than the clocks of boards, by which somebody starts it."""
 
     @property
     def waker(self) -> socket | None:

@@ -87,6 +87,8 @@ class _CountingLab:
 
     chunk_clocks = 10_000
     waker = None
+    messages = frozenset({Stream.PEER})
+    real_time = False
 
     def __init__(self) -> None:
         self.clock = 0

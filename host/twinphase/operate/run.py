@@ -1,0 +1,274 @@
+"""A run of a pair: sets three nodes up from a lab file, starts them together, carries their messages, records all three, stops them.
+
+Clock counts are each node's own. Pulse 0 has its place on the server's grid at a clock S of the server's count; a client whose count is
+``ahead`` of the server's at the same moment emits it at ``S + ahead - flight`` of its own, flight its arm's by the lab file. So the nodes
+must run from one clock, and what ``ahead`` is must be known to a few pulses; what is left shows in `twinphase align`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from twinphase_spec.frame import LAG_CLOCKS
+from twinphase_spec.lab import Lab
+from twinphase_spec.units import CLOCK_HZ, TICKS_PER_CLOCK
+
+from ..device import PacketDevice
+from ..errors import DeviceError, TwinphaseError
+from ..recording.writer import Recorder, record
+from .relay import Relay
+from .secrets import ROLES, ClientSecrets, load_secrets, take_run
+from .settings import Settings, check_build, client_settings, flight_clocks, server_settings
+
+NODES = ("server", *ROLES)
+ROUNDING_BITS = 16
+"""START_CLOCK of the server is a multiple of 2^16."""
+SLACK_CLOCKS = CLOCK_HZ // 100
+"""By which counts may differ from what is told, beyond the time that reading them takes: half a millisecond of a slow link and more."""
+RECORDERS_S = 30.0
+DRAIN_S = 0.5
+"""What is under way when the nodes stop."""
+POLL_S = 0.05
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What is asked for. ``ahead``: of each client's clock count over the server's, in clocks; ``after_s``: from now to pulse 0."""
+
+    lab: Lab
+    lab_name: str
+    """Preset or path, as recordings keep it."""
+    secrets: Path
+    """Folder with alice.toml and bob.toml."""
+    folder: Path
+    ahead: Mapping[str, int]
+    after_s: float
+    run: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """Of a run under way. ``seconds``: since pulse 0, by the server's clock."""
+
+    seconds: float
+    records: Mapping[str, int]
+    relay: Relay
+
+
+class PairRun:
+    """A run of ``devices`` (server, alice, bob) as `Plan` says; `carry_on` does all of it.
+
+    Raises TwinphaseError before anything is written: for nodes of other kinds or builds, for clock counts that are not as told, and
+    for secrets that cannot be used."""
+
+    def __init__(self, plan: Plan, devices: Mapping[str, PacketDevice]) -> None:
+        self.plan, self.devices = plan, devices
+        for name in NODES:
+            check_build(devices[name], plan.lab, None if name == "server" else name)  # type: ignore[arg-type]
+        self._paths = [plan.secrets / f"{role}.toml" for role in ROLES]
+        self._secrets: dict[str, ClientSecrets] = {}
+        for role, path in zip(ROLES, self._paths, strict=True):
+            self._secrets[role] = load_secrets(path)
+            if self._secrets[role].role != role:
+                raise TwinphaseError(f"{path} holds the secrets of {self._secrets[role].role}, not of {role}")
+        if self._secrets["alice"].digest_key != self._secrets["bob"].digest_key:
+            raise TwinphaseError(f"the secrets in {plan.secrets} are of two pairs: their digest_key differ")
+        for role in ROLES:
+            self._check_clock(role)
+
+    def _check_clock(self, role: str) -> None:
+        """DeviceError where a client's count is not ahead by what was told."""
+        before = _clock(self.devices["server"])
+        count = _clock(self.devices[role])
+        after = _clock(self.devices["server"])
+        ahead = self.plan.ahead[role]
+        if not before - SLACK_CLOCKS <= count - ahead <= after + SLACK_CLOCKS:
+            raise DeviceError(
+                f"{self.devices[role].url}: {role}'s clock count is about {count - (before + after) // 2} ahead of the server's (read "
+                f"over the links, to {(after - before) / 2 + SLACK_CLOCKS:.0f} clocks), not {ahead}: say with --{role}-ahead what it "
+                "is, to the clock"
+            )
+
+    def carry_on(
+        self,
+        *,
+        seconds: float | None = None,
+        stop: Callable[[], bool] = lambda: False,
+        progress: Callable[[Progress], None] = lambda progress: None,
+    ) -> dict[str, Any]:
+        """Until ``seconds`` after pulse 0, ``stop()`` or a failure; what was done. In any case nodes are stopped, recordings closed."""
+        plan = self.plan
+        try:
+            plan.folder.mkdir(parents=True, exist_ok=True)
+            if any(plan.folder.iterdir()):
+                raise TwinphaseError(f"folder {plan.folder} is not empty; choose another one for the run")
+        except OSError as error:
+            raise TwinphaseError(
+                f"cannot record into {plan.folder}: {error.strerror}; choose another folder"
+            ) from error
+        number = take_run(self._paths, plan.run)
+        self._control(0)
+        start, relay = self._set_up(number), Relay(self.devices)
+        told: dict[str, Any] = {
+            "lab": plan.lab_name,
+            "run": number,
+            "start_clock": start,
+            "ahead": dict(plan.ahead),
+            "nodes": {name: device.url for name, device in self.devices.items()},
+        }
+        with self._recorders() as recorders:
+            recorders.wait_until_all_read()
+            try:
+                self._begin(start)
+                ended = self._watch(recorders, relay, start, seconds, stop, progress)
+            finally:
+                with contextlib.suppress(DeviceError):
+                    self._control(0)
+                time.sleep(DRAIN_S)
+        result = told | {"ended": ended, "relay": relay.as_dict(), "recordings": recorders.summaries}
+        (plan.folder / "run.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        recorders.raise_failure()
+        if relay.fault is not None:
+            raise TwinphaseError(f"{relay.fault}; the recordings in {plan.folder} are whole up to there")
+        return result
+
+    def _set_up(self, number: int) -> int:
+        """Write everything but CONTROL; the server's clock of pulse 0."""
+        lab = self.plan.lab
+        longest = max(flight_clocks(lab, role) for role in ROLES)
+        earliest = _clock(self.devices["server"]) + round(self.plan.after_s * CLOCK_HZ) + longest
+        start = -(-earliest >> ROUNDING_BITS) << ROUNDING_BITS
+        _write(self.devices["server"], server_settings(lab, start))
+        for role in ROLES:
+            emission = start + self.plan.ahead[role] - flight_clocks(lab, role)
+            _write(self.devices[role], client_settings(lab, self._secrets[role], number, emission))
+        return start
+
+    def _begin(self, start: int) -> None:
+        """Clients first. DeviceError if it was too late for one of them."""
+        self._control(1, order=("alice", "bob", "server"))
+        for name in NODES:
+            early = 0 if name == "server" else flight_clocks(self.plan.lab, name) - self.plan.ahead[name] + LAG_CLOCKS  # type: ignore[arg-type]
+            if (late := _clock(self.devices[name]) - (start - early)) >= 0:
+                raise DeviceError(
+                    f"{self.devices[name].url} was told to run {late / CLOCK_HZ:.3g} s after its start: the links are slow; give a "
+                    "longer --after"
+                )
+
+    def _control(self, value: int, order: tuple[str, ...] = NODES) -> None:
+        for name in order:
+            self.devices[name].write("CONTROL", value)
+
+    @contextmanager
+    def _recorders(self) -> Iterator[_Recorders]:
+        recorders = _Recorders(self.devices, self.plan.folder, self.plan.lab_name)
+        try:
+            yield recorders
+        finally:
+            recorders.finish()
+
+    def _watch(
+        self,
+        recorders: _Recorders,
+        relay: Relay,
+        start: int,
+        seconds: float | None,
+        stop: Callable[[], bool],
+        progress: Callable[[Progress], None],
+    ) -> str:
+        while True:
+            done = recorders.seconds_since(start)
+            progress(Progress(seconds=done, records=recorders.records, relay=relay))
+            if relay.fault is not None:
+                return "peer packet lost"
+            if recorders.failed:
+                return "a node failed"
+            if stop():
+                return "stopped"
+            if seconds is not None and done >= seconds:
+                return "time over"
+            time.sleep(POLL_S)
+
+
+class _Recorders:
+    """A thread for each node that records it."""
+
+    def __init__(self, devices: Mapping[str, PacketDevice], folder: Path, lab: str) -> None:
+        self.summaries: dict[str, Any] = {}
+        self._now: dict[str, Recorder] = {}
+        self._failures: dict[str, BaseException] = {}
+        self._stop = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._record, args=(name, device, folder / name, lab), name=f"record {name}")
+            for name, device in devices.items()
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def _record(self, name: str, device: PacketDevice, folder: Path, lab: str) -> None:
+        try:
+            self.summaries[name] = record(
+                device,
+                folder,
+                lab=lab,
+                stop=self._stop.is_set,
+                progress=lambda recorder: self._now.__setitem__(name, recorder),
+            )
+        except BaseException as error:
+            self._failures[name] = error
+
+    @property
+    def failed(self) -> bool:
+        return bool(self._failures)
+
+    @property
+    def records(self) -> dict[str, int]:
+        """Taken in so far, by node."""
+        return {name: recorder.records for name, recorder in self._now.items()}
+
+    def seconds_since(self, start_clock: int) -> float:
+        """Of the server's node time; 0 before."""
+        last = self._now["server"].last_ticks
+        return 0.0 if last is None else max(0.0, (last / TICKS_PER_CLOCK - start_clock) / CLOCK_HZ)
+
+    def wait_until_all_read(self) -> None:
+        """Their registers are read, their streams subscribed to. Raises what one has failed with, DeviceError if it lasts too long."""
+        deadline = time.monotonic() + RECORDERS_S
+        while len(self._now) < len(self._threads):
+            self.raise_failure()
+            if time.monotonic() > deadline:
+                raise DeviceError(
+                    f"the recordings have not begun within {RECORDERS_S:g} s: are the nodes there, and the disk?"
+                )
+            time.sleep(POLL_S)
+
+    def raise_failure(self) -> None:
+        """The first failure, if there is one."""
+        for error in self._failures.values():
+            raise error
+
+    def finish(self) -> None:
+        """Close the recordings."""
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+
+def _clock(device: PacketDevice) -> int:
+    return device.counters()["clock"]
+
+
+def _write(device: PacketDevice, settings: Settings) -> None:
+    for name, words in settings.memories.items():
+        mask = (1 << device.map.memory(name).width) - 1  # of signed words, those bits that a memory keeps
+        device.write_memory(name, [word & mask for word in words])
+    for name, value in settings.registers.items():
+        device.write(name, value)
