@@ -55,6 +55,8 @@ class Board:
     """Of a client with symbols "ring", in the place of the pins of ``modulator_pins`` that it leaves free."""
     ring_clocks: str = ""
     """Where such a client has the bus clock, beside the generator's pins."""
+    reference_pin: tuple[str, int, str] | None = None
+    """Where a clock from outside comes in, in the place of the board's oscillator: connector and pin (`reference`)."""
     rgmii: RgmiiPins | None = None
     """Of its Ethernet PHY."""
     ulpi: tuple[str, int] | None = None
@@ -72,13 +74,14 @@ class Board:
     nodes: dict[str, TaggerOptions | ClientOptions]
     """Nodes that are built for this board, and what their front ends (of a client, its lanes) are, unless asked otherwise."""
 
-    def prepare(self, channels: int = 4) -> Any:
+    def prepare(self, channels: int = 4, *, reference_hz: int | None = None) -> Any:
         """The platform with the resources ``detectors`` (``channels`` pins, if any), ``pulser`` and, if it has pins for them,
         ``actuator``, ``modulators``, ``drive`` and ``qrng`` added; number 1 of ``modulators`` is what is left of it beside ``qrng``.
+        With ``reference_hz`` its clock is that of `reference_pin`, the resource ``reference``, and not its oscillator.
 
         Raises TwinphaseError for more channels than pins.
         """
-        from amaranth.build import Attrs, Pins, Resource, Subsignal
+        from amaranth.build import Attrs, Clock, Pins, Resource, Subsignal
 
         pins = self.input_pins.split()
         if channels > len(pins):
@@ -106,6 +109,12 @@ class Board:
             clocks = f"{self.ring_clocks} {self.qrng_pins.bus_clock}"
             few = self.modulator_pins.resource(fast, number=RING_NUMBER, columns=max(RING_LANES), clocks=clocks)
             platform.add_resources([few, self.qrng_pins.resource(Attrs(**self.family.input_attributes), fast)])
+        if reference_hz is not None and self.reference_pin is not None:
+            connector, number, pin = self.reference_pin
+            inputs = Attrs(**self.family.input_attributes)
+            wire = Pins(pin, dir="i", conn=(connector, number))
+            platform.add_resources([Resource("reference", 0, wire, Clock(reference_hz), inputs)])
+            platform.default_clk = "reference"
         return platform
 
 
@@ -189,6 +198,7 @@ BOARDS = {
             drive_pins=ECPIX5_DRIVE,
             qrng_pins=ECPIX5_QRNG,
             ring_clocks="pmod_0:10 pmod_1:10 pmod_4:10",
+            reference_pin=("pmod", 7, "7"),
             rgmii=RgmiiPins(control=("rx_ctrl", "tx_ctrl"), tx_delay_ns=2.0, rx_delay_ns=0.0),
             nodes={
                 "server": TaggerOptions(channels=4, frontend="delay line", lanes=1, taps=416),
@@ -208,6 +218,7 @@ BOARDS = {
             drive_pins=ULX3S_DRIVE,
             qrng_pins=ULX3S_QRNG,
             ring_clocks="gpio_0:0+",
+            reference_pin=("gpio", 0, "12+"),
             uart_flow={"rts": "-", "dtr": "-"},
             nodes={
                 "server": TaggerOptions(channels=4, frontend="ddr"),
@@ -222,6 +233,7 @@ BOARDS = {
             connector=("gpio", 0),
             input_pins="14+ 15+ 16+ 17+ 18+ 19+ 20+ 21+",
             output_pin=("gpio", 0, "22+"),
+            reference_pin=("gpio", 0, "12+"),
             uart_flow={"rts": "-", "dtr": "-"},
             nodes={"timetagger": TaggerOptions(frontend="oversampling", lanes=1)},
         ),
@@ -250,9 +262,9 @@ BOARDS = {
             link="udp",
             uart=None,
             port_volts={"SYZYGY 0": 3.3, "SYZYGY 1": 1.8, "SYZYGY 2": 1.8},
-            # Eight beside the Ethernet core were placed twice, around the die's middle and below it: encoders were spread over 20 to 35
-            # columns, and the TDC clock reached 244 and 212 MHz.
-            nodes={"timetagger": TaggerOptions(channels=4, frontend="delay line", lanes=2)},
+            # At 250 MHz nextpnr puts the gearboxes 20 columns from the encoders, towards the pins on the left: of eight channels the TDC clock
+            # reached 244 MHz, of four 237.
+            nodes={"timetagger": TaggerOptions(frontend="delay line", lanes=1, taps=416)},
         ),
         Board(
             name="ice40-hx8k",

@@ -44,14 +44,20 @@ def test_more_channels_than_pins() -> None:
         find_board("ulx3s-85f").prepare(9)
 
 
-@pytest.mark.parametrize(("board", "channels"), [("versa-ecp5-5g", 4), ("versa-ecp5-5g", 8), ("butterstick", 4), ("butterstick", 8)])
-def test_boards_with_delay_lines_at_250_mhz(board: str, channels: int) -> None:
+@pytest.mark.parametrize(
+    ("board", "channels"), [("versa-ecp5-5g", 4), ("versa-ecp5-5g", 8), ("butterstick", 4), ("butterstick", 8)]
+)
+def test_boards_with_delay_lines_and_ethernet(board: str, channels: int) -> None:
     """Pins, chains and link of what is built for them, or asked for."""
     own = BOARDS[board].nodes["timetagger"]
     top = make_top(
         "timetagger", BOARDS[board], build_hash=0, options=replace(own, channels=channels), link=BoardLink(kind="udp")
     )
-    assert own == TaggerOptions(channels=4, frontend="delay line", lanes=2)
+    assert own == (
+        TaggerOptions(channels=4, frontend="delay line", lanes=2)
+        if board == "versa-ecp5-5g"
+        else TaggerOptions(frontend="delay line", lanes=1, taps=416)
+    )
     assert len(top.delay_lines) == channels
     constraints = str(make_pins(board, channels).files["top.lpf"])
     assert constraints.count('LOCATE COMP "detectors_0__io[') == channels
