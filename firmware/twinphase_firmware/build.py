@@ -25,6 +25,7 @@ from .delayline_check import check_delay_lines, check_injectors
 from .family import ECP5, Family
 from .manifest import TimingError, check_log, make_manifest, tool_versions, write_manifest
 from .portvolts import NOT_CHECKED as VOLTS_NOT_CHECKED
+from .reference import check_reference
 
 NAME = "top"
 PLACED = f"{NAME}.placed.json"
@@ -144,6 +145,7 @@ def build(
     *,
     options: TaggerOptions | ClientOptions | None = None,
     link: BoardLink | None = None,
+    reference_hz: int | None = None,
     seed: int = 1,
     tries: int = 3,
     progress: Callable[[str], None] = lambda step: None,
@@ -151,18 +153,21 @@ def build(
     """Builds ``node`` for ``board_name`` into ``folder``: ``<board>-<node>.bit`` (iCE40: ``.bin``) and ``.json``. Returns the manifest.
 
     ``options``: of the front end or of a client's lanes, the board's own if None. ``link``: how its packets leave the board, likewise.
+    ``reference_hz``: of a clock on the board's reference pin, which it counts instead of its oscillator (`reference`).
 
     Placement starts from ``seed``; one that misses timing is tried again with the next, ``tries`` times in all. The identity register
     holds the hash of the sources with that constant at zero. Raises TwinphaseError (unknown board or node, or more than the
     part holds), `BuildError` (tools), `TimingError` (of the last try; no bitstream is written) or ValueError (no tries).
     """
     board = find_board(board_name)
+    if reference_hz is not None:
+        check_reference(board, options or board.nodes.get(node), reference_hz)
     environment = build_environment(board.family)
     last = seed + tries - 1
     for attempt in range(seed, last + 1):
         progress(f"synthesis, place and route, seed {attempt}")
         try:
-            return _build_once(board, node, options, link, folder, attempt, environment)
+            return _build_once(board, node, options, link, reference_hz, folder, attempt, environment)
         except TimingError:
             if attempt == last:
                 raise
@@ -174,6 +179,7 @@ def _build_once(
     node: str,
     options: TaggerOptions | ClientOptions | None,
     link: BoardLink | None,
+    reference_hz: int | None,
     folder: Path,
     seed: int,
     environment: dict[str, str],
@@ -186,7 +192,7 @@ def _build_once(
     def planned(build_hash: int) -> tuple[Any, Any]:
         top = make_top(node, board, build_hash=build_hash, options=options, link=link)
         return top, make_plan(
-            board.prepare(top.channels),
+            board.prepare(top.channels, reference_hz=reference_hz),
             top,
             seed=seed,
             family=family,
@@ -222,7 +228,7 @@ def _build_once(
         raise BuildError(f"no clock of {board.name} was asked for {board.clock_hz / 1e6:g} MHz: timing was not checked")
     placed = json.loads((work / PLACED).read_text())
     manifest |= describe(top, placed, family) | describe_link(top.link, manifest)
-    manifest |= describe_ports(board, manifest)
+    manifest |= describe_ports(board, manifest) | ({} if reference_hz is None else {"reference_hz": reference_hz})
     shutil.copy(work / f"{NAME}{family.bitstream}", stem.with_suffix(family.bitstream))
     manifest["bitstream"] = stem.with_suffix(family.bitstream).name
     write_manifest(manifest, stem.with_suffix(".json"))

@@ -67,6 +67,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--ring", type=int, metavar="N", help=f"with --symbols ring: symbols that it keeps ({BOARD_RING})"
     )
     parser.add_argument(
+        "--reference",
+        type=float,
+        metavar="MHZ",
+        help="count a clock of so many MHz on the board's reference pin, e.g. 10, and not its oscillator (ecpix5-85f, ulx3s)",
+    )
+    parser.add_argument(
         "--link", choices=KINDS, help="how packets leave the board (udp for butterstick, usb for cynthion, else serial)"
     )
     parser.add_argument(
@@ -121,6 +127,7 @@ def run(arguments: argparse.Namespace) -> int:
     from .build import build
 
     check_positive("--tries", arguments.tries)
+    check_positive("--reference", arguments.reference)
     board = find_board(arguments.board)
     own = board.nodes.get(arguments.node)
     options = None if own is None else changed_options(own, arguments.node, arguments)
@@ -149,6 +156,7 @@ def run(arguments: argparse.Namespace) -> int:
             arguments.out,
             options=options,
             link=link,
+            reference_hz=None if arguments.reference is None else round(arguments.reference * 1e6),
             seed=arguments.seed,
             tries=arguments.tries,
             progress=lambda step: bar.update(task, description=f"{arguments.board} {arguments.node}: {step}"),
