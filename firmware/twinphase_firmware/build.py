@@ -52,7 +52,7 @@ MAP_LUTS = "-run map_luts:"
 ROUTED_BY_TIME = ("--tmg-ripup",)
 """The router gives up routes that are late and tries others. With Ethernet more clocks are near their limits: one placement of ECPIX-5's
 time tagger had its TDC clock at 249.4 MHz without and at 257.9 with it, and the PHY's at 122.8 and 125.7. So are a client's long ways
-between block RAM at speed grade 6."""
+between block RAM at speed grade 6, and a time tagger with USB in the smallest part."""
 
 PERIOD_ROUNDING = 2e-4
 """nextpnr counts periods in picoseconds, and multiplies what it rounded: 60 MHz, which it takes for 60.0024, makes 125.016."""
@@ -106,7 +106,7 @@ def make_plan(platform: Any, top: Any, *, seed: int, family: Family = ECP5, cloc
         nextpnr_opts=[
             *("--report", f"{NAME}.report.json", "--detailed-timing-report", "--write", PLACED),
             *("--placer", family.placer, "--seed", str(seed)),
-            *(ROUTED_BY_TIME if kind == "udp" or is_client else ()),
+            *(ROUTED_BY_TIME if kind != "serial" or is_client else ()),
             *(("--freq", f"{clock_hz / 1e6:g}") if clock_hz else ()),
         ],
     )
