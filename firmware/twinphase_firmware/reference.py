@@ -1,8 +1,8 @@
 """A clock from outside in the place of a board's oscillator: which boards and builds can take it, and which frequencies.
 
-The node then counts that clock: several boards on one source have one time base, and a 10 MHz standard disciplines a time tagger by itself
-(docs/boards.md). While the clock is not there the PLL is not locked and all registers are held at their initial values: the node answers
-nothing and makes no tags, and what comes back afterwards has started anew, which hosts see.
+The node then counts that clock: several boards on one source have one time base, and a 10 MHz standard disciplines a time tagger by
+itself (docs/boards.md). While the clock is not there the PLL is not locked and all registers are held at their initial values: the node
+answers nothing and makes no tags, and what comes back afterwards has started anew, which hosts see.
 """
 
 from __future__ import annotations
