@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from twinphase_spec.emission import SLOT_STEP
 
 from .device import Device
 from .errors import TwinphaseError
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmissionCorrection:
+    """From emission slot ``slot`` on pulse p - ``pulses`` in slot p, ``fraction_ticks`` late."""
+
+    slot: int
+    pulses: int
+    fraction_ticks: int
 
 
 class CorrectionRefused(TwinphaseError):

@@ -5,7 +5,8 @@ and what the clients tell each other, by way of this computer. The recordings se
 sift`, `phase` and `align` read. Ctrl-C stops the nodes and closes the recordings.
 
 All three must count one clock. --alice-ahead says by how many clocks Alice's count is ahead of the server's at the same moment (0 for
-nodes that were reset together); what is refused tells what the links say of it, to milliseconds.
+nodes that were reset together); what is refused tells what the links say of it, to milliseconds. What is left, modulo the frame,
+--align finds and corrects.
 
 example:
   twinphase secrets --out pair-1
@@ -41,6 +42,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--run", type=int, metavar="N", help="number of the run, not used before with these secrets (the next)"
     )
+    parser.add_argument(
+        "--align", action="store_true", help="search for the pulses of both arms and keep them in their places"
+    )
     parser.add_argument("--json", action="store_true", help="print the result as one JSON object at the end")
 
 
@@ -70,6 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
         ahead={"alice": arguments.alice_ahead, "bob": arguments.bob_ahead},
         after_s=arguments.after,
         run=arguments.run,
+        align=arguments.align,
     )
     console = Console(stderr=True)
     bar = Bar(

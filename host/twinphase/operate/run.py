@@ -17,13 +17,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from twinphase_spec.configure import frame_config
 from twinphase_spec.frame import LAG_CLOCKS
 from twinphase_spec.lab import Lab
 from twinphase_spec.units import CLOCK_HZ, TICKS_PER_CLOCK
 
 from ..device import PacketDevice
 from ..errors import DeviceError, TwinphaseError
+from ..measure.pulse_index import PulseIndex
 from ..recording.writer import Recorder, record
+from .aligning import Aligning
 from .relay import Relay
 from .secrets import ROLES, ClientSecrets, load_secrets, take_run
 from .settings import Settings, check_build, client_settings, flight_clocks, server_settings
@@ -52,6 +55,8 @@ class Plan:
     ahead: Mapping[str, int]
     after_s: float
     run: int | None = None
+    align: bool = False
+    """Search for the pulses of both arms and keep them in their places."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +86,8 @@ class PairRun:
                 raise TwinphaseError(f"{path} holds the secrets of {self._secrets[role].role}, not of {role}")
         if self._secrets["alice"].digest_key != self._secrets["bob"].digest_key:
             raise TwinphaseError(f"the secrets in {plan.secrets} are of two pairs: their digest_key differ")
+        if plan.align:
+            PulseIndex(frame_config(plan.lab))  # refuses a frame whose pulses cannot be told
         for role in ROLES:
             self._check_clock(role)
 
@@ -128,14 +135,22 @@ class PairRun:
             recorders.wait_until_all_read()
             try:
                 self._begin(start)
-                ended = self._watch(recorders, relay, start, seconds, stop, progress)
+                with self._aligning(start) as aligning:
+                    ended = self._watch(recorders, relay, aligning, start, seconds, stop, progress)
             finally:
                 with contextlib.suppress(DeviceError):
                     self._control(0)
                 time.sleep(DRAIN_S)
-        result = told | {"ended": ended, "relay": relay.as_dict(), "recordings": recorders.summaries}
+        result = told | {
+            "ended": ended,
+            "relay": relay.as_dict(),
+            "align": aligning and aligning.as_dict(),
+            "recordings": recorders.summaries,
+        }
         (plan.folder / "run.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
         recorders.raise_failure()
+        if aligning is not None and aligning.failure is not None:
+            raise aligning.failure
         if relay.fault is not None:
             raise TwinphaseError(f"{relay.fault}; the recordings in {plan.folder} are whole up to there")
         return result
@@ -168,6 +183,19 @@ class PairRun:
             self.devices[name].write("CONTROL", value)
 
     @contextmanager
+    def _aligning(self, start: int) -> Iterator[Aligning | None]:
+        """None where it was not asked for."""
+        if not self.plan.align:
+            yield None
+            return
+        windows = server_settings(self.plan.lab, start).registers["ARRIVAL_WINDOWS"]
+        aligning = Aligning(self.devices, frame_config(self.plan.lab, start), windows=windows)
+        try:
+            yield aligning
+        finally:
+            aligning.stop()
+
+    @contextmanager
     def _recorders(self) -> Iterator[_Recorders]:
         recorders = _Recorders(self.devices, self.plan.folder, self.plan.lab_name)
         try:
@@ -179,6 +207,7 @@ class PairRun:
         self,
         recorders: _Recorders,
         relay: Relay,
+        aligning: Aligning | None,
         start: int,
         seconds: float | None,
         stop: Callable[[], bool],
@@ -191,6 +220,8 @@ class PairRun:
                 return "peer packet lost"
             if recorders.failed:
                 return "a node failed"
+            if aligning is not None and aligning.failure is not None:
+                return "not aligned"
             if stop():
                 return "stopped"
             if seconds is not None and done >= seconds:

@@ -5,21 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from twinphase.emission import EmissionCorrection
 from twinphase.errors import TwinphaseError
+from twinphase.operate.aligner import PulseAligner
 from twinphase_sim.model.sift.emission import Correction
 from twinphase_sim.native import answer_words, request_packet
-from twinphase_sim.physics.link import Link
+from twinphase_sim.physics.link import BLOCK_SECONDS, Link
 from twinphase_spec.packets import RegisterOp, Stream
 from twinphase_spec.registers import CLIENT
 from twinphase_spec.units import CLOCK_HZ, TICKS_PER_SECOND
 
-from .aligner import PulseAligner
 from .messages import DelayLine
 
 CLIENTS = ("alice", "bob")
 """By arm."""
 FIRST_ID = 0xA1160000
 """Of requests: whoever else asks the clients counts from 1, or from 2^20."""
+LEAD_S = 8 * BLOCK_SECONDS
+"""From a correction at its client to its slot: the physics draws light ahead."""
 _SLOT, _TAKEN = CLIENT["EMIT_SLOT"].address, CLIENT["EMIT_TAKEN"].address
 
 
@@ -78,7 +81,7 @@ class ClientCorrections:
 
 
 class Alignment:
-    """The server's host of a lab that keeps its pulses aligned: an `aligner` whose corrections go to the clients.
+    """The server's host of a lab that keeps its pulses aligned: an aligner whose corrections go to the clients.
 
     ``windows``: of an interval of ARRIVAL records; ``delay_clocks``: of messages; ``lines`` by (sender, receiver).
     """
@@ -90,7 +93,7 @@ class Alignment:
         self._clock = 0
         interval_s = windows * link.frame.window_ticks / TICKS_PER_SECOND
         self.aligner = PulseAligner(
-            link.frame, interval_s=interval_s, flight_s=delay_clocks / CLOCK_HZ, correct=self._correct
+            link.frame, interval_s=interval_s, wait_s=delay_clocks / CLOCK_HZ + LEAD_S, correct=self._correct
         )
 
     def take(self, packets: Iterable[bytes], answers: Iterable[bytes], stop_clock: int) -> None:
@@ -99,8 +102,13 @@ class Alignment:
         self._corrections.take(answers)
         self.aligner.take(packets, stop_clock)
 
-    def _correct(self, arm: int, correction: Correction) -> None:
-        self._corrections.send(arm, correction, self._clock)
+    def _correct(self, arm: int, correction: EmissionCorrection) -> None:
+        self._corrections.send(arm, as_model(correction), self._clock)
+
+
+def as_model(correction: EmissionCorrection) -> Correction:
+    """As the physics and the model take it."""
+    return Correction(slot=correction.slot, pulses=correction.pulses, fraction=correction.fraction_ticks)
 
 
 def answers_in(packets: list[tuple[int, bytes]]) -> list[bytes]:

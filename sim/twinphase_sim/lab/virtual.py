@@ -18,6 +18,7 @@ from typing import Any, Literal
 import numpy as np
 
 from twinphase.errors import DeviceError, TwinphaseError
+from twinphase.operate.aligner import PulseAligner
 from twinphase_sim.native import ACTUATOR_BITS, Kind, NativeNode, NodeOutput, answer_words, write_requests
 from twinphase_sim.physics.clicks import NO_CLICKS, Candidates, Clicks
 from twinphase_sim.physics.expect import expectations
@@ -38,7 +39,6 @@ from twinphase_spec.port_balance import EQUAL_PORTS, Angles, step_registers
 from twinphase_spec.symbols import SymbolConfig
 from twinphase_spec.units import CLOCK_HZ
 
-from .aligner import PulseAligner
 from .corrections import Alignment, answers_in
 from .keys import client_generator, pair_digest, source_options, start_qrngs
 from .light import light_path

@@ -1,4 +1,4 @@
-"""The lab's aligner on packets of the reference model: offsets found and closed; after a long silence, lost and found again."""
+"""The aligner on packets of the reference model: offsets found and closed; after a long silence, lost and found again."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from twinphase.operate.aligner import PulseAligner
 from twinphase.packets import pack
-from twinphase_sim.lab.aligner import PulseAligner
+from twinphase_sim.lab.corrections import LEAD_S, as_model
 from twinphase_sim.lab.keys import client_generator
 from twinphase_sim.model.core.framer import frame_clicks
 from twinphase_sim.model.link.t2 import t2_words
@@ -68,7 +69,12 @@ def test_found_closed_lost_and_found_again() -> None:
     lab = small_lab().model_copy(update={"arms": arms})
     configs = [client_generator(lab, 1, role) for role in ("alice", "bob")]
     link = Link(lab, 1, *configs, start_clock=START)
-    aligner = PulseAligner(link.frame, interval_s=INTERVAL_S, flight_s=1e-3, correct=link.correct)
+    aligner = PulseAligner(
+        link.frame,
+        interval_s=INTERVAL_S,
+        wait_s=1e-3 + LEAD_S,
+        correct=lambda arm, correction: link.correct(arm, as_model(correction)),
+    )
     server = ModelServer(lab, link)
 
     def run(first: int, last: int) -> None:

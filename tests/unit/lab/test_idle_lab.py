@@ -14,11 +14,15 @@ import pytest
 
 from twinphase.cli import main
 from twinphase.device import open_device
+from twinphase.measure.arrival import Arrival
+from twinphase.measure.pulse_index import PulseIndex
 from twinphase.operate.secrets import load_secrets, new_pair
 from twinphase_sim.lab.idle import IdleLab
 from twinphase_sim.lab.lines import NODES
 from twinphase_sim.lab.server import LabServer, open_ports
+from twinphase_spec.configure import frame_config
 from twinphase_spec.lab import Lab, LabError
+from twinphase_spec.units import FRACTION_BITS, TICKS_PER_SECOND
 
 sys.path.insert(0, str(Path(__file__).parent))
 from small import small_lab
@@ -114,6 +118,33 @@ def test_a_client_that_starts_late_is_seen_by_align(files, capsys) -> None:
     assert main(["align", str(folder / "run" / "server"), "--lab", str(path), "--json"]) == 0
     pulses = {arm["arm"]: arm["pulses"] for arm in json.loads(capsys.readouterr().out)["pulses"]}
     assert pulses == {"a": 2 * CLOCK_PULSES, "b": 0}
+
+
+@pytest.mark.long
+def test_pulses_are_found_and_kept_in_their_places(files, capsys) -> None:
+    """Alice starts two clocks late, Bob one early: 16 and -8 pulses. The search takes some 0.15 s, its corrections 0.25 s more; then both
+    arms' pulses are in their places, to 40 ps (`tests/unit/lab/test_arrival_lab.py`)."""
+    lab, path, folder = files
+    with served(lab) as urls:
+        more = ("--alice-ahead", "2", "--bob-ahead", "-1", "--align", "--seconds", "0.9")
+        result = run(capsys, urls, path, folder / "run", *more)
+    found = result["align"]["found"]
+    assert [arm["pulses"] for arm in found] == [16, -8]
+    assert all(count >= 5 for count in result["align"]["corrections"].values())
+    with open_device(str(folder / "run" / "server")) as recording:
+        frame = frame_config(lab, result["start_clock"])
+        index, fractions = PulseIndex(frame), []
+        late = (result["start_clock"] << FRACTION_BITS) + round(0.65 * TICKS_PER_SECOND)
+        for batch in recording.batches():
+            if batch.time_ticks is None or batch.time_ticks < late:
+                continue
+            index.update(batch)
+            arrival = Arrival(frame.period_q32 / 2**32)
+            arrival.update(batch)
+            fractions += [offset.offset_ps for offset in arrival.newest() if offset.band == "r" and offset.offset_ps]
+    assert [arm.pulses for arm in index.find()] == [0, 0]
+    assert len(fractions) > 5
+    assert max(map(abs, fractions)) < 40
 
 
 def test_a_stop_and_a_failure_leave_whole_recordings(files, capsys, monkeypatch) -> None:

@@ -1,41 +1,45 @@
-"""Keeps the pulses of a virtual lab aligned, as a server's host would: search, control law, corrections for the clients.
+"""Keeps a pair's pulses aligned: search, control law, corrections for the clients (docs/alignment.md).
 
-Everything comes from the packets that the server node sends. A correction is ready at the end of the chunk in which its ARRIVAL record
-came, takes a flight to its client and is in force from an emission slot stated in it, LEAD_S later: the physics draws light ahead.
+Everything comes from the packets that the server sends. A correction is in force from an emission slot stated in it, some time after the
+ARRIVAL record of which it is made: it must have reached its client before.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from twinphase.alignment import AlignmentConfig, AlignmentLost, ArmLoop
-from twinphase.errors import TwinphaseError
-from twinphase.measure.arrival import Arrival
-from twinphase.measure.pulse_index import PulseIndex, PulseOffset
-from twinphase.packets import Decoder
-from twinphase_sim.model.sift.emission import Correction
-from twinphase_sim.physics.link import BLOCK_SECONDS
 from twinphase_spec.emission import SLOT_STEP
 from twinphase_spec.frame import FrameConfig
 from twinphase_spec.packets import Stream
 from twinphase_spec.registers import SERVER
 from twinphase_spec.units import CLOCK_HZ, TICKS_PER_SECOND
 
-LEAD_S = 8 * BLOCK_SECONDS
+from ..alignment import AlignmentConfig, AlignmentLost, ArmLoop
+from ..emission import EmissionCorrection
+from ..errors import TwinphaseError
+from ..measure.arrival import Arrival
+from ..measure.pulse_index import PulseIndex, PulseOffset
+from ..packets import Decoder
+
 SEARCH_ERROR_PS = 20.0
 """Standard deviation of what a search finds, at least: an arm moves while its clicks are counted."""
 ARMS = "ab"
 
 
 class PulseAligner:
-    """The loop of both arms. ``interval_s``: of ARRIVAL records; ``flight_s``: of messages; ``correct``: takes the corrections of arms 0
-    and 1."""
+    """The loop of both arms. ``interval_s``: of ARRIVAL records; ``wait_s``: from a record to the slot of its correction; ``correct``:
+    takes the corrections of arms 0 and 1. TwinphaseError for a frame whose pulses cannot be told."""
 
     def __init__(
-        self, frame: FrameConfig, *, interval_s: float, flight_s: float, correct: Callable[[int, Correction], None]
+        self,
+        frame: FrameConfig,
+        *,
+        interval_s: float,
+        wait_s: float,
+        correct: Callable[[int, EmissionCorrection], None],
     ) -> None:
         self._frame, self._correct = frame, correct
-        self._interval_s, self._wait_s = interval_s, flight_s + LEAD_S
+        self._interval_s, self._wait_s = interval_s, wait_s
         self._period_ticks = frame.period_q32 >> 32
         self._period_ps = self._period_ticks / TICKS_PER_SECOND * 1e12
         self._loops = [ArmLoop(AlignmentConfig(period_ps=self._period_ps, start_rate_ps_per_s=100.0)) for _ in ARMS]
@@ -48,7 +52,7 @@ class PulseAligner:
         """What the last search has found."""
 
     def take(self, packets: Iterable[bytes], stop_clock: int) -> None:
-        """What the server has sent in a chunk that ends at ``stop_clock``. TwinphaseError where the frame cannot tell pulses."""
+        """What the server has sent up to ``stop_clock``, behind what it has sent before."""
         batch = self._decoder.decode([packet for packet in packets if packet[0] in (Stream.ARRIVAL, Stream.TAG)])
         now_s = (stop_clock - self._frame.start_clock) / CLOCK_HZ
         if self._index is not None:
@@ -99,4 +103,5 @@ class PulseAligner:
         made = self._loops[arm].command(from_s, from_s + self._interval_s)
         pulses, fraction = divmod(round(made.delay_ps * TICKS_PER_SECOND / 1e12), self._period_ticks)
         slot = from_s * TICKS_PER_SECOND / self._period_ticks
-        self._correct(arm, Correction(slot=-int(-slot // SLOT_STEP) * SLOT_STEP, pulses=pulses, fraction=fraction))
+        named = -int(-slot // SLOT_STEP) * SLOT_STEP
+        self._correct(arm, EmissionCorrection(slot=named, pulses=pulses, fraction_ticks=fraction))
