@@ -1,4 +1,4 @@
-"""The client node on a board: packets over the serial port, modulator codes or DAC words on pins."""
+"""The client node on a board: packets over its serial port or as UDP, modulator codes or DAC words on pins."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from amaranth.hdl import Module
 from amaranth.lib import wiring
 
-from twinphase_hdl.nodes.client import ClientNode
+from twinphase_hdl.nodes.client import RECEIVED, ClientNode
 from twinphase_spec.symbol_ring import RING_SYMBOLS
 
 from .boardlink import SERIAL, BoardLink
@@ -47,7 +47,7 @@ class ClientTop(wiring.Component):
     the words of its modulator tables on the pins of four DACs (`DrivePads`). With symbols "ring" bits of a QRNG come in (`QrngPads`).
 
     Heralds, final phases and the peer's records come in as packets on the serial port, and the client's own leave there: 3 Mbaud,
-    300 kB/s for all of them.
+    300 kB/s for all of them. With link "udp" they come as datagrams to `NODE_PORT` (docs/udp.md).
 
     A code is launched `latency` clocks after the clock of its anchor, and the time that an output register and a pad take, alike for all
     lines, later: an offset that START_CLOCK takes off. Not measured: anything beyond the output registers, that is pads, the board's
@@ -98,5 +98,5 @@ class ClientTop(wiring.Component):
                 node.i_qrng_valid.eq(pads.o.valid),
                 pads.o.ready.eq(node.o_qrng_ready),
             ]
-        connect_link(m, platform, self._board, node, self.link)
+        connect_link(m, platform, self._board, node, self.link, streams=RECEIVED)
         return m

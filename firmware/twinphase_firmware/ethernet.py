@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from amaranth.hdl import Module, Signal
@@ -11,6 +12,7 @@ from twinphase.errors import ExtraError
 from twinphase_hdl.link.ethernet import EthernetCore
 from twinphase_hdl.link.liteethcore import NET_HZ, CoreOptions, LiteEthMissing, versions
 from twinphase_hdl.link.udplink import UdpLink
+from twinphase_spec.packets import Stream
 
 from .boardlink import BoardLink
 from .boards import Board
@@ -33,8 +35,11 @@ def check_packages() -> dict[str, str]:
         raise ExtraError(str(error)) from error
 
 
-def connect_udp(m: Module, platform: Any, board: Board, node: Any, link: BoardLink) -> None:
-    """The node's packets to and from the board's PHY, in domain ``net`` at 62.5 MHz. ValueError for a board without one."""
+def connect_udp(
+    m: Module, platform: Any, board: Board, node: Any, link: BoardLink, *, streams: Iterable[Stream] = ()
+) -> None:
+    """The node's packets to and from the board's PHY, in domain ``net`` at 62.5 MHz; ``streams``: what it takes besides requests.
+    ValueError for a board without one."""
     if board.rgmii is None:
         raise ValueError(f"link 'udp': {board.name} has no Ethernet; allowed: 'serial'")
     rgmii = board.rgmii
@@ -54,7 +59,7 @@ def connect_udp(m: Module, platform: Any, board: Board, node: Any, link: BoardLi
     }
     options = CoreOptions(phy="rgmii", tx_delay_ns=rgmii.tx_delay_ns, rx_delay_ns=rgmii.rx_delay_ns, dhcp=link.dhcp)
     m.submodules.ethernet = core = EthernetCore(options=options, address=link.address, pads=pads)
-    m.submodules.udp = udp = UdpLink(net_hz=NET_HZ)
+    m.submodules.udp = udp = UdpLink(net_hz=NET_HZ, streams=streams)
     m.d.comb += [udp.i_mac_address.eq(link.address.mac_number), udp.i_ip_address.eq(core.o_ip_address)]
     wiring.connect(m, udp.port, core.port)
     wiring.connect(m, node.tx, udp.tx)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from amaranth.hdl import Module
 
+from twinphase_spec.packets import Stream
 from twinphase_spec.tagger import TaggerOptions
 
 from .boardlink import BoardLink
@@ -34,10 +36,20 @@ def check_link(board: Board, options: TaggerOptions | ClientOptions, link: Board
     check_packages()
 
 
-def connect_link(m: Module, platform: Any, board: Board, node: Any, link: BoardLink, *, small: bool = False) -> None:
-    """The node's packets to and from ``link``; ``small``: over a serial port without memory."""
+def connect_link(
+    m: Module,
+    platform: Any,
+    board: Board,
+    node: Any,
+    link: BoardLink,
+    *,
+    small: bool = False,
+    streams: Iterable[Stream] = (),
+) -> None:
+    """The node's packets to and from ``link``; ``small``: over a serial port without memory; ``streams``: what the node takes besides
+    requests, of which UDP must be told (the other links hand on whatever comes)."""
     if link.kind == "udp":
-        connect_udp(m, platform, board, node, link)
+        connect_udp(m, platform, board, node, link, streams=streams)
     elif link.kind == "usb":
         connect_usb(m, platform, board, node, link)
     else:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from twinphase.errors import TwinphaseError
 from twinphase_firmware import command
+from twinphase_firmware.boardlink import BoardLink
 from twinphase_firmware.boards import BOARDS, find_board
 from twinphase_firmware.build import describe, make_plan
 from twinphase_firmware.clientoptions import ClientOptions
@@ -20,6 +21,8 @@ from twinphase_firmware.clienttop import ClientTop
 from twinphase_firmware.modulatorpins import COLUMNS, Q_LINES, R_LINES, ModulatorPins
 from twinphase_firmware.modulators import CodeLines
 from twinphase_firmware.tops import make_top
+from twinphase_hdl.nodes.client import RECEIVED
+from twinphase_spec.packets import Stream
 from twinphase_spec.symbols import SLICES, Level
 from twinphase_spec.tagger import TaggerOptions
 
@@ -107,6 +110,26 @@ def test_a_client_has_pins_and_a_plan(name: str, monkeypatch: pytest.MonkeyPatch
     }
     # docs/client_board.md: a client of one lane takes 38 clocks from anchor to codes, the lines' register one
     assert top.latency == 38 + 1
+
+
+def link_streams(text: str) -> set[int]:
+    """Stream numbers that a link over UDP compares the first byte of a datagram with, in the RTLIL of a top."""
+    receiver = re.search(r"module \\top\.udp\.receiver$(.*?)^end$", text, re.M | re.S)
+    assert receiver is not None
+    compared = re.findall(r"cell \$eq \$\d+\n(.*?)\n  end", receiver[1], re.S)
+    return {
+        int(re.search(r"connect \\B \d+'([01]+)", cell)[1], 2) for cell in compared if re.search(r"A \S+ \[7:0\]", cell)
+    }
+
+
+@pytest.mark.long
+def test_a_client_over_udp_hears_its_streams(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AMARANTH_ENV_TRELLIS", "")
+    board, options = find_board("ecpix5-85f"), ClientOptions(lanes=1, recall="shared")
+    top = make_top("client", board, build_hash=0, options=options, link=BoardLink(kind="udp"))
+    text = str(make_plan(board.prepare(top.channels), top, seed=1).files["top.il"])
+    assert link_streams(text) == {Stream.REGISTER_REQUEST, Stream.SUBSCRIBE, *RECEIVED}
+    assert "module \\top.udp.streams\n" in text
 
 
 def test_both_boards_have_clients() -> None:

@@ -138,6 +138,7 @@ def test_the_plan_has_the_core_and_its_clock(name):
     assert "CLKOS2_DIV" in plan.files["top.il"]
     assert source_hash(plan) == source_hash(planned(UDP)) != source_hash(planned(BoardLink(kind="udp", ip="10.1.2.4")))
     assert "dhcp" not in str(plan.files["top.il"])
+    assert "top.udp.streams" not in str(plan.files["top.il"]), "a node that takes only requests has no queue for more"
 
 
 def test_the_plan_of_a_board_that_asks_has_a_client():

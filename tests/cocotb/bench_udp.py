@@ -40,11 +40,11 @@ def subscribe(host: int, payload: list[int] | None = None) -> Datagram:
     return Datagram(host=HOSTS[host], port=PORT, data=packet(Stream.SUBSCRIBE, payload))
 
 
-def wrong(draw: random.Random) -> Datagram:
-    """A datagram with one thing wrong, or several."""
+def wrong(draw: random.Random, *goods: bytes) -> Datagram:
+    """A datagram with one thing wrong, or several, which is else one of ``goods``, a subscription or a request if there are none."""
     host, port = draw.choice(HOSTS), draw.choice((PORT, REGISTER_PORT))
     good = draw.choice(
-        (SUBSCRIBE, request(draw.getrandbits(32)), request(7, [draw.getrandbits(32)] * draw.randrange(40)))
+        goods or (SUBSCRIBE, request(draw.getrandbits(32)), request(7, [draw.getrandbits(32)] * draw.randrange(40)))
     )
     kind = draw.randrange(12)
     data, length, error = good, None, False
@@ -63,7 +63,7 @@ def wrong(draw: random.Random) -> Datagram:
         data = good[:8] + words.to_bytes(2, "little") + good[10:]
         data = data if words * 4 + 32 != len(good) else SUBSCRIBE[:28]
     elif kind == 5:  # longer than a packet may be, also where its header agrees
-        data = request(3, [1] * draw.choice((MAX_PAYLOAD_WORDS + 1, 300, 400)))
+        data = good[:1] + request(3, [1] * draw.choice((MAX_PAYLOAD_WORDS + 1, 300, 400)))[1:]
     elif kind == 6:  # more words than the length says
         length = draw.choice((0, 4, len(good) - 4))
     elif kind == 7:

@@ -26,7 +26,7 @@ from twinphase_spec.registers import CLIENT
 
 from link_client import BUILD_HASH, CELLS_FACTOR, DECODED, LANES, SHOWN  # isort: skip
 from bench_packer import FIRST_RECORD, FIRST_SEQUENCE  # isort: skip
-from udp_rig import UDP  # isort: skip
+from udp_rig import STREAMS, UDP  # isort: skip
 
 
 class RegisterNode(wiring.Component):
@@ -158,6 +158,7 @@ def shelf() -> Shelf:
             "deframer": Deframer(),
             "serial": SerialLink(divisor=4),
             "udp": UdpLink(**UDP),
+            "udp_client": UdpLink(**UDP, streams=STREAMS),
         }
     )
 
@@ -168,7 +169,11 @@ def link() -> Any:
 
 
 @pytest.mark.parametrize(
-    "bench", ["bench_packer", "bench_tags", "bench_registers", "bench_serial", "bench_arbiter", "bench_udp"]
+    "bench",
+    [
+        *("bench_packer", "bench_tags", "bench_registers", "bench_serial", "bench_arbiter"),
+        *("bench_udp", "bench_udp_streams"),
+    ],
 )
 def test_link(link: Any, bench: str) -> None:
     run(link, "link", bench)

@@ -32,6 +32,9 @@ UDP = {
     "memory_seconds": MEMORY_SECONDS,
 }
 """The link on the shelf."""
+STREAMS = (Stream.HERALD_CODE, Stream.PSI, Stream.PEER, Stream.LIVE)
+STREAM_WORDS = 2048
+"""What the second link on the shelf takes besides requests, and the words of its queue for them."""
 TICK_CLOCKS = -(-round(5.0 * NET_HZ) // LEASE_TICKS)
 LATENCY = 5
 """From a SUBSCRIBE's last word, in its clock, to the first clock of the lease."""
@@ -93,7 +96,7 @@ def source_words(datagram: Datagram) -> list[int]:
 
 
 class Rig:
-    """The link between its two loops. ``idle``, ``pause``: of every source and of both sinks."""
+    """The link between its two loops. ``idle``, ``pause``: of every source and of both sinks. ``unit``: its name on the shelf."""
 
     def __init__(
         self,
@@ -104,14 +107,16 @@ class Rig:
         net_ps: int = 16_000,
         answer: float = 1.0,
         seed: int = 0,
+        unit: str = "udp",
     ) -> None:
         self.dut = dut
+        self.unit = unit
         self.node = Lockstep(dut)
         self.net = Lockstep(dut, domain="net_", period_ps=net_ps)
-        self.source = self.net.source("udp__port__source", idle=idle, seed=seed)
-        self.sink = self.net.sink("udp__port__sink", idle=pause, seed=seed)
-        self.tx = self.node.source("udp__tx", idle=idle, seed=seed)
-        self.rx = self.node.sink("udp__rx", idle=pause, seed=seed)
+        self.source = self.net.source(f"{unit}__port__source", idle=idle, seed=seed)
+        self.sink = self.net.sink(f"{unit}__port__sink", idle=pause, seed=seed)
+        self.tx = self.node.source(f"{unit}__tx", idle=idle, seed=seed)
+        self.rx = self.node.sink(f"{unit}__rx", idle=pause, seed=seed)
         self.draw = random.Random(f"node {seed}")
         self.answer = answer
         """Probability per clock that the node answers a request that waits."""
@@ -138,10 +143,14 @@ class Rig:
 
     async def start(self, *, group: Address = (0, 0)) -> None:
         """Resets both domains and lets the net run on by itself."""
-        self.dut.udp__i_group_address.value, self.dut.udp__i_group_port.value = group
-        self.dut.udp__i_mac_address.value, self.dut.udp__i_ip_address.value = 0x020304050607, 0xC0A80132
+        self.port("i_group_address").value, self.port("i_group_port").value = group
+        self.port("i_mac_address").value, self.port("i_ip_address").value = 0x020304050607, 0xC0A80132
         cocotb.start_soon(self._net())
         await self.node.start()
+
+    def port(self, name: str) -> Any:
+        """Of the link."""
+        return getattr(self.dut, f"{self.unit}__{name}")
 
     async def _net(self) -> None:
         await self.net.start()
@@ -161,7 +170,8 @@ class Rig:
             self._open.append(word)
             if word & LAST:
                 (whole,) = packets_of(self._open)
-                self._requests.append(whole)
+                if whole[0] == Stream.REGISTER_REQUEST:
+                    self._requests.append(whole)
                 self._open = []
         if len(self.tx.queue) > 600:
             return
@@ -180,13 +190,12 @@ class Rig:
         self.tx.send([*words[:-1], words[-1] | LAST])
 
     def _watch(self, cycle: int) -> None:
-        dut = self.dut
-        dropped = int(dut.udp__o_dropped.value)
+        dropped = int(self.port("o_dropped").value)
         if dropped:
             self.drops += [(cycle, reason.name) for reason in Drop if dropped >> reason & 1]
         for name in STROBES:
-            self.counts[name] += int(getattr(dut, f"udp__o_{name}").value)
-        live = int(dut.udp__o_live.value)
+            self.counts[name] += int(self.port(f"o_{name}").value)
+        live = int(self.port("o_live").value)
         if live != (self.live[-1][1] if self.live else 0):
             self.live.append((cycle, live))
         taken = self.source.taken
@@ -195,7 +204,7 @@ class Rig:
                 self.ends.append(taken[self._words_in][0])
             self._words_in += 1
         # A datagram has no gap.
-        valid = bool(dut.udp__port__sink__valid.value)
+        valid = bool(self.port("port__sink__valid").value)
         assert valid or not self._in_datagram, "valid fell within a datagram"
         if len(self.sink.taken) > self._words_out:
             self._words_out = len(self.sink.taken)
@@ -240,8 +249,13 @@ class Rig:
 
     @property
     def requests(self) -> list[bytes]:
-        """Packets that reached the node."""
-        return packets_of(self.rx.words)
+        """Requests that reached the node."""
+        return [whole for whole in packets_of(self.rx.words) if whole[0] == Stream.REGISTER_REQUEST]
+
+    @property
+    def streamed(self) -> list[bytes]:
+        """Packets of streams that did."""
+        return [whole for whole in packets_of(self.rx.words) if whole[0] != Stream.REGISTER_REQUEST]
 
     @property
     def datagrams(self) -> list[Datagram]:
@@ -278,3 +292,4 @@ def judge(rig: Rig, model: UdpNode) -> None:
         reason = model.receive(datagram, tick=rig.tick(end + LATENCY), room=verdict != Drop.FULL.name)
         assert (reason and reason.name) == verdict, f"datagram {k} of {len(datagrams)}: {datagram}"
     assert rig.requests == model.requests
+    assert rig.streamed == model.streamed

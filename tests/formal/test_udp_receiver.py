@@ -1,13 +1,36 @@
 """Formal proof of the receiver of datagrams, and wrong receivers that it must reject."""
 
 import pytest
-from amaranth.hdl import Signal
+from amaranth.hdl import Const, Signal, ValueCastable, unsigned
 from sby import run_proof
 from udp_receiver_proof import UdpReceiverProof
 
 from twinphase_hdl.link.udpreceiver import UdpReceiver
+from twinphase_hdl.nodes.client import RECEIVED
 
 pytestmark = pytest.mark.long
+
+
+class Nothing(ValueCastable):
+    """Reads 0, whatever is written to it."""
+
+    def shape(self):
+        return unsigned(1)
+
+    def as_value(self):
+        return Const(0, 1)
+
+    def eq(self, value):
+        return []
+
+    def __invert__(self):
+        return ~self.as_value()
+
+    def __and__(self, other):
+        return self.as_value() & other
+
+    def __or__(self, other):
+        return self.as_value() | other
 
 
 class Forgetful(UdpReceiver):
@@ -17,7 +40,7 @@ class Forgetful(UdpReceiver):
 
     def __init__(self, **ports):
         super().__init__(**ports)
-        setattr(self, self.FLAG, Signal(0))
+        setattr(self, self.FLAG, Nothing())
 
 
 class WithoutRoom(Forgetful):
@@ -52,12 +75,35 @@ class Tolerant(Forgetful):
     FLAG = "o_writes"
 
 
-def test_one_verdict_and_whole_requests() -> None:
-    result = run_proof(UdpReceiverProof(), mode="prove", depth=2)
+class Anywhere(UdpReceiver):
+    """Takes a stream's packets at the register port as well."""
+
+    def __init__(self, **ports):
+        super().__init__(**ports)
+        self._register_port = 0
+
+
+class Crowded(Forgetful):
+    """Keeps a packet of a stream of which a word found no room."""
+
+    FLAG = "full"
+
+
+@pytest.mark.parametrize("streams", [(), RECEIVED], ids=["requests", "streams"])
+def test_one_verdict_and_whole_packets(streams) -> None:
+    result = run_proof(UdpReceiverProof(streams=streams), mode="prove", depth=2)
     assert result.status == "PASS", result.log[-3000:]
 
 
 @pytest.mark.parametrize("wrong", [WithoutRoom, Believes, Careless, BeginsElsewhere, Tolerant])
 def test_wrong_receivers_are_rejected(wrong: type[UdpReceiver]) -> None:
     result = run_proof(UdpReceiverProof(wrong, lemmas=False), mode="bmc", depth=12)
+    assert result.status == "FAIL", result.log[-2000:]
+
+
+@pytest.mark.parametrize("wrong", [Crowded, Anywhere, Believes])
+def test_wrong_receivers_of_streams_are_rejected(wrong: type[UdpReceiver]) -> None:
+    """Of packets of streams alone: no request ever comes."""
+    proof = UdpReceiverProof(wrong, streams=RECEIVED, lemmas=False, requests=False)
+    result = run_proof(proof, mode="bmc", depth=12)
     assert result.status == "FAIL", result.log[-2000:]

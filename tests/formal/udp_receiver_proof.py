@@ -1,11 +1,13 @@
 """Proof of the receiver of datagrams: each gets exactly one verdict, the one that its words deserve, and a request is kept only when
-it was put word by word, all of it and nothing else.
+it was put word by word, all of it and nothing else. With streams, so is a packet of one, in its own queue.
 
 By induction from any state that the lemmas allow: for any datagrams, of any length, one after the other at any pace. What a datagram
 is comes from here: its words are counted, the first, the third and the last one looked at.
 """
 
-from amaranth.hdl import Assert, Assume, Cat, Module, Mux, Signal
+from collections.abc import Collection
+
+from amaranth.hdl import Assert, Assume, Cat, Const, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In
 
@@ -19,12 +21,22 @@ START = (MAGIC << 16 | VERSION << 8) >> 8
 
 
 class UdpReceiverProof(wiring.Component):
-    """``lemmas=False`` leaves out what is said of the inside, for wrong receivers in bounded runs."""
+    """``streams`` are the receiver's. ``lemmas=False`` leaves out what is said of the inside, for wrong receivers in bounded runs;
+    ``requests=False``: no request ever comes."""
 
-    def __init__(self, receiver: type[UdpReceiver] = UdpReceiver, *, lemmas: bool = True):
-        super().__init__({"valid": In(1), "word": In(ReceivedWord), "room": In(1), "asked_room": In(1), "old": In(1)})
-        self._receiver = receiver(port=PORT, register_port=REGISTER_PORT)
-        self._lemmas = lemmas
+    def __init__(
+        self,
+        receiver: type[UdpReceiver] = UdpReceiver,
+        *,
+        streams: Collection[Stream] = (),
+        lemmas: bool = True,
+        requests: bool = True,
+    ):
+        rooms = {"room": In(1), "asked_room": In(1), "stream_room": In(1)}
+        super().__init__({"valid": In(1), "word": In(ReceivedWord), **rooms, "old": In(1)})
+        self._streams = [int(number) for number in streams]
+        self._receiver = receiver(port=PORT, register_port=REGISTER_PORT, streams=streams)
+        self._lemmas, self._requests = lemmas, requests
 
     def elaborate(self, platform):
         m = Module()
@@ -37,6 +49,10 @@ class UdpReceiverProof(wiring.Component):
             receiver.i_asked_room.eq(self.asked_room),
             receiver.i_old.eq(self.old),
         ]
+        put_stream, keep_stream = Const(0, 1), Const(0, 1)
+        if self._streams:
+            m.d.comb += receiver.i_stream_room.eq(self.stream_room)
+            put_stream, keep_stream = receiver.o_put_stream, receiver.o_keep_stream
 
         # The core's word: what it says of a datagram as a whole holds through it.
         said, held = Cat(word.length, word.ip_address, word.src_port, word.dst_port), Signal(96)
@@ -45,6 +61,9 @@ class UdpReceiverProof(wiring.Component):
             m.d.sync += [inside.eq(~word.last), held.eq(said)]
         with m.If(inside):
             m.d.comb += Assume(~self.valid | (said == held))
+
+        if not self._requests:
+            m.d.comb += Assume(word.data[:8] != int(Stream.REGISTER_REQUEST))
 
         # A datagram, seen a clock later, as the receiver acts then.
         came, at = Signal(), Signal(ReceivedWord)
@@ -55,10 +74,13 @@ class UdpReceiverProof(wiring.Component):
         """Words of it before this one; LONGEST + 1 and more are one."""
         starts, request, subscribe, failed = (Signal() for _ in range(4))
         agrees, lacked, writes, high = (Signal() for _ in range(4))
-        put = Signal.like(count)
+        streamed, lacked_stream = Signal(), Signal()
+        put, count_put_stream = Signal.like(count), Signal.like(count)
         first = count == 0
         words = at.length[2:]
         is_request = Mux(first, at.data[:8] == int(Stream.REGISTER_REQUEST), request)
+        of_streams = Cat(at.data[:8] == number for number in self._streams).any()
+        is_streamed = Mux(first, of_streams, streamed)
         here = (at.dst_port == PORT) | (at.dst_port == REGISTER_PORT)
         no_room = receiver.i_room == 0
         with m.If(came):
@@ -73,6 +95,12 @@ class UdpReceiverProof(wiring.Component):
                     starts.eq(at.data[8:] == START),
                     request.eq(at.data[:8] == int(Stream.REGISTER_REQUEST)),
                     subscribe.eq(at.data[:8] == int(Stream.SUBSCRIBE)),
+                ]
+            if self._streams:  # else they stay 0
+                m.d.sync += [
+                    count_put_stream.eq(Mux(at.last, 0, count_put_stream + put_stream)),
+                    lacked_stream.eq(~at.last & (lacked_stream | ~self.stream_room)),
+                    streamed.eq(is_streamed),
                 ]
             with m.If(count == 2):
                 m.d.sync += [
@@ -93,6 +121,8 @@ class UdpReceiverProof(wiring.Component):
         ok = ~failed & ~at.error & here & whole & starts
         full = lacked | no_room | ~self.asked_room
         keep = came & at.last & ok & request & ~full & ~(writes & self.old)
+        full_stream = lacked_stream | ~self.stream_room
+        wanted = came & at.last & ok & streamed & ~apart & ~full_stream
         m.d.comb += [
             Assert(receiver.o_keep == keep, "kept what is no request, or dropped one"),
             Assert(~keep | (receiver.o_put & (put == count)), "a word of a request is missing"),
@@ -103,24 +133,34 @@ class UdpReceiverProof(wiring.Component):
             Assert(~keep | (Cat(receiver.o_writes, receiver.o_high) == Cat(writes, high)), "told another request"),
             Assert(receiver.o_first == (came & first), "first word"),
             Assert(~came | (receiver.o_writer == Cat(at.ip_address, at.src_port)), "writer"),
-            Assert(receiver.o_forget == (came & at.last & ~keep), "what was put is neither kept nor forgotten"),
+            Assert(
+                receiver.o_forget == (came & at.last & ~(keep | wanted)), "what was put is neither kept nor forgotten"
+            ),
+            Assert(keep_stream == wanted, "kept what is no packet of a stream, or dropped one"),
+            Assert(~wanted | (put_stream & (count_put_stream == count)), "a word of a stream's packet is missing"),
+            Assert(
+                ~put_stream | (came & self.stream_room & is_streamed & (count_put_stream == count)),
+                "put what does not belong to it",
+            ),
+            Assert(~put_stream | (at.dst_port == PORT), "a stream at another port"),
         ]
 
         # Strobes come a clock later.
         verdict, subscribes, kept, reasons = Signal(), Signal(), Signal(), Signal(int(Drop.REFUSED))
+        goes_on = streamed & ~apart
         wrong = Signal(int(Drop.REFUSED))
         m.d.comb += [
             wrong[Drop.ERROR].eq(failed | at.error),
             wrong[Drop.PORT].eq(~here),
             wrong[Drop.LENGTH].eq(~whole),
             wrong[Drop.FOREIGN].eq(~starts),
-            wrong[Drop.STREAM].eq(~(request | (subscribe & ~apart))),
-            wrong[Drop.FULL].eq(full),
+            wrong[Drop.STREAM].eq(~(request | goes_on | (subscribe & ~apart))),
+            wrong[Drop.FULL].eq(Mux(goes_on, full_stream, full)),
             wrong[Drop.OLD].eq(1),
         ]
         m.d.sync += [
             verdict.eq(came & at.last),
-            kept.eq(keep),
+            kept.eq(keep | wanted),
             subscribes.eq(came & at.last & ok & subscribe & ~apart),
             reasons.eq(wrong & (~wrong + 1)[: len(wrong)]),  # the first one
         ]
@@ -132,9 +172,11 @@ class UdpReceiverProof(wiring.Component):
             Assert((all_strobes & (all_strobes - 1)[: len(all_strobes)]) == 0, "two verdicts"),
         ]
         if self._lemmas:
+            if self._streams:
+                self._inside_streams(m, came, at, count, streamed, lacked_stream, count_put_stream)
             self._inside(
                 *(m, came, at, count, starts, request, subscribe, failed, agrees, lacked, put, here, held, inside),
-                *(writes, high),
+                *(writes, high, lacked_stream),
             )
         return m
 
@@ -156,6 +198,7 @@ class UdpReceiverProof(wiring.Component):
         inside,
         writes,
         high,
+        lacked_stream,
     ):
         """What holds in every state that can be reached."""
         receiver = self._receiver
@@ -195,8 +238,25 @@ class UdpReceiverProof(wiring.Component):
             Assert((count < 3) | (receiver.disagrees == ~agrees), "disagrees"),
             Assert(~begun | (receiver.endless == ((count > 1) & (count > expected))), "endless"),
             Assert(begun | ~receiver.endless, "endless at the start"),
-            Assert(begun | ~receiver.full & ~lacked & (put == 0), "full at the start"),
-            Assert(~receiver.full | lacked, "full"),
+            Assert(begun | ~receiver.full & ~lacked & ~lacked_stream & (put == 0), "full at the start"),
+            Assert(~receiver.full | lacked | lacked_stream, "full"),
             Assert(~(begun & request & here & ~receiver.endless) | (receiver.full == lacked), "room"),
             Assert(~(begun & request & here & ~receiver.endless & ~lacked) | (put == count), "put"),
+        ]
+
+    def _inside_streams(self, m, came, at, count, streamed, lacked_stream, put_stream):
+        """What holds besides."""
+        receiver = self._receiver
+        begun = count != 0
+        goes = begun & streamed & (at.dst_port == PORT) & ~receiver.endless
+        m.d.comb += [
+            Assert(~begun | (receiver.streamed == streamed), "stream"),
+            Assert(
+                ~came | (receiver.is_streamed == Cat(at.data[:8] == number for number in self._streams).any()), "is one"
+            ),
+            Assert(begun | (put_stream == 0), "streams at the start"),
+            Assert(~goes | (receiver.full == lacked_stream), "room of streams"),
+            Assert(~(goes & ~lacked_stream) | (put_stream == count), "put of streams"),
+            Assert(~(receiver.requests & receiver.streamed) | ~begun, "request or stream"),
+            Assert(~(receiver.subscribes & receiver.streamed) | ~begun, "subscription or stream"),
         ]

@@ -1,12 +1,15 @@
 """The link of a node over UDP: its word streams on one side, the user port of a UDP core on the other."""
 
+from collections.abc import Iterable
+
 from amaranth.hdl import Cat, DomainRenamer, Module, Signal
-from amaranth.lib import memory, wiring
+from amaranth.lib import memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from twinphase_hdl.types import word_stream
-from twinphase_spec.packets import HEADER_WORDS, SUBSCRIPTION_SECONDS
+from twinphase_spec.packets import HEADER_WORDS, SUBSCRIPTION_SECONDS, Stream
 
+from .arbiter import PacketArbiter
 from .asked import Asked, AskedEntry
 from .crossing import Crossing
 from .replaystore import ReplayStore
@@ -19,6 +22,8 @@ from .writes import Writes
 
 REQUEST_WORDS = 512
 """Requests that wait for the node."""
+STREAM_WORDS = 2048
+"""Packets of streams that wait for the node: seven of the longest, 79 us of a full line."""
 ASKERS = 16
 """Requests of which the answer is awaited."""
 PATIENCE_SECONDS = 0.05
@@ -47,6 +52,9 @@ class UdpLink(wiring.Component):
         The node's two, see `UdpReceiver`, and that of the link's own registers, see `UdpRegisters`.
     patience_seconds, stall_seconds, memory_seconds : float
         See `Asked`, `UdpSender` and `Writes`.
+    streams : iterable of Stream
+        Besides requests, what ``port`` takes for the node, as a client's heralds; see `UdpReceiver`. They have a queue of their own, and
+        where both wait, requests and packets of streams go to the node in turns, so that neither holds up the other for more than one.
 
     Members
     -------
@@ -60,8 +68,8 @@ class UdpLink(wiring.Component):
     o_struck, o_sent, o_discarded, o_unasked, o_malformed : Out(1) - strobes: a subscriber was struck; see `UdpSender`.
 
     Latency: requests and packets are handed on when they are whole, some 20 clocks of ``net`` later. Throughput: a word per ``net``
-    clock but for 15 clocks between datagrams. Overflow: ``tx`` waits, so that the node counts its losses; requests without room are
-    dropped.
+    clock but for 15 clocks between datagrams. Overflow: ``tx`` waits, so that the node counts its losses; requests and packets of
+    ``streams`` without room are dropped.
     """
 
     def __init__(
@@ -76,12 +84,14 @@ class UdpLink(wiring.Component):
         patience_seconds: float = PATIENCE_SECONDS,
         stall_seconds: float = STALL_SECONDS,
         memory_seconds: float = MEMORY_SECONDS,
+        streams: Iterable[Stream] = (),
     ):
         if not net_hz >= 1e3:
             raise ValueError(f"udp link: net_hz is {net_hz} Hz; allowed: at least 1000")
         net = DomainRenamer("net")
         self._net = net
-        self._receiver = UdpReceiver(port=port, register_port=register_port)
+        self._streams = tuple(streams)
+        self._receiver = UdpReceiver(port=port, register_port=register_port, streams=self._streams)
         self._sender = UdpSender(
             places=places,
             port=port,
@@ -129,7 +139,8 @@ class UdpLink(wiring.Component):
         m.submodules.outwards = outwards = Crossing(source="sync", target="net")
         m.submodules.writes = writes = net(self._writes)
         entry = Signal(AskedEntry)
-        self._hand_on(m, requests, inwards, kept=receiver.o_keep, repeated=entry.repeated)
+        ways = self._take_streams(m, receiver, inwards.i) if self._streams else inwards.i
+        self._hand_on(m, requests, ways, kept=receiver.o_keep, repeated=entry.repeated)
         wiring.connect(m, inwards.o, wiring.flipped(self.rx))
         wiring.connect(m, wiring.flipped(self.tx), outwards.i)
         wiring.connect(m, outwards.o, sender.i)
@@ -192,7 +203,28 @@ class UdpLink(wiring.Component):
             wiring.connect(m, sender.sink, wiring.flipped(port.sink))
             m.d.net += answers.eq(registers.sink.valid & ~sender.sink.valid)
 
-    def _hand_on(self, m: Module, requests: ReplayStore, inwards: Crossing, *, kept: Signal, repeated: Signal) -> None:
+    def _take_streams(self, m: Module, receiver: UdpReceiver, node: stream.Interface) -> stream.Interface:
+        """Plays each kept packet of a stream once to the node and frees it. Returns where requests go, in turns with them."""
+        store, turns = ReplayStore(depth=STREAM_WORDS), PacketArbiter(inputs=2)
+        m.submodules.streams, m.submodules.turns = self._net(store), self._net(turns)
+        wiring.connect(m, store.o, turns.i[1])
+        wiring.connect(m, turns.o, node)
+        played = Signal()
+        m.d.comb += [
+            *(store.i_put.eq(receiver.o_put_stream), store.i_word.eq(receiver.o_word)),
+            *(store.i_keep.eq(receiver.o_keep_stream), store.i_forget.eq(receiver.o_forget)),
+            receiver.i_stream_room.eq(store.o_room),
+            *(store.i_free.eq(store.o_waits & played), store.i_play.eq(store.o_waits & ~played)),
+        ]
+        with m.If(store.o.valid & store.o.ready & store.o.payload.last):
+            m.d.net += played.eq(1)
+        with m.Elif(store.o_waits):
+            m.d.net += played.eq(0)
+        return turns.i[0]
+
+    def _hand_on(
+        self, m: Module, requests: ReplayStore, node: stream.Interface, *, kept: Signal, repeated: Signal
+    ) -> None:
         """Plays each kept request once to the node and frees it. Of a write that is ``repeated``, which is said with ``kept``, bit 31
         of the address is set: no node has a register there, so that it answers as before and does nothing."""
         m.submodules.marks = marks = memory.Memory(
@@ -206,9 +238,9 @@ class UdpLink(wiring.Component):
             *(write.en.eq(kept), write.data.eq(repeated)),
             moved.eq(requests.o.valid & requests.o.ready),
             last_moved.eq(moved & requests.o.payload.last),
-            *(inwards.i.valid.eq(requests.o.valid), requests.o.ready.eq(inwards.i.ready)),
-            inwards.i.payload.eq(requests.o.payload),
-            inwards.i.payload.data[31].eq(requests.o.payload.data[31] | (read.data & (place == ADDRESS_WORD))),
+            *(node.valid.eq(requests.o.valid), requests.o.ready.eq(node.ready)),
+            node.payload.eq(requests.o.payload),
+            node.payload.data[31].eq(requests.o.payload.data[31] | (read.data & (place == ADDRESS_WORD))),
             requests.i_free.eq(requests.o_waits & done),
             requests.i_play.eq(requests.o_waits & ~done),
         ]

@@ -1,5 +1,6 @@
-"""Datagrams from a UDP core: subscriptions and register requests, and what is dropped for which reason."""
+"""Datagrams from a UDP core: subscriptions, register requests and packets of streams, and what is dropped for which reason."""
 
+from collections.abc import Iterable
 from enum import IntEnum
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal
@@ -10,6 +11,7 @@ from twinphase_spec import packets
 from twinphase_spec.packets import RegisterOp, Stream
 
 from .asked import AskedEntry
+from .depacketizer import Depacketizer
 from .replaystore import MAX_PACKET_WORDS
 from .udpport import ReceivedWord
 
@@ -28,7 +30,7 @@ class Drop(IntEnum):
     STREAM = 4
     """Nothing that a host sends to this port."""
     FULL = 5
-    """A register request for which there is no room: its host asks again."""
+    """A register request for which there is no room: its host asks again. Or a packet of a stream, which is lost."""
     OLD = 6
     """A register write that has been overtaken by too many: a late copy, or one that its host has given up."""
     REFUSED = 7
@@ -36,15 +38,19 @@ class Drop(IntEnum):
 
 
 class UdpReceiver(wiring.Component):
-    """Takes datagrams for ``port`` (SUBSCRIBE and REGISTER_REQUEST; None: there is none) and ``register_port`` (REGISTER_REQUEST only).
+    """Takes datagrams for ``port`` (SUBSCRIBE, REGISTER_REQUEST and ``streams``; None: there is none) and ``register_port``
+    (REGISTER_REQUEST only).
 
-    A request's words go on as they come, a verdict with the last one. Everything else only has its sender told, or is dropped.
+    A request's words, and those of a packet of ``streams``, go on as they come, a verdict with the last one. Everything else only has its
+    sender told, or is dropped.
 
     Members
     -------
     source : In(stream of ReceivedWord, always ready) - from the core.
     o_put, o_word, i_room : Out(1), Out(32), In(1) - a word of a request, only with ``i_room``.
     o_keep, o_forget : Out(1), Out(1) - with the last word of a datagram: the request is whole, or what was put is to be forgotten.
+    o_put_stream, i_stream_room, o_keep_stream : Out(1), In(1), Out(1) - if there are ``streams``: the same of their packets, ``o_word``
+        and ``o_forget`` in common. Nothing else tells of them.
     i_asked_room : In(1) - the sender of another request finds a place.
     o_entry : Out(AskedEntry) - of the request that is kept, with ``o_keep``; its id from 1 clock after its word on. ``repeated`` is 0.
     o_first, o_writer : Out(1), Out(48) - strobe: a datagram's first word, and the address and port of its sender.
@@ -56,17 +62,28 @@ class UdpReceiver(wiring.Component):
     Latency: 1 clock from a word to ``o_put``, 2 to the strobes of a datagram. Throughput: a word per clock. Overflow: dropped as FULL.
     """
 
-    def __init__(self, *, port: int | None, register_port: int):
+    def __init__(self, *, port: int | None, register_port: int, streams: Iterable[Stream] = ()):
         for name, value in (("port", port), ("register_port", register_port)):
             if value is not None and not 1 <= value < 1 << 16:
                 raise ValueError(f"udp receiver: {name} is {value}; allowed: 1 to 65535")
         if port == register_port:
             raise ValueError(f"udp receiver: port and register_port are both {port}; allowed: two different ones")
+        self._streams = tuple(streams)
+        for number in self._streams:
+            if number not in Depacketizer.CONSUMERS:
+                allowed = ", ".join(consumer.name for consumer in Depacketizer.CONSUMERS)
+                raise ValueError(f"udp receiver: no node takes stream {number!r}; allowed: {allowed}")
+        if len(set(self._streams)) != len(self._streams):
+            raise ValueError(f"udp receiver: streams {self._streams} are not all different; allowed: each once")
+        if self._streams and port is None:
+            raise ValueError("udp receiver: streams without port; allowed: with one, where they come")
         self._register_port = register_port
         self._ports = [number for number in (port, register_port) if number is not None]
+        of_streams = {"o_put_stream": Out(1), "i_stream_room": In(1), "o_keep_stream": Out(1)}
         super().__init__(
             {
                 "source": In(stream.Signature(ReceivedWord, always_ready=True)),
+                **(of_streams if self._streams else {}),
                 "o_put": Out(1),
                 "o_word": Out(32),
                 "i_room": In(1),
@@ -98,6 +115,8 @@ class UdpReceiver(wiring.Component):
         # Of the words before: a frame error; a wrong start; a wrong w2; more than there should be; no room for one of them.
         self.failed, self.foreign, self.disagrees, self.endless, self.full = (Signal() for _ in range(5))
         self.requests, self.subscribes = Signal(), Signal()
+        # The same two of packets of streams.
+        self.is_streamed, self.streamed = Signal(), Signal()
 
     def elaborate(self, platform):
         m = Module()
@@ -127,22 +146,39 @@ class UdpReceiver(wiring.Component):
 
         first = self.place[0]
         request = Signal()
+        lacks = request & self.here & ~self.endless & ~self.i_room
+        """A word that should be put finds no room."""
+        kept, known = self.o_keep, self.subscribes
+        if self._streams:
+            streamed = Signal()
+            goes = streamed & self.here & ~self.endless
+            m.d.sync += self.is_streamed.eq(Cat(word.data[:8] == int(number) for number in self._streams).any())
+            m.d.comb += [
+                streamed.eq(Mux(first, self.is_streamed, self.streamed) & ~self.apart),
+                self.o_put_stream.eq(self.came & goes & ~self.full & self.i_stream_room),
+            ]
+            lacks = lacks | (goes & ~self.i_stream_room)
+            kept, known = self.o_keep | self.o_keep_stream, self.subscribes | self.streamed
         m.d.comb += [
             request.eq(Mux(first, self.is_request, self.requests)),
             self.o_word.eq(self.data),
             self.o_put.eq(self.came & request & self.here & ~self.endless & ~self.full & self.i_room),
-            self.o_forget.eq(self.came & self.last & ~self.o_keep),
+            self.o_forget.eq(self.came & self.last & ~kept),
         ]
         # A datagram shorter than a header has wrong length whatever else it has, so that w0 and w2 lie before the last word.
         wrong = Signal(int(Drop.REFUSED))
-        allowed = self.requests | (self.subscribes & ~self.apart)
+        allowed = self.requests | (known & ~self.apart)
+        no_place = self.requests & (self.full | ~self.i_room | ~self.i_asked_room)
+        if self._streams:
+            no_place = no_place | (self.streamed & (self.full | ~self.i_stream_room))
+            m.d.comb += self.o_keep_stream.eq(self.came & self.last & ~wrong.any() & self.streamed)
         m.d.comb += [
             wrong[Drop.ERROR].eq(self.failed | self.error),
             wrong[Drop.PORT].eq(~self.here),
             wrong[Drop.LENGTH].eq(~self.length_good | ~self.whole_word | ~one_left | self.disagrees | self.endless),
             wrong[Drop.FOREIGN].eq(self.foreign),
             wrong[Drop.STREAM].eq(~allowed),
-            wrong[Drop.FULL].eq(self.requests & (self.full | ~self.i_room | ~self.i_asked_room)),
+            wrong[Drop.FULL].eq(no_place),
             wrong[Drop.OLD].eq(self.requests & self.o_writes & self.i_old),
             self.o_keep.eq(self.came & self.last & ~wrong.any() & self.requests),
         ]
@@ -161,7 +197,7 @@ class UdpReceiver(wiring.Component):
             m.d.sync += [
                 self.place.eq(Mux(self.last, 1, Cat(Const(0, 1), self.place[:-2], self.place[-2:].any()))),
                 self.failed.eq(~self.last & (self.failed | self.error)),
-                self.full.eq(~self.last & (self.full | (request & self.here & ~self.endless & ~self.i_room))),
+                self.full.eq(~self.last & (self.full | lacks)),
                 self.endless.eq(~self.last & (self.endless | (~first & none_left))),
                 self.left.eq(Mux(self.last, 0, Mux(first, self.length_left, self.left) - (first | ~none_left))),
             ]
@@ -170,6 +206,8 @@ class UdpReceiver(wiring.Component):
                     *(self.requests.eq(self.is_request), self.subscribes.eq(self.is_subscribe)),
                     *(self.foreign.eq(~self.starts_right), self.disagrees.eq(0)),
                 ]
+                if self._streams:
+                    m.d.sync += self.streamed.eq(self.is_streamed)
             with m.If(self.place[1]):
                 m.d.sync += self.o_entry.request_id.eq(self.data)
             with m.If(self.place[2]):

@@ -27,6 +27,8 @@ from twinphase_spec.symbols import BOUNDS, CODE_BITS, KEY_WORDS
 
 from .common import NODE_MEMBERS, connect_core
 
+RECEIVED = (Stream.HERALD_CODE, Stream.PSI, Stream.PEER, Stream.LIVE)
+"""Streams that a client takes from its link, besides register requests."""
 DIGEST_KEY = [f"DIGEST_KEY_{k}" for k in range(KEY_WORDS)]
 DIGEST_NONCE = [f"DIGEST_NONCE_{k}" for k in range(NONCE_WORDS)]
 
@@ -115,7 +117,7 @@ class ClientNode(wiring.Component):
         m.submodules.link = link = NodeLink(
             register_map=CLIENT,
             send=(Stream.SIFTED, Stream.PEER),
-            receive=(Stream.HERALD_CODE, Stream.PSI, Stream.PEER, Stream.LIVE),
+            receive=RECEIVED,
         )
         wiring.connect(m, wiring.flipped(self.rx), link.rx)
         wiring.connect(m, link.tx, wiring.flipped(self.tx))

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from amaranth.hdl import Const
 from amaranth.sim import Simulator
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,6 +17,7 @@ from twinphase_hdl.link.udpport import LINK_PORT, NODE_PORT, REGISTER_PORT, Rece
 from twinphase_hdl.link.udpreceiver import Drop, UdpReceiver
 from twinphase_hdl.link.udpsender import UdpSender
 from twinphase_hdl.link.writes import Writes
+from twinphase_hdl.nodes.client import RECEIVED
 from twinphase_sim.model.link.udp import Datagram, Reason, UdpNode
 from twinphase_spec.packets import MAGIC, VERSION, Stream
 from twinphase_spec.udp_registers import DROPPED, UDP_REGISTER_PORT_OFFSET
@@ -25,8 +27,9 @@ HOST = (0x0A000002, 40000)
 
 @st.composite
 def datagrams(draw):
-    """A datagram that is nearly a request or a subscription."""
-    stream = draw(st.sampled_from([Stream.REGISTER_REQUEST, Stream.SUBSCRIBE, Stream.TAG, 0]))
+    """A datagram that is nearly a request, a subscription or a packet of a stream."""
+    kinds = [Stream.REGISTER_REQUEST, Stream.SUBSCRIBE, Stream.HERALD_CODE, Stream.PEER, Stream.TAG, 0]
+    stream = draw(st.sampled_from(kinds))
     payload = draw(st.lists(st.integers(0, 2**32 - 1), max_size=4))
     words = draw(st.one_of(st.just(len(payload)), st.integers(0, 6)))
     flip = draw(st.sampled_from([0, 0, 0, 0, 1 << 8, 1 << 31]))
@@ -43,18 +46,23 @@ def datagrams(draw):
     )
 
 
+@pytest.mark.parametrize("streams", [(), RECEIVED], ids=["requests", "streams"])
 @settings(max_examples=25)
 @given(st.lists(st.tuples(datagrams(), st.integers(0, 2)), min_size=1, max_size=14))
-def test_every_datagram_gets_the_verdict_of_the_reference(received):
+def test_every_datagram_gets_the_verdict_of_the_reference(streams, received):
     """Also where datagrams follow each other without a pause: what one leaves behind decides nothing about the next."""
-    dut = UdpReceiver(port=NODE_PORT, register_port=REGISTER_PORT)
+    dut = UdpReceiver(port=NODE_PORT, register_port=REGISTER_PORT, streams=streams)
     verdicts: list[str] = []
     kept: list[bytes] = []
     put: list[int] = []
+    kept_streams: list[bytes] = []
+    put_streams: list[int] = []
 
     async def feed(context):
         context.set(dut.i_room, 1)
         context.set(dut.i_asked_room, 1)
+        if streams:
+            context.set(dut.i_stream_room, 1)
         for datagram, pause in received:
             data = datagram.data
             count = max(1, -(-len(data) // 4))
@@ -81,7 +89,19 @@ def test_every_datagram_gets_the_verdict_of_the_reference(received):
 
     async def watch(context):
         strobes = (dut.o_put, dut.o_word, dut.o_keep, dut.o_forget, dut.o_subscribed, dut.o_dropped)
-        async for _, _, puts, word, keep, forget, subscribed, dropped in context.tick().sample(*strobes):
+        of_streams = (dut.o_put_stream, dut.o_keep_stream) if streams else (Const(0), Const(0))
+        async for (
+            _,
+            _,
+            puts,
+            word,
+            keep,
+            forget,
+            subscribed,
+            dropped,
+            puts_stream,
+            keep_stream,
+        ) in context.tick().sample(*strobes, *of_streams):
             # Strobes tell of the datagram that ended in the clock before.
             if subscribed:
                 verdicts.append("SUBSCRIBED")
@@ -91,8 +111,15 @@ def test_every_datagram_gets_the_verdict_of_the_reference(received):
             if keep:
                 kept.append(np.array(put, "<u4").tobytes())
                 verdicts.append("KEPT")
-            if keep or forget:
+            if puts_stream:
+                put_streams.append(int(word))
+            if keep_stream:
+                kept_streams.append(np.array(put_streams, "<u4").tobytes())
+                verdicts.append("KEPT")
+            assert keep + forget + keep_stream <= 1
+            if keep or forget or keep_stream:
                 put.clear()
+                put_streams.clear()
 
     simulator = Simulator(dut)
     simulator.add_clock(16e-9)
@@ -100,14 +127,15 @@ def test_every_datagram_gets_the_verdict_of_the_reference(received):
     simulator.add_testbench(watch, background=True)
     simulator.run()
 
-    model = UdpNode(places=1, port=NODE_PORT, register_port=REGISTER_PORT)
+    model = UdpNode(places=1, port=NODE_PORT, register_port=REGISTER_PORT, streams=streams)
     want = []
     for datagram, _ in received:
-        before = len(model.requests)
+        before = len(model.requests) + len(model.streamed)
         reason = model.receive(datagram)
-        taken = "KEPT" if len(model.requests) > before else "SUBSCRIBED"
+        taken = "KEPT" if len(model.requests) + len(model.streamed) > before else "SUBSCRIBED"
         want.append(taken if reason is None else reason.name)
     assert kept == model.requests
+    assert kept_streams == model.streamed
     # A request is kept a clock before the verdict on a datagram that ended in the same clock would come.
     assert [verdict for verdict in verdicts if verdict != "KEPT"] == [verdict for verdict in want if verdict != "KEPT"]
     assert verdicts.count("KEPT") == want.count("KEPT")
@@ -165,6 +193,23 @@ def test_counters_of_the_link_are_all_reasons():
         (lambda: UdpReceiver(port=0, register_port=1), "port is 0; allowed: 1 to 65535"),
         (lambda: UdpReceiver(port=1, register_port=1 << 16), "register_port is 65536; allowed: 1 to 65535"),
         (lambda: UdpReceiver(port=7, register_port=7), "port and register_port are both 7; allowed: two different"),
+        (
+            lambda: UdpReceiver(port=1, register_port=2, streams=(Stream.PSI, Stream.TAG)),
+            "no node takes stream <Stream.TAG: 1>; allowed: HERALD, PSI, PEER, HERALD_CODE, LIVE",
+        ),
+        (
+            lambda: UdpReceiver(port=1, register_port=2, streams=(Stream.REGISTER_REQUEST,)),
+            "no node takes stream <Stream.REGISTER_REQUEST: 64>; allowed: HERALD",
+        ),
+        (
+            lambda: UdpReceiver(port=1, register_port=2, streams=(Stream.PSI, Stream.PSI)),
+            "are not all different; allowed: each once",
+        ),
+        (
+            lambda: UdpReceiver(port=None, register_port=2, streams=(Stream.PSI,)),
+            "streams without port; allowed: with one",
+        ),
+        (lambda: UdpLink(streams=(Stream.SUBSCRIBE,)), "no node takes stream <Stream.SUBSCRIBE: 80>"),
         (lambda: UdpLink(link_port=9751), "link_port is 9751; allowed: none of the node's, 9750 and 9751"),
         (lambda: UdpLink(places=0), "places is 0; allowed: 1 to 16"),
         (lambda: UdpLink(places=17), "places is 17; allowed: 1 to 16"),

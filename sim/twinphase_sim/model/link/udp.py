@@ -6,6 +6,7 @@ Source: `twinphase_spec.packets` and docs/udp.md. Times are counted in lease tic
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -31,7 +32,7 @@ class Reason(StrEnum):
     LENGTH = "it was truncated, too long, of no whole words, or not as long as it said"
     FOREIGN = "its magic or version was wrong"
     STREAM = "a host does not send this to this port"
-    FULL = "there was no room for its request"
+    FULL = "there was no room for its request, or for its packet of a stream"
     OLD = "it was a write that others of its sender have left too far behind"
     REFUSED = "there was no place for its subscription"
 
@@ -95,22 +96,33 @@ class Writers:
 
 
 class UdpNode:
-    """A link with ``places`` for subscribers. ``group``: where packets go once instead of to each of them. What it answers on
-    ``link_port`` is not said here."""
+    """A link with ``places`` for subscribers. ``group``: where packets go once instead of to each of them. ``streams``: what ``port``
+    takes for the node besides requests. What it answers on ``link_port`` is not said here."""
 
     def __init__(
-        self, *, places: int, port: int, register_port: int, link_port: int | None = None, group: Address | None = None
+        self,
+        *,
+        places: int,
+        port: int,
+        register_port: int,
+        link_port: int | None = None,
+        group: Address | None = None,
+        streams: Collection[Stream] = (),
     ) -> None:
         self.port, self.register_port, self.link_port, self.group = port, register_port, link_port, group
+        self.streams = frozenset(map(int, streams))
         self.leases: list[Lease | None] = [None] * places
         self.requests: list[bytes] = []
         """Packets that went to the node."""
+        self.streamed: list[bytes] = []
+        """Packets of streams that went there. Between which requests is not said here: they go in turns."""
         self.asked: deque[tuple[int, Address, int, bool]] = deque()
         """Request id, host, port of the node, and whether its address was marked, of requests without an answer."""
         self.writers = Writers()
 
     def receive(self, datagram: Datagram, *, tick: int = 0, room: bool = True) -> Reason | None:
-        """Take a datagram, in a tick. ``room``: as observed, whether a request found room. Returns why it was dropped, if it was."""
+        """Take a datagram, in a tick. ``room``: as observed, whether a request or a packet of a stream found room. Returns why it was
+        dropped, if it was."""
         data = datagram.data
         said = len(data) if datagram.length is None else datagram.length
         if datagram.error:
@@ -143,7 +155,12 @@ class UdpNode:
             return None
         if header["stream"] == Stream.SUBSCRIBE and datagram.port == self.port:
             return self._subscribe(datagram.host, tick)
-        return Reason.STREAM
+        if int(header["stream"]) not in self.streams or datagram.port != self.port:
+            return Reason.STREAM
+        if not room:
+            return Reason.FULL
+        self.streamed.append(data)
+        return None
 
     def live(self, tick: int) -> list[Address]:
         """Subscribers in a tick, in the order of their places."""
