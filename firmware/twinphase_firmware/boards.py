@@ -262,8 +262,8 @@ BOARDS = {
             link="udp",
             uart=None,
             port_volts={"SYZYGY 0": 3.3, "SYZYGY 1": 1.8, "SYZYGY 2": 1.8},
-            # At 250 MHz nextpnr puts the gearboxes 20 columns from the encoders, towards the pins on the left: with eight channels the TDC
-            # clock reached 244 MHz, with four 237.
+            # At 250 MHz nextpnr puts the gearboxes 20 columns from the encoders, towards the pins on the left: with eight channels the
+            # TDC clock reached 244 MHz, with four 237.
             nodes={"timetagger": TaggerOptions(frontend="delay line", lanes=1, taps=416)},
         ),
         Board(
