@@ -134,7 +134,7 @@ class LinkDevice(PacketDevice):
 
     def listen(self, hear: Callable[[PacketBlock], None]) -> None:
         """From now on ``hear`` gets all packets but answers, in the receive thread as they come, whoever else takes them and when.
-        It must not wait nor raise."""
+        It must not raise; while it waits, packets wait in the system's buffer."""
         self._hearers.append(hear)
 
     def send(self, packet: bytes) -> bool:
