@@ -47,7 +47,7 @@ class ClientRig:
     def __init__(self, board: Board, options: ClientOptions, monkeypatch: Any, lines: tuple[str, ...] = LINES) -> None:
         nodes: list[Any] = []
         monkeypatch.setattr(clienttop, "BoardClock", lambda **_: Module())
-        monkeypatch.setattr(clienttop, "connect_link", lambda m, platform, board, node, link: nodes.append(node))
+        monkeypatch.setattr(clienttop, "connect_link", lambda m, platform, board, node, link, **_: nodes.append(node))
         self.top = clienttop.ClientTop(board, options, build_hash=0)
         pins = BoardPins(board)
         self._fragment = Fragment.get(self.top, pins)

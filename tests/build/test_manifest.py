@@ -141,7 +141,7 @@ def test_a_log_of_failed_timing_names_the_clock(tmp_path) -> None:
 def test_a_missed_clock_is_tried_again_with_the_next_seed(monkeypatch, tmp_path):
     tried = []
 
-    def once(board, node, options, link, folder, seed, environment):
+    def once(board, node, options, link, reference_hz, folder, seed, environment):
         tried.append(seed)
         if seed < 7:
             raise TimingError(f"seed {seed}")
