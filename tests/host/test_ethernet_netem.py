@@ -90,7 +90,7 @@ def test_every_lost_record_is_counted_and_located_under_netem(how: str) -> None:
         received = Received()
         received.take(device, packets=5)
         impair(namespace, how)
-        received.take(device, packets=150)
+        received.take(device, packets=900)
         state = device.streams[Stream.TAG]
         if "corrupt" not in how:
             assert received.check() == state.lost_records + state.node_lost_records
