@@ -40,7 +40,8 @@ class DhcpClient(wiring.Component):
     answer, begin anew. Answers count if `DhcpReader` takes them for this client's, with the exchange's xid, and from the server whose
     offer was taken; an ACK, if it is for the address that was offered. At T1 (half of the lease, unless the server says otherwise)
     REQUEST with the address in "ciaddr" is broadcast until any server acknowledges, as RFC 2131 has it from T2 on: a unicast to a
-    server that is gone would hold up the core, and with it the node, for its ARP requests. The lease counts from the request; at its end, or with a NAK, the address is gone.
+    server that is gone would hold up the core, and with it the node, for its ARP requests. The lease counts from the request; at its
+    end, or with a NAK, the address is gone.
 
     Without a lease for `FALLBACK_SECONDS`, ``fallback`` is the address until there is one; asking goes on.
 
