@@ -189,7 +189,7 @@ def measure(kind: str, seconds: float, tags_per_s: float = 0.0) -> dict[str, flo
             state = device.streams[Stream.TAG] if kind == "decode" else None
             in_time = state.packets if kind == "decode" else packets
             sent, sending_s = sender.stop()
-            while len(block := device.receive_block(0.2)) if kind == "receive" else len(batch := next(batches)):
+            while len(block := device.receive_block(1.0)) if kind == "receive" else len(batch := next(batches)):
                 if kind == "receive":
                     packets += len(block)
                 else:
