@@ -120,10 +120,9 @@ class Decoder:
     def _order_of(self, stream: Stream) -> StreamOrder:
         if stream not in self._orders:
             self.streams[stream] = StreamState()
-            most = wire.MAX_PAYLOAD_WORDS // self._record_words[stream]
-            if stream is Stream.HERALD_CODE:
-                most = MOST_HERALDS
-            self._orders[stream] = StreamOrder(self.streams[stream], most)
+            coded = stream is Stream.HERALD_CODE
+            most = MOST_HERALDS if coded else wire.MAX_PAYLOAD_WORDS // self._record_words[stream]
+            self._orders[stream] = StreamOrder(self.streams[stream], most, by_run=coded)
         return self._orders[stream]
 
     def _check(

@@ -73,6 +73,8 @@ class StreamOrder:
     state: StreamState
     max_records: int
     """Most records in a packet."""
+    by_run: bool = False
+    """Whether a run of the node numbers the stream's records from 0 on."""
     _expected: int | None = None
     _held_s: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
     """When the packets that wait came."""
@@ -176,6 +178,8 @@ class StreamOrder:
         before = first[0] if self._next_record is None else self._next_record
         expected = np.concatenate(([before], follows[:-1]))
         missing = (first - expected) & 0xFFFFFFFF
+        if self.by_run:
+            missing[(first == 0) & (missing > skipped * self.max_records)] = 0
         lost = np.diff(node, prepend=node[0] if self._lost is None else self._lost)
         good = (missing <= skipped * self.max_records) & (lost >= 0) & (lost < MAX_LOST_RECORDS)
         if not good.all():
@@ -210,6 +214,8 @@ class StreamOrder:
             room = (int(skipped[i]) + self._dropped) * self.max_records
             expected = int(first[i]) if self._next_record is None else self._next_record
             gap = (int(first[i]) - expected) & 0xFFFFFFFF
+            if self.by_run and not first[i] and gap > room:
+                gap = 0
             moved = self._suspect_record == int(first[i])
             increase = 0 if self._lost is None else int(node[i]) - self._lost
             plausible = 0 <= increase < MAX_LOST_RECORDS

@@ -2,6 +2,7 @@
 
 import errno
 import io
+import itertools
 import json
 import socket
 import threading
@@ -29,6 +30,7 @@ from twinphase.errors import DeviceError
 from twinphase.measure import overview, silence
 from twinphase.measure.losses import losses
 from twinphase.measure.silence import SilenceNotes
+from twinphase.packets import pack
 from twinphase.recording.reader import Recording
 from twinphase.recording.writer import METADATA, record
 from twinphase.transport import link, udp
@@ -258,6 +260,9 @@ def test_foreign_packets_do_not_come_in(monkeypatch):
     """A flood from elsewhere to the host's port, and garbage from the node's own address: the first is not seen, the second counted."""
     tags, rng = random_tags(6000, 5), np.random.default_rng(1)
     packets = tag_packets(tags, 30)
+    garbage = [rng.bytes(int(rng.integers(0, 900))) for _ in range(97)]
+    answer = pack(Stream.REGISTER_RESPONSE, 1)
+    garbage += [answer[:1] + bytes(31), answer[:12], answer + b"more"]  # a word whose payload the header does not have
     with (
         FakeNode(patient=True) as node,
         open_device(node.url) as device,
@@ -266,12 +271,13 @@ def test_foreign_packets_do_not_come_in(monkeypatch):
         target, done = device._socket.getsockname(), threading.Event()
 
         def flood():
-            while not done.is_set():
-                foreign.sendto(packets[int(rng.integers(0, 200))], target)
+            for packet in itertools.cycle(packets):
+                foreign.sendto(packet, target)
+                if done.is_set():
+                    return
 
         flooding = threading.Thread(target=flood, daemon=True)
         flooding.start()
-        garbage = [rng.bytes(int(rng.integers(0, 900))) for _ in range(100)]
         node.outbox = [packet for pair in zip(packets, garbage + [b""] * 100, strict=True) for packet in pair]
         parts = []
         deadline = time.monotonic() + 30  # a flooded machine may leave the receiver without a turn for a while

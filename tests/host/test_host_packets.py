@@ -166,6 +166,25 @@ def test_a_restarted_node_is_followed():
     assert len(joined(batches, Stream.TAG)) >= 5000 + 6000 - 20 * 100
 
 
+@pytest.mark.parametrize("chunk", [1, 37])
+@pytest.mark.parametrize("lost", [[], [19], [20], [19, 20]])
+def test_heralds_of_a_new_run_begin_at_0_and_none_is_dropped(lost, chunk):
+    """Two runs of 20 packets; the last or the first is lost. The one behind a lost first fits nothing: it is damage."""
+    pulses = np.cumsum(np.random.default_rng(3).geometric(1e-3, 400)).astype(np.uint64)
+    detectors = np.zeros(400, np.uint8)
+    coded = list(payloads(pulses, detectors, np.arange(0, 400, 20), FIRST))
+    packets = [
+        pack(Stream.HERALD_CODE, i, coded[i % 20].tobytes(), base_ticks=i << 13, first_record=i % 20 * 20, flags=20)
+        for i in range(40)
+    ]
+    decoder, batches = decode_all([packet for i, packet in enumerate(packets) if i not in lost], chunk)
+    numbers = joined(batches, Stream.HERALD_CODE)["number"].reshape(-1, 20)[:, 0] // 20
+    gone = {*lost, *({21} if 20 in lost else ())}
+    assert numbers.tolist() == [i % 20 for i in range(40) if i not in gone]
+    state = decoder.streams[Stream.HERALD_CODE]
+    assert (decoder.damaged, state.lost_packets, state.restarts) == (len(gone) - len(lost), len(lost), 0)
+
+
 def test_a_wild_number_costs_only_its_packet():
     tags = random_tags(6000, 7)
     packets = tag_packets(tags)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -20,13 +19,13 @@ from typing import Any
 from twinphase_spec.configure import frame_config
 from twinphase_spec.frame import LAG_CLOCKS
 from twinphase_spec.lab import Lab
-from twinphase_spec.units import CLOCK_HZ, TICKS_PER_CLOCK
+from twinphase_spec.units import CLOCK_HZ
 
 from ..device import PacketDevice
 from ..errors import DeviceError, TwinphaseError
 from ..measure.pulse_index import PulseIndex
-from ..recording.writer import Recorder, record
 from .aligning import Aligning
+from .recorders import Recorders
 from .relay import Relay
 from .secrets import ROLES, ClientSecrets, load_secrets, take_run
 from .settings import Settings, check_build, client_settings, flight_clocks, server_settings
@@ -36,7 +35,6 @@ ROUNDING_BITS = 16
 """START_CLOCK of the server is a multiple of 2^16."""
 SLACK_CLOCKS = CLOCK_HZ // 100
 """By which counts may differ from what is told, beyond the time that reading them takes: half a millisecond of a slow link and more."""
-RECORDERS_S = 30.0
 DRAIN_S = 0.5
 """What is under way when the nodes stop."""
 POLL_S = 0.05
@@ -196,8 +194,8 @@ class PairRun:
             aligning.stop()
 
     @contextmanager
-    def _recorders(self) -> Iterator[_Recorders]:
-        recorders = _Recorders(self.devices, self.plan.folder, self.plan.lab_name)
+    def _recorders(self) -> Iterator[Recorders]:
+        recorders = Recorders(self.devices, self.plan.folder, self.plan.lab_name)
         try:
             yield recorders
         finally:
@@ -205,7 +203,7 @@ class PairRun:
 
     def _watch(
         self,
-        recorders: _Recorders,
+        recorders: Recorders,
         relay: Relay,
         aligning: Aligning | None,
         start: int,
@@ -227,70 +225,6 @@ class PairRun:
             if seconds is not None and done >= seconds:
                 return "time over"
             time.sleep(POLL_S)
-
-
-class _Recorders:
-    """A thread for each node that records it."""
-
-    def __init__(self, devices: Mapping[str, PacketDevice], folder: Path, lab: str) -> None:
-        self.summaries: dict[str, Any] = {}
-        self._now: dict[str, Recorder] = {}
-        self._failures: dict[str, BaseException] = {}
-        self._stop = threading.Event()
-        self._threads = [
-            threading.Thread(target=self._record, args=(name, device, folder / name, lab), name=f"record {name}")
-            for name, device in devices.items()
-        ]
-        for thread in self._threads:
-            thread.start()
-
-    def _record(self, name: str, device: PacketDevice, folder: Path, lab: str) -> None:
-        try:
-            self.summaries[name] = record(
-                device,
-                folder,
-                lab=lab,
-                stop=self._stop.is_set,
-                progress=lambda recorder: self._now.__setitem__(name, recorder),
-            )
-        except BaseException as error:
-            self._failures[name] = error
-
-    @property
-    def failed(self) -> bool:
-        return bool(self._failures)
-
-    @property
-    def records(self) -> dict[str, int]:
-        """Taken in so far, by node."""
-        return {name: recorder.records for name, recorder in self._now.items()}
-
-    def seconds_since(self, start_clock: int) -> float:
-        """Of the server's node time; 0 before."""
-        last = self._now["server"].last_ticks
-        return 0.0 if last is None else max(0.0, (last / TICKS_PER_CLOCK - start_clock) / CLOCK_HZ)
-
-    def wait_until_all_read(self) -> None:
-        """Their registers are read, their streams subscribed to. Raises what one has failed with, DeviceError if it lasts too long."""
-        deadline = time.monotonic() + RECORDERS_S
-        while len(self._now) < len(self._threads):
-            self.raise_failure()
-            if time.monotonic() > deadline:
-                raise DeviceError(
-                    f"the recordings have not begun within {RECORDERS_S:g} s: are the nodes there, and the disk?"
-                )
-            time.sleep(POLL_S)
-
-    def raise_failure(self) -> None:
-        """The first failure, if there is one."""
-        for error in self._failures.values():
-            raise error
-
-    def finish(self) -> None:
-        """Close the recordings."""
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
 
 
 def _clock(device: PacketDevice) -> int:

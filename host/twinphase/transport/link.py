@@ -33,6 +33,8 @@ from ..errors import DeviceError
 from ..packet_block import PacketBlock
 from ..packets import pack
 
+ANSWER = MAGIC << 16 | VERSION << 8 | Stream.REGISTER_RESPONSE
+"""First word of an answer."""
 QUEUE_PACKETS = 1 << 17
 MOST_PACKETS = 8192
 """From so many on, what else waits is left for the next `receive`: memory that is used again is much faster than new memory."""
@@ -113,8 +115,10 @@ class LinkDevice(PacketDevice):
                 self._sort(packets)
 
     def _sort(self, block: PacketBlock) -> None:
-        """Answers to where `request` waits for them, all else into the queue."""
-        is_answer = (block.first_words() & 0xFF) == Stream.REGISTER_RESPONSE
+        """Answers to where `request` waits for them, all else into the queue, also what only looks like one, to be counted there."""
+        is_answer = (block.first_words() == ANSWER) & (block.sizes >= 4 * HEADER_WORDS)
+        payload_bytes = (block.words[block.starts[is_answer] + 2].astype(np.int64) & 0xFFFF) << 2
+        is_answer[is_answer] = payload_bytes == block.sizes[is_answer] - 4 * HEADER_WORDS
         answers = block[is_answer].packets() if is_answer.any() else []
         block = block[~is_answer] if answers else block
         for hear in self._hearers:
@@ -153,11 +157,8 @@ class LinkDevice(PacketDevice):
             self._arrived.notify_all()
 
     def _take_answer(self, packet: bytes) -> None:
-        if len(packet) < 4 * HEADER_WORDS or len(packet) & 3:
-            return
         words = np.frombuffer(packet, "<u4")
-        whole = int(words[2]) & 0xFFFF == len(words) - HEADER_WORDS
-        if int(words[0]) >> 8 == MAGIC << 8 | VERSION and whole and int(words[1]) == self._awaited:
+        if int(words[1]) == self._awaited:
             self._answers[int(words[1])] = packet
 
     def receive(self, timeout_s: float) -> list[bytes] | None:
