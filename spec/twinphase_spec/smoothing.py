@@ -95,26 +95,3 @@ def smooth_gains(
         for value in ((a * m22 - b * m12) / determinant, (b * m11 - a * m12) / determinant)
     ]
     return SmoothGains(h11=words[0], h12=words[1], h21=words[2], h22=words[3])
-
-
-def node_bits(gain_hz: float) -> int:
-    """log2 of the node step in clocks for a filter gain ``K = P11 J``: the largest step of at most 1/(8 K), and MOST_NODE_BITS.
-
-    The lag is 17 to 32 steps, 1.06/K at the least and 4/K at the most, where MOST_NODE_BITS and the shortest epoch leave it free.
-    """
-    return max(tracking.EPOCH_LEAST, min(MOST_NODE_BITS, _free_bits(gain_hz)))
-
-
-def later_steps(gain_hz: float, bits: int, longest_s: float) -> int:
-    """SMOOTH_LATER, 0 to MOST_LATER, for node steps of ``2^bits`` clocks and phases that may come up to ``longest_s`` late.
-
-    Steps that the gain would have longer have as many more as there is time for; others none.
-    """
-    if bits >= _free_bits(gain_hz):
-        return 0
-    return max(0, min(MOST_LATER, math.floor(longest_s * CLOCK_HZ / (1 << bits)) - 2 * BLOCK))
-
-
-def _free_bits(gain_hz: float) -> int:
-    """Of the largest step of at most 1/(8 K)."""
-    return math.floor(math.log2(CLOCK_HZ / (8 * gain_hz)))

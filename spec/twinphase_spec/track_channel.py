@@ -16,7 +16,8 @@ from .lab import Lab, LabError
 from .lab_tracking import MOST_RESIDUAL_RAD
 from .phase_noise_design import LoopDesign, PhaseNoise, design, differential_noise, reference_noise, smoothed_mse
 from .reference_light import ReferenceLight, check_references, reference_light
-from .smoothing import SmoothGains, node_bits, smooth_gains, steady_covariance
+from .smooth_lag import epoch_bits
+from .smoothing import SmoothGains, smooth_gains, steady_covariance
 from .tracking_config import LEAST_GAIN, ChannelConfig, channel_config, dark_clocks
 from .units import CLOCK_HZ
 
@@ -105,7 +106,7 @@ def differential_channel(lab: Lab, r: ChannelSetup) -> ChannelSetup:
     """psi_d is measured against the causal psi_r, whose error blurs its fringe."""
     settings = lab.tracking
     noise = settings.diffusion_d_rad2_per_s, settings.slope_noise_d_rad2_per_s3
-    bits = settings.epoch_bits or min(node_bits(r.gain_hz), most_epoch_bits(lab))
+    bits = settings.epoch_bits or min(epoch_bits(r.gain_hz), most_epoch_bits(lab))
     blur = r.after(1.5 * (1 << bits) / CLOCK_HZ)
 
     def offsets(span_s: float) -> NDArray[np.float64]:

@@ -16,7 +16,8 @@ from .herald_wait import FREE, most_psi_s
 from .lab import Lab, LabError
 from .reference_light import check_steps_alike, most_heralds_hz
 from .smooth_follow import WORDS, GainTable
-from .smoothing import SmoothGains, later_steps, node_bits
+from .smooth_lag import epoch_bits, later_steps, node_bits, slope_bits
+from .smoothing import SmoothGains
 from .track_channel import ChannelSetup, differential_channel, gains_of, most_epoch_bits, reference_channel
 from .tracking_config import ChannelConfig
 from .units import CLOCK_HZ, TICKS_PER_CLOCK, ps_to_ticks
@@ -35,6 +36,8 @@ CONTENTION_CLOCKS = 32
 LEAST_HOLD, MOST_HOLD = 16, (1 << smoothing.HOLD_BITS) - 1
 NODE_STEPS_APART_BITS = 4
 """psi_d's node step is at most 2^4 times that of psi_r: it lags 39 steps, 624 of psi_r's, and INTERVALS keep 1024."""
+MOST_DRIFT_RAD_PER_S = (2e4, 400.0)
+"""Steady drifts of psi_r and psi_d that the smoother keeps up with beside the lab's own slopes."""
 MOST_GROUP_BITS = (1 << smoothing.SMOOTH_STEP_BITS) - 1
 OFF = ChannelConfig(
     d=(1 << tracking.D_BITS) - 1,
@@ -154,7 +157,9 @@ def track_setup(lab: Lab) -> TrackSetup:
             (1 << smoothing.EVERY_BITS) - 1, math.floor(math.log2(CLOCK_HZ / lab.tracking.record_rate_hz)) - epoch
         ),
         node_bits=nodes,
-        later=(_later(r, nodes[0], longest_s), _later(d, nodes[1], longest_s)),
+        later=tuple(  # type: ignore[arg-type]
+            later_steps(bits, longest_s) if channel else 0 for channel, bits in zip((r, d), nodes, strict=True)
+        ),
         channels=(r, d),
     )
 
@@ -191,10 +196,6 @@ def _longest_s(lab: Lab) -> float:
     return min(lab.tracking.most_lag_s, max(waits_s, 0.0))
 
 
-def _later(channel: ChannelSetup | None, bits: int, longest_s: float) -> int:
-    return later_steps(channel.gain_hz, bits, longest_s) if channel else 0
-
-
 def _node_bits(longest_s: float, r: ChannelSetup | None, d: ChannelSetup | None) -> tuple[int, int]:
     """log2 of both node steps: by their gains, at most NODE_STEPS_APART_BITS apart, and with 32 of them in ``longest_s``.
 
@@ -202,16 +203,20 @@ def _node_bits(longest_s: float, r: ChannelSetup | None, d: ChannelSetup | None)
     slope walk by Q h^3/48 only.
     """
     most = math.floor(math.log2(max(longest_s * CLOCK_HZ / (2 * smoothing.BLOCK), 1 << tracking.EPOCH_LEAST)))
-    of_r = min(most, node_bits(r.gain_hz)) if r else tracking.EPOCH_BITS - 3
-    of_d = min(most, node_bits(d.gain_hz)) if d else of_r
+    of_r = min(most, _free_bits(r, MOST_DRIFT_RAD_PER_S[0])) if r else tracking.EPOCH_BITS - 3
+    of_d = min(most, _free_bits(d, MOST_DRIFT_RAD_PER_S[1])) if d else of_r
     return max(of_r, of_d - NODE_STEPS_APART_BITS), max(of_d, of_r - NODE_STEPS_APART_BITS)
 
 
+def _free_bits(channel: ChannelSetup, drift_rad_per_s: float) -> int:
+    return min(node_bits(channel.gain_hz), slope_bits(channel.noise.slope_rms_rad_per_s, drift_rad_per_s))
+
+
 def _epoch_bits(lab: Lab, r: ChannelSetup | None, nodes: tuple[int, int]) -> int:
-    """E: at most 1/(8 K) of psi_r, as the causal psi is an epoch and a half old, a node step and a record's interval."""
+    """E: at most 1/(8 K) of psi_r, a node step and a record's interval."""
     asked, most = lab.tracking.epoch_bits, most_epoch_bits(lab)
     if asked is None:
-        return max(tracking.EPOCH_LEAST, min(*nodes, most, node_bits(r.gain_hz) if r else most))
+        return max(tracking.EPOCH_LEAST, min(*nodes, most, epoch_bits(r.gain_hz) if r else most))
     if asked > most:
         raise LabError(
             f"lab {lab.name}: tracking.epoch_bits is {asked} with record_rate_hz of {lab.tracking.record_rate_hz:g}; allowed: at "

@@ -19,7 +19,7 @@ from twinphase_hdl.timetag.delayline import DelayLineFrontEnd
 from twinphase_hdl.timetag.tagger import Tagger
 from twinphase_sim.physics.expect import expectations
 from twinphase_sim.physics.rates import all_click_rates
-from twinphase_spec import smoothing, track_setup, tracking
+from twinphase_spec import smooth_lag, smoothing, track_setup, tracking
 from twinphase_spec.configure import check_delay, server_registers
 from twinphase_spec.fixed import wrap_signed
 from twinphase_spec.fringe_phases import FringePhases
@@ -211,7 +211,7 @@ def test_gains_adapt_unless_told_otherwise() -> None:
     ],
 )
 def test_a_slow_phase_gets_all_the_lag_there_is(most_lag_s: float, later: int, lag_s: float) -> None:
-    """psi_d of 26/s would have node steps of 2^19 clocks."""
+    """psi_d of 26/s would have node steps of 2^19 clocks. psi_r's, at least a sixteenth of them, have as many more."""
     slow = Tracking(most_lag_s=most_lag_s, diffusion_d_rad2_per_s=0.02, slope_noise_d_rad2_per_s3=0.0)
     lab = load_lab("seed-370km").model_copy(update={"tracking": slow})
     check_delay(lab, expectations(lab).heralds_per_second)
@@ -219,12 +219,11 @@ def test_a_slow_phase_gets_all_the_lag_there_is(most_lag_s: float, later: int, l
     r, d = setup.channels
     assert r is not None
     assert d is not None
-    assert smoothing.later_steps(d.gain_hz, setup.node_bits[1], smoothing.MOST_LAG_S) == 7
+    assert smooth_lag.later_steps(setup.node_bits[1], smoothing.MOST_LAG_S) == 7
     assert setup.later == (setup.later[0], later)
     assert setup.lag_s == pytest.approx(lag_s)
     assert setup.registers()["SMOOTH_LATER_D"] == later
-    # psi_d's steps are 16 of psi_r's at most, whose gain would have them shorter: nothing to add
-    assert setup.later[0] == setup.registers()["SMOOTH_LATER_R"] == 0
+    assert setup.later[0] == setup.registers()["SMOOTH_LATER_R"] == 7
 
 
 @given(
@@ -232,16 +231,34 @@ def test_a_slow_phase_gets_all_the_lag_there_is(most_lag_s: float, later: int, l
     most_s=st.floats(1e-5, smoothing.MOST_LAG_S),
 )
 def test_a_lag_is_as_long_as_its_time_and_its_gain_allow(gain_hz: float, most_s: float) -> None:
-    """Steps as long as the time allows have as many more as fit; those that the gain keeps short have none."""
-    bits = max(tracking.EPOCH_LEAST, min(smoothing.node_bits(gain_hz), math.floor(math.log2(most_s * 125e6 / 32))))
-    later = smoothing.later_steps(gain_hz, bits, most_s)
+    """Steps of at most 1/(4.25 K), 32 of them and as many more as the time has room for."""
+    bits = max(tracking.EPOCH_LEAST, min(smooth_lag.node_bits(gain_hz), math.floor(math.log2(most_s * 125e6 / 32))))
+    later = smooth_lag.later_steps(bits, most_s)
+    step_s = (1 << bits) / 125e6
+    lag_s = (2 * smoothing.BLOCK + later) * step_s
     assert 0 <= later <= smoothing.MOST_LATER
-    lag_s = (2 * smoothing.BLOCK + later << bits) / 125e6
     assert lag_s <= max(most_s, (2 * smoothing.BLOCK << tracking.EPOCH_LEAST) / 125e6)
-    if later:
-        assert (1 << bits) / 125e6 < 1 / (8 * gain_hz)
-    if 0 < later < smoothing.MOST_LATER:
-        assert lag_s + (1 << bits) / 125e6 > most_s * (1 - 1e-12)
+    assert bits == tracking.EPOCH_LEAST or step_s <= 1 / (4.25 * gain_hz)
+    if later < smoothing.MOST_LATER:
+        assert lag_s + step_s > most_s * (1 - 1e-12)
+    elif most_s > 2 * lag_s and bits < smoothing.MOST_NODE_BITS:
+        assert (17 + later) * step_s > 2.8 / gain_hz
+
+
+@given(slope=st.floats(0, 1e6), drift=st.floats(1, 1e5))
+def test_a_node_step_holds_the_slope(slope: float, drift: float) -> None:
+    """A step tells half a turn at most (docs/phase.md, Smoother): six rms of the slope and the drift fit, into no longer one."""
+    step_s = 2.0 ** smooth_lag.slope_bits(slope, drift) / 125e6
+    assert step_s * (6 * slope + drift) <= math.pi * (1 + 1e-9) < 2 * step_s * (6 * slope + drift) * (1 + 1e-6)
+
+
+def test_a_slow_psi_r_keeps_up_with_a_drift_of_20_rad_per_ms() -> None:
+    """Its gain would have node steps of 2^15 clocks, in which that drift is 5 rad."""
+    setup = track_setup.track_setup(lab_with("diffusion_r_rad2_per_s = 0.5\nslope_noise_r_rad2_per_s3 = 0.0"))
+    r, _ = setup.channels
+    assert r is not None
+    assert smooth_lag.node_bits(r.gain_hz) == 15
+    assert (1 << setup.node_bits[0]) / 125e6 * 20e3 < math.pi
 
 
 def test_own_values_go_over_the_derived_ones() -> None:
