@@ -32,8 +32,8 @@ class Tracking(Part):
     """Clocks from a click to its way into the tracker."""
     record_rate_hz: float = Field(default=LEAST_RECORD_RATE_HZ, ge=LEAST_RECORD_RATE_HZ, le=2e5)
     """Least number of TRACK records per second and channel."""
-    most_lag_s: float = Field(default=MOST_LAG_S, gt=0, le=MOST_LAG_S)
-    """Longest time that a herald may wait for its smoothed psi; psi_d's gain asks for about 4/K."""
+    most_lag_s: float = Field(default=10e-3, gt=0, le=MOST_LAG_S)
+    """Longest time that a herald may wait for its smoothed psi; its gain asks for 2.8/K to 9.2/K (smooth_lag)."""
     adapt: bool = True
     """The gains of psi_r and psi_d follow what their clicks say of them, so that D and Q need not be right, and the smoother's those."""
     ports: Literal["told", "measured"] = "told"
