@@ -197,7 +197,7 @@ def _longest_s(lab: Lab) -> float:
 
 
 def _node_bits(longest_s: float, r: ChannelSetup | None, d: ChannelSetup | None) -> tuple[int, int]:
-    """log2 of both node steps: by their gains, at most NODE_STEPS_APART_BITS apart, and with 32 of them in ``longest_s``.
+    """log2 of both node steps: by their gains and slopes, at most NODE_STEPS_APART_BITS apart, and with 32 of them in ``longest_s``.
 
     Where they are too far apart the shorter one becomes longer: what a herald waits does not change, and the chord of a step h misses a
     slope walk by Q h^3/48 only.
