@@ -121,3 +121,17 @@ def test_pairs_are_those_of_the_plain_rule(data, size, span):
         beside = second.copy()
         beside[np.flatnonzero(second)[0] - 1] = True
         assert not could_pair(pulse, present, span, beside)
+
+
+@pytest.mark.parametrize("span", [1, 30, 100, 10_000])
+def test_pairs_come_as_often_as_the_scheme_says(span):
+    """Heralds with p = 0.01 a pulse: pairs a pulse ``1/(1/(p q) + 1/p)``, q = 1 - (1 - p)^l. A first herald is waited for 1/p; every
+    herald behind it is its second with q, so that it takes 1/q of them, 1/p each (Zeng et al. 2022, eq. 4). The variance of pairs is
+    their mean times that of a wait over its square, here ``(1 + 1/q^2)/(1 + 1/q)^2 < 1``: five sigma, 6e-7."""
+    p, pulses = 0.01, 40_000_000
+    rng = np.random.default_rng(span)
+    pulse = np.cumsum(rng.geometric(p, int(pulses * p)))
+    pairs = np.count_nonzero(paired(pulse, np.ones(pulse.size, bool), span))
+    q = 1 - (1 - p) ** span
+    expected = pulse[-1] / (1 / (p * q) + 1 / p)
+    assert abs(pairs - expected) < 5 * np.sqrt(expected)
