@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from twinphase.errors import DeviceError
-from twinphase.operate.relay import Relay
+from twinphase.operate.relay import Relay, on_link
 from twinphase.packet_block import PacketBlock
 from twinphase.packets import pack
 from twinphase.transport.link import LinkDevice
@@ -118,9 +118,9 @@ def test_short_packets_go_nowhere(wires):
     assert wires["bob"].sent == []
 
 
-def test_a_recording_carries_nothing(wires):
+def test_a_recording_carries_nothing():
     with pytest.raises(DeviceError, match="on no link that carries messages"):
-        Relay(wires | {"bob": type("Recording", (), {"url": "run1/bob"})()})
+        on_link(type("Recording", (), {"url": "run1/bob"})())
 
 
 def test_send_is_whole_from_any_thread():

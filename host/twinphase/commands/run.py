@@ -49,19 +49,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    import json
     from contextlib import ExitStack
-
-    from rich.console import Console
-    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
-    from rich.progress import Progress as Bar
 
     from twinphase_spec.lab import load_lab
 
     from ..arguments import check_positive
     from ..device import PacketDevice, open_device
     from ..errors import DeviceError
-    from ..operate.run import NODES, PairRun, Plan, Progress
+    from ..operate.run import NODES, PairRun, Plan
+    from ..operate.showing import show_run, told
     from ..stopping import stop_on_signals
 
     check_positive("--seconds", arguments.seconds)
@@ -76,15 +72,6 @@ def run(arguments: argparse.Namespace) -> int:
         run=arguments.run,
         align=arguments.align,
     )
-    console = Console(stderr=True)
-    bar = Bar(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TimeElapsedColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    )
     with ExitStack() as stack:
         stopped = stack.enter_context(stop_on_signals())
         devices: dict[str, PacketDevice] = {}
@@ -94,20 +81,6 @@ def run(arguments: argparse.Namespace) -> int:
                 raise DeviceError(f"{device.url} is a recording; a run needs nodes")
             devices[name] = device
         pair = PairRun(plan, devices)
-        stack.enter_context(bar)
-        task = bar.add_task("starting", total=arguments.seconds)
-
-        def show(now: Progress) -> None:
-            records = ", ".join(f"{name} {count:,}" for name, count in now.records.items())
-            bar.update(task, completed=now.seconds, description=f"{now.seconds:.2f} s, records: {records}")
-
+        show = stack.enter_context(show_run("starting", arguments.seconds))
         result = pair.carry_on(seconds=arguments.seconds, stop=stopped.is_set, progress=show)
-    if arguments.json:
-        print(json.dumps(result))
-        return 0
-    carried = sum(result["relay"]["carried"].values())
-    print(
-        f"{arguments.out}: run {result['run']}, {result['ended']}; {carried} packets carried between the nodes; `twinphase sift "
-        f"{arguments.out}` shows what came of it"
-    )
-    return 0
+    return told(arguments.json, arguments.out, result, f"; `twinphase sift {arguments.out}` shows what came of it")

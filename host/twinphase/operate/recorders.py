@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,24 @@ from ..recording.writer import Recorder, record
 
 RECORDERS_S = 30.0
 POLL_S = 0.05
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """Of a run under way. ``seconds``: since pulse 0, by the clock of the node that is watched; ``records``: by node."""
+
+    seconds: float
+    records: Mapping[str, int]
+
+
+@contextmanager
+def recorded(devices: Mapping[str, PacketDevice], folder: Path, lab: str) -> Iterator[Recorders]:
+    """The devices are recorded into ``folder`` meanwhile."""
+    recorders = Recorders(devices, folder, lab)
+    try:
+        yield recorders
+    finally:
+        recorders.finish()
 
 
 class Recorders:
@@ -54,10 +74,31 @@ class Recorders:
         """Taken in so far, by node."""
         return {name: recorder.records for name, recorder in self._now.items()}
 
-    def seconds_since(self, start_clock: int) -> float:
-        """Of the server's node time; 0 before."""
-        last = self._now["server"].last_ticks
-        return 0.0 if last is None else max(0.0, (last / TICKS_PER_CLOCK - start_clock) / CLOCK_HZ)
+    def watch(
+        self,
+        name: str,
+        start_clock: int,
+        *,
+        seconds: float | None,
+        over: Callable[[], str | None],
+        stop: Callable[[], bool],
+        progress: Callable[[Progress], None],
+    ) -> str:
+        """Wait until ``seconds`` of node ``name`` after its ``start_clock``, for a failure, for what ``over`` says, for ``stop``; why it
+        has ended."""
+        while True:
+            last = self._now[name].last_ticks
+            done = 0.0 if last is None else max(0.0, (last / TICKS_PER_CLOCK - start_clock) / CLOCK_HZ)
+            progress(Progress(seconds=done, records=self.records))
+            if (why := over()) is not None:
+                return why
+            if self.failed:
+                return "a node failed"
+            if stop():
+                return "stopped"
+            if seconds is not None and done >= seconds:
+                return "time over"
+            time.sleep(POLL_S)
 
     def wait_until_all_read(self) -> None:
         """Their registers are read, their streams subscribed to. Raises what one has failed with, DeviceError if it lasts too long."""

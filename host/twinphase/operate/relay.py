@@ -10,17 +10,19 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from twinphase_spec.packets import HEADER_WORDS, Stream
 
+from ..device import Device
 from ..errors import DeviceError
 from ..packet_block import PacketBlock
 from ..transport.link import LinkDevice
 
 TO_CLIENTS = (Stream.HERALD_CODE, Stream.PSI, Stream.LIVE)
 BETWEEN = (Stream.PEER,)
-ROUTES: tuple[tuple[str, str, tuple[Stream, ...]], ...] = (
+Route = tuple[str, str, tuple[Stream, ...]]
+ROUTES: tuple[Route, ...] = (
     ("server", "alice", TO_CLIENTS),
     ("server", "bob", TO_CLIENTS),
     ("alice", "bob", BETWEEN),
@@ -28,32 +30,45 @@ ROUTES: tuple[tuple[str, str, tuple[Stream, ...]], ...] = (
 )
 
 
+class End(Protocol):
+    """Where messages come from and go to: a node on a link, or what stands for one that is at another computer."""
+
+    def listen(self, hear: Callable[[PacketBlock], None]) -> None:
+        """``hear`` gets the packets that come."""
+
+    def send(self, packet: bytes) -> bool:
+        """False: there is no room or no way."""
+
+
+def on_link(device: Device) -> LinkDevice:
+    """``device``, or DeviceError where it is on no link."""
+    if not isinstance(device, LinkDevice):
+        raise DeviceError(
+            f"{device.url} is on no link that carries messages; allowed: udp://, serial:// and usb:// nodes"
+        )
+    return device
+
+
 class Relay:
-    """Carries messages from its construction on. ``devices``: server, alice, bob. DeviceError for one that is not on a link.
+    """Carries messages along ``routes`` between ``ends``, by name, from its construction on.
 
     ``carried``, ``refused``: packets by (from, to, stream), that went on and that the system had no room for; ``missing``: by (from,
     stream), those that did not come from the node, by their numbers.
     """
 
-    def __init__(self, devices: Mapping[str, Any]) -> None:
+    def __init__(self, ends: Mapping[str, End], routes: tuple[Route, ...] = ROUTES) -> None:
         self.carried: Counter[tuple[str, str, str]] = Counter()
         self.refused: Counter[tuple[str, str, str]] = Counter()
         self.missing: Counter[tuple[str, str]] = Counter()
         self.fault: str | None = None
         self._sequences: dict[tuple[str, Stream], int] = {}
         self._lock = threading.Lock()
-        self._devices: dict[str, LinkDevice] = {}
-        for name, device in devices.items():
-            if not isinstance(device, LinkDevice):
-                raise DeviceError(
-                    f"{device.url} is on no link that carries messages; allowed: udp://, serial:// and usb:// nodes"
-                )
-            self._devices[name] = device
-        for name in sorted({source for source, _, _ in ROUTES}):
-            self._devices[name].listen(self._hearer(name))
+        self._ends, self._routes = ends, routes
+        for name in sorted({source for source, _, _ in routes}):
+            ends[name].listen(self._hearer(name))
 
     def _hearer(self, source: str) -> Callable[[PacketBlock], None]:
-        routes = [(target, streams) for origin, target, streams in ROUTES if origin == source]
+        routes = [(target, streams) for origin, target, streams in self._routes if origin == source]
         wanted = {int(stream) for _, streams in routes for stream in streams}
 
         def hear(block: PacketBlock) -> None:
@@ -80,7 +95,7 @@ class Relay:
                 self._fail(f"{gap} PEER packets of {source} were lost on their way to this computer")
 
     def _carry(self, source: str, target: str, stream: Stream, packet: bytes) -> None:
-        sent = self._devices[target].send(packet)
+        sent = self._ends[target].send(packet)
         with self._lock:
             (self.carried if sent else self.refused)[source, target, stream.name.lower()] += 1
         if not sent and stream in BETWEEN:

@@ -19,25 +19,18 @@ from typing import Any
 from twinphase_spec.configure import frame_config
 from twinphase_spec.frame import LAG_CLOCKS
 from twinphase_spec.lab import Lab
-from twinphase_spec.units import CLOCK_HZ
 
 from ..device import PacketDevice
 from ..errors import DeviceError, TwinphaseError
 from ..measure.pulse_index import PulseIndex
 from .aligning import Aligning
-from .recorders import Recorders
-from .relay import Relay
+from .recorders import Progress, recorded
+from .relay import Relay, on_link
 from .secrets import ROLES, ClientSecrets, load_secrets, take_run
-from .settings import Settings, check_build, client_settings, flight_clocks, server_settings
+from .settings import check_build, client_settings, flight_clocks, server_settings
+from .starting import DRAIN_S, SLACK_CLOCKS, check_in_time, clock_count, empty_folder, start_clock, write_settings
 
 NODES = ("server", *ROLES)
-ROUNDING_BITS = 16
-"""START_CLOCK of the server is a multiple of 2^16."""
-SLACK_CLOCKS = CLOCK_HZ // 100
-"""By which counts may differ from what is told, beyond the time that reading them takes: half a millisecond of a slow link and more."""
-DRAIN_S = 0.5
-"""What is under way when the nodes stop."""
-POLL_S = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,15 +48,6 @@ class Plan:
     run: int | None = None
     align: bool = False
     """Search for the pulses of both arms and keep them in their places."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Progress:
-    """Of a run under way. ``seconds``: since pulse 0, by the server's clock."""
-
-    seconds: float
-    records: Mapping[str, int]
-    relay: Relay
 
 
 class PairRun:
@@ -91,9 +75,9 @@ class PairRun:
 
     def _check_clock(self, role: str) -> None:
         """DeviceError where a client's count is not ahead by what was told."""
-        before = _clock(self.devices["server"])
-        count = _clock(self.devices[role])
-        after = _clock(self.devices["server"])
+        before = clock_count(self.devices["server"])
+        count = clock_count(self.devices[role])
+        after = clock_count(self.devices["server"])
         ahead = self.plan.ahead[role]
         if not before - SLACK_CLOCKS <= count - ahead <= after + SLACK_CLOCKS:
             raise DeviceError(
@@ -111,17 +95,11 @@ class PairRun:
     ) -> dict[str, Any]:
         """Until ``seconds`` after pulse 0, ``stop()`` or a failure; what was done. In any case nodes are stopped, recordings closed."""
         plan = self.plan
-        try:
-            plan.folder.mkdir(parents=True, exist_ok=True)
-            if any(plan.folder.iterdir()):
-                raise TwinphaseError(f"folder {plan.folder} is not empty; choose another one for the run")
-        except OSError as error:
-            raise TwinphaseError(
-                f"cannot record into {plan.folder}: {error.strerror}; choose another folder"
-            ) from error
+        empty_folder(plan.folder)
         number = take_run(self._paths, plan.run)
         self._control(0)
-        start, relay = self._set_up(number), Relay(self.devices)
+        start = self._set_up(number)
+        relay = Relay({name: on_link(device) for name, device in self.devices.items()})
         told: dict[str, Any] = {
             "lab": plan.lab_name,
             "run": number,
@@ -129,12 +107,18 @@ class PairRun:
             "ahead": dict(plan.ahead),
             "nodes": {name: device.url for name, device in self.devices.items()},
         }
-        with self._recorders() as recorders:
+        with recorded(self.devices, plan.folder, plan.lab_name) as recorders:
             recorders.wait_until_all_read()
             try:
                 self._begin(start)
                 with self._aligning(start) as aligning:
-                    ended = self._watch(recorders, relay, aligning, start, seconds, stop, progress)
+
+                    def over() -> str | None:
+                        if relay.fault is not None:
+                            return "peer packet lost"
+                        return "not aligned" if aligning is not None and aligning.failure is not None else None
+
+                    ended = recorders.watch("server", start, seconds=seconds, over=over, stop=stop, progress=progress)
             finally:
                 with contextlib.suppress(DeviceError):
                     self._control(0)
@@ -156,25 +140,22 @@ class PairRun:
     def _set_up(self, number: int) -> int:
         """Write everything but CONTROL; the server's clock of pulse 0."""
         lab = self.plan.lab
-        longest = max(flight_clocks(lab, role) for role in ROLES)
-        earliest = _clock(self.devices["server"]) + round(self.plan.after_s * CLOCK_HZ) + longest
-        start = -(-earliest >> ROUNDING_BITS) << ROUNDING_BITS
-        _write(self.devices["server"], server_settings(lab, start))
+        start = start_clock(lab, clock_count(self.devices["server"]), self.plan.after_s)
+        write_settings(self.devices["server"], server_settings(lab, start))
         for role in ROLES:
-            emission = start + self.plan.ahead[role] - flight_clocks(lab, role)
-            _write(self.devices[role], client_settings(lab, self._secrets[role], number, emission))
+            settings = client_settings(lab, self._secrets[role], number, self._emission(start, role))
+            write_settings(self.devices[role], settings)
         return start
+
+    def _emission(self, start: int, role: str) -> int:
+        """The client's count when pulse 0 leaves it."""
+        return start + self.plan.ahead[role] - flight_clocks(self.plan.lab, role)  # type: ignore[arg-type]
 
     def _begin(self, start: int) -> None:
         """Clients first. DeviceError if it was too late for one of them."""
         self._control(1, order=("alice", "bob", "server"))
         for name in NODES:
-            early = 0 if name == "server" else flight_clocks(self.plan.lab, name) - self.plan.ahead[name] + LAG_CLOCKS  # type: ignore[arg-type]
-            if (late := _clock(self.devices[name]) - (start - early)) >= 0:
-                raise DeviceError(
-                    f"{self.devices[name].url} was told to run {late / CLOCK_HZ:.3g} s after its start: the links are slow; give a "
-                    "longer --after"
-                )
+            check_in_time(self.devices[name], start if name == "server" else self._emission(start, name) - LAG_CLOCKS)
 
     def _control(self, value: int, order: tuple[str, ...] = NODES) -> None:
         for name in order:
@@ -192,48 +173,3 @@ class PairRun:
             yield aligning
         finally:
             aligning.stop()
-
-    @contextmanager
-    def _recorders(self) -> Iterator[Recorders]:
-        recorders = Recorders(self.devices, self.plan.folder, self.plan.lab_name)
-        try:
-            yield recorders
-        finally:
-            recorders.finish()
-
-    def _watch(
-        self,
-        recorders: Recorders,
-        relay: Relay,
-        aligning: Aligning | None,
-        start: int,
-        seconds: float | None,
-        stop: Callable[[], bool],
-        progress: Callable[[Progress], None],
-    ) -> str:
-        while True:
-            done = recorders.seconds_since(start)
-            progress(Progress(seconds=done, records=recorders.records, relay=relay))
-            if relay.fault is not None:
-                return "peer packet lost"
-            if recorders.failed:
-                return "a node failed"
-            if aligning is not None and aligning.failure is not None:
-                return "not aligned"
-            if stop():
-                return "stopped"
-            if seconds is not None and done >= seconds:
-                return "time over"
-            time.sleep(POLL_S)
-
-
-def _clock(device: PacketDevice) -> int:
-    return device.counters()["clock"]
-
-
-def _write(device: PacketDevice, settings: Settings) -> None:
-    for name, words in settings.memories.items():
-        mask = (1 << device.map.memory(name).width) - 1  # of signed words, those bits that a memory keeps
-        device.write_memory(name, [word & mask for word in words])
-    for name, value in settings.registers.items():
-        device.write(name, value)

@@ -5,18 +5,23 @@ from __future__ import annotations
 import json
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from twinphase.cli import main
-from twinphase.device import open_device
+from twinphase.device import Device, open_device
+from twinphase.errors import TwinphaseError
 from twinphase.measure.arrival import Arrival
 from twinphase.measure.pulse_index import PulseIndex
+from twinphase.operate.charlie import CharliePlan, CharlieRun
 from twinphase.operate.secrets import load_secrets, new_pair
+from twinphase.operate.user import UserPlan, UserRun
 from twinphase_sim.lab.idle import IdleLab
 from twinphase_sim.lab.lines import NODES
 from twinphase_sim.lab.server import LabServer, open_ports
@@ -77,6 +82,13 @@ def sifted(capsys: pytest.CaptureFixture[str], folder: Path) -> dict[str, Any]:
     return json.loads(capsys.readouterr().out)
 
 
+def until(condition: Callable[[], object], seconds: float = 60.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
 @pytest.mark.parametrize("runs", [1, pytest.param(3, marks=pytest.mark.long)])
 def test_a_run_over_udp_sifts_and_others_can_follow(files, capsys, runs: int) -> None:
     """30 ms of light, on the same nodes again. The host recomputes every sifted word. Some 28 X events are kept: 8 or fewer have a chance
@@ -108,6 +120,62 @@ def test_a_run_over_udp_sifts_and_others_can_follow(files, capsys, runs: int) ->
                 assert server.read("CONTROL") == 0
                 assert server.read("FRAMING") == 0
     assert {load_secrets(folder / "pair" / f"{role}.toml").next_run for role in ("alice", "bob")} == {runs + 1}
+
+
+def test_users_with_computers_of_their_own(files, capsys) -> None:
+    """Charlie and both users, each with a thread, a device and a folder of its own; Charlie never has a secret. Another user that says he
+    is Alice is sent away, and one with another lab. Then as above."""
+    lab, path, folder = files
+    results: dict[str, dict[str, Any]] = {}
+    with served(lab) as urls, ExitStack() as stack:
+        server, *clients = (stack.enter_context(open_device(url)) for url in urls)
+        plan = CharliePlan(
+            lab=lab, lab_name=str(path), folder=folder / "charlie", address=("127.0.0.1", 0), after_s=1.0
+        )
+        charlie = stack.enter_context(CharlieRun(plan, server))
+
+        def user(role: str, device: Device, own: Lab = lab, out: str = "") -> None:
+            plan = UserPlan(
+                lab=own,
+                lab_name=str(path),
+                secrets=folder / "pair" / f"{role}.toml",
+                folder=folder / (out or role),
+                charlie=charlie.address,
+            )
+            results[role] = UserRun(plan, device).carry_on()
+
+        with ThreadPoolExecutor(3) as pool:
+            of_charlie = pool.submit(charlie.carry_on, seconds=0.03)
+            other = lab.model_copy(update={"protocol": lab.protocol.model_copy(update={"block_heralds": 64})})
+            with pytest.raises(TwinphaseError, match="alice's lab file is not Charlie's"):
+                user("alice", clients[0], other, "other lab")
+            of_alice = pool.submit(user, "alice", clients[0])
+            until(lambda: "alice" in charlie.users)
+            with pytest.raises(TwinphaseError, match="alice is there already"):
+                user("alice", clients[0], out="second alice")
+            user("bob", clients[1])
+            of_alice.result()
+            result = of_charlie.result()
+        for device in (server, *clients):
+            assert device.read("CONTROL") == 0
+    assert result["ended"] == "time over"
+    assert {own["ended"] for own in results.values()} == {"Charlie's computer: time over"}
+    for told in (result, *results.values()):
+        assert told["run"] == 1
+        assert not told["relay"]["refused"]
+        assert not told["relay"]["missing"]
+    sent = {role: results[role]["relay"]["carried"] for role in ("alice", "bob")}
+    for own, peer in (("alice", "bob"), ("bob", "alice")):
+        assert sent[own][f"{own} {peer} peer"] >= result["relay"]["carried"][f"{own} {peer} peer"] > 100
+    whole = folder / "whole"
+    whole.mkdir()
+    for name, out in (("server", "charlie"), ("alice", "alice"), ("bob", "bob")):
+        (whole / name).symlink_to(folder / out / name)
+    found = sifted(capsys, whole)
+    assert found["wrong_words"] == found["unlike_between_clients"] == 0
+    assert found["blocks"]["closed"] >= 22
+    assert found["blocks"]["discarded"] == 0
+    assert {load_secrets(folder / "pair" / f"{role}.toml").next_run for role in ("alice", "bob")} == {2}
 
 
 @pytest.mark.long
