@@ -18,6 +18,10 @@ class EmissionCorrection:
     pulses: int
     fraction_ticks: int
 
+    def apply(self, client: Device) -> None:
+        """`correct_emission` with it."""
+        correct_emission(client, slot=self.slot, pulses=self.pulses, fraction_ticks=self.fraction_ticks)
+
 
 class CorrectionRefused(TwinphaseError):
     """The client has not taken a correction."""

@@ -355,6 +355,62 @@ def test_what_a_user_refuses(tmp_path, start, said):
     assert set(registers.writes) <= {CLIENT["SNAPSHOT"].address}
 
 
+def test_an_end_is_an_end_whatever_is_still_under_way(tmp_path):
+    """A correction reaches the client; then Charlie ends, and a PEER packet that has no way any more is no fault."""
+    registers = Counting(CLIENT)
+    with (
+        FakeNode(CLIENT, registers=registers) as node,
+        open_device(node.url) as device,
+        socket.create_server(("127.0.0.1", 0)) as server,
+    ):
+        run, results = user_run(tmp_path, device, server.getsockname()), []
+        thread = threading.Thread(target=lambda: results.append(run.carry_on()))
+        thread.start()
+        link = Connection(server.accept()[0], "alice")
+        assert "hello" in link.told(5.0)
+        link.tell(run=1, start_clock=5_500_000_000, server_clock=5_000_000_000)
+        assert link.told(20.0) == {"ready": True}
+        link.tell(correct={"slot": 80_000, "pulses": -3, "fraction_ticks": 5})
+        until(lambda: run.corrections == 1)
+        link.tell(end="time over")
+        assert link.told(5.0) == {"end": "Charlie's computer: time over"}
+        link.close()
+        node.outbox = [message(n) for n in range(3)]
+        thread.join()
+    (result,) = results
+    assert result["ended"] == "Charlie's computer: time over"
+    assert result["corrections"] == 1
+    assert registers.words[CLIENT["EMIT_PULSES"].address] == -3 & 0xFFFFFFFF
+    assert registers.words[CLIENT["CONTROL"].address] == 0
+
+
+@pytest.mark.parametrize("correct", [{"slot": 1}, {"slot": "x", "pulses": 1, "fraction_ticks": 2}, 7])
+def test_a_correction_that_is_none_ends_the_run(tmp_path, correct):
+    with (
+        FakeNode(CLIENT, registers=Counting(CLIENT)) as node,
+        open_device(node.url) as device,
+        socket.create_server(("127.0.0.1", 0)) as server,
+    ):
+        run = user_run(tmp_path, device, server.getsockname())
+        failed: list[str] = []
+
+        def play() -> None:
+            with pytest.raises(TwinphaseError) as caught:
+                run.carry_on()
+            failed.append(str(caught.value))
+
+        thread = threading.Thread(target=play)
+        thread.start()
+        link = Connection(server.accept()[0], "alice")
+        assert "hello" in link.told(5.0)
+        link.tell(run=1, start_clock=5_500_000_000, server_clock=5_000_000_000)
+        assert link.told(20.0) == {"ready": True}
+        link.tell(correct=correct)
+        thread.join()
+        link.close()
+    assert "tells a correction that is none" in failed[0]
+
+
 def test_nobody_where_charlie_should_be(tmp_path):
     with FakeNode(CLIENT, registers=Counting(CLIENT)) as node, open_device(node.url) as device:
         with socket.create_server(("127.0.0.1", 0)) as server:

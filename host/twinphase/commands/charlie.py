@@ -25,6 +25,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="new or empty folder for the recording")
     parser.add_argument("--seconds", type=float, metavar="S", help="node time from pulse 0; without it, until Ctrl-C")
     parser.add_argument("--after", type=float, default=5.0, metavar="S", help="from when both are there to pulse 0 (5)")
+    parser.add_argument(
+        "--align",
+        action="store_true",
+        help="search for the pulses of both arms, and have the users keep them in their places",
+    )
     parser.add_argument("--json", action="store_true", help="print the result as one JSON object at the end")
 
 
@@ -45,6 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
         folder=arguments.out,
         address=host_and_port("--listen", arguments.listen, host="0.0.0.0"),
         after_s=arguments.after,
+        align=arguments.align,
     )
     with (
         stop_on_signals() as stopped,

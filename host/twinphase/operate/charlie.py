@@ -13,14 +13,19 @@ import json
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from twinphase_spec.configure import frame_config
 from twinphase_spec.lab import Lab
 
 from ..device import Device
+from ..emission import EmissionCorrection
 from ..errors import DeviceError, TwinphaseError
+from ..measure.pulse_index import PulseIndex
+from .aligning import aligned
 from .connection import Connection
 from .recorders import Progress, recorded
 from .relay import Relay, on_link
@@ -51,6 +56,8 @@ class CharliePlan:
     folder: Path
     address: tuple[str, int]
     after_s: float
+    align: bool = False
+    """Search for the pulses of both arms, and tell the users how to keep them in their places."""
 
 
 class CharlieRun:
@@ -61,6 +68,8 @@ class CharlieRun:
     def __init__(self, plan: CharliePlan, device: Device) -> None:
         self.plan, self.device = plan, on_link(device)
         check_build(device, plan.lab, None)
+        if plan.align:
+            PulseIndex(frame_config(plan.lab))  # refuses a frame whose pulses cannot be told
         self.users: dict[str, Connection] = {}
         """Those who are there, by role."""
         self._runs: dict[str, int] = {}
@@ -92,13 +101,7 @@ class CharlieRun:
         """Until ``seconds`` after pulse 0, ``stop()``, a user's end or a failure; what was done. Then all nodes are stopped."""
         plan = self.plan
         empty_folder(plan.folder)
-        while len(self.users) < len(ROLES):
-            if stop():
-                raise TwinphaseError(
-                    f"stopped before both users were there; so far: {', '.join(self.users) or 'nobody'}"
-                )
-            self._drop_those_who_left()
-            self._accept()
+        self._gather(stop)
         number = max(self._runs.values())
         self.device.write("CONTROL", 0)
         now = clock_count(self.device)
@@ -115,30 +118,44 @@ class CharlieRun:
                 self._wait_until_ready(stop)
                 self.device.write("CONTROL", 1)
                 check_in_time(self.device, start)
-                ended = recorders.watch(
-                    "server",
-                    start,
-                    seconds=seconds,
-                    over=lambda: relay.fault or self._ended(),
-                    stop=stop,
-                    progress=progress,
-                )
+                correct = {role: partial(_tell_correction, self.users[role]) for role in ROLES}
+                with aligned(plan.align, plan.lab, start, self.device, correct) as aligning:
+
+                    def over() -> str | None:
+                        lost = "not aligned" if aligning is not None and aligning.failure is not None else None
+                        return self._ended() or lost or relay.fault
+
+                    ended = recorders.watch("server", start, seconds=seconds, over=over, stop=stop, progress=progress)
             finally:
                 for user in self.users.values():
                     user.tell(end=ended)
                 with contextlib.suppress(DeviceError):
                     self.device.write("CONTROL", 0)
                 time.sleep(DRAIN_S)
-        result = told | {"ended": ended, "relay": relay.as_dict(), "recordings": recorders.summaries}
+        result = told | {
+            "ended": ended,
+            "relay": relay.as_dict(),
+            "align": aligning and aligning.as_dict(),
+            "recordings": recorders.summaries,
+        }
         (plan.folder / "run.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
         recorders.raise_failure()
-        if relay.fault is not None:
+        if aligning is not None and aligning.failure is not None:
+            raise aligning.failure
+        if ended == relay.fault:  # not what is still under way when all has ended
             raise TwinphaseError(f"{relay.fault}; the recording in {plan.folder} is whole up to there")
         return result
 
-    def _drop_those_who_left(self) -> None:
-        for role in [role for role, user in self.users.items() if user.failure is not None]:
-            self.users.pop(role).close()
+    def _gather(self, stop: Callable[[], bool]) -> None:
+        """Wait until both users are there."""
+        while len(self.users) < len(ROLES):
+            if stop():
+                raise TwinphaseError(
+                    f"stopped before both users were there; so far: {', '.join(self.users) or 'nobody'}"
+                )
+            for role in [role for role, user in self.users.items() if user.failure is not None]:
+                self.users.pop(role).close()
+            self._accept()
 
     def _accept(self) -> None:
         """The next user, if one comes now; who is none is told why."""
@@ -189,3 +206,7 @@ class CharlieRun:
             if message is not None and "end" in message:
                 return f"{role}: {message['end']}"
         return None
+
+
+def _tell_correction(user: Connection, correction: EmissionCorrection) -> None:
+    user.tell(correct=asdict(correction))

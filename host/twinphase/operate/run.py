@@ -10,9 +10,9 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,10 @@ from twinphase_spec.frame import LAG_CLOCKS
 from twinphase_spec.lab import Lab
 
 from ..device import PacketDevice
+from ..emission import EmissionCorrection
 from ..errors import DeviceError, TwinphaseError
 from ..measure.pulse_index import PulseIndex
-from .aligning import Aligning
+from .aligning import aligned
 from .recorders import Progress, recorded
 from .relay import Relay, on_link
 from .secrets import ROLES, ClientSecrets, load_secrets, take_run
@@ -109,9 +110,10 @@ class PairRun:
         }
         with recorded(self.devices, plan.folder, plan.lab_name) as recorders:
             recorders.wait_until_all_read()
+            correct = {role: partial(_correct, self.devices[role]) for role in ROLES}
             try:
                 self._begin(start)
-                with self._aligning(start) as aligning:
+                with aligned(plan.align, plan.lab, start, on_link(self.devices["server"]), correct) as aligning:
 
                     def over() -> str | None:
                         if relay.fault is not None:
@@ -161,15 +163,6 @@ class PairRun:
         for name in order:
             self.devices[name].write("CONTROL", value)
 
-    @contextmanager
-    def _aligning(self, start: int) -> Iterator[Aligning | None]:
-        """None where it was not asked for."""
-        if not self.plan.align:
-            yield None
-            return
-        windows = server_settings(self.plan.lab, start).registers["ARRIVAL_WINDOWS"]
-        aligning = Aligning(self.devices, frame_config(self.plan.lab, start), windows=windows)
-        try:
-            yield aligning
-        finally:
-            aligning.stop()
+
+def _correct(client: PacketDevice, correction: EmissionCorrection) -> None:
+    correction.apply(client)

@@ -21,6 +21,7 @@ from twinphase_spec.packets import Stream
 from twinphase_spec.units import CLOCK_HZ
 
 from ..device import Device
+from ..emission import EmissionCorrection
 from ..errors import DeviceError, TwinphaseError
 from ..packet_block import PacketBlock
 from .charlie import PROTOCOL, same_lab
@@ -100,6 +101,8 @@ class UserRun:
         self.plan, self.device = plan, on_link(device)
         self.secrets = load_secrets(plan.secrets)
         self.role = self.secrets.role
+        self.corrections = 0
+        """Of the emission, taken."""
         check_build(device, plan.lab, self.role)
 
     def carry_on(
@@ -130,7 +133,7 @@ class UserRun:
                 relay = Relay(ends, routes)
 
                 def over() -> str | None:
-                    return relay.fault or peer.fault or self._told_end(connection)
+                    return relay.fault or peer.fault or self._hear(connection)
 
                 try:
                     self.device.write("CONTROL", 1)
@@ -148,11 +151,16 @@ class UserRun:
         finally:
             connection.close()
         told = {"lab": plan.lab_name, "run": number, "role": self.role, "ahead": plan.ahead, "node": self.device.url}
-        result = told | {"ended": ended, "relay": relay.as_dict(), "recordings": recorders.summaries}
+        result = told | {
+            "ended": ended,
+            "corrections": self.corrections,
+            "relay": relay.as_dict(),
+            "recordings": recorders.summaries,
+        }
         (plan.folder / "run.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
         recorders.raise_failure()
-        if fault := relay.fault or peer.fault:
-            raise TwinphaseError(f"{fault}; the recording in {plan.folder} is whole up to there")
+        if ended in (relay.fault, peer.fault):  # not what is still under way when all has ended
+            raise TwinphaseError(f"{ended}; the recording in {plan.folder} is whole up to there")
         return result
 
     def _connect(self) -> Connection:
@@ -190,10 +198,17 @@ class UserRun:
                 f"up to {ON_THE_WAY_CLOCKS} too many), not {self.plan.ahead}: say with --ahead what it is, to the clock"
             )
 
-    @staticmethod
-    def _told_end(connection: Connection) -> str | None:
+    def _hear(self, connection: Connection) -> str | None:
+        """Take the corrections that Charlie tells; why the run has ended, if it has."""
         try:
-            message = connection.told(0.0)
+            while (message := connection.told(0.0)) is not None:
+                if "end" in message:
+                    return f"Charlie's computer: {message['end']}"
+                if "correct" in message:
+                    EmissionCorrection(**message["correct"]).apply(self.device)
+                    self.corrections += 1
         except DeviceError as error:
             return str(error)
-        return None if message is None or "end" not in message else f"Charlie's computer: {message['end']}"
+        except (TypeError, ValueError) as error:
+            raise DeviceError(f"{connection.name} tells a correction that is none ({error})") from error
+        return None

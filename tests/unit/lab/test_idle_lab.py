@@ -6,7 +6,7 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from twinphase.cli import main
-from twinphase.device import Device, open_device
+from twinphase.device import open_device
 from twinphase.errors import TwinphaseError
 from twinphase.measure.arrival import Arrival
 from twinphase.measure.pulse_index import PulseIndex
@@ -122,51 +122,64 @@ def test_a_run_over_udp_sifts_and_others_can_follow(files, capsys, runs: int) ->
     assert {load_secrets(folder / "pair" / f"{role}.toml").next_run for role in ("alice", "bob")} == {runs + 1}
 
 
-def test_users_with_computers_of_their_own(files, capsys) -> None:
-    """Charlie and both users, each with a thread, a device and a folder of its own; Charlie never has a secret. Another user that says he
-    is Alice is sent away, and one with another lab. Then as above."""
-    lab, path, folder = files
-    results: dict[str, dict[str, Any]] = {}
-    with served(lab) as urls, ExitStack() as stack:
-        server, *clients = (stack.enter_context(open_device(url)) for url in urls)
-        plan = CharliePlan(
-            lab=lab, lab_name=str(path), folder=folder / "charlie", address=("127.0.0.1", 0), after_s=1.0
+def users(
+    stack: ExitStack, lab: Lab, folder: Path, urls: list[str], *, ahead: Mapping[str, int], align: bool = False
+) -> tuple[CharlieRun, Callable[..., dict[str, Any]]]:
+    """Charlie, who listens, and what runs a user; each with a device and a folder of its own."""
+    devices = dict(zip(NODES, (stack.enter_context(open_device(url)) for url in urls), strict=True))
+    plan = CharliePlan(
+        lab=lab,
+        lab_name="small.toml",
+        folder=folder / "charlie",
+        address=("127.0.0.1", 0),
+        after_s=1.0,
+        align=align,
+    )
+    charlie = stack.enter_context(CharlieRun(plan, devices["server"]))
+
+    def user(role: str, own: Lab = lab, out: str | None = None) -> dict[str, Any]:
+        plan = UserPlan(
+            lab=own,
+            lab_name="small.toml",
+            secrets=folder / "pair" / f"{role}.toml",
+            folder=folder / (out or role),
+            charlie=charlie.address,
+            ahead=ahead[role],
         )
-        charlie = stack.enter_context(CharlieRun(plan, server))
+        return UserRun(plan, devices[role]).carry_on()
 
-        def user(role: str, device: Device, own: Lab = lab, out: str = "") -> None:
-            plan = UserPlan(
-                lab=own,
-                lab_name=str(path),
-                secrets=folder / "pair" / f"{role}.toml",
-                folder=folder / (out or role),
-                charlie=charlie.address,
-            )
-            results[role] = UserRun(plan, device).carry_on()
+    return charlie, user
 
-        with ThreadPoolExecutor(3) as pool:
+
+def test_users_with_computers_of_their_own(files, capsys) -> None:
+    """Charlie and both users in threads; Charlie never has a secret. Another who says he is Alice is sent away, and one with another lab.
+    Then as above."""
+    lab, _, folder = files
+    with served(lab) as urls:
+        with ExitStack() as stack, ThreadPoolExecutor(3) as pool:
+            charlie, user = users(stack, lab, folder, urls, ahead={"alice": 0, "bob": 0})
             of_charlie = pool.submit(charlie.carry_on, seconds=0.03)
             other = lab.model_copy(update={"protocol": lab.protocol.model_copy(update={"block_heralds": 64})})
             with pytest.raises(TwinphaseError, match="alice's lab file is not Charlie's"):
-                user("alice", clients[0], other, "other lab")
-            of_alice = pool.submit(user, "alice", clients[0])
+                user("alice", other, "other lab")
+            of_alice = pool.submit(user, "alice")
             until(lambda: "alice" in charlie.users)
             with pytest.raises(TwinphaseError, match="alice is there already"):
-                user("alice", clients[0], out="second alice")
-            user("bob", clients[1])
-            of_alice.result()
+                user("alice", out="second alice")
+            results = {"bob": user("bob"), "alice": of_alice.result()}
             result = of_charlie.result()
-        for device in (server, *clients):
-            assert device.read("CONTROL") == 0
+        for url in urls:
+            with open_device(url) as node:
+                assert node.read("CONTROL") == 0
     assert result["ended"] == "time over"
     assert {own["ended"] for own in results.values()} == {"Charlie's computer: time over"}
     for told in (result, *results.values()):
         assert told["run"] == 1
         assert not told["relay"]["refused"]
         assert not told["relay"]["missing"]
-    sent = {role: results[role]["relay"]["carried"] for role in ("alice", "bob")}
     for own, peer in (("alice", "bob"), ("bob", "alice")):
-        assert sent[own][f"{own} {peer} peer"] >= result["relay"]["carried"][f"{own} {peer} peer"] > 100
+        route = f"{own} {peer} peer"
+        assert results[own]["relay"]["carried"][route] >= result["relay"]["carried"][route] > 100
     whole = folder / "whole"
     whole.mkdir()
     for name, out in (("server", "charlie"), ("alice", "alice"), ("bob", "bob")):
@@ -176,6 +189,24 @@ def test_users_with_computers_of_their_own(files, capsys) -> None:
     assert found["blocks"]["closed"] >= 22
     assert found["blocks"]["discarded"] == 0
     assert {load_secrets(folder / "pair" / f"{role}.toml").next_run for role in ("alice", "bob")} == {2}
+
+
+@pytest.mark.long
+def test_charlie_has_the_users_keep_their_pulses_in_place(files) -> None:
+    """As below, with three computers: 16 and -8 pulses are found, told to the users and corrected there, again and again."""
+    lab, _, folder = files
+    with served(lab) as urls, ExitStack() as stack, ThreadPoolExecutor(3) as pool:
+        charlie, user = users(stack, lab, folder, urls, ahead={"alice": 2, "bob": -1}, align=True)
+        of_charlie = pool.submit(charlie.carry_on, seconds=0.9)
+        of_alice = pool.submit(user, "alice")
+        results = {"bob": user("bob"), "alice": of_alice.result()}
+        result = of_charlie.result()
+    assert result["ended"] == "time over"
+    found = result["align"]
+    assert [arm["pulses"] for arm in found["found"]] == [16, -8]
+    for role, told in found["corrections"].items():
+        assert told - 2 <= results[role]["corrections"] <= told
+        assert told >= 5
 
 
 @pytest.mark.long
