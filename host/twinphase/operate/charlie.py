@@ -132,6 +132,7 @@ class CharlieRun:
                 with contextlib.suppress(DeviceError):
                     self.device.write("CONTROL", 0)
                 time.sleep(DRAIN_S)
+                relay.stop()
         result = told | {
             "ended": ended,
             "relay": relay.as_dict(),
@@ -142,7 +143,7 @@ class CharlieRun:
         recorders.raise_failure()
         if aligning is not None and aligning.failure is not None:
             raise aligning.failure
-        if ended == relay.fault:  # not what is still under way when all has ended
+        if ended == relay.fault:
             raise TwinphaseError(f"{relay.fault}; the recording in {plan.folder} is whole up to there")
         return result
 

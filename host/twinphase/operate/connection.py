@@ -70,6 +70,10 @@ class Connection:
             raise DeviceError(self.failure)
         return None
 
+    def wait_until_closed(self, timeout_s: float) -> None:
+        """Until the other end is gone, or so long."""
+        self._threads[0].join(timeout_s)
+
     def close(self) -> None:
         """Send what waits and end."""
         self._closing.set()

@@ -61,6 +61,7 @@ class Relay:
         self.refused: Counter[tuple[str, str, str]] = Counter()
         self.missing: Counter[tuple[str, str]] = Counter()
         self.fault: str | None = None
+        self._stopped = False
         self._sequences: dict[tuple[str, Stream], int] = {}
         self._lock = threading.Lock()
         self._ends, self._routes = ends, routes
@@ -72,7 +73,7 @@ class Relay:
         wanted = {int(stream) for _, streams in routes for stream in streams}
 
         def hear(block: PacketBlock) -> None:
-            for packet in block.packets():
+            for packet in () if self._stopped else block.packets():
                 if len(packet) < 4 * HEADER_WORDS or packet[0] not in wanted:
                     continue
                 stream = Stream(packet[0])
@@ -103,6 +104,10 @@ class Relay:
 
     def _fail(self, what: str) -> None:
         self.fault = self.fault or f"{what}, and each client now waits for the other: run the pair anew"
+
+    def stop(self) -> None:
+        """Carry nothing that comes from now on."""
+        self._stopped = True
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""

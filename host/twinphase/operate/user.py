@@ -34,6 +34,8 @@ from .settings import check_build, client_settings, flight_clocks
 from .starting import DRAIN_S, SLACK_CLOCKS, check_in_time, clock_count, empty_folder, write_settings
 
 CONNECT_S = 10.0
+CLOSING_S = 2.0
+"""For Charlie to close the connection: what the other user still sends has a way until then."""
 ON_THE_WAY_CLOCKS = CLOCK_HZ
 """By which Charlie's word of his clock may be late."""
 
@@ -145,6 +147,8 @@ class UserRun:
                     time.sleep(DRAIN_S)
                     with contextlib.suppress(DeviceError):
                         self.device.write("CONTROL", 0)
+                    relay.stop()
+                    connection.wait_until_closed(CLOSING_S)
         except BaseException as error:
             connection.tell(end=str(error) or type(error).__name__)
             raise
@@ -159,7 +163,7 @@ class UserRun:
         }
         (plan.folder / "run.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
         recorders.raise_failure()
-        if ended in (relay.fault, peer.fault):  # not what is still under way when all has ended
+        if ended in (relay.fault, peer.fault):
             raise TwinphaseError(f"{ended}; the recording in {plan.folder} is whole up to there")
         return result
 
