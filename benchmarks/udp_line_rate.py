@@ -45,6 +45,8 @@ AT_ONCE = 256
 WIRE_BYTES = 14 + 20 + 8 + 4 + 8 + 12
 """Per datagram on gigabit Ethernet: headers of Ethernet, IPv4 and UDP, check sequence, preamble, gap."""
 GIGABIT_BYTES_PER_S = 125e6
+LAST_S = 20.0
+"""For the last packets to come, where the receive thread has to wait for its turn."""
 
 
 class IoVector(ctypes.Structure):
@@ -176,10 +178,9 @@ def measure(kind: str, seconds: float, tags_per_s: float = 0.0) -> dict[str, flo
         with open_device(sender.url) as device:
             if kind == "record":
                 return measure_record(sender, device, seconds)
-            device.receive_block(0.0)
             began, cpu, deadline = time.monotonic(), cpu_s(), time.monotonic() + seconds
             packets = records = 0
-            batches = device.batches(0.05)
+            batches = device.batches(0.05)  # its first one subscribes, as does the first receive_block
             while time.monotonic() < deadline:
                 if kind == "decode":
                     records += len(next(batches))
@@ -189,21 +190,24 @@ def measure(kind: str, seconds: float, tags_per_s: float = 0.0) -> dict[str, flo
             state = device.streams[Stream.TAG] if kind == "decode" else None
             in_time = state.packets if kind == "decode" else packets
             sent, sending_s = sender.stop()
-            while len(block := device.receive_block(1.0)) if kind == "receive" else len(batch := next(batches)):
-                if kind == "receive":
-                    packets += len(block)
+            deadline = time.monotonic() + LAST_S
+
+            def missing() -> int:
+                came = packets if state is None else state.packets + state.strays
+                return sent - came - sum(device.transport_losses.values())
+
+            while missing() and time.monotonic() < deadline:
+                if kind == "decode":
+                    records += len(next(batches))
                 else:
-                    records += len(batch)
-            lost = device.transport_losses
-            if kind == "decode":
+                    packets += len(device.receive_block(0.05))
+            if state is not None:
                 records += len(device.decoder.finish())
                 if records != state.packets * PER_PACKET or device.decoder.damaged:
                     raise SystemExit(f"{records} records of {state.packets} packets, damaged: {dict(device.damage)}")
-                came = state.packets + state.strays
-            else:
-                came = packets
-            if came + sum(lost.values()) != sent:
-                raise SystemExit(f"the books do not balance: sent {sent}, came {came}, lost {lost}")
+            lost = device.transport_losses
+            if missing():
+                raise SystemExit(f"the books do not balance: of {sent} sent, {missing()} are missing, lost {lost}")
             return {
                 "packets_per_s": in_time / took,
                 "cores": cores,

@@ -48,4 +48,4 @@ def test_a_tag_at_line_rate_costs_less_than_its_share_of_a_core(bench):
 @linux
 def test_full_speed_is_accounted_for(bench):
     for kind in ("receive", "decode", "bare", "record"):
-        assert bench.measure(kind, 0.3)["packets_per_s"] > 100
+        assert bench.measure(kind, 0.3)["lost_share"] < 1
