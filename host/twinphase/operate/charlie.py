@@ -126,6 +126,9 @@ class CharlieRun:
                         return self._ended() or lost or relay.fault
 
                     ended = recorders.watch("server", start, seconds=seconds, over=over, stop=stop, progress=progress)
+            except TwinphaseError as error:
+                ended = str(error)
+                raise
             finally:
                 for user in self.users.values():
                     user.tell(end=ended)

@@ -121,9 +121,9 @@ class UserRun:
         try:
             connection.tell(hello=PROTOCOL, role=self.role, lab=same_lab(plan.lab), least_run=self.secrets.next_run)
             start = self._wait_for_start(connection, stop)
+            self._check_clock(start["server_clock"])
             number = take_run([plan.secrets], start["run"])
             emission = start["start_clock"] + plan.ahead - flight_clocks(plan.lab, self.role)
-            self._check_clock(start["server_clock"])
             self.device.write("CONTROL", 0)
             write_settings(self.device, client_settings(plan.lab, self.secrets, number, emission))
             other = ROLES[1 - ROLES.index(self.role)]
