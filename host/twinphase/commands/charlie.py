@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
     from ..arguments import check_positive, host_and_port
     from ..device import open_device
     from ..operate.charlie import CharliePlan, CharlieRun
-    from ..operate.showing import show_run, told
+    from ..operate.showing import say_result, show_run
     from ..stopping import stop_on_signals
 
     check_positive("--seconds", arguments.seconds)
@@ -59,4 +59,4 @@ def run(arguments: argparse.Namespace) -> int:
         show_run(f"waiting for users at port {charlie.address[1]}", arguments.seconds) as show,
     ):
         result = charlie.carry_on(seconds=arguments.seconds, stop=stopped.is_set, progress=show)
-    return told(arguments.json, arguments.out, result)
+    return say_result(arguments.json, arguments.out, result)

@@ -57,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
     from ..device import PacketDevice, open_device
     from ..errors import DeviceError
     from ..operate.run import NODES, PairRun, Plan
-    from ..operate.showing import show_run, told
+    from ..operate.showing import say_result, show_run
     from ..stopping import stop_on_signals
 
     check_positive("--seconds", arguments.seconds)
@@ -83,4 +83,6 @@ def run(arguments: argparse.Namespace) -> int:
         pair = PairRun(plan, devices)
         show = stack.enter_context(show_run("starting", arguments.seconds))
         result = pair.carry_on(seconds=arguments.seconds, stop=stopped.is_set, progress=show)
-    return told(arguments.json, arguments.out, result, f"; `twinphase sift {arguments.out}` shows what came of it")
+    return say_result(
+        arguments.json, arguments.out, result, f"; `twinphase sift {arguments.out}` shows what came of it"
+    )

@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     from ..arguments import host_and_port
     from ..device import open_device
-    from ..operate.showing import show_run, told
+    from ..operate.showing import say_result, show_run
     from ..operate.user import UserPlan, UserRun
     from ..stopping import stop_on_signals
 
@@ -53,4 +53,4 @@ def run(arguments: argparse.Namespace) -> int:
         show_run("waiting for Charlie and the other user", None) as show,
     ):
         result = UserRun(plan, device).carry_on(stop=stopped.is_set, progress=show)
-    return told(arguments.json, arguments.out, result)
+    return say_result(arguments.json, arguments.out, result)

@@ -27,6 +27,7 @@ from ..errors import DeviceError, TwinphaseError
 from ..measure.pulse_index import PulseIndex
 from .aligning import aligned
 from .connection import Connection
+from .ending import end_run
 from .recorders import Progress, recorded
 from .relay import Relay, on_link
 from .secrets import ROLES
@@ -107,7 +108,7 @@ class CharlieRun:
         now = clock_count(self.device)
         start = start_clock(plan.lab, now, plan.after_s)
         write_settings(self.device, server_settings(plan.lab, start))
-        told: dict[str, Any] = {"lab": plan.lab_name, "run": number, "start_clock": start, "server": self.device.url}
+        begun: dict[str, Any] = {"lab": plan.lab_name, "run": number, "start_clock": start, "server": self.device.url}
         ended = "failed"
         with recorded({"server": self.device}, plan.folder, plan.lab_name) as recorders:
             recorders.wait_until_all_read()
@@ -136,19 +137,14 @@ class CharlieRun:
                     self.device.write("CONTROL", 0)
                 time.sleep(DRAIN_S)
                 relay.stop()
-        result = told | {
-            "ended": ended,
-            "relay": relay.as_dict(),
-            "align": aligning and aligning.as_dict(),
-            "recordings": recorders.summaries,
-        }
-        (plan.folder / "run.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-        recorders.raise_failure()
-        if aligning is not None and aligning.failure is not None:
-            raise aligning.failure
-        if ended == relay.fault:
-            raise TwinphaseError(f"{relay.fault}; the recording in {plan.folder} is whole up to there")
-        return result
+        return end_run(
+            plan.folder,
+            begun | {"ended": ended, "align": aligning and aligning.as_dict()},
+            relay=relay,
+            recorders=recorders,
+            fault=relay.fault if ended == relay.fault else None,
+            aligning=aligning,
+        )
 
     def _gather(self, stop: Callable[[], bool]) -> None:
         """Wait until both users are there."""

@@ -8,7 +8,6 @@ must run from one clock, and what ``ahead`` is must be known to a few pulses; wh
 from __future__ import annotations
 
 import contextlib
-import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from ..emission import EmissionCorrection
 from ..errors import DeviceError, TwinphaseError
 from ..measure.pulse_index import PulseIndex
 from .aligning import aligned
+from .ending import end_run
 from .recorders import Progress, recorded
 from .relay import Relay, on_link
 from .secrets import ROLES, ClientSecrets, load_secrets, take_run
@@ -101,7 +101,7 @@ class PairRun:
         self._control(0)
         start = self._set_up(number)
         relay = Relay({name: on_link(device) for name, device in self.devices.items()})
-        told: dict[str, Any] = {
+        begun: dict[str, Any] = {
             "lab": plan.lab_name,
             "run": number,
             "start_clock": start,
@@ -125,19 +125,14 @@ class PairRun:
                 with contextlib.suppress(DeviceError):
                     self._control(0)
                 time.sleep(DRAIN_S)
-        result = told | {
-            "ended": ended,
-            "relay": relay.as_dict(),
-            "align": aligning and aligning.as_dict(),
-            "recordings": recorders.summaries,
-        }
-        (plan.folder / "run.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-        recorders.raise_failure()
-        if aligning is not None and aligning.failure is not None:
-            raise aligning.failure
-        if relay.fault is not None:
-            raise TwinphaseError(f"{relay.fault}; the recordings in {plan.folder} are whole up to there")
-        return result
+        return end_run(
+            plan.folder,
+            begun | {"ended": ended, "align": aligning and aligning.as_dict()},
+            relay=relay,
+            recorders=recorders,
+            fault=relay.fault,
+            aligning=aligning,
+        )
 
     def _set_up(self, number: int) -> int:
         """Write everything but CONTROL; the server's clock of pulse 0."""

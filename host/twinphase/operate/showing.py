@@ -30,7 +30,7 @@ def show_run(before: str, seconds: float | None) -> Iterator[Callable[[Progress]
         yield show
 
 
-def told(as_json: bool, folder: Path, result: dict[str, Any], then: str = "") -> int:
+def say_result(as_json: bool, folder: Path, result: dict[str, Any], then: str = "") -> int:
     """Print the result; the exit code."""
     if as_json:
         print(json.dumps(result))

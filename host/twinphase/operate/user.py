@@ -7,7 +7,6 @@ changed. What comes of the server goes to the client as it is: the digests of th
 from __future__ import annotations
 
 import contextlib
-import json
 import socket
 import time
 from collections.abc import Callable
@@ -26,6 +25,7 @@ from ..errors import DeviceError, TwinphaseError
 from ..packet_block import PacketBlock
 from .charlie import PROTOCOL, same_lab
 from .connection import Connection
+from .ending import end_run
 from .recorders import Progress, recorded
 from .relay import BETWEEN, TO_CLIENTS, End, Relay, on_link
 from .sealing import Seal
@@ -154,18 +154,22 @@ class UserRun:
             raise
         finally:
             connection.close()
-        told = {"lab": plan.lab_name, "run": number, "role": self.role, "ahead": plan.ahead, "node": self.device.url}
-        result = told | {
+        done = {
+            "lab": plan.lab_name,
+            "run": number,
+            "role": self.role,
+            "ahead": plan.ahead,
+            "node": self.device.url,
             "ended": ended,
             "corrections": self.corrections,
-            "relay": relay.as_dict(),
-            "recordings": recorders.summaries,
         }
-        (plan.folder / "run.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-        recorders.raise_failure()
-        if ended in (relay.fault, peer.fault):
-            raise TwinphaseError(f"{ended}; the recording in {plan.folder} is whole up to there")
-        return result
+        return end_run(
+            plan.folder,
+            done,
+            relay=relay,
+            recorders=recorders,
+            fault=ended if ended in (relay.fault, peer.fault) else None,
+        )
 
     def _connect(self) -> Connection:
         host, port = self.plan.charlie
