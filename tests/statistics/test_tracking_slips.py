@@ -211,8 +211,8 @@ def test_how_seldom_the_tracker_gives_the_phase_up(point: Point, updates: int, k
     ],
 )
 def test_none_below_a_twentieth(scheme: Scheme, updates: int) -> None:
-    """No slip where the error is just below 0.05 rad^2: D 1.3e4, R 1e7, 0.048 four-phase. 1e9 updates, 12 minutes of a core, had none, so
-    that with 95 % confidence there are less than 3 in 1e9; 85 times in them the tracker said itself that it had lost the phase."""
+    """No slip where the error is just below 0.05 rad^2: D 1.3e4, R 1e7, 0.048 four-phase. 1e9 updates, 5 minutes of a core, had none, so
+    that with 95 % confidence there are less than 3 in 1e9. A slip of which the tracker says that it has lost the phase does not count."""
     scenario = Scenario(diffusion_rad2_per_s=1.3e4, count_rate_hz=1e7, scheme=scheme)
     watched = telling(fixed(scenario, detect=True, epoch_bits=9), clocks=round(CLOCK_HZ / scenario.gain_per_s()))
     count = count_slips_of(scenario, watched, updates=updates, seed=run_seed(8))
