@@ -16,7 +16,7 @@ from .lab import Lab, LabError
 from .lab_tracking import MOST_RESIDUAL_RAD
 from .phase_noise_design import LoopDesign, PhaseNoise, design, differential_noise, reference_noise, smoothed_mse
 from .reference_light import ReferenceLight, check_references, reference_light
-from .smooth_lag import epoch_bits
+from .smooth_lag import epoch_bits, settling_hz
 from .smoothing import SmoothGains, smooth_gains, steady_covariance
 from .tracking_config import LEAST_GAIN, ChannelConfig, channel_config, dark_clocks
 from .units import CLOCK_HZ
@@ -55,6 +55,11 @@ class ChannelSetup:
     def gain_hz(self) -> float:
         """K = P11 J, 1/s."""
         return self.covariance[0] * self.light.fisher_hz
+
+    @property
+    def settling_hz(self) -> float:
+        """Rate at which the filter forgets, K/2 to K."""
+        return settling_hz(self.diffusion_rad2_per_s, self.slope_noise_rad2_per_s3, self.light.fisher_hz)
 
     @property
     def smoothed_mse_rad2(self) -> float:

@@ -209,7 +209,7 @@ def _node_bits(longest_s: float, r: ChannelSetup | None, d: ChannelSetup | None)
 
 
 def _free_bits(channel: ChannelSetup, drift_rad_per_s: float) -> int:
-    return min(node_bits(channel.gain_hz), slope_bits(channel.noise.slope_rms_rad_per_s, drift_rad_per_s))
+    return min(node_bits(channel.settling_hz), slope_bits(channel.noise.slope_rms_rad_per_s, drift_rad_per_s))
 
 
 def _epoch_bits(lab: Lab, r: ChannelSetup | None, nodes: tuple[int, int]) -> int:

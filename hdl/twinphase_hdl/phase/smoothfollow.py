@@ -25,9 +25,8 @@ class GainFollower(wiring.Component):
 
         entry = (ld(S) + ld(N) - from) >> 2, limited to 0 ... 15;   ld(v) = 8 floor(log2 v) + the three bits below the highest
 
-    if all 64 were locked. The gains are those of the table's entry, and change before the pass that begins at the next node or up to 7
-    nodes later. They change after the end of that of the node 15 to 8 before: two passes, of either channel, take 2612 clocks, and 8
-    nodes 3840 at the least.
+    if all 64 were locked. The gains are those of the table's entry, and change before the block's last node comes to the smoother, which
+    `PhaseNodes` takes longer for.
 
     Members
     -------

@@ -10,8 +10,8 @@ from ..types import PhaseCover, PhaseInterval
 from .smoothstep import GAINS, STEP, STEP_BITS, SmoothStep
 
 CHANNELS = len(smoothing.CHANNELS)
-NODES = 64
-"""Nodes that a channel's ring keeps: 24 more than a pass reads, so that they come while it runs."""
+NODES = 128
+"""Nodes that a channel's ring keeps: 64 more than a pass reads, so that they come while it runs."""
 PASS_NODES = 2 * smoothing.BLOCK + smoothing.MOST_LATER + 1
 """Of the longest lag."""
 BLOCK_BITS = (smoothing.BLOCK - 1).bit_length()
@@ -47,6 +47,8 @@ class PassRequest(data.Struct):
     """Nodes of the run up to K, itself included, or PASS_NODES."""
     epoch: EPOCH_LOW_BITS
     """Low bits of K's e."""
+    gains: GAINS
+    """H11, H12, H21, H22, 2^-16."""
 
 
 class SmoothPass(wiring.Component):
@@ -60,16 +62,15 @@ class SmoothPass(wiring.Component):
     -------
     i_start, i_request : In(1), In(PassRequest)
         Only while ``o_busy`` is low.
-    i_epoch_bits, i_step, i_later : In(5), In(ArrayLayout(3, 2)), In(ArrayLayout(3, 2))
-    i_gains : In(ArrayLayout(ArrayLayout(signed(18), 4), 2))
-        E, 9 to 16; g, l and gains of each channel. All hold during a pass.
-    o_channel, o_place, i_node : Out(1), Out(6), In(StoredNode)
+    i_epoch_bits, i_step, i_later : In(5), In(ArrayLayout(3, 2)), In(ArrayLayout(5, 2))
+        E, 9 to 16; g and l of each channel. All hold during a pass.
+    o_channel, o_place, i_node : Out(1), Out(7), In(StoredNode)
         The ring's read port: the node at ``o_place`` comes a clock later.
     o_interval, o_interval_valid, o_cover, o_cover_valid : Out(PhaseInterval), Out(1), Out(PhaseCover), Out(1)
     o_busy : Out(1)
         The last output comes in the first clock in which it is low again.
 
-    Latency: `latency` clocks from i_start to o_cover_valid with l = 7, ``step_clocks`` less for each step less; intervals are
+    Latency: `latency` clocks from i_start to o_cover_valid with l = 31, ``step_clocks`` less for each step less; intervals are
     ``step_clocks`` apart and the last comes 1 clock before the cover. Throughput: one pass at a time. Overflow: steps saturate; no other.
     Source: docs/phase.md, smoother.
     """
@@ -79,7 +80,6 @@ class SmoothPass(wiring.Component):
     i_epoch_bits: In(5)
     i_step: In(data.ArrayLayout(smoothing.SMOOTH_STEP_BITS, CHANNELS))
     i_later: In(data.ArrayLayout(smoothing.SMOOTH_LATER_BITS, CHANNELS))
-    i_gains: In(data.ArrayLayout(GAINS, CHANNELS))
     o_channel: Out(1)
     o_place: Out((NODES - 1).bit_length())
     i_node: In(StoredNode)
@@ -134,7 +134,7 @@ class SmoothPass(wiring.Component):
             step.i_node_phase.eq(phase),
             step.i_node_step.eq(shifted >> SLOPE_EXTRA),
             step.i_linked.eq(later_linked),
-            step.i_gains.eq(self.i_gains[request.channel]),
+            step.i_gains.eq(request.gains),
         ]
         m.d.sync += [
             *(self.o_interval_valid.eq(0), self.o_cover_valid.eq(0)),
@@ -157,7 +157,7 @@ class SmoothPass(wiring.Component):
                 with m.If(ends(MOST_STEP)):
                     m.next = "TIME"
             with m.State("TIME"):
-                m.d.sync += self.o_cover.time.eq(block[BLOCK_BITS:] - 1)
+                m.d.sync += self.o_cover.time.eq(block[BLOCK_BITS:] - 1 - later[BLOCK_BITS:])
                 m.next = "COVER"
             with m.State("COVER"):
                 with m.If(turns < shift + COVER_SHIFT):
@@ -201,7 +201,7 @@ class SmoothPass(wiring.Component):
                     *(later_phase.eq(step.o_phase), later_step.eq(step.o_step), later_linked.eq(linked)),
                     self.o_interval_valid.eq(number > smoothing.BLOCK + later),
                     self.o_interval.channel.eq(request.channel),
-                    self.o_interval.index.eq(Cat((later - number)[:BLOCK_BITS], following - 2)),
+                    self.o_interval.index.eq(Cat((later - number)[:BLOCK_BITS], following - 2 - later[BLOCK_BITS:])),
                     self.o_interval.start.eq(step.o_phase),
                     self.o_interval.way.eq(later_phase - step.o_phase),
                     self.o_interval.valid.eq(later_linked),

@@ -39,7 +39,8 @@ class Channel:
             return [], None
         last = epoch // self.grid
         self.nodes[last] = phase, sat((slope << self.bits) >> 12), bool(locked)
-        return self.block(last // BLOCK - 2) if last % BLOCK == self.later else ([], None)
+        first = last - self.later - 2 * BLOCK
+        return ([], None) if first % BLOCK else self.block(first // BLOCK)
 
     def block(self, b: int) -> tuple[list[dict], dict]:
         last = BLOCK * (b + 2) + self.later

@@ -100,10 +100,10 @@ def hostile_gains(rng):
     )
 
 
-# Every E, every g and every l occurs; 10 ms of lag, steps of 2^15 clocks 6 or 7 later, in two ways.
+# Every E, every g and every digit of l occurs; 10 ms of lag, steps of 2^15 clocks 6 or 7 later, in two ways.
 CASES = [
-    *((9, 0, 0, 0, 0), (10, 1, 0, 7, 0), (12, 0, 2, 1, 2), (13, 2, 1, 7, 6), (16, 0, 0, 3, 4), (15, 0, 0, 6, 6)),
-    *((15, 3, 0, 5, 7), (11, 1, 4, 0, 6), (14, 5, 6, 2, 5), (16, 7, 7, 7, 7)),
+    *((9, 0, 0, 0, 0), (10, 1, 0, 31, 0), (12, 0, 2, 1, 2), (13, 2, 1, 15, 16), (16, 0, 0, 3, 20), (15, 0, 0, 6, 6)),
+    *((15, 3, 0, 5, 7), (11, 1, 4, 31, 8), (14, 5, 6, 18, 29), (16, 7, 7, 7, 31), (9, 0, 0, 31, 31)),
 ]
 
 
@@ -114,7 +114,7 @@ def test_random_nodes(epoch_bits, g0, g1, l0, l1):
     dut = Smoother()
     gains = [hostile_gains(rng) for _ in range(2)]
     bench = Bench(dut, rng, epoch_bits=epoch_bits, steps=(g0, g1), gains=gains, later=(l0, l1))
-    blocks = 4 if min(g0, g1) < 7 else 3
+    blocks = 4 + max(l0, l1) // 16 if min(g0, g1) < 7 else 3 + max(l0, l1) // 16
     epochs = 16 * blocks << min(g0, g1)
     # Past the wrap of 32 bits and a K of each channel behind it, and from a place that is on no grid.
     passes = (l0 << g0, l1 << g1)
@@ -166,7 +166,7 @@ def test_straight_line_goes_through():
     assert [fields[1:3] for fields in lines if not fields[-1]] == [[99, 0], [98, 0], [97, 0], [96, 0]]
 
 
-@pytest.mark.parametrize("later", [0, 7])
+@pytest.mark.parametrize("later", [0, 7, 31])
 def test_latency_and_both_passes_due_at_once(later):
     """Both channels' nodes K come in one clock after the other; channel 1 waits for channel 0's pass, its next nodes are kept."""
     rng = random.Random(5)
@@ -194,11 +194,35 @@ def test_latency_and_both_passes_due_at_once(later):
     simulate(dut, run, bench.watch)
     bench.check()
     covers = [clock for clock, (name, *_) in zip(bench.when, bench.got, strict=True) if name == "cover"]
-    latency = dut.latency - (7 - later) * dut.step_clocks
+    latency = dut.latency - (31 - later) * dut.step_clocks
     assert covers[4] - bench.came == latency
     assert covers[5] - covers[4] <= latency
-    # Nodes 8 after the latest K of a block bring new gains, those 25 after it replace the first of a pass.
-    assert 2 * dut.latency < 8 * 512 - 256
+    # Passes of both channels take less than 16 of the shortest node steps; those 65 after K replace the first of a pass.
+    assert 2 * dut.latency < 16 * 512 - 256
+
+
+def test_a_pass_has_the_gains_of_its_last_node():
+    """Whatever the gains are while it waits for the other channel's and while it runs."""
+    rng = random.Random(6)
+    dut = Smoother()
+    bench = Bench(dut, rng, epoch_bits=9, steps=(0, 0), gains=[hostile_gains(rng) for _ in range(2)], later=(15, 15))
+
+    async def run(ctx):
+        await bench.start(ctx)
+        for epoch in range(48 + 16 * 5):
+            for c in (0, 1):
+                await bench.node(ctx, c, epoch, rng.getrandbits(32), hostile_slope(rng))
+            await bench.wait(ctx, 3)
+            if epoch % 16 == 15:
+                for left in range(2 * dut.latency, 0, -97):
+                    gains = [hostile_gains(rng) for _ in range(2)]
+                    ctx.set(dut.i_gains, [list(words) for words in gains])
+                    await bench.wait(ctx, min(left, 97))
+                for channel, words in zip(bench.channels, gains, strict=True):
+                    channel.gains = words
+
+    simulate(dut, run, bench.watch)
+    bench.check()
 
 
 LATER = 3

@@ -5,6 +5,7 @@ import random
 import pytest
 from phase_oracle import simulate
 
+from twinphase_hdl.phase.nodes import PhaseNodes
 from twinphase_hdl.phase.smoothfollow import GainFollower
 from twinphase_spec.tracking import TRACKING, TURN
 
@@ -190,3 +191,8 @@ def test_to_which_block_a_click_belongs(late: bool, own: int) -> None:
 def test_there_is_no_third_channel() -> None:
     with pytest.raises(ValueError, match="channel is 2; allowed: 0 or 1"):
         GainFollower(2)
+
+
+def test_gains_are_there_before_the_node() -> None:
+    """A pass takes its gains with its node K, which comes by way of `PhaseNodes`: those of the block that K may have ended."""
+    assert GainFollower.latency < PhaseNodes().latency

@@ -131,7 +131,7 @@ def events(rng, *, bits, first, clocks, heralds):
     """Blocks and heralds of a stretch of real time, in their order: (clock, kind, what)."""
     found = []
     for c in (0, 1):
-        size, later = BLOCK << bits[c], rng.choice([0, 6, 7]) << bits[c]
+        size, later = BLOCK << bits[c], rng.choice([0, 6, 7, 16, 31]) << bits[c]
         for b in range(-(-first // size) - 2, (first + clocks) // size - 1):
             found.append(((b + 2) * size + later + 300 * (c + 1), "block", (c, b)))
     unit = 1 << min(bits)

@@ -211,7 +211,7 @@ class Way:
             if k not in known:
                 continue
             if s.table and c in s.follows:
-                first = 64 * c + 4 * self.entry(c, k - 1)
+                first = 64 * c + 4 * self.entry(c, k)
                 h11, h12, h21, h22 = (signed(18, word) for word in s.table[first : first + 4])
             f, step = node(k)
             while k > 16 * b:

@@ -36,10 +36,10 @@ gain_words = st.tuples(
     hold=st.sampled_from([0, 96, 300]),
     ratio=st.sampled_from([0, 27_000_000, -(2**31), 2**31 - 1]),
     steps=st.sampled_from([(0, 0), (1, 0), (0, 2)]),
-    later=st.tuples(*[st.sampled_from([0, 0, 1, 6, 7])] * 2),
+    later=st.tuples(*[st.sampled_from([0, 0, 1, 7, 15, 16, 31])] * 2),
     every=st.integers(0, 3),
     gains=st.tuples(gain_words, gain_words),
-    longer=st.sampled_from([0, 700, 512 * 70]),
+    longer=st.sampled_from([0, 700, 512 * 70, 512 * 150]),
     angles=st.one_of(st.just((0, 16384, 32768, 49152)), st.tuples(*[st.integers(0, 65535)] * 4)),
     table=st.one_of(st.none(), st.lists(st.integers(-(2**17), 2**17 - 1), min_size=64, max_size=64)),
 )

@@ -112,6 +112,7 @@ def smooth(
             step_log=step_log,
             first_block=low >> BLOCK_BITS,
             blocks=blocks,
+            later=later,
             start=gains.start,
         )
     else:

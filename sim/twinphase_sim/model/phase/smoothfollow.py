@@ -59,19 +59,27 @@ def entries(
 
 
 def following_gains(
-    nodes: Nodes, channel: int, table: Sequence[int], *, step_log: int, first_block: int, blocks: int, start: int
+    nodes: Nodes,
+    channel: int,
+    table: Sequence[int],
+    *,
+    step_log: int,
+    first_block: int,
+    blocks: int,
+    later: int,
+    start: int,
 ) -> NDArray[np.int64]:
     """H11, H12, H21, H22 of the passes that give blocks ``first_block`` on, shape (blocks, 4), from the words of its table.
 
-    The pass of block b begins at node 16 (b + 2) + SMOOTH_LATER, less than a block after 16 (b + 2): its entry is that of all NODES nodes
-    that are complete before it. ValueError for a table of another length.
+    The pass of block b begins at node 16 (b + 2) + ``later``, SMOOTH_LATER: its entry is that of all NODES nodes that are complete with
+    it. ValueError for a table of another length.
     """
     if len(table) != WORDS:
         raise ValueError(f"server model: a channel's table of gains has {len(table)} words; allowed: {WORDS}")
     words = np.array([wrap_signed(word & ((1 << smoothing.GAIN_BITS) - 1), smoothing.GAIN_BITS) for word in table])
-    begins = smoothing.BLOCK * (first_block + 2 + np.arange(blocks))
+    begins = smoothing.BLOCK * (first_block + 2 + np.arange(blocks)) + later
     first = smoothing.BLOCK * first_block // NODES
-    complete = begins // NODES - first
+    complete = (begins + 1) // NODES - first
     used = entries(
         nodes, channel, step_log=step_log, first_block=first, blocks=int(complete.max(initial=0)), start=start
     )
