@@ -4,6 +4,7 @@ import os
 import sys
 from pathlib import Path
 
+import pytest
 from hypothesis import settings
 
 for folder in ("cocotb", "build", "formal"):
@@ -14,3 +15,22 @@ for folder in ("cocotb", "build", "formal"):
 settings.register_profile("repeatable", deadline=None, derandomize=True)
 settings.register_profile("anew", deadline=None)
 settings.load_profile("anew" if "TWINPHASE_SEED" in os.environ else "repeatable")
+
+FIGURE = "figure"
+"""Property of a test under which it records a line that the run's summary shows."""
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Figures that tests have measured, whichever process they ran in."""
+    reports = [report for kind in ("passed", "failed") for report in terminalreporter.getreports(kind)]
+    lines = [
+        str(text)
+        for report in reports
+        if report.when == "call"
+        for name, text in report.user_properties
+        if name == FIGURE
+    ]
+    if lines:
+        terminalreporter.section("figures")
+        for line in sorted(lines):
+            terminalreporter.write_line(line)
