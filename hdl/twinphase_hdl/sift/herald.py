@@ -14,6 +14,8 @@ RING_WINDOW_BITS = 10
 RING_DWINDOW_BITS = 10
 """Low bits of a d-window that a waiting herald keeps. With those of a window 20 bits: 4096 heralds are five block RAMs of four bits
 each, with no multiplexer behind them."""
+OUTPUTS = 2
+"""Registers for heralds behind the queue: with one, every second clock would pass."""
 
 
 class PendingHerald(data.Struct):
@@ -53,8 +55,7 @@ class HeraldFinder(wiring.Component):
     Parameters
     ----------
     queue_heralds : int
-        Heralds that may wait for ``o`` (a power of two from 4). Bursts run at up to one herald per clock, a record takes the packer
-        three.
+        Heralds that may wait for ``o`` (a power of two from 4): a HERALD record takes the packer three clocks, a code one.
 
     Members
     -------
@@ -80,7 +81,7 @@ class HeraldFinder(wiring.Component):
 
     Latency: hold time + `latency` clocks from a click to its strobe, less if a later pulse clicks before; 4 more to ``o``: 25 clocks for
     periods below a clock, none waiting.
-    Throughput: one click, and one herald, per clock; one per two clocks leaves. Overflow: counted by o_unjoined; such a pulse takes no
+    Throughput: one click, and one herald, per clock, in and out. Overflow: counted by o_unjoined; such a pulse takes no
     number.
     """
 
@@ -103,7 +104,7 @@ class HeraldFinder(wiring.Component):
         if queue_heralds < 4 or queue_heralds & (queue_heralds - 1):
             raise ValueError(f"HeraldFinder: queue_heralds is {queue_heralds}; allowed: a power of two from 4")
         self._queue_heralds = queue_heralds
-        self.waiting_max = queue_heralds + 1
+        self.waiting_max = queue_heralds + OUTPUTS
         super().__init__()
 
     @property
@@ -203,14 +204,19 @@ class HeraldFinder(wiring.Component):
         with m.If(self.o_heralds ^ queue.i_pop):
             m.d.sync += waiting.eq(waiting + Mux(self.o_heralds, 1, -1))
 
-        # 6: a register, as who takes heralds says so late in the clock.
-        m.d.comb += queue.i_pop.eq(queue.o_valid & ~self.o.valid)
+        # 6: two registers, as who takes heralds says so late in the clock.
+        behind, two = Signal(Herald, reset_less=True), Signal()
+        """The herald after the one at ``o``; there is one."""
+        leaves = self.o.valid & self.o.ready
+        m.d.comb += [queue.i_pop.eq(queue.o_valid & ~two), self.o_waiting.eq(waiting + self.o.valid + two)]
+        m.d.sync += [
+            self.o.valid.eq(queue.i_pop | two | (self.o.valid & ~self.o.ready)),
+            two.eq((two | queue.i_pop) & self.o.valid & ~self.o.ready),
+        ]
         with m.If(queue.i_pop):
-            m.d.sync += [self.o.valid.eq(1), self.o.payload.eq(queue.o_head)]
-        with m.Elif(self.o.ready):
-            m.d.sync += self.o.valid.eq(0)
-
-        m.d.comb += self.o_waiting.eq(waiting + self.o.valid)
+            m.d.sync += behind.eq(queue.o_head)
+        with m.If(leaves | ~self.o.valid):
+            m.d.sync += self.o.payload.eq(Mux(two, behind, queue.o_head))
 
         with m.If(~self.i_run):
             m.d.sync += [v.eq(0) for v in (kept, clicked, arrived, holding, judged, number)]

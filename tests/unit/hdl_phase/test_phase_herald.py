@@ -177,6 +177,32 @@ def test_full_queues_take_no_number():
     simulate(dut, bench)
 
 
+def test_a_herald_per_clock_leaves():
+    """Clicks of a pulse each in every clock, ten times as many as the queue holds: as many heralds, none unjoined, a clock apart."""
+    dut = HeraldFinder(queue_heralds=64)
+    clicks, when = 640, []
+
+    async def bench(ctx):
+        ctx.set(dut.i_run, 1)
+        ctx.set(dut.i_period, PERIOD)
+        ctx.set(dut.o.ready, 1)
+        for clock in range(clicks + 100):
+            ctx.set(dut.i, marked(click(0, SlotClass.SIG, 0, pulse=clock)))
+            ctx.set(dut.i_valid, clock < clicks)
+            assert not ctx.get(dut.o_unjoined)
+            if ctx.get(dut.o.valid):
+                assert ctx.get(dut.o.payload.number) == len(when)
+                when.append(clock)
+            await ctx.tick()
+        assert ctx.get(dut.o_idle)
+
+    simulate(dut, bench)
+    # The last pulse is held for its whole time, the others until the next click.
+    steady = when[: clicks - 1]
+    assert len(when) == clicks
+    assert steady == list(range(steady[0], steady[0] + clicks - 1))
+
+
 def test_record_layout():
     dut = HeraldFinder()
 
