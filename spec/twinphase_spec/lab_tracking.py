@@ -33,7 +33,7 @@ class Tracking(Part):
     record_rate_hz: float = Field(default=LEAST_RECORD_RATE_HZ, ge=LEAST_RECORD_RATE_HZ, le=2e5)
     """Least number of TRACK records per second and channel."""
     most_lag_s: float = Field(default=10e-3, gt=0, le=MOST_LAG_S)
-    """Longest time that a herald may wait for its smoothed psi; its gain asks for 3.8/K to 10.1/K (smooth_lag)."""
+    """Longest time that a herald may wait for its smoothed psi; its gain asks for 5.2/K to 12.3/K (smooth_lag)."""
     adapt: bool = True
     """The gains of psi_r and psi_d follow what their clicks say of them, so that D and Q need not be right, and the smoother's those."""
     ports: Literal["told", "measured"] = "told"

@@ -3,10 +3,10 @@
 With m node steps of h seconds after it, a phase that walks has ``(1 + e^(-2 K m h))/2`` of the causal mean-square error, K = P11 J
 being the filter's gain (docs/phase.md, Smoother); one whose slope walks as well takes up to twice as long (`settling_hz`). The
 backward pass sees the filter at its nodes only, and between two of them takes the chord: ``(K h)^2/5`` and ``(K h)^3/45`` of the
-smoothed error, roughly. So K h is best between 0.03, where 48 to 63 steps leave 4 %, and 0.45, where the steps cost as much: a factor
-of fifteen in K; ten is between a D told ten times too large and one told ten times too small, and steps are powers of two: with at
-most 1/(6.25 K), the two cost the smoothed phase 3 % each on average over the places of 1/K between two powers, 6 and 5 % at the worst
-of them.
+smoothed error, roughly. So K h is best between 0.02, where 80 to 95 steps leave 3 %, and 0.4, where the steps cost as much: a factor of
+twenty in K. Ten is between a D told ten times too large and one told ten times too small, and two between steps, which are powers of
+two: with at most 1/(7.75 K) such a D costs the smoothed phase 1 or 2 % on average over the places of 1/K between two powers, 3 % at the
+worst of them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from . import tracking
 from .smoothing import BLOCK, MOST_LATER, MOST_NODE_BITS, steady_covariance
 from .units import CLOCK_HZ
 
-STEPS_PER_CONSTANT = 6.25
+STEPS_PER_CONSTANT = 7.75
 """Node steps of the smoother per time constant 1/K, at least."""
 EPOCHS_PER_CONSTANT = 8.0
 """Epochs of the tracker per time constant of psi_r, at least: the causal phase is an epoch and a half old."""
@@ -34,9 +34,9 @@ def settling_hz(diffusion_rad2_per_s: float, slope_noise_rad2_per_s3: float, fis
 
 
 def node_bits(gain_hz: float) -> int:
-    """log2 of the node step in clocks for a filter that settles at a rate K: the largest step of at most 1/(6.25 K), and MOST_NODE_BITS.
+    """log2 of the node step in clocks for a filter that settles at a rate K: the largest step of at most 1/(7.75 K), and MOST_NODE_BITS.
 
-    The lag is 17 to 32 steps and SMOOTH_LATER: 3.8/K to 10.1/K with 31 more, where MOST_NODE_BITS, the shortest epoch and the time for it
+    The lag is 17 to 32 steps and SMOOTH_LATER: 5.2/K to 12.3/K with 63 more, where MOST_NODE_BITS, the shortest epoch and the time for it
     leave it free.
     """
     return max(tracking.EPOCH_LEAST, min(MOST_NODE_BITS, _most_bits(gain_hz, STEPS_PER_CONSTANT)))

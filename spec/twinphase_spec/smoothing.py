@@ -24,7 +24,7 @@ STEP_BITS = 32
 """Phase and step of a node: 2^-32 turn, the step signed and saturating."""
 EVERY_BITS = 4
 SMOOTH_STEP_BITS = 3
-SMOOTH_LATER_BITS = 5
+SMOOTH_LATER_BITS = 6
 BLOCK = 16
 """Nodes of a block: its smoothed phases use 17 to 32 node steps of what comes after, and SMOOTH_LATER more."""
 MOST_LATER = (1 << SMOOTH_LATER_BITS) - 1
@@ -34,10 +34,10 @@ GAIN_BITS, GAIN_FRACTION = 18, 16
 """The smoother's gains: signed, 2^-16."""
 FRACTION_BITS = 16
 """Place of a herald within an interval, 2^-16 of it."""
-INTERVALS = 1024
+INTERVALS = 2048
 PENDING_HERALDS = 8192
 MOST_LAG_S = (2 * BLOCK + MOST_LATER << MOST_NODE_BITS) / CLOCK_HZ
-"""16.5 ms."""
+"""24.9 ms."""
 
 
 @dataclass(frozen=True, kw_only=True)

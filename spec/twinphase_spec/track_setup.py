@@ -35,7 +35,7 @@ CONTENTION_CLOCKS = 32
 """Clicks that come out of the merge one after the other though they came together."""
 LEAST_HOLD, MOST_HOLD = 16, (1 << smoothing.HOLD_BITS) - 1
 NODE_STEPS_APART_BITS = 4
-"""psi_d's node step is at most 2^4 times that of psi_r: it lags 39 steps, 624 of psi_r's, and INTERVALS keep 1024."""
+"""psi_d's node step is at most 2^4 times that of psi_r: it lags 95 steps, 1520 of psi_r's, and INTERVALS keep 2048."""
 MOST_DRIFT_RAD_PER_S = (2e4, 400.0)
 """Steady drifts of psi_r and psi_d that the smoother keeps up with beside the lab's own slopes."""
 MOST_GROUP_BITS = (1 << smoothing.SMOOTH_STEP_BITS) - 1

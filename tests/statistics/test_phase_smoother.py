@@ -10,15 +10,17 @@ error, roughly, for K h up to 0.4.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from run_seeds import run_seed
 from scipy.linalg import expm
 
 from twinphase_sim.model.phase.feed import FeedSettings, References, feed
-from twinphase_sim.model.phase.nodes import R
-from twinphase_sim.model.phase.smooth import smooth
+from twinphase_sim.model.phase.nodes import Nodes, R
+from twinphase_sim.model.phase.smooth import Intervals, smooth
 from twinphase_sim.model.phase.smoothfollow import GainTable
 from twinphase_sim.tracking.clicks import PhaseWalk
 from twinphase_sim.tracking.scenario import Scenario
@@ -57,40 +59,42 @@ def theory(diffusion: float, slope_noise: float, fisher_hz: float, node_clocks: 
     return float(np.mean(errors) / p11)
 
 
-def measured(
-    scenario: Scenario,
-    constants: float,
-    seed: int,
-    *,
-    wrong_walk: float = 1.0,
-    wrong_slope_noise: float = 1.0,
-    adapts: bool = False,
-    follows: bool = False,
-    node_bits: int | None = None,
-    later: int = 0,
-) -> tuple[float, float, int]:
-    """Causal and smoothed mean square error in rad^2 at the same nodes, and the node step in clocks.
+@dataclass(frozen=True)
+class Told:
+    """What tracker and smoother are told of a scenario: factors of its D and Q, whether the gains of each adapt, node steps and lag."""
 
-    ``wrong_walk``, ``wrong_slope_noise``: factors of what tracker and smoother are told; ``adapts``, ``follows``: the gains of each do.
-    With ``node_bits`` given, the first third of the run, in which they settle, does not count.
+    walk: float = 1.0
+    slope_noise: float = 1.0
+    adapts: bool = False
+    follows: bool = False
+    node_bits: int | None = None
+    later: int = 0
+
+
+def smoothed_run(
+    scenario: Scenario, constants: float, seed: int, told: Told, times: NDArray[np.int64] | None = None
+) -> tuple[Nodes, Intervals, NDArray[np.int64], NDArray[np.float64]]:
+    """Nodes and intervals of so many time constants, times in clocks (all nodes without ``times``) and the true phase at these in rad.
+
+    Clicks and phase are the same whatever is told, where the times are.
     """
     d, q, rate = scenario.diffusion_rad2_per_s, scenario.slope_noise_rad2_per_s3, scenario.count_rate_hz
     gain = scenario.gain_per_s()
-    bits = smooth_lag.node_bits(gain) if node_bits is None else node_bits
+    bits = smooth_lag.node_bits(gain) if told.node_bits is None else told.node_bits
     epoch_bits = min(bits, smooth_lag.epoch_bits(gain))
-    noise = {"diffusion_rad2_per_s": d * wrong_walk, "slope_noise_rad2_per_s3": q * wrong_slope_noise}
-    config = channel_config(**noise, click_rate_hz=rate, visibility=VISIBILITY, a_gain=int(adapts))
+    noise = {"diffusion_rad2_per_s": d * told.walk, "slope_noise_rad2_per_s3": q * told.slope_noise}
+    config = channel_config(**noise, click_rate_hz=rate, visibility=VISIBILITY, a_gain=int(told.adapts))
     gains: GainTable | tuple[int, int, int, int]
     gains = smoothing.smooth_gains(**noise, fisher_hz=FISHER * rate, node_clocks=1 << bits).words()
-    if follows:
+    if told.follows:
         shape = {"information": FISHER, "node_clocks": 1 << bits, "slope_follows": config.k_follows == 1}
         made = smooth_follow.GainTable.design(**noise, **shape, click_rate_hz=rate)
         gains = GainTable(words=made.words, start=made.start)
     rng = np.random.default_rng((seed, 1))
-    clocks = int(constants / gain * CLOCK_HZ)
+    clocks = run_clocks(scenario, constants)
     clock = np.sort(rng.integers(0, clocks, rng.poisson(rate * clocks / CLOCK_HZ)))
-    grid = np.arange(0, clocks, 1 << bits)
-    both = np.concatenate([clock, grid])
+    times = np.arange(0, clocks, 1 << bits) if times is None else times
+    both = np.concatenate([clock, times])
     order = np.argsort(both, kind="stable")
     truth = np.empty(both.size)
     truth[order] = PhaseWalk(scenario, (seed,)).at(both[order])
@@ -100,18 +104,43 @@ def measured(
     words = np.array([config.words()] * 2)
     settings = FeedSettings(words=words, epoch_bits=epoch_bits, hold=96, ratio=0, start_clock=0)
     fed = feed(References(clock, zero, right.astype(np.int64), step, zero, zero), settings, until_epoch=0)
-    step_log = bits - epoch_bits
-    intervals = smooth(fed.nodes, R, step_log=step_log, gains=gains, from_clock=0, later=later)
+    intervals = smooth(fed.nodes, R, step_log=bits - epoch_bits, gains=gains, from_clock=0, later=told.later)
+    return fed.nodes, intervals, times, truth[clock.size :]
+
+
+def run_clocks(scenario: Scenario, constants: float) -> int:
+    return int(constants / scenario.gain_per_s() * CLOCK_HZ)
+
+
+def square(phase: NDArray[np.int64], truth: NDArray[np.float64]) -> float:
+    """Mean square error in rad^2 of phases in 2^-32 turn."""
+    return float(np.mean(np.angle(np.exp(1j * (phase / 2**32 * 2 * np.pi - truth))) ** 2))
+
+
+def at_nodes(scenario: Scenario, constants: float, seed: int, told: Told) -> tuple[float, float, int]:
+    """Causal and smoothed mean square error in rad^2 at the same nodes, and the node step in clocks."""
+    nodes, intervals, times, truth = smoothed_run(scenario, constants, seed, told)
     used = np.flatnonzero(intervals.valid)
-    first = 200 if node_bits is None else intervals.start.size // 3
+    first = 200 if told.node_bits is None else intervals.start.size // 3
     used = used[used > first]
     assert used.size > 0.999 * intervals.start.size - first, "the lock was lost for long"
     place = used + intervals.first
-    causal, smoothed = (
-        np.angle(np.exp(1j * (phase / 2**32 * 2 * np.pi - truth[clock.size :][place])))
-        for phase in (fed.nodes.phase[R, (place << step_log) - fed.nodes.first_epoch], intervals.start[used])
-    )
-    return float(np.mean(causal**2)), float(np.mean(smoothed**2)), 1 << bits
+    causal = nodes.phase[R, (times[place] >> nodes.epoch_bits) - nodes.first_epoch]
+    return square(causal, truth[place]), square(intervals.start[used], truth[place]), 1 << intervals.step_bits
+
+
+def at_heralds(scenario: Scenario, constants: float, seed: int, told: Told) -> float:
+    """Smoothed mean square error in rad^2 at random times, sixteen per time constant, as heralds then get it, from the same clicks
+    whatever is told. The first third of the run, in which gains settle, and its last 3 % do not count."""
+    clocks = run_clocks(scenario, constants)
+    rng = np.random.default_rng((seed, 2))
+    asked = np.sort(rng.integers(0, clocks, int(16 * constants)))
+    _, intervals, times, truth = smoothed_run(scenario, constants, seed, told, asked)
+    bits, counted = intervals.step_bits, (asked > clocks // 3) & (asked < 0.97 * clocks)
+    index, within = (times[counted] >> bits) - intervals.first, times[counted] & ((1 << bits) - 1)
+    assert intervals.valid[index].mean() > 0.999, "the lock was lost for long"
+    way = intervals.way[index] * (within << smoothing.FRACTION_BITS >> bits) >> smoothing.FRACTION_BITS
+    return square(intervals.start[index] + way, truth[counted])
 
 
 @pytest.mark.parametrize(
@@ -126,7 +155,9 @@ def test_smoothed_over_causal(slope_noise: float, constants: float) -> None:
         diffusion_rad2_per_s=754.0, count_rate_hz=1e6, visibility=VISIBILITY, slope_noise_rad2_per_s3=slope_noise
     )
     runs = round(constants / 2000)
-    causal, smoothed, node_clocks = np.mean([measured(scenario, 2000, run_seed(61) + i) for i in range(runs)], axis=0)
+    causal, smoothed, node_clocks = np.mean(
+        [at_nodes(scenario, 2000, run_seed(61) + i, Told()) for i in range(runs)], axis=0
+    )
     expected = theory(754.0, slope_noise, FISHER * 1e6, node_clocks)
     bound = smoothing.steady_covariance(754.0, slope_noise, FISHER * 1e6)[0]
     ratio, sigma = smoothed / causal, math.sqrt(2 / constants)
@@ -147,7 +178,7 @@ def test_a_lag_of_just_over_a_time_constant(constants: float) -> None:
     error. At most 0.56 + 4 sigma, T time constants giving a sigma of ``sqrt(2/T)`` or less."""
     rate, diffusion = 2e6, 82.0
     scenario = Scenario(diffusion_rad2_per_s=diffusion, count_rate_hz=rate, visibility=VISIBILITY)
-    causal, smoothed, node_clocks = measured(scenario, 1.5 * constants, run_seed(63), node_bits=9)
+    causal, smoothed, node_clocks = at_nodes(scenario, 1.5 * constants, run_seed(63), Told(node_bits=9))
     lag = (17 + 32) / 2 * node_clocks / CLOCK_HZ * scenario.gain_per_s()
     expected, ratio = theory(diffusion, 0.0, FISHER * rate, node_clocks), smoothed / causal
     print(f"lag {lag:.3f}/K: smoothed over causal {ratio:.3f}, theory {expected:.3f}")
@@ -172,7 +203,7 @@ def test_lag_of_ten_milliseconds(constants: float) -> None:
     bound = smoothing.steady_covariance(diffusion, 0.0, FISHER * rate)[0]
     errors, sigma = {}, math.sqrt(2 / constants)
     for steps in (0, later):
-        causal, errors[steps], node_clocks = measured(scenario, constants, run_seed(62), later=steps)
+        causal, errors[steps], node_clocks = at_nodes(scenario, constants, run_seed(62), Told(later=steps))
         expected = theory(diffusion, 0.0, FISHER * rate, node_clocks, steps) * bound
         print(
             f"lag {(32 + steps) * node_clocks / CLOCK_HZ * 1e3:.2f} ms: smoothed over causal {errors[steps] / causal:.3f},",
@@ -189,12 +220,15 @@ def test_lag_of_ten_milliseconds(constants: float) -> None:
 
 TOLD = [(10.0, 1.0), (0.1, 1.0)]
 SLOPES = [(1.0, 10.0), (1.0, 0.1)]
+RUNS = 4
 
 
 @pytest.mark.parametrize(
     ("diffusion", "slope_noise", "rate", "told"),
     [
         (754.0, 0.0, 1e6, [(1.0, 1.0), *TOLD]),
+        pytest.param(7.8, 0.0, 1e6, TOLD, marks=pytest.mark.long),
+        pytest.param(12.1, 0.0, 1e6, TOLD, marks=pytest.mark.long),
         pytest.param(63.0, 0.0, 1e7, [(1.0, 1.0), *TOLD], marks=pytest.mark.long),
         pytest.param(0.5, 1.6e10, 1e6, [(1.0, 1.0), *SLOPES], marks=pytest.mark.long),
     ],
@@ -202,9 +236,10 @@ SLOPES = [(1.0, 10.0), (1.0, 0.1)]
 def test_gains_that_follow(diffusion: float, slope_noise: float, rate: float, told: list[tuple[float, float]]) -> None:
     """D or Q ten times wrong costs the smoothed phase 5 % at most where its gains follow those of the tracker; fixed ones cost far more.
 
-    3000 time constants, their last two thirds, against the same light with all told right and nothing adapting, so that most of the
-    noise is common: measured 0.5 to 4.2 %, 1 % granted. Fixed gains cost 36 to 115 % where D is wrong, 17 to 27 % where Q is. Each has
-    the node steps, and with them the lag, of what it is told: four times too long or short at most.
+    Each has the node steps, and with them the lag, of what it is told; D of 7.8 and 12.1 are the worst places of 1/K between two node
+    steps for a D told ten times too large, and ten times too small. At random times, as heralds get it: over the same clicks with all
+    told right and nothing adapting, RUNS runs of 3000 time constants, of each the last two thirds. Runs differ by 0.5 to 0.9 %: 1 % is
+    two standard errors of their mean or more.
     """
     scenario = Scenario(
         diffusion_rad2_per_s=diffusion,
@@ -212,17 +247,20 @@ def test_gains_that_follow(diffusion: float, slope_noise: float, rate: float, to
         visibility=VISIBILITY,
         slope_noise_rad2_per_s3=slope_noise,
     )
-    seed = run_seed(71)
+    seeds = [run_seed(71) + i for i in range(RUNS)]
 
-    def lag(walk: float, slope: float) -> dict[str, int]:
-        bits = smooth_lag.node_bits(smooth_lag.settling_hz(diffusion * walk, slope_noise * slope, FISHER * rate))
-        return {"node_bits": bits, "later": smooth_lag.later_steps(bits, 10e-3)}
+    def lag(told: Told) -> Told:
+        rate_hz = smooth_lag.settling_hz(diffusion * told.walk, slope_noise * told.slope_noise, FISHER * rate)
+        bits = smooth_lag.node_bits(rate_hz)
+        return replace(told, node_bits=bits, later=smooth_lag.later_steps(bits, 10e-3))
 
-    right = measured(scenario, 3000, seed, adapts=False, **lag(1, 1))[1]
+    def error(told: Told) -> float:
+        return float(np.mean([at_heralds(scenario, 3000, seed, lag(told)) for seed in seeds]))
+
+    right = error(Told())
     for walk, slope in told:
-        wrong = {"wrong_walk": walk, "wrong_slope_noise": slope, "adapts": True}
-        fixed = measured(scenario, 3000, seed, **wrong, **lag(walk, slope))[1]
-        follows = measured(scenario, 3000, seed, **wrong, follows=True, **lag(walk, slope))[1]
+        wrong = Told(walk=walk, slope_noise=slope, adapts=True)
+        fixed, follows = error(wrong), error(replace(wrong, follows=True))
         print(
             f"D {diffusion:g} Q {slope_noise:g} R {rate:g}, told D x {walk:g} Q x {slope:g}: smoothed {right:.5f} rad^2 told right;"
             f" fixed gains {fixed / right - 1:+.1%}, following {follows / right - 1:+.1%}"

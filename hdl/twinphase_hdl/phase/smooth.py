@@ -18,8 +18,8 @@ class Smoother(wiring.Component):
     node K = 16 (b + 2) + l has come, `SmoothPass` gives block b; passes of both channels are done one after the other, channel 0 first.
 
     Before the run's first node there is none: what the ring holds from an earlier run is known by the number of nodes that have come.
-    A ring has `NODES` = 128 nodes: a pass over 64 of them that begins at once, or after one of the other channel, has read them before
-    the nodes that replace them come, 30 000 clocks after K at the earliest.
+    A ring has `NODES` = 128 nodes: a pass over 96 of them that begins at once, or after one of the other channel, has read them before
+    the nodes that replace them come, 16 000 clocks after K at the earliest.
 
     Members
     -------
@@ -27,7 +27,7 @@ class Smoother(wiring.Component):
         0 for a clock forgets nodes and passes; nothing of them comes out after it.
     i_node, i_node_valid : In(PhaseNode), In(1)
         Always taken; every epoch's node of each channel, in order, those of a channel 256 clocks apart or more (512 on average).
-    i_epoch_bits, i_step, i_later : In(5), In(ArrayLayout(3, 2)), In(ArrayLayout(5, 2))
+    i_epoch_bits, i_step, i_later : In(5), In(ArrayLayout(3, 2)), In(ArrayLayout(6, 2))
         E, 9 to 16; g and l of each channel. They stay as they were in the last clock in which ``i_run`` was 0.
     i_gains : In(ArrayLayout(ArrayLayout(signed(18), 4), 2))
         H11, H12, H21, H22 (2^-16) of each channel. A pass has those of the clock in which its node K is put into the ring.
@@ -37,7 +37,7 @@ class Smoother(wiring.Component):
         After the last interval of a block.
     o_idle : Out(1)
 
-    Latency: `latency` clocks from node K to o_cover_valid with l = 31, ``step_clocks`` less for each step less; as much more if a pass of
+    Latency: `latency` clocks from node K to o_cover_valid with l = 63, ``step_clocks`` less for each step less; as much more if a pass of
     the other channel runs. Throughput: 16 nodes of both channels in twice that time. Overflow: see `SmoothStep`; none of nodes.
     Source: docs/phase.md, smoother.
     """

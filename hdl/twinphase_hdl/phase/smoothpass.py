@@ -11,7 +11,7 @@ from .smoothstep import GAINS, STEP, STEP_BITS, SmoothStep
 
 CHANNELS = len(smoothing.CHANNELS)
 NODES = 128
-"""Nodes that a channel's ring keeps: 64 more than a pass reads, so that they come while it runs."""
+"""Nodes that a channel's ring keeps: 32 more than a pass reads, so that they come while it runs."""
 PASS_NODES = 2 * smoothing.BLOCK + smoothing.MOST_LATER + 1
 """Of the longest lag."""
 BLOCK_BITS = (smoothing.BLOCK - 1).bit_length()
@@ -62,7 +62,7 @@ class SmoothPass(wiring.Component):
     -------
     i_start, i_request : In(1), In(PassRequest)
         Only while ``o_busy`` is low.
-    i_epoch_bits, i_step, i_later : In(5), In(ArrayLayout(3, 2)), In(ArrayLayout(5, 2))
+    i_epoch_bits, i_step, i_later : In(5), In(ArrayLayout(3, 2)), In(ArrayLayout(6, 2))
         E, 9 to 16; g and l of each channel. All hold during a pass.
     o_channel, o_place, i_node : Out(1), Out(7), In(StoredNode)
         The ring's read port: the node at ``o_place`` comes a clock later.
@@ -70,7 +70,7 @@ class SmoothPass(wiring.Component):
     o_busy : Out(1)
         The last output comes in the first clock in which it is low again.
 
-    Latency: `latency` clocks from i_start to o_cover_valid with l = 31, ``step_clocks`` less for each step less; intervals are
+    Latency: `latency` clocks from i_start to o_cover_valid with l = 63, ``step_clocks`` less for each step less; intervals are
     ``step_clocks`` apart and the last comes 1 clock before the cover. Throughput: one pass at a time. Overflow: steps saturate; no other.
     Source: docs/phase.md, smoother.
     """

@@ -1,20 +1,22 @@
 """Up to when smoothed phases are complete, and from when on they are still kept."""
 
-from amaranth.hdl import Cat, Module, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from twinphase_hdl.phase.smoothpass import CHANNELS, COVER_SHIFT, INDEX_BITS
+from twinphase_hdl.phase.smoothpass import CHANNELS, COVER_SHIFT
 from twinphase_hdl.types import PhaseCover
 from twinphase_spec import smoothing, tracking
 
 TIME_BITS = smoothing.TIME_BITS
 KEPT_BLOCKS = smoothing.INTERVALS // smoothing.BLOCK - 1
 """Covered blocks whose intervals are used: the block that replaces the one before them may be coming."""
+MOST_BITS = smoothing.MOST_NODE_BITS
+"""Most E + g."""
+KEPT_BLOCKS_OF_MOST = (1 << TIME_BITS - 1 - MOST_BITS) // smoothing.BLOCK - 1
+"""With E + g of MOST_BITS: of the half of the times that the sign of a difference tells apart."""
 QUARTER_BITS = TIME_BITS - 3
 """A quarter of the times whose difference has a sign has 2^QUARTER_BITS clocks."""
-MOST_BITS = TIME_BITS - INDEX_BITS - 1
-"""Most E + g: the ring of intervals then spans half of the times that their low bits tell apart."""
 SETTLING = 4
 """Clocks in which a cover's consequences move."""
 
@@ -23,7 +25,8 @@ class CoveredTimes(wiring.Component):
     """Compares times with the channels' covers, by the sign of 26-bit differences.
 
     A time is *covered* if it lies below the cover of each channel at which the heralds were last asked to leave, when these have left;
-    it is *kept* if the latest cover of neither channel is more than `KEPT_BLOCKS` blocks (16 2^(E + g) clocks each) above it.
+    it is *kept* if the latest cover of neither channel is more than `KEPT_BLOCKS` blocks (16 2^(E + g) clocks each), or
+    `KEPT_BLOCKS_OF_MOST` with E + g = 15, above it.
 
     Members
     -------
@@ -79,9 +82,10 @@ class CoveredTimes(wiring.Component):
         spans, wide = Signal(times), Signal(CHANNELS)
         for c in range(CHANNELS):
             bits = Signal(5, name=f"bits_{c}")
+            kept = Mux(bits == MOST_BITS, KEPT_BLOCKS_OF_MOST, KEPT_BLOCKS)
             m.d.sync += [
                 bits.eq(self.i_epoch_bits + self.i_step[c]),
-                spans[c].eq(KEPT_BLOCKS << COVER_SHIFT << (bits - tracking.EPOCH_LEAST)[:3]),
+                spans[c].eq(kept << COVER_SHIFT << (bits - tracking.EPOCH_LEAST)[:3]),
                 wide[c].eq(bits > MOST_BITS),
             ]
 

@@ -39,10 +39,10 @@ class SmoothJoin(wiring.Component):
         both channels are covered up to a time above t, and the heralds that had come by then have left the node.
 
     A herald whose mark is blank has psi 0 with flags 0, and so has one that was held up (by ``o``, or by heralds that do not leave):
-    if, when its turn comes, the latest cover of a channel is more than 63 blocks (of 16 intervals) above t, so that an
-    interval of its may be being replaced; or if it has waited for 2^23 clocks (67 ms), as counted from cover to cover of channel 0, at
+    if, when its turn comes, the latest cover of a channel is more than 127 blocks of 16 intervals (63 with E + g = 15) above t, so that
+    an interval of its may be being replaced; or if it has waited for 2^23 clocks (67 ms), as counted from cover to cover of channel 0, at
     least. One that has waited for twice that is never given a phase. Until then the low bits of times tell their order: a herald comes
-    less than 2^21 clocks before it is covered, since a node step has 2^15 clocks at most (E + g <= 15; above, all have psi 0
+    less than 2^22 clocks before it is covered, since a node step has 2^15 clocks at most (E + g <= 15; above, all have psi 0
     and flags 0).
 
     Parameters

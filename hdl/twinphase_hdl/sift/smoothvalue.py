@@ -12,6 +12,8 @@ from twinphase_spec import smoothing, tracking, units
 
 FRACTION_BITS = smoothing.FRACTION_BITS
 SHIFT_BITS = (FRACTION_BITS - tracking.EPOCH_LEAST).bit_length()
+KEPT_BITS = FRACTION_BITS + (smoothing.INTERVALS - 1).bit_length()
+"""Of a shifted time: its fraction and an interval's index."""
 PIECE = 17
 """Low bits of a way that one multiplication takes, unsigned; the next takes the rest, signed."""
 SLOTS = 2 * CHANNELS
@@ -113,7 +115,7 @@ class SmoothedPhase(wiring.Component):
             shifted = stages.after(
                 f"shifted_{bit}",
                 stage,
-                lambda value, amount, bit=bit: Mux(amount[bit], value << (1 << bit), value)[: smoothing.TIME_BITS],
+                lambda value, amount, bit=bit: Mux(amount[bit], value << (1 << bit), value)[:KEPT_BITS],
                 shifted,
                 amount,
             )

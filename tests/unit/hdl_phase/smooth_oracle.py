@@ -1,6 +1,6 @@
 """The smoother's contract in plain integers: all nodes of a run are kept, and a block is what docs/phase.md says."""
 
-BLOCK, INTERVALS = 16, 1024
+BLOCK, INTERVALS = 16, 2048
 
 
 def wrap(value: int, bits: int = 32) -> int:

@@ -102,8 +102,8 @@ def hostile_gains(rng):
 
 # Every E, every g and every digit of l occurs; 10 ms of lag, steps of 2^15 clocks 6 or 7 later, in two ways.
 CASES = [
-    *((9, 0, 0, 0, 0), (10, 1, 0, 31, 0), (12, 0, 2, 1, 2), (13, 2, 1, 15, 16), (16, 0, 0, 3, 20), (15, 0, 0, 6, 6)),
-    *((15, 3, 0, 5, 7), (11, 1, 4, 31, 8), (14, 5, 6, 18, 29), (16, 7, 7, 7, 31), (9, 0, 0, 31, 31)),
+    *((9, 0, 0, 0, 0), (10, 1, 0, 63, 0), (12, 0, 2, 1, 2), (13, 2, 1, 15, 16), (16, 0, 0, 3, 40), (15, 0, 0, 6, 6)),
+    *((15, 3, 0, 5, 7), (11, 1, 4, 31, 8), (14, 5, 6, 18, 61), (16, 7, 7, 7, 32), (9, 0, 0, 63, 63)),
 ]
 
 
@@ -166,7 +166,7 @@ def test_straight_line_goes_through():
     assert [fields[1:3] for fields in lines if not fields[-1]] == [[99, 0], [98, 0], [97, 0], [96, 0]]
 
 
-@pytest.mark.parametrize("later", [0, 7, 31])
+@pytest.mark.parametrize("later", [0, 7, 31, 63])
 def test_latency_and_both_passes_due_at_once(later):
     """Both channels' nodes K come in one clock after the other; channel 1 waits for channel 0's pass, its next nodes are kept."""
     rng = random.Random(5)
@@ -194,10 +194,10 @@ def test_latency_and_both_passes_due_at_once(later):
     simulate(dut, run, bench.watch)
     bench.check()
     covers = [clock for clock, (name, *_) in zip(bench.when, bench.got, strict=True) if name == "cover"]
-    latency = dut.latency - (31 - later) * dut.step_clocks
+    latency = dut.latency - (63 - later) * dut.step_clocks
     assert covers[4] - bench.came == latency
     assert covers[5] - covers[4] <= latency
-    # Passes of both channels take less than 16 of the shortest node steps; those 65 after K replace the first of a pass.
+    # Passes of both channels take less than 16 of the shortest node steps; those 33 after K replace the first of a pass.
     assert 2 * dut.latency < 16 * 512 - 256
 
 

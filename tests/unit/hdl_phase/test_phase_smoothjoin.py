@@ -9,7 +9,8 @@ from smooth_oracle import wrap
 from twinphase_hdl.sift.smoothjoin import SmoothJoin
 from twinphase_hdl.sift.waiting import WaitingHeralds
 
-BLOCK, KEPT, QUARTER, TIMES = 16, 63, 1 << 23, 1 << 26
+BLOCK, QUARTER, TIMES = 16, 1 << 23, 1 << 26
+KEPT, KEPT_OF_THE_LONGEST = 127, 63
 
 
 class Bench:
@@ -59,7 +60,7 @@ class Bench:
             self.intervals[channel][k] = start, way, int(valid)
             ctx.set(
                 dut.i_interval,
-                {"channel": channel, "index": k % 1024, "start": start, "way": way, "valid": valid},
+                {"channel": channel, "index": k % 2048, "start": start, "way": way, "valid": valid},
             )
             ctx.set(dut.i_interval_valid, 1)
             await ctx.tick()
@@ -92,7 +93,8 @@ class Bench:
 
     def kept(self, herald):
         """Whether its intervals are kept at the present covers."""
-        ages = [self.covers[c] - herald[0] <= KEPT * BLOCK << bits for c, bits in enumerate(self.bits)]
+        most = [(KEPT_OF_THE_LONGEST if bits == 15 else KEPT) * BLOCK << bits for bits in self.bits]
+        ages = [self.covers[c] - herald[0] <= most[c] for c in (0, 1)]
         return all(ages) and self.quarters - herald[3] < 2
 
     async def take(self, ctx):
@@ -131,7 +133,7 @@ def events(rng, *, bits, first, clocks, heralds):
     """Blocks and heralds of a stretch of real time, in their order: (clock, kind, what)."""
     found = []
     for c in (0, 1):
-        size, later = BLOCK << bits[c], rng.choice([0, 6, 7, 16, 31]) << bits[c]
+        size, later = BLOCK << bits[c], rng.choice([0, 6, 7, 16, 63]) << bits[c]
         for b in range(-(-first // size) - 2, (first + clocks) // size - 1):
             found.append(((b + 2) * size + later + 300 * (c + 1), "block", (c, b)))
     unit = 1 << min(bits)
@@ -224,11 +226,11 @@ def test_latency_throughput_and_a_full_queue():
     simulate(dut, run, bench.take)
 
 
-LONG_WAITS = (1, 127, 129, 256, 520)
+LONG_WAITS = (1, 63, 64, 129, 256, 520)
 
 
 @pytest.mark.parametrize("bits", [12, 15])
-@pytest.mark.parametrize("blocks", [17, 18, 63, 64, *(pytest.param(n, marks=pytest.mark.long) for n in LONG_WAITS)])
+@pytest.mark.parametrize("blocks", [17, 18, 127, 128, *(pytest.param(n, marks=pytest.mark.long) for n in LONG_WAITS)])
 def test_held_up_records(bits, blocks):
     """Nothing is taken while blocks go by: phases whose intervals are kept still come, others are 0 with flags 0, never wrong."""
     dut = SmoothJoin(pending_heralds=64)
@@ -258,8 +260,8 @@ def test_held_up_records(bits, blocks):
                 await bench.block(ctx, c, b)
         await bench.idle(ctx)
         assert bench.got[12:] == [(12 + k, *bench.value(herald)) for k, herald in enumerate(bench.heralds[12:])]
-        # Overwritten after 63 blocks; or a second end of a quarter has come, 2 and 18 blocks on.
-        assert (now[-1] == (0, 0)) == (blocks >= (64 if bits == 12 else 18))
+        # Overwritten after 127 blocks; or a second end of a quarter has come, 2 and 18 blocks on.
+        assert (now[-1] == (0, 0)) == (blocks >= (128 if bits == 12 else 18))
 
     simulate(dut, run, bench.take)
 

@@ -9,7 +9,7 @@ import numpy as np
 from phase_path_oracle import Settings, Tag, Way
 
 from twinphase_sim.model.core.framer import Clicks
-from twinphase_sim.model.phase.path import NODE_SETTLE, SMOOTH_SETTLE, WORDS, PathInputs, PhasePath, phase_path
+from twinphase_sim.model.phase.path import NODE_SETTLE, WORDS, PathInputs, PhasePath, phase_path
 from twinphase_sim.model.server import register
 from twinphase_sim.model.sift.herald import Heralds, herald_records
 from twinphase_spec.frame import SlotClass
@@ -115,7 +115,9 @@ def compare(s: Settings, tags: list[Tag], until: int) -> PhasePath:
     done = first + sum(at + NODE_SETTLE <= until for at in way.released) - 1
     records = [record for record in way.records if record[0] >> s.epoch <= done]
     assert track_tuples(got.track) == [(at % 2**51, *rest) for at, *rest in records]
-    smoothed = first + sum(at + SMOOTH_SETTLE <= until for at in way.released) - 1
+    # passes of both channels, a node in 34 clocks at most
+    settle = NODE_SETTLE + sum(34 * (33 + later) for later in s.later)
+    smoothed = first + sum(at + settle <= until for at in way.released) - 1
     intervals = [way.intervals(c, smoothed) for c in range(2)]
     for c, each in enumerate(got.intervals):
         assert each.start.size == sum(k >= each.first for k in intervals[c])

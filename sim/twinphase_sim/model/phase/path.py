@@ -23,10 +23,12 @@ from .nodes import Nodes, track_records
 from .smooth import Intervals, smooth
 from .smoothfollow import GainTable
 
-NODE_SETTLE, SMOOTH_SETTLE = 128, 1024
-"""Clocks after the feed has let a turn go in which its nodes have certainly come, and blocks that end with them are smoothed."""
+NODE_SETTLE = 128
+"""Clocks after the feed has let a turn go in which its nodes have certainly come."""
+PASS_NODE_CLOCKS = 34
+"""Of a smoother's pass, per node, at most."""
 MOST_STEP_RATIO = 4
-"""Largest difference of the channels' node steps, as a power of 2: a channel covers a herald up to 32 steps late, and 32 2^4 of the
+"""Largest difference of the channels' node steps, as a power of 2: a channel covers a herald up to 95 steps late, and 95 2^4 of the
 other's intervals are still kept then."""
 WORDS = tuple(ChannelConfig.__dataclass_fields__)
 
@@ -79,8 +81,8 @@ def phase_path(
     """Everything of a run that started from reset, from the values of all ``registers`` and SMOOTH_TABLE's words, ``smooth_table``.
 
     ``track`` holds the records and ``fed.events`` the events of the turns that the feed has let go by ``until_clock - NODE_SETTLE``: a
-    node may have those of one turn more, two records at most. Smoothed psi uses the nodes of turns let go by ``until_clock -
-    SMOOTH_SETTLE``: a node may be one block further, or behind by what its link has not taken. Both are in clock counts that go on above
+    node may have those of one turn more, two records at most. Smoothed psi uses the nodes of turns let go by ``until_clock`` less
+    `smooth_settle`: a node may be one block further, or behind by what its link has not taken. Both are in clock counts that go on above
     2^51, as the frame's.
 
     Raises ValueError for an epoch or V_START that a tracker does not have, inputs that are not one per tag, gains that follow without a
@@ -116,7 +118,9 @@ def phase_path(
         told_until=until_clock - NODE_SETTLE,
     )
     applied_q, blanked = quantum_applied(applied[heralds.click], settings.ratio), blank[heralds.click] == 1
-    intervals = _intervals(_released(fed.nodes, until_clock - SMOOTH_SETTLE), registers, start_clock, smooth_table)
+    intervals = _intervals(
+        _released(fed.nodes, until_clock - smooth_settle(registers)), registers, start_clock, smooth_table
+    )
     return PhasePath(
         fed=fed,
         intervals=intervals,
@@ -125,6 +129,12 @@ def phase_path(
         psi_causal=causal_psi(heralds, marks(fed.nodes, at, applied_q), blanked),
         untracked=int(np.count_nonzero(~fed.tracked)),
     )
+
+
+def smooth_settle(registers: Mapping[str, int]) -> int:
+    """Clocks after the feed has let a turn go in which blocks that end with its nodes are certainly smoothed: passes of both channels."""
+    nodes = (2 * smoothing.BLOCK + 1 + registers[f"SMOOTH_LATER_{c.upper()}"] for c in smoothing.CHANNELS)
+    return NODE_SETTLE + PASS_NODE_CLOCKS * sum(nodes)
 
 
 def _intervals(
