@@ -21,21 +21,9 @@ NODES = 64
 """Of the smoother, over which variances and clicks are summed."""
 VARIANCE_SUM_BITS, CLICKS_BITS = tracking.P_BITS + 6, 30
 """Of these sums."""
-EXCESS, EXCESS_CLICKS = 0.15, 6.0
-"""Octaves by which the variance at nodes of a tracker that adapts is above that of the steady covariance: EXCESS_CLICKS over its clicks
-per time constant, as it comes in steps and clicks differ in what they say (measured, 12 to 1200 clicks); and what is best to add to
-that, as gains too small cost more than ones too large (25 to 450 clicks)."""
-
-
-def gain_factor(octaves: float, excess: float) -> float:
-    """s of ``log2 s + excess (s - 1) = octaves``: of the gain, where the variance is ``2^octaves`` times as large, and has ``excess``
-    octaves that grow with the gain at s = 1."""
-    low, high = 0.0, 2.0 ** max(octaves, 0.0)
-    while high - low > 1e-9 * high:
-        middle = (low + high) / 2
-        above = math.log2(middle) + excess * (middle - 1) > octaves
-        low, high = (low, middle) if above else (middle, high)
-    return high
+EXCESS = 0.2
+"""Octaves by which the variance at nodes is above that of the steady covariance, on average: 0 to 0.25 with 450 to 25 clicks per time
+constant at phases of all kinds (measured), less where the phase is held, and 0.1 as gains too small cost more than ones too large."""
 
 
 @dataclass(frozen=True)
@@ -69,26 +57,23 @@ class GainTable:
     ) -> GainTable:
         """For a walk D, a slope walk Q, clicks R per second and the information F in rad^-2 of each.
 
-        Entry i is for a tracker whose gain K has become s times as large, and with it ``S N`` 2^((i - CENTRE)/2) times (`gain_factor`).
-        Where the slope's gain follows, ``P11 -> s P11`` and ``P12 -> s^2 P12``, so ``D -> s^2 D`` and ``Q -> s^4 Q``; where it stays,
-        ``P12 -> s P12``, ``Q -> s^2 Q``. K of the configuration is in the middle of entry CENTRE: ``K h = P F n``, n the clicks of a
-        node step h, and NODES nodes of variance P with as many steps of n clicks make ``S N = NODES^2 P n 2^34 / (2 pi)``, and more by
-        `EXCESS` and `EXCESS_CLICKS`.
+        Entry i is for a tracker whose gain K has become ``s = 2^((i - CENTRE)/2)`` times as large. Where the slope's gain follows,
+        ``P11 -> s P11`` and ``P12 -> s^2 P12``, so ``D -> s^2 D`` and ``Q -> s^4 Q``; where it stays, ``P12 -> s P12``, ``Q -> s^2 Q``.
+        K of the configuration is in the middle of entry CENTRE: ``K h = P F n``, n the clicks of a node step h, and NODES nodes of
+        variance P with as many steps of n clicks make ``S N = NODES^2 P n 2^34 / (2 pi)``.
         """
         fisher_hz = information * click_rate_hz
         p11, _, _ = steady_covariance(diffusion_rad2_per_s, slope_noise_rad2_per_s3, fisher_hz)
         product = NODES**2 * p11 * click_rate_hz * node_clocks / CLOCK_HZ * 2.0**tracking.P_FRACTION / (2 * math.pi)
-        excess = EXCESS_CLICKS * p11 * information
-        factors = [gain_factor((i - CENTRE) / 2, excess) for i in range(ENTRIES)]
         return cls(
             gains=tuple(
                 smooth_gains(
-                    diffusion_rad2_per_s=diffusion_rad2_per_s * factor**2,
-                    slope_noise_rad2_per_s3=slope_noise_rad2_per_s3 * factor ** (4 if slope_follows else 2),
+                    diffusion_rad2_per_s=diffusion_rad2_per_s * 2.0 ** (i - CENTRE),
+                    slope_noise_rad2_per_s3=slope_noise_rad2_per_s3 * (4.0 if slope_follows else 2.0) ** (i - CENTRE),
                     fisher_hz=fisher_hz,
                     node_clocks=node_clocks,
                 )
-                for factor in factors
+                for i in range(ENTRIES)
             ),
-            start=round(LD_STEPS * (math.log2(product) + EXCESS + excess - 2 * LD_MISSES - CENTRE / 2 - 1 / 4)),
+            start=round(LD_STEPS * (math.log2(product) + EXCESS - 2 * LD_MISSES - CENTRE / 2 - 1 / 4)),
         )
