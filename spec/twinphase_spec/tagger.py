@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from .tdc import CHAINS, CHAINS_ALLOWED, code_bits, span_ticks
+from .tdc import CHAINS, CHAINS_ALLOWED, chain_taps, has_twins, span_ticks
 
 MAX_CHANNELS = 32
 VIRTUAL_CHANNEL = 32
@@ -96,7 +96,7 @@ SMALL_FRONTENDS = ("simulation", "oversampling")
 @dataclass(frozen=True, kw_only=True)
 class TaggerOptions:
     """What a time tagger is built with. ``chains`` and ``taps`` are a delay line's, ``merge`` one of `MERGES`. ValueError for what
-    cannot be built.
+    cannot be built. ``taps`` counts the flip-flops that sample a chain: two for each tap along it from 448 on at 2 lanes (`twins`).
 
     ``small``: for a part without LUT RAM and with slow carry chains. It has two channels, examines an edge in 5 clocks, and leaves out
     what `left_out` names. Only it may have another ``burst`` than `BURST`.
@@ -132,7 +132,7 @@ class TaggerOptions:
         if self.chains not in CHAINS:
             raise ValueError(f"time tagger: chains is {self.chains}; allowed: {CHAINS_ALLOWED} delay lines per channel")
         span_ticks(self.lanes)
-        code_bits(self.taps)
+        chain_taps(self.taps, self.twins)
         check_depth(self.depth, self.burst)
         if self.small and (self.channels != SMALL_CHANNELS or self.lanes != 1 or self.frontend not in SMALL_FRONTENDS):
             raise ValueError(
@@ -148,6 +148,11 @@ class TaggerOptions:
             )
         if not self.small and self.burst != BURST:
             raise ValueError(f"time tagger: burst is {self.burst}; allowed: {BURST}, others only with small")
+
+    @property
+    def twins(self) -> bool:
+        """Whether each tap along a delay line has two flip-flops, which makes its bins finer (`twinphase_spec.tdc.has_twins`)."""
+        return has_twins(self.taps, self.lanes)
 
     @property
     def waiting_tags(self) -> int:

@@ -33,6 +33,12 @@ ENCODER_GROUP = 16
 GROUP_CODES = 16
 MIN_GROUPS = 4
 
+TWIN_TAPS = 448
+"""A delay line that is sampled at 250 MHz by so many flip-flops, or more, has twins: a chain of so many taps would cover two spans."""
+TWIN_CELLS = 4
+"""Cells of two taps that a transition passes while it is on the shortest way through the fabric to a tap's second flip-flop, its twin: so
+no twin shows it before the taps of the same encoder group do, and none is cut off with an empty group before it."""
+
 MEASURED = 8
 """Quarter ticks (2 ps): an entry that would be this close to the end of the span, or beyond, is not measured but continued."""
 FIT_NEAR = 16
@@ -67,6 +73,41 @@ def code_bits(taps: int) -> int:
     if not 2 * ENCODER_GROUP <= taps <= MAX_TAPS or taps % ENCODER_GROUP:
         raise ValueError(f"delay line: taps is {taps}; allowed: multiples of {ENCODER_GROUP} from 32 to {MAX_TAPS}")
     return (taps - 1).bit_length()
+
+
+def has_twins(taps: int, lanes: int) -> bool:
+    """Whether each tap along a chain of ``taps`` flip-flops has two, its own and a twin that it reaches through the fabric."""
+    return lanes == 2 and taps >= TWIN_TAPS
+
+
+def chain_taps(taps: int, twins: bool) -> int:
+    """Taps along a chain that ``taps`` flip-flops sample: half of them if each tap has two. ValueError for what no delay line has."""
+    code_bits(taps)
+    if twins and taps % (2 * ENCODER_GROUP):
+        raise ValueError(
+            f"delay line: taps is {taps}; allowed from {TWIN_TAPS} on at 2 lanes, where each tap along the chain has two flip-flops: "
+            f"multiples of {2 * ENCODER_GROUP}"
+        )
+    return taps // 2 if twins else taps
+
+
+def group_codes(taps: int, lanes: int) -> int:
+    """Codes whose hits a calibrator adds up before it asks whether hits are spread evenly: of 16 taps along the chain."""
+    return 2 * GROUP_CODES if has_twins(taps, lanes) else GROUP_CODES
+
+
+def sample_order(taps: int, twins: bool) -> tuple[tuple[int, bool], ...]:
+    """What each of a chain's ``taps`` flip-flops samples: which tap along it, and whether as that tap's twin; about in order of time.
+
+    Taps in their order; with twins, behind those of cell k (2 k and 2 k + 1) the twins of cell k - TWIN_CELLS, the last ones at the end.
+    ValueError as `chain_taps`."""
+    cells = chain_taps(taps, twins) // 2
+    late = TWIN_CELLS if twins else 0
+    order: list[tuple[int, bool]] = []
+    for cell in range(cells + late):
+        order += [(2 * cell + half, False) for half in range(2) if cell < cells]
+        order += [(2 * (cell - late) + half, True) for half in range(2) if twins and cell >= late]
+    return tuple(order)
 
 
 def busy_clocks(bits: int) -> int:

@@ -45,6 +45,8 @@ class Calibration(wiring.Component):
     code_bits : int
         5 to 9.
     lanes : int
+    group_codes : int
+        `twinphase_spec.tdc.group_codes` of the chain, 16 or 32.
 
     Members
     -------
@@ -86,11 +88,11 @@ class Calibration(wiring.Component):
     2^(code_bits + 1).
     """
 
-    def __init__(self, *, code_bits: int = 8, lanes: int = 1):
+    def __init__(self, *, code_bits: int = 8, lanes: int = 1, group_codes: int = tdc.GROUP_CODES):
         if not 5 <= code_bits <= 9:
             raise ValueError(f"Calibration: code_bits is {code_bits}; allowed: 5 to 9")
         tdc.span_ticks(lanes)
-        self._code_bits, self._lanes = code_bits, lanes
+        self._code_bits, self._lanes, self._group_codes = code_bits, lanes, group_codes
         super().__init__(
             {
                 "i_valid": In(lanes),
@@ -131,7 +133,7 @@ class Calibration(wiring.Component):
         q_bits = tdc.x_max(self._lanes).bit_length()
         busy_clocks = tdc.busy_clocks(bits)
         m.submodules.histogram = histogram = Histogram(bin_bits=bits + 1, count_bits=tdc.H_BITS)
-        m.submodules.passes = passes = Passes(code_bits=bits, q_bits=q_bits)
+        m.submodules.passes = passes = Passes(code_bits=bits, q_bits=q_bits, group_codes=self._group_codes)
 
         # Inputs of a clock, one clock later; "busy" below belongs to that clock.
         hit, place, lane = Signal(), Signal(bits + 1), Signal()

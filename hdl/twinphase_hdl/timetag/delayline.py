@@ -65,6 +65,7 @@ class DelayLineFrontEnd(wiring.Component):
         self._fine = [FineTime(lanes=lanes, chains=chains) for _ in range(channels)]
         self.latency = self._fine[0].latency
         self._channels, self._lanes, self._chains, self._code_bits = channels, lanes, chains, code_bits
+        self._group_codes = tdc.group_codes(taps, lanes)
         self._tdc_clock = tdc_clock
         super().__init__(
             {
@@ -158,7 +159,7 @@ class DelayLineFrontEnd(wiring.Component):
     def _line(self, m: Module, number: int, channel: int, valid, polarity, codes, y4):
         """Calibration, scale and tables of a delay line."""
         lanes = self._lanes
-        line = Calibration(code_bits=self._code_bits, lanes=lanes)
+        line = Calibration(code_bits=self._code_bits, lanes=lanes, group_codes=self._group_codes)
         scale = Scale(lanes=lanes, y4_clocks=Y4_CLOCKS, sigma_clocks=SIGMA_CLOCKS)
         tables = Tables(code_bits=self._code_bits, lanes=lanes, twice=self._tdc_clock)
         m.submodules[f"calibration_{number}"] = line

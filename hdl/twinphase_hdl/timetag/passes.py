@@ -12,7 +12,7 @@ from twinphase_spec import tdc
 SUM_BITS = tdc.H_BITS + 3
 """Of 2 A + W below 4 n."""
 GROUP_SUM_BITS = tdc.H_BITS + 1
-GROUP_LOG = tdc.GROUP_CODES.bit_length() - 1
+FIT_LOG = tdc.FIT_NEAR.bit_length() - 1
 LAST_TICK = 31
 FIRST_TICK = LAST_TICK + 1 - GROUP_SUM_BITS
 """A stage with ticks takes as many clocks as a sum of counts has bits: enough for a quotient, and for a scan to settle."""
@@ -57,6 +57,8 @@ class Passes(wiring.Component):
     ----------
     code_bits, q_bits : int
         Of a code, and of an entry.
+    group_codes : int
+        Codes of a group of `Evenness`, 16 or 32.
 
     Members
     -------
@@ -91,10 +93,10 @@ class Passes(wiring.Component):
     Latency: less than BUSY_CLOCKS from ``i_start``. ValueError for other codes than the contract's.
     """
 
-    def __init__(self, *, code_bits: int, q_bits: int):
+    def __init__(self, *, code_bits: int, q_bits: int, group_codes: int):
         if not 5 <= code_bits <= 9:
             raise ValueError(f"Passes: code_bits is {code_bits}; allowed: 5 to 9")
-        self._code_bits, self._q_bits = code_bits, q_bits
+        self._code_bits, self._q_bits, self._group_codes = code_bits, q_bits, group_codes
         super().__init__(
             {
                 "i_start": In(1),
@@ -160,7 +162,7 @@ class Passes(wiring.Component):
         go("count", "counted", all_codes)
         go("counted", "group_from", done)
         go("group_from", "group")
-        go("group", "grouped", code[:GROUP_LOG].all())
+        go("group", "grouped", code[: self._group_codes.bit_length() - 1].all())
         go("grouped", "look", done)
         go("look", "reload", done)
         go("reload", "commit", done)
@@ -223,9 +225,7 @@ class Passes(wiring.Component):
         with m.If(self.i_start):
             m.d.sync += self.o_refused.eq(0)
         end_bits = quotient.o_q[tdc.MEASURED.bit_length() - 1 : -1]
-        m.d.sync += at_end.eq(
-            (quotient.o_q[-1] | end_bits.all()) & (code[GROUP_LOG:] >= tdc.FIT_FAR // tdc.GROUP_CODES)
-        )
+        m.d.sync += at_end.eq((quotient.o_q[-1] | end_bits.all()) & (code[FIT_LOG:] >= tdc.FIT_FAR // tdc.FIT_NEAR))
 
         # What they ask for.
         near, far, adds, minus = Signal(), Signal(), Signal(), Signal()
@@ -254,7 +254,7 @@ class Passes(wiring.Component):
             quotient.i_first.eq(first),
             quotient.i_step.eq(step),
             self.o_table_data.eq(quotient.o_q),
-            self.o_table_code.eq(Cat(code[:GROUP_LOG], code[GROUP_LOG:] - Cat(near, C(0, 1), far))),
+            self.o_table_code.eq(Cat(code[:FIT_LOG], code[FIT_LOG:] - Cat(near, C(0, 1), far))),
             self.o_count_word.eq(at["dump"] & ticks(SCANNED)),
             self.o_entry_word.eq(at["dump"] & ticks(SCANNED + 1)),
             self.o_dump_done.eq(at["dump"] & done & all_codes & polarity),

@@ -7,12 +7,14 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from twinphase_hdl.core.add import sums_in_one_chain
-from twinphase_spec.tdc import ENCODER_GROUP, code_bits
+from twinphase_spec.tdc import ENCODER_GROUP, code_bits, has_twins
 
 BLOCK = 4
 """Groups that are asked together whether one is empty."""
 CHAINED = {1: 16, 2: 8}
 """Sums that share a carry chain, for one sum per clock and for two: more save area, but a chain is timed from end to end."""
+CHAINED_OF_TWINS = 8
+"""For one sum per clock of taps that lie in two rows, from where a sum's bits come together later."""
 
 
 def full_adder(a: Value, b: Value, carry: Value) -> Value:
@@ -105,6 +107,8 @@ class TapEncoder(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         chained = CHAINED[self._per_clock]
+        if has_twins(self._taps, 3 - self._per_clock):
+            chained = CHAINED_OF_TWINS
         detector = self.i_detector if self._follower else self.i_taps[0]
         before = Signal()
         m.d.sync += before.eq(detector)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from twinphase_spec.tdc import GROUP_CODES, MIN_GROUPS, QUARTER_BITS, code_bits, span_ticks
+from twinphase_spec.tdc import GROUP_CODES, MIN_GROUPS, QUARTER_BITS, code_bits, group_codes, span_ticks
 from twinphase_spec.units import TICK_PS
 
 
@@ -32,6 +32,8 @@ class Linearity:
     histogram: NDArray[np.int64]
     table_ps: NDArray[np.float64]
     """X: the table in use; NaN before there is one."""
+    group_codes: int = GROUP_CODES
+    """Of the groups by which the calibrator tells whether hits are spread evenly."""
 
     @property
     def used(self) -> NDArray[np.intp]:
@@ -84,9 +86,9 @@ class Linearity:
 
     @property
     def evenly_spread(self) -> bool:
-        """The calibrator's own test: over the groups of 16 codes strictly between the first and the last with hits, at least four, the
-        fullest has at most 1.5 times the hits of the emptiest."""
-        groups = self.histogram.reshape(-1, GROUP_CODES).sum(axis=1)
+        """The calibrator's own test: over the groups of codes (`group_codes`) strictly between the first and the last with hits, at least
+        four, the fullest has at most 1.5 times the hits of the emptiest."""
+        groups = self.histogram.reshape(-1, self.group_codes).sum(axis=1)
         filled = np.flatnonzero(groups)
         if not len(filled):
             return False
@@ -129,6 +131,7 @@ def linearities(words: NDArray[np.integer], *, taps: int, lanes: int, shared: bo
             hits=int(bins[p, :, 0].sum()),
             histogram=bins[p, :, 0],
             table_ps=_table(bins[p, :, 1]),
+            group_codes=group_codes(taps, lanes),
         )
         for p in range(1 if shared else 2)
     ]

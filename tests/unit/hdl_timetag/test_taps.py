@@ -152,7 +152,7 @@ def test_follower_takes_hit_and_polarity_from_the_detector(rows: list[tuple[int,
     assert bench(32, 2, True).run(samples, detectors) == expected(samples, 32, detectors)
 
 
-@pytest.mark.parametrize(("taps", "per_clock"), [(256, 2), (272, 2), (512, 2), (256, 1)])
+@pytest.mark.parametrize(("taps", "per_clock"), [(256, 2), (272, 2), (512, 2), (256, 1), (512, 1)])
 def test_every_clock_every_code(taps: int, per_clock: int) -> None:
     """A hit in each clock, polarities alternating; every code of both, and the extremes of other widths."""
     rng = random.Random(taps)

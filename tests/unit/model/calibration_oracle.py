@@ -143,7 +143,8 @@ class ScalarCalibration:
             self.n = sum(map(sum, self.h))
 
     def even(self, row):
-        groups = [sum(row[i : i + 16]) for i in range(0, self.taps, 16)]
+        size = 32 if self.lanes == 2 and self.taps >= 448 else 16  # with twins, whose codes are half as long
+        groups = [sum(row[i : i + size]) for i in range(0, self.taps, size)]
         full = [g for g, value in enumerate(groups) if value]
         if not full:
             return False

@@ -15,14 +15,16 @@ from twinphase_sim.model.timetag.scale import ScaleConstants
 from twinphase_spec import tdc
 
 TAPS = 128
-CONSTANTS = kernel_constants(2, 7, 22, 25, True, ScaleConstants.of_lanes(2))
+CONSTANTS = kernel_constants(2, 7, 22, 25, True, ScaleConstants.of_lanes(2), tdc.GROUP_CODES)
 LONGER = {"drift": 0.993, "jump": 1.03}
 MIXED = [(0.3, "even"), (0.2, "jump"), (0.1, "locked"), (0.02, "silent"), (0.38, "even")]
 
 
-def stimulus(rng: np.random.Generator, clocks: int, lanes: int, density: float, phases: list[tuple[float, str]]):
-    """Codes of a chain of about 100 uneven bins; a phase (fraction of the time, kind) is even, locked, drift, jump or silent."""
-    widths = rng.uniform(0.5, 1.5, 100)
+def stimulus(
+    rng: np.random.Generator, clocks: int, lanes: int, density: float, phases: list[tuple[float, str]], bins: int = 100
+):
+    """Codes of a chain of ``bins`` uneven bins, about; a phase (fraction of the time, kind) is even, locked, drift, jump or silent."""
+    widths = rng.uniform(0.5, 1.5, bins)
     edges = np.cumsum(widths)[:-1] / widths.sum()
     hits = []
     kinds = np.repeat([kind for _, kind in phases], np.rint(np.array([f for f, _ in phases]) * clocks).astype(int))
@@ -40,25 +42,27 @@ def stimulus(rng: np.random.Generator, clocks: int, lanes: int, density: float, 
 
 
 @pytest.mark.parametrize(
-    ("lanes", "step", "last", "shared", "phases"),
+    ("lanes", "step", "last", "shared", "phases", "taps"),
     [
-        (1, 13, 14, False, MIXED),
-        (2, 14, 15, True, MIXED),
-        (2, 13, 13, False, MIXED),
-        (1, 14, 25, True, MIXED),
-        (2, 16, 25, True, [(0.3, "even"), (0.7, "drift")]),
-        (1, 16, 16, False, [(0.5, "even"), (0.25, "jump"), (0.15, "locked"), (0.1, "even")]),
+        (1, 13, 14, False, MIXED, TAPS),
+        (2, 14, 15, True, MIXED, TAPS),
+        (2, 13, 13, False, MIXED, TAPS),
+        (1, 14, 25, True, MIXED, TAPS),
+        (2, 16, 25, True, [(0.3, "even"), (0.7, "drift")], TAPS),
+        (1, 16, 16, False, [(0.5, "even"), (0.25, "jump"), (0.15, "locked"), (0.1, "even")], TAPS),
+        (2, 13, 14, False, MIXED, 512),
     ],
 )
-def test_equals_the_clockwise_oracle(lanes: int, step: int, last: int, shared: bool, phases: list) -> None:
-    """Every y4, flag, histogram, table, sigma and dump; holds, resets, dumps, locked, drifting and jumping hits within."""
+def test_equals_the_clockwise_oracle(lanes: int, step: int, last: int, shared: bool, phases: list, taps: int) -> None:
+    """Every y4, flag, histogram, table, sigma and dump; holds, resets, dumps, locked, drifting and jumping hits within. 512 taps at 2
+    lanes have twins, and larger groups."""
     rng = np.random.default_rng(100 * lanes + step + last)
-    clocks = 240_000
-    hits = stimulus(rng, clocks, lanes, 0.8, phases)
+    clocks = 240_000 * max(1, taps // 256)  # of 512 codes busy times are longer
+    hits = stimulus(rng, clocks, lanes, 0.8, phases, bins=taps * 25 // 32)
     clocks = len(hits)
     events = {int(c): "dump" for c in rng.integers(0, clocks, 6)}
     events |= {20_000: "hold", 21_500: "go", clocks * 3 // 4: "reset", clocks * 3 // 4 + 3: "dump"}
-    oracle = ScalarCalibration(TAPS, lanes, step, last, shared)
+    oracle = ScalarCalibration(taps, lanes, step, last, shared)
     expected, hold = [], False
     for clock, row in enumerate(hits):
         event = events.get(clock)
@@ -67,7 +71,7 @@ def test_equals_the_clockwise_oracle(lanes: int, step: int, last: int, shared: b
         expected += oracle.clock(row[0], second, hold=hold, dump=event == "dump", reset=event == "reset")
     flat = np.array([(c, k, *hit) for c, row in enumerate(hits) for k, hit in enumerate(row) if hit is not None])
 
-    model = Calibration(taps=TAPS, lanes=lanes, step=step, last=last, shared=shared)
+    model = Calibration(taps=taps, lanes=lanes, step=step, last=last, shared=shared)
     y4, calibrated = [], []
 
     def run_until(done: int, clock: int) -> int:

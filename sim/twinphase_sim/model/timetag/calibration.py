@@ -17,7 +17,6 @@ from twinphase_spec.tdc import (
     EXTENDED_SHIFT,
     FIT_FAR,
     FIT_NEAR,
-    GROUP_CODES,
     H_BITS,
     MAX_CAL_LAST,
     MEASURED,
@@ -28,6 +27,7 @@ from twinphase_spec.tdc import (
     busy_clocks,
     code_bits,
     full_scale,
+    group_codes,
     span_ticks,
     x_max,
 )
@@ -49,7 +49,7 @@ class Dump:
 
 
 def kernel_constants(
-    lanes: int, bits: int, step: int, last: int, shared: bool, scale: ScaleConstants
+    lanes: int, bits: int, step: int, last: int, shared: bool, scale: ScaleConstants, codes_of_group: int
 ) -> NDArray[np.int64]:
     """What the kernel needs, in the order of its names C_FULL to C_FIT_FAR."""
     sizes = [full_scale(lanes), x_max(lanes), busy_clocks(bits), step, last, int(shared)]
@@ -66,7 +66,7 @@ def kernel_constants(
     formats = [WINDOW_LOG, SCALE_CLOCKS, SIGMA_SHIFT, EXTENDED_SHIFT, (1 << (EXTENDED_BITS - 1)) - 1, (1 << H_BITS) - 1]
     fastest = [scale.fastest_gain, scale.fastest_rate]
     return np.array(
-        [*sizes, *loop, *formats, GROUP_CODES, MIN_GROUPS, *fastest, MEASURED, FIT_NEAR, FIT_FAR], dtype=np.int64
+        [*sizes, *loop, *formats, codes_of_group, MIN_GROUPS, *fastest, MEASURED, FIT_NEAR, FIT_FAR], dtype=np.int64
     )
 
 
@@ -105,7 +105,8 @@ class Calibration:
         self.busy_clocks = busy_clocks(bits)
         self._histogram = np.zeros((2, 1 << bits), dtype=np.int64)
         self._tables = np.zeros((2, 2, 1 << bits), dtype=np.int64)
-        self._constants = kernel_constants(lanes, bits, step, last, shared, scale or ScaleConstants.of_lanes(lanes))
+        of_lanes = scale or ScaleConstants.of_lanes(lanes)
+        self._constants = kernel_constants(lanes, bits, step, last, shared, of_lanes, group_codes(taps, lanes))
         self._state = kernel.initial_state(self._constants)
         self._dumps: list[Dump] = []
 
