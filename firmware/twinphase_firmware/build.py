@@ -15,7 +15,7 @@ from typing import Any
 from twinphase.errors import ExtraError, TwinphaseError
 from twinphase_spec.tagger import TaggerOptions
 
-from . import pack, place_chains
+from . import pack, place_chains, place_twins
 from .area import area_of_parts, area_per_channel
 from .boardlink import SERIAL, BoardLink
 from .boards import Board, find_board
@@ -112,7 +112,10 @@ def make_plan(platform: Any, top: Any, *, seed: int, family: Family = ECP5, cloc
     )
     if family.packed:
         run_before_placement(plan, pack)
-    if delay_lines(top):
+    if any(site.twin_row is not None for site in delay_lines(top)):
+        plan.files[Path(str(place_chains.__file__)).name] = Path(str(place_chains.__file__)).read_text()
+        run_before_placement(plan, place_twins)
+    elif delay_lines(top):
         run_before_placement(plan, place_chains)
     return plan
 

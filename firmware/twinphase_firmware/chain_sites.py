@@ -42,15 +42,18 @@ class Site:
 
     column: int
     row: int
+    twin_row: int | None = None
+    """Row of the twins of its taps, if they have any: in the same columns."""
 
     def __str__(self) -> str:
         return f"X{self.column}/Y{self.row}"
 
 
 def chain_sites(
-    part: str, *, channels: int, taps: int, chains: int = 1, middle_row: int | None = None
+    part: str, *, channels: int, taps: int, chains: int = 1, twins: bool = False, middle_row: int | None = None
 ) -> tuple[tuple[Site, ...], ...]:
-    """Sites of all chains, ``[channel][chain]``; the chains of a channel lie in neighbouring rows of one column.
+    """Sites of all chains, ``[channel][chain]``; the chains of a channel lie in neighbouring rows of one column, each with the row of its
+    twins behind it if it has ``twins``. ``taps``: along a chain.
 
     ``middle_row``: row around which the channels lie, the die's middle by default. ValueError for a part that is no ECP5, for a number of
     taps that no delay line has, and for more than the part holds.
@@ -67,14 +70,16 @@ def chain_sites(
     width = 1 + taps // TAPS_PER_TILE
     slots = (die.last_column - FIRST_COLUMN + 1) // width
     rows = [row for row in range(FIRST_ROW, die.last_row + 1) if row not in die.block_rows]
-    room = slots * (len(rows) // chains)
+    each = 2 if twins else 1
+    height = chains * each
+    room = slots * (len(rows) // height)
     if channels > room:
         raise ValueError(
-            f"delay lines: {channels} channels of {chains} chains of {taps} taps; {part} has room for {room}"
+            f"delay lines: {channels} channels of {chains} chains of {taps} taps{' with twins' * twins}; {part} has room for {room}"
         )
-    per_slot = -(-channels // slots) if channels * chains > len(rows) else channels
-    pitch = max(chains, min(ROWS_PER_CHANNEL, len(rows) // per_slot))
-    used = (per_slot - 1) * pitch + chains
+    per_slot = -(-channels // slots) if channels * height > len(rows) else channels
+    pitch = max(height, min(ROWS_PER_CHANNEL, len(rows) // per_slot))
+    used = (per_slot - 1) * pitch + height
     middle = (die.last_row + FIRST_ROW) // 2 if middle_row is None else middle_row
     before = sum(row < middle for row in rows)
     first = min(max(before - used // 2, 0), len(rows) - used)
@@ -82,7 +87,8 @@ def chain_sites(
         tuple(
             Site(
                 die.last_column + 1 - width * (1 + channel // per_slot),
-                rows[first + channel % per_slot * pitch + chain],
+                rows[first + channel % per_slot * pitch + each * chain],
+                rows[first + channel % per_slot * pitch + each * chain + 1] if twins else None,
             )
             for chain in range(chains)
         )

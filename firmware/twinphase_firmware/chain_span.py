@@ -7,6 +7,7 @@ import re
 from importlib import resources
 
 from twinphase_spec.tagger import TaggerOptions
+from twinphase_spec.tdc import chain_taps
 
 SYSTEM_CLOCK_PS = 8000
 FAST_FAMILY = "LFE5UM5G"
@@ -33,10 +34,11 @@ def check_span(part: str, options: TaggerOptions) -> None:
             f"delay lines: lanes is 2, 250 MHz; allowed on {part}: 1, as only {FAST_FAMILY} -8 meets 250 MHz"
         )
     delays = tap_delays_ps(part)
+    taps = chain_taps(options.taps, options.twins)
     per_tap = (delays[-1] - delays[0]) / (len(delays) - 1)
     span_ps = SYSTEM_CLOCK_PS / options.lanes
-    if not span_ps < per_tap * options.taps < 2 * span_ps:
+    if not span_ps < per_tap * taps < 2 * span_ps:
         raise ValueError(
-            f"delay lines: {options.taps} taps cover {per_tap * options.taps / 1000:.1f} ns on {part}; allowed: more than the "
+            f"delay lines: {taps} taps cover {per_tap * taps / 1000:.1f} ns on {part}; allowed: more than the "
             f"{span_ps / 1000:g} ns between two samples and less than twice that"
         )

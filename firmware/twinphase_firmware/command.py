@@ -7,6 +7,7 @@ example:
   twinphase build ulx3s-85f --node server --out bitstreams
   twinphase build ecpix5-85f --node timetagger --chains 4 --channels 4
   twinphase build ecpix5-85f --node timetagger --merge wide
+  twinphase build ecpix5-85f --node timetagger --taps 512
   twinphase build ulx3s-85f --node client --lanes 4 --recall shared
   twinphase build ecpix5-85f --node client --lanes 1 --recall shared --outputs dac
   twinphase build ecpix5-85f --node client --lanes 1 --symbols ring
@@ -46,7 +47,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help=own.format("edges per clock, 2: delay lines at 250 MHz; a client's pulses per clock"),
     )
     parser.add_argument("--chains", type=int, metavar="N", help=own.format("delay lines per channel (1, 2, 4 or 8)"))
-    parser.add_argument("--taps", type=int, metavar="N", help=own.format("taps per delay line"))
+    parser.add_argument(
+        "--taps",
+        type=int,
+        metavar="N",
+        help=own.format("flip-flops per delay line, from 448 on at 250 MHz two for each tap along it: finer bins"),
+    )
     parser.add_argument(
         "--merge",
         choices=MERGES,

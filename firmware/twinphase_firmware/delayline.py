@@ -1,7 +1,9 @@
 """ECP5 carry-chain delay lines: from a detector's pin to sampled taps.
 
 A hit clocks a toggle flip-flop. Its output runs along a carry chain whose every cell shows it to a flip-flop beside the cell, and
-all of these sample at the TDC clock: how many taps agree says how long ago the hit was.
+all of these sample at the TDC clock: how many taps agree says how long ago the hit was. With twins each tap goes to another flip-flop
+too, in the row beside, by a longer way through the fabric: what comes at nearly the same time in the chain, as the two taps of a cell
+do in the tools' model, comes at others there.
 
 A chain cell is a private black box, `CELL`: synthesis knows the carry cell CCU2C as logic, finds out that all taps are the same
 signal, and drives all flip-flops from one LUT. `place_chains` turns the black boxes into placed carry cells between synthesis and
@@ -19,11 +21,12 @@ from amaranth.lib import data, wiring
 from amaranth.lib.cdc import FFSynchronizer
 from amaranth.lib.wiring import In, Out
 
-from twinphase_spec.tdc import CHAINS, CHAINS_ALLOWED, code_bits
+from twinphase_spec.tdc import CHAINS, CHAINS_ALLOWED, chain_taps, sample_order
 
 from .chain_sites import Site
 from .manifest import HIT_CLOCK
 from .place_chains import CELL, CHAIN, PLACE, SAMPLE, TAPS
+from .place_twins import TWIN, TWINS
 
 CELL_FILE = f"{CELL.lower()}.v"
 CELL_VERILOG = f"""\
@@ -75,17 +78,18 @@ class TestOscillator(wiring.Component):
 
 
 class DelayLine(wiring.Component):
-    """One channel's delay lines: a toggle flip-flop and ``chains`` carry chains of ``taps`` taps that it drives.
+    """One channel's delay lines: a toggle flip-flop and a carry chain per site that it drives, each sampled by ``taps`` flip-flops.
 
-    With T(t) the toggle, 0 at first and inverted by every selected edge, and D[h][i] the delay from the toggle to tap i of chain h,
-    the tap sampled at the TDC edge at time K is ``o_taps[h][i] = T(K - D[h][i])``, out at the same edge.
+    With T(t) the toggle, 0 at first and inverted by every selected edge, and D[h][i] the delay from the toggle to flip-flop i of chain h
+    (which is in `twinphase_spec.tdc.sample_order`), what it samples at the TDC edge at time K is ``o_taps[h][i] = T(K - D[h][i])``, out
+    at the same edge.
 
     Parameters
     ----------
     taps : int
-        Per chain: a multiple of 16, 32 to 512.
+        Flip-flops per chain: a multiple of 16, 32 to 512; of 32 with twins.
     sites : one `Site` per chain (1, 2, 4 or 8)
-        Where each chain lies; the first also says where the toggle is.
+        Where each chain lies, and its twins if it has any; the first also says where the toggle is.
 
     Members
     -------
@@ -109,7 +113,8 @@ class DelayLine(wiring.Component):
     """
 
     def __init__(self, *, taps: int = 256, sites: tuple[Site, ...]) -> None:
-        code_bits(taps)
+        for site in sites:
+            chain_taps(taps, site.twin_row is not None)
         if len(sites) not in CHAINS:
             raise ValueError(f"delay line: {len(sites)} chains; allowed: {CHAINS_ALLOWED}")
         self._taps, self._sites = taps, sites
@@ -176,7 +181,10 @@ class _Chain(wiring.Component):
     """Injector, carry cells, sampling flip-flops."""
 
     def __init__(self, hit: Signal, clock: Signal, taps: Any, count: int, site: Site) -> None:
-        self._hit, self._clock, self._taps, self._count, self._site = hit, clock, taps, count, site
+        twins = site.twin_row is not None
+        self._hit, self._clock, self._site = hit, clock, site
+        self._count = chain_taps(count, twins)
+        self._sampled = {what: taps[index] for index, what in enumerate(sample_order(count, twins))}
         super().__init__({})
 
     def elaborate(self, platform: Any) -> Module:
@@ -218,7 +226,16 @@ class _Chain(wiring.Component):
                     **_FLIP_FLOP,
                     i_CLK=self._clock,
                     i_DI=shown[half],
-                    o_Q=self._taps[2 * cell + half],
+                    o_Q=self._sampled[2 * cell + half, False],
                 )
+                if self._site.twin_row is not None:
+                    m.submodules[f"{TWIN}{2 * cell + half}"] = Instance(
+                        "TRELLIS_FF",
+                        **_FLIP_FLOP,
+                        i_CLK=self._clock,
+                        i_DI=shown[half],
+                        o_Q=self._sampled[2 * cell + half, True],
+                        **{f"a_{TWINS}": str(Site(self._site.column, self._site.twin_row))},
+                    )
             carry = following
         return m

@@ -14,7 +14,8 @@ from typing import Any
 from twinphase.errors import TwinphaseError
 
 from .chain_sites import Site
-from .place_chains import CHAIN, SAMPLE, top_module
+from .place_chains import CHAIN, SAMPLE, tap_bel, top_module
+from .place_twins import TWIN
 
 _BEL = re.compile(r"X(\d+)/Y(\d+)/SLICE([A-D])\.(K|FF)([01])")
 PASS, INJECT = "1" * 16, f"{5:016b}"
@@ -61,6 +62,7 @@ def check_delay_lines(design: dict[str, Any], lines: Mapping[Site, int]) -> None
     Per chain: its injector is where it should be and gets the toggle of one flip-flop that a LUT beside clocks; its carry runs
     through as many halves of carry cells as there are taps, each at the place after the last; each shows its complement on a net of its
     own, whose one load is the flip-flop at the same place, tap i of the design; all of these have one clock. There is no other chain.
+    With twins each has one load more, the twin of tap i of the design, in its place of the twins' row, through the fabric.
     """
     placed = _Placed(design)
     heads = [name for name, cell in placed.cells.items() if CHAIN in cell["attributes"]]
@@ -123,11 +125,19 @@ def _check_chain(placed: _Placed, site: Site, taps: int) -> None:
         drivers.add(shown)
         place = _bel(site.column, site.row, 8 + tap, "FF")
         flip_flop = placed.at.get(place, "")
-        if placed.loads[shown] != [(flip_flop, "DI")] or placed.parameter(flip_flop, "SD") != "1":
+        loads = [(flip_flop, "DI", "1", f"{SAMPLE}{tap}")]
+        if site.twin_row is not None:
+            twin_place = tap_bel(site.column, site.twin_row, tap, "FF")
+            loads.append((placed.at.get(twin_place, ""), "M", "0", f"{TWIN}{tap}"))
+            place = f"{place}, its twin at {twin_place}"
+        if sorted(placed.loads[shown]) != sorted((name, port) for name, port, _, _ in loads) or any(
+            placed.parameter(name, "SD") != from_cell for name, _, from_cell, _ in loads
+        ):
             raise fault(f"{what} is not sampled by the flip-flop beside it, {place}, and by nothing else")
-        clocks.add(placed.net(flip_flop, "CLK"))
-        if flip_flop.rpartition(".")[2] != f"{SAMPLE}{tap}":
-            raise fault(f"{what} is another tap of the design: {flip_flop}")
+        for name, _, _, called in loads:
+            clocks.add(placed.net(name, "CLK"))
+            if name.rpartition(".")[2] != called:
+                raise fault(f"{what} is another tap of the design: {name}")
     if placed.loads[carry]:
         raise fault(f"the chain goes on after {taps} taps")
     if len(clocks) != 1:

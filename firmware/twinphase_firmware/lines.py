@@ -11,7 +11,7 @@ from amaranth.lib.wiring import In, Out
 from twinphase_hdl.timetag.gearbox import Gearbox
 from twinphase_hdl.timetag.taps import TapEncoder
 from twinphase_spec.tagger import TaggerOptions
-from twinphase_spec.tdc import code_bits
+from twinphase_spec.tdc import chain_taps, code_bits
 
 from .chain_sites import Site, chain_sites
 from .chain_span import check_span
@@ -42,8 +42,11 @@ class LineInputs(wiring.Component):
     def __init__(self, part: str, options: TaggerOptions) -> None:
         check_span(part, options)
         self._options = options
-        self._sites = chain_sites(part, channels=options.channels, chains=options.chains, taps=options.taps)
-        self.delay_lines: dict[Site, int] = {site: options.taps for sites in self._sites for site in sites}
+        taps = chain_taps(options.taps, options.twins)
+        self._sites = chain_sites(
+            part, channels=options.channels, chains=options.chains, taps=taps, twins=options.twins
+        )
+        self.delay_lines: dict[Site, int] = {site: taps for sites in self._sites for site in sites}
         inputs = options.channels * options.lanes
         self._encoders = [
             [

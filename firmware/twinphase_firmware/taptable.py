@@ -90,18 +90,23 @@ def read_cells(sdf: Sdf, chain: str, taps: int) -> CellDelays:
     return CellDelays(carry=carry, sums=(first, second))
 
 
-def read_wires(sdf: Sdf, chain: str, taps: int) -> list[Delay]:
-    """Delay from each tap's half to its flip-flop, from a build whose chain `place_chains` placed.
+def read_wires(sdf: Sdf, chain: str, taps: int, *, twins: bool = False) -> tuple[list[Delay], ...]:
+    """Delays from each tap's half to the flip-flop beside it, from a build whose chain `place_chains` placed; with ``twins`` those to its
+    twin as well, from one that `place_twins` placed.
 
-    ValueError if a tap has not one load."""
-    wires = []
+    ValueError if a tap has other loads than these."""
+    ports = ("DI", "M") if twins else ("DI",)
+    wires: tuple[list[Delay], ...] = tuple([] for _ in ports)
     for tap in range(taps):
-        loads = sdf.wires.get((f"{chain}.cell{tap // 2}$half{tap % 2}", "F"), [])
-        if len(loads) != 1 or loads[0][0][1] != "DI":
+        loads = sorted(
+            (port, delay) for (_, port), delay in sdf.wires.get((f"{chain}.cell{tap // 2}$half{tap % 2}", "F"), [])
+        )
+        if tuple(port for port, _ in loads) != ports:
             raise ValueError(
-                f"tap table: tap {tap} of {chain} has {len(loads)} loads; allowed: the flip-flop beside it"
+                f"tap table: tap {tap} of {chain} has {len(loads)} loads; allowed: the flip-flop beside it{' and its twin' * twins}"
             )
-        wires.append(loads[0][1])
+        for of_port, (_, delay) in zip(wires, loads, strict=True):
+            of_port.append(delay)
     return wires
 
 

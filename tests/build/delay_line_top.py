@@ -14,17 +14,29 @@ from twinphase_firmware.build import build_environment, make_plan
 from twinphase_firmware.chain_sites import Site, chain_sites
 from twinphase_firmware.clocking import BoardClock
 from twinphase_firmware.delayline import DelayLine, TestOscillator
+from twinphase_spec.tdc import chain_taps, has_twins
 
 
 class DelayLineTop(wiring.Component):
     """The board's four detector pins (more channels than four share them) on delay lines, whose taps meet in a pipelined parity."""
 
     def __init__(
-        self, board: Board, *, channels: int, chains: int, taps: int, lanes: int, middle_row: int | None = None
+        self,
+        board: Board,
+        *,
+        channels: int,
+        chains: int,
+        taps: int,
+        lanes: int,
+        middle_row: int | None = None,
     ):
         self._board, self._lanes, self._taps = board, lanes, taps
-        self._sites = chain_sites(board.part, channels=channels, chains=chains, taps=taps, middle_row=middle_row)
-        self.delay_lines: dict[Site, int] = {site: taps for sites in self._sites for site in sites}
+        twins = has_twins(taps, lanes)
+        along = chain_taps(taps, twins)
+        self._sites = chain_sites(
+            board.part, channels=channels, chains=chains, taps=along, twins=twins, middle_row=middle_row
+        )
+        self.delay_lines: dict[Site, int] = {site: along for sites in self._sites for site in sites}
         super().__init__({})
 
     def elaborate(self, platform: Any) -> Module:

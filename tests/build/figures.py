@@ -31,6 +31,7 @@ DEVICES = {
     "sift.counter_symbols": ECPIX5,
     "sift.counter_symbols_4_lanes": ("--85k", *DEVICE[1:]),
     "timetag.channel_250": ECPIX5,
+    "timetag.channel_250_twins": ECPIX5,
     "timetag.tap_encoder_250": ECPIX5,
     "sift.ring_symbols": ("--85k", *DEVICE[1:]),
 }
@@ -42,7 +43,7 @@ SPEEDS = {"phase.click_tracker_32": (6, 8)}
 """Speed grades at which a unit is placed from every seed: what is promised of it for more than the recorded placement."""
 AS_BOARDS = ("--placer", ECP5.placer)
 """What places a board's builds."""
-FAST = {"timetag.channel_250": "tdc_clk", "timetag.tap_encoder_250": "clk"}
+FAST = {"timetag.channel_250": "tdc_clk", "timetag.channel_250_twins": "tdc_clk", "timetag.tap_encoder_250": "clk"}
 """Units with a clock of twice CLOCK_MHZ, and its name."""
 SLOW = {"link.udp": "net_clk"}
 """Units with a clock of half CLOCK_MHZ, and its name."""
@@ -90,8 +91,8 @@ def merging(make: Callable[[], wiring.Component]) -> wiring.Component:
     return Between()
 
 
-def delay_line_channel(*, lanes: int) -> wiring.Component:
-    """A channel from the registers of its 256 taps on: these, encoder, gearbox (2 lanes), fine time, calibration, scale and tables, as
+def delay_line_channel(*, lanes: int, taps: int = 256) -> wiring.Component:
+    """A channel from the registers of its taps on: these, encoder, gearbox (2 lanes), fine time, calibration, scale and tables, as
     on a board, where nobody asks whether it is idle."""
     from amaranth.hdl import Cat, ClockDomain, DomainRenamer, Module, Signal
     from amaranth.lib.wiring import In, Out
@@ -100,15 +101,15 @@ def delay_line_channel(*, lanes: int) -> wiring.Component:
     from twinphase_hdl.timetag.gearbox import Gearbox
     from twinphase_hdl.timetag.taps import TapEncoder
 
-    encoder = TapEncoder(per_clock=3 - lanes, registered=lanes == 1)
-    frontend = DelayLineFrontEnd(lanes=lanes, tdc_clock=lanes == 2)
+    encoder = TapEncoder(taps=taps, per_clock=3 - lanes, registered=lanes == 1)
+    frontend = DelayLineFrontEnd(lanes=lanes, taps=taps, tdc_clock=lanes == 2)
     found = ("i_valid", "i_polarity", "i_code")
     members = {name: member for name, member in frontend.signature.members.items() if name not in (*found, "o_idle")}
 
     class Channel(wiring.Component):
         def __init__(self) -> None:
             clock = {"tdc_clk": In(1)} if lanes == 2 else {}
-            super().__init__({**members, **clock, "i_taps": In(256), "o_runt": Out(lanes)})
+            super().__init__({**members, **clock, "i_taps": In(taps), "o_runt": Out(lanes)})
 
         def elaborate(self, platform: object) -> Module:
             m = Module()
@@ -323,6 +324,7 @@ def units() -> dict[str, Callable[[], wiring.Component]]:
         "timetag.tap_encoder_250": TapEncoder,
         "timetag.channel": lambda: delay_line_channel(lanes=1),
         "timetag.channel_250": lambda: delay_line_channel(lanes=2),
+        "timetag.channel_250_twins": lambda: delay_line_channel(lanes=2, taps=512),
     }
 
 

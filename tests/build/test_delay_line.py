@@ -308,6 +308,84 @@ def test_netlists_that_cannot_be_placed_are_refused(
         place_chains(wrong)
 
 
+TWIN_TAPS = 224
+TWIN_LINES = {
+    site: TWIN_TAPS
+    for sites in chain_sites(BOARD.part, channels=2, chains=1, taps=TWIN_TAPS, twins=True)
+    for site in sites
+}
+
+
+@pytest.fixture(scope="module")
+def twins(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What nextpnr wrote of lines whose taps have two flip-flops."""
+    top = DelayLineTop(BOARD, channels=2, chains=1, taps=2 * TWIN_TAPS, lanes=2)
+    assert top.delay_lines == TWIN_LINES
+    return json.loads((build_lines(top, BOARD, tmp_path_factory.mktemp("twins")) / PLACED).read_text())
+
+
+def twin_at(design: dict[str, Any], site: Site, tap: int) -> dict[str, Any]:
+    """A tap's second flip-flop."""
+    at = {cell["attributes"].get("NEXTPNR_BEL"): cell for cell in top_module(design)["cells"].values()}
+    return at[f"X{site.column + 1 + tap // 8}/Y{site.twin_row}/SLICE{'ABCD'[tap % 8 // 2]}.FF{tap % 2}"]
+
+
+def twin_moved(design: dict[str, Any], site: Site) -> None:
+    twin_at(design, site, 5)["attributes"]["NEXTPNR_BEL"] = "X2/Y2/SLICEA.FF0"
+
+
+def twin_gone(design: dict[str, Any], site: Site) -> None:
+    twin_at(design, site, 5)["connections"]["M"] = []
+
+
+def twins_swapped(design: dict[str, Any], site: Site) -> None:
+    one, two = (twin_at(design, site, tap)["connections"] for tap in (3, 4))
+    one["M"], two["M"] = two["M"], one["M"]
+
+
+def twin_of_another(design: dict[str, Any], site: Site) -> None:
+    cells = top_module(design)["cells"]
+    one, two = (next(n for n, c in cells.items() if c is twin_at(design, site, tap)) for tap in (3, 4))
+    cells[one], cells[two] = cells[two], cells[one]
+
+
+def twin_beside_a_cell(design: dict[str, Any], site: Site) -> None:
+    twin_at(design, site, 7)["parameters"]["SD"] = "1 "
+
+
+def twin_of_another_clock(design: dict[str, Any], site: Site) -> None:
+    twin_at(design, site, 31)["connections"]["CLK"] = [1]
+
+
+@pytest.mark.parametrize(
+    ("tamper", "words"),
+    [
+        (twin_moved, "tap 5 is not sampled by the flip-flop beside it"),
+        (twin_gone, "tap 5 is not sampled by"),
+        (twins_swapped, "tap 3 is not sampled by"),
+        (twin_of_another, "tap 3 is another tap of the design: line0.chain0.twin4"),
+        (twin_beside_a_cell, "tap 7 is not sampled by"),
+        (twin_of_another_clock, "more than one clock"),
+    ],
+)
+def test_twins_are_proven_and_tampered_ones_refused(
+    twins: dict[str, Any], tamper: Callable[[dict[str, Any], Site], None], words: str
+) -> None:
+    check_delay_lines(twins, TWIN_LINES)
+    wrong = copy.deepcopy(twins)
+    tamper(wrong, next(iter(TWIN_LINES)))
+    with pytest.raises(DelayLineError, match=re.escape(words)):
+        check_delay_lines(wrong, TWIN_LINES)
+
+
+def test_twins_where_none_are_wanted_and_none_where_they_are(twins: dict[str, Any], placed: dict[str, Any]) -> None:
+    bare = {Site(site.column, site.row): taps for site, taps in TWIN_LINES.items()}
+    with pytest.raises(DelayLineError, match="tap 0 is not sampled by"):
+        check_delay_lines(twins, bare)
+    with pytest.raises(DelayLineError, match="tap 0 is not sampled by"):
+        check_delay_lines(placed, {Site(s.column, s.row, s.row + 4): taps for s, taps in LINES.items()})
+
+
 PARTS = ("LFE5U-12F", "LFE5U-25F-6BG381", "LFE5UM5G-45F-8BG381", "LFE5U-85F-6BG381")
 
 
@@ -320,29 +398,32 @@ def test_sites_lie_apart_within_the_part() -> None:
     }
     last = {"12F": (70, 48), "25F": (70, 48), "45F": (88, 69), "85F": (124, 93)}
     count = 0
-    for part, channels, chains, taps, middle in itertools.product(
-        PARTS, (1, 2, 8, 16, 32), (1, 2, 4, 8), (64, 272, 512), (None, 2, 90)
+    for part, channels, chains, taps, middle, twins in itertools.product(
+        PARTS, (1, 2, 8, 16, 32), (1, 2, 4, 8), (64, 272, 512), (None, 2, 90), (False, True)
     ):
         size = part.partition("-")[2][:3]
         rows = last[size][1] - 1 - len(blocks[size])
-        if channels > rows // chains * ((last[size][0] - 1) // (1 + taps // 8)):
+        if channels > rows // (chains * (1 + twins)) * ((last[size][0] - 1) // (1 + taps // 8)):
             with pytest.raises(ValueError, match="has room for"):
-                chain_sites(part, channels=channels, chains=chains, taps=taps, middle_row=middle)
+                chain_sites(part, channels=channels, chains=chains, taps=taps, twins=twins, middle_row=middle)
             continue
-        sites = chain_sites(part, channels=channels, chains=chains, taps=taps, middle_row=middle)
+        sites = chain_sites(part, channels=channels, chains=chains, taps=taps, twins=twins, middle_row=middle)
         count += 1
         assert [len(of_channel) for of_channel in sites] == [chains] * channels
+        assert all((site.twin_row is not None) == twins for of_channel in sites for site in of_channel)
         tiles = [
-            (column, site.row)
+            (column, row)
             for of_channel in sites
             for site in of_channel
+            for row in (site.row, site.twin_row)
+            if row is not None
             for column in range(site.column, site.column + 1 + taps // 8)
         ]
         assert len(set(tiles)) == len(tiles)
         assert all(2 <= column <= last[size][0] and 2 <= row <= last[size][1] for column, row in tiles)
         assert not {row for _, row in tiles} & set(blocks[size])
         assert all(len({site.column for site in of_channel}) == 1 for of_channel in sites)
-    assert count > 300
+    assert count > 500
 
 
 @pytest.mark.parametrize(

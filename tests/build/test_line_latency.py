@@ -24,4 +24,8 @@ def front_end_clocks(lanes: int, taps: int, chains: int = 1) -> int:
 def test_the_latency_of_a_front_end(lanes: int, clocks: int) -> None:
     assert front_end_clocks(lanes, 256) == clocks
     assert front_end_clocks(lanes, 256, chains=2) == clocks + 1
-    assert (clocks + TagSource(channels=16, lanes=lanes).latency) * NS_PER_CLOCK < 300
+    longest = clocks
+    if lanes == 2:  # with twins
+        longest = front_end_clocks(lanes, 512)
+        assert clocks <= longest <= clocks + 1
+    assert (longest + TagSource(channels=16, lanes=lanes).latency) * NS_PER_CLOCK < 300

@@ -26,7 +26,7 @@ LINES = TaggerOptions(frontend="delay line", lanes=1)
     [
         ("ulx3s-85f", "timetagger", replace(LINES, lanes=2), "250 MHz; allowed on LFE5U-85F-6BG381: 1"),
         ("ecpix5-85f", "timetagger", replace(LINES, lanes=1), "256 taps cover 5.2 ns .* more than the 8 ns"),
-        ("ecpix5-85f", "timetagger", replace(LINES, lanes=2, taps=512), "less than twice"),
+        ("ecpix5-85f", "timetagger", replace(LINES, lanes=2, taps=432), "less than twice"),
         ("ulx3s-85f", "timetagger", replace(LINES, channels=32, chains=4), "channels"),
         ("ulx3s-85f", "server", replace(LINES, channels=4, merge="wide"), "server: merge 'wide'; allowed: 'one'"),
         ("versa-ecp5-5g", "client", None, "no top for versa-ecp5-5g; allowed: server, timetagger"),
@@ -82,6 +82,18 @@ def test_a_time_tagger_has_a_plan() -> None:
     assert len(top.delay_lines) == 2
     plan = make_plan(board.prepare(top.channels), top, seed=1)
     assert "place_chains" in plan.files["build_top.sh"]
+
+
+def test_a_time_tagger_with_twins_has_a_plan() -> None:
+    """Its script places chains with their twins, for which it needs the other script beside it."""
+    board = BOARDS["ecpix5-85f"]
+    top = make_top("timetagger", board, build_hash=0, options=replace(board.nodes["timetagger"], channels=2, taps=512))
+    assert set(top.delay_lines.values()) == {256}
+    assert all(site.twin_row == site.row + 1 for site in top.delay_lines)
+    plan = make_plan(board.prepare(top.channels), top, seed=1)
+    assert '"$PYTHON" place_twins.py top.json' in plan.files["build_top.sh"]
+    assert '"$PYTHON" place_chains.py' not in plan.files["build_top.sh"]
+    assert {"place_chains.py", "place_twins.py"} < set(plan.files)
 
 
 def test_cells_belong_to_channels() -> None:

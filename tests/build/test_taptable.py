@@ -1,9 +1,11 @@
 """Tap tables: SDF is read right, faults in it are refused, and the tables in the specification are what the builds give."""
 
 import json
+from pathlib import Path
 
 import pytest
 import tap_tables
+import twin_bins
 
 from twinphase_firmware.taptable import CellDelays, read_cells, read_sdf, read_wires, tap_table
 
@@ -41,7 +43,7 @@ def wire(tap: int, delay: str, target: str = "DI") -> str:
 def test_cells_and_wires_make_a_table() -> None:
     cells = read_cells(read_sdf(sdf(*free_cells(6))), CHAIN, 6)
     assert cells == CellDelays(carry=(39, 41, 43), sums=((140, 198, 257), (162, 196, 230)))
-    wires = read_wires(
+    (wires,) = read_wires(
         read_sdf(sdf(*(wire(tap, "19:23:28" if tap == 5 else "88:97:106") for tap in range(6)))), CHAIN, 6
     )
     table = tap_table(cells, wires)
@@ -79,6 +81,19 @@ def test_wires_that_make_no_table_are_refused(parts: list[str], words: str) -> N
         read_wires(read_sdf(sdf(*parts)), CHAIN, 2)
 
 
+def test_twins_wires_are_those_to_the_fabric_s_input() -> None:
+    both = read_sdf(
+        sdf(*(wire(tap, "88:97:106") for tap in range(2)), *(wire(tap, f"{tap}:406:451", "M") for tap in range(2)))
+    )
+    assert read_wires(both, CHAIN, 2, twins=True) == ([(88, 97, 106)] * 2, [(0, 406, 451), (1, 406, 451)])
+    with pytest.raises(ValueError, match=r"tap 0 of line0\.chain0 has 2 loads; allowed: the flip-flop beside it$"):
+        read_wires(both, CHAIN, 2)
+    with pytest.raises(
+        ValueError, match=r"tap 0 of line0\.chain0 has 1 loads; allowed: the flip-flop beside it and its twin"
+    ):
+        read_wires(read_sdf(sdf(wire(0, "88:97:106"))), CHAIN, 2, twins=True)
+
+
 def test_another_time_scale_is_refused() -> None:
     with pytest.raises(ValueError, match="time scale is not 1 ps"):
         read_sdf(sdf(scale="1ns"))
@@ -106,3 +121,26 @@ def test_tables_of_the_specification_are_consistent(name: str) -> None:
 def test_a_build_gives_the_table(name: str) -> None:
     table = tap_tables.make_table(tap_tables.TABLES[name], tap_tables.TAPS)
     assert tap_tables.text_of(table) == (tap_tables.FOLDER / f"{name}.json").read_text()
+
+
+@pytest.mark.long
+def test_a_build_gives_the_table_of_the_twins() -> None:
+    assert (
+        tap_tables.text_of(tap_tables.make_twin_table()) == (tap_tables.FOLDER / f"{tap_tables.TWINS}.json").read_text()
+    )
+
+
+def test_builds_with_twins_meet_timing_and_leave_room_below_8_ps() -> None:
+    """The record that ``python tests/build/twin_bins.py`` wrote. The conversion makes 1.03 of the bins' bound, at most
+    (`test_tdc_resolution`)."""
+    record = json.loads(twin_bins.RECORD.read_text())
+    assert set(record) == {str(seed) for seed in twin_bins.SEEDS}
+    for build in record.values():
+        assert all(clock["achieved_mhz"] >= clock["constraint_mhz"] for clock in build["clocks"].values())
+        assert all(1.03 * bound < 8 for bound in build["largest_bound_ps"].values())
+
+
+@pytest.mark.long
+def test_a_build_with_twins_meets_timing(tmp_path: Path) -> None:
+    built = twin_bins.measure(twin_bins.SEEDS[0], tmp_path)
+    assert built["largest_bound_ps"]["typ"] < 8 / 1.03
