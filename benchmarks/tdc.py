@@ -4,9 +4,9 @@
 
 Runs the statistics tests (tests/statistics/test_tdc_*.py), which state reach and sample and fail where a figure is missed, and
 prints their rows. Tap delays are the place-and-route tool's model in two readings, its timing reports and its SDF files, not
-silicon: the SDF's typical corner has pairs of taps 2 ps apart, which costs a single chain 10.6 ps; how much several chains
-make up for it depends on the routes to them, whose draws have rows of their own. The full table takes about
-five minutes of processor time.
+silicon: the SDF's typical corner has pairs of taps 2 ps apart, which costs a single chain 10.6 ps; two flip-flops for each tap
+make up for it, and how much several chains do depends on the routes to them, whose draws have rows of their own. The full table takes
+some ten minutes of processor time.
 """
 
 from __future__ import annotations

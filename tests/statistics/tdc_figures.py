@@ -32,7 +32,7 @@ def delay_line(
     """Speed grade 5G -8: bubbles, inverted order and random skew; routes of further chains at random."""
     rng = np.random.default_rng((seed, 9))
     routes = [0.0, *rng.uniform(-ROUTES_PS, ROUTES_PS, chains - 1)]
-    taps = 256 if lanes == 2 else 512
+    taps = 512 if lanes == 1 or source == "twins" else 256
     line = tuple(
         Chain(
             source=source,
@@ -104,9 +104,9 @@ def resolution(
     )
 
 
-def inl(seed: int, *, lanes: int, hits: int) -> Linearity:
+def inl(seed: int, *, lanes: int, hits: int, source: Source = "pattern") -> Linearity:
     """After so many random hits from reset on."""
-    line = Line(delay_line(seed, lanes=lanes))
+    line = Line(delay_line(seed, lanes=lanes, source=source))
     line.feed_uniform(np.random.default_rng((seed, 11)), hits)
     return line.linearity()
 
@@ -126,7 +126,15 @@ class Drift:
 
 
 def drift(
-    seed: int, *, lanes: int, sign: int, before: int, after_s: float, seconds: float = 2.0, rate: float = 1e6
+    seed: int,
+    *,
+    lanes: int,
+    sign: int,
+    before: int,
+    after_s: float,
+    seconds: float = 2.0,
+    rate: float = 1e6,
+    source: Source = "pattern",
 ) -> Drift:
     """Common scale 2 %/s for ``seconds``, and 1 % rms of each tap's own delay by its end; then nothing for ``after_s``."""
     begin = [1e9]
@@ -137,6 +145,7 @@ def drift(
     model = delay_line(
         seed,
         lanes=lanes,
+        source=source,
         common=lambda t: 1 + sign * 0.02 * seconds * ramp(t),
         differential=ramp,
         drift_step_s=1e-3,

@@ -8,18 +8,21 @@ from run_seeds import run_seed
 from tdc_figures import delay_line, inl, row
 from tdc_lab import Line, batches
 
+from twinphase_sim.physics.tap_tables import Source
+
 LONG = pytest.mark.long
 
 
 @pytest.mark.parametrize(
-    ("lanes", "hits", "reach"),
+    ("lanes", "hits", "reach", "source"),
     [
-        (2, (1 << 21) + (1 << 17), 4.0),
-        pytest.param(2, 10_000_000, 2.0, marks=LONG),
-        pytest.param(1, 40_000_000, 2.0, marks=LONG),
+        (2, (1 << 21) + (1 << 17), 4.0, "pattern"),
+        pytest.param(2, 10_000_000, 2.0, "pattern", marks=LONG),
+        pytest.param(1, 40_000_000, 2.0, "pattern", marks=LONG),
+        pytest.param(2, 10_000_000, 2.0, "twins", marks=LONG),
     ],
 )
-def test_inl_after_calibration(lanes: int, hits: int, reach: float) -> None:
+def test_inl_after_calibration(lanes: int, hits: int, reach: float, source: Source) -> None:
     """Largest |calibrated - true centre| over the codes, mean removed, one chain with table and scale as they are then.
 
     The table's error is a Brownian bridge of S / sqrt(n), whose largest deviation from its mean is below 1.2 of that in 99 %;
@@ -27,9 +30,9 @@ def test_inl_after_calibration(lanes: int, hits: int, reach: float) -> None:
     the span at the ends (0.2 or 0.35 ps). Quick: 2.1e6 hits, 3.3 ps.
     """
     seed = run_seed(2)
-    got = inl(seed, lanes=lanes, hits=hits)
+    got = inl(seed, lanes=lanes, hits=hits, source=source)
     row(
-        f"INL after calibration, span {8 // lanes} ns",
+        f"INL after calibration, span {8 // lanes} ns{', with twins' * (source == 'twins')}",
         f"{reach:g} ps",
         f"{got.max_ps:.2f} ps, rms {got.rms_ps:.2f} (raw {got.raw_max_ps:.1f}, rms {got.raw_rms_ps:.1f})",
         f"{hits:.3g} hits",

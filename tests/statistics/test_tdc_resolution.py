@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from run_seeds import run_seed
-from tdc_figures import delay_line, resolution, row
+from tdc_figures import Resolution, delay_line, resolution, row
 
 from twinphase_sim.physics.tap_tables import Corner
 from twinphase_sim.physics.tap_truth import averaging_bound_ps, bin_borders_ps
 
 LONG = pytest.mark.long
+
+
+def measured(
+    what: str, reach: float, *, chains: int, calibration_hits: int, pairs: int, delays: int, **taps: Any
+) -> Resolution:
+    """`resolution` from the run's seed, and its row."""
+    got = resolution(run_seed(1), chains=chains, calibration_hits=calibration_hits, pairs=pairs, delays=delays, **taps)
+    row(
+        f"single-shot rms, 5G -8, {chains} chain{'s' * (chains > 1)}{what}",
+        f"{reach:g} ps, 1.1 of the bound",
+        f"{got.rms:.2f} ps (worst delay {got.worst:.2f}); {got.rms / got.bound:.3f} of {got.bound:.2f} ps; "
+        f"joint bins {got.joint_bound:.2f}",
+        f"{pairs * delays} pairs, {delays} delays, calibrated with {calibration_hits:.3g}",
+    )
+    return got
 
 
 @pytest.mark.parametrize(
@@ -30,14 +47,13 @@ def test_two_channels_see_one_delay(chains: int, reach: float, calibration_hits:
     all borders together is printed, too. The difference is bounded by the bins, so its variance from ``pairs * delays`` pairs
     is known to sqrt(2 / n), 1.1 % in the quick run: 5 sigma are 2.8 % of the rms.
     """
-    seed = run_seed(1)
-    got = resolution(seed, chains=chains, calibration_hits=calibration_hits, pairs=pairs, delays=delays)
-    row(
-        f"single-shot rms, 5G -8, {chains} chain{'s' * (chains > 1)}, taps by timing reports",
-        f"{reach:g} ps, 1.1 of the bound",
-        f"{got.rms:.2f} ps (worst delay {got.worst:.2f}); {got.rms / got.bound:.3f} of {got.bound:.2f} ps; "
-        f"joint bins {got.joint_bound:.2f}",
-        f"{pairs * delays} pairs, {delays} delays, calibrated with {calibration_hits:.3g}",
+    got = measured(
+        ", taps by timing reports",
+        reach,
+        chains=chains,
+        calibration_hits=calibration_hits,
+        pairs=pairs,
+        delays=delays,
     )
     assert got.worst < reach
     assert got.rms < 1.1 * got.bound
@@ -68,9 +84,9 @@ def test_two_channels_by_the_taps_of_the_sdf(
     of the bins' bound. ``most``: 1.05 of these for one chain; four chains, whose bins have one pitch and may lie on each other,
     average to 0.55 of it here, and 0.65 is allowed; for eight, 1.1 of the largest bound of 250 draws of their routes (below).
     """
-    seed = run_seed(1)
-    got = resolution(
-        seed,
+    got = measured(
+        f", taps by the SDF, corner {corner}",
+        8 if chains == 1 else 4,
         chains=chains,
         calibration_hits=calibration_hits,
         pairs=pairs,
@@ -78,14 +94,38 @@ def test_two_channels_by_the_taps_of_the_sdf(
         source="sdf",
         corner=corner,
     )
-    row(
-        f"single-shot rms, 5G -8, {chains} chain{'s' * (chains > 1)}, taps by the SDF, corner {corner}",
-        f"{8 if chains == 1 else 4} ps, 1.1 of the bound",
-        f"{got.rms:.2f} ps (worst delay {got.worst:.2f}); {got.rms / got.bound:.3f} of {got.bound:.2f} ps; "
-        f"joint bins {got.joint_bound:.2f}",
-        f"{pairs * delays} pairs, {delays} delays, calibrated with {calibration_hits:.3g}",
-    )
     assert got.rms < most
+    assert 0.95 * got.bound < got.rms < 1.1 * got.bound
+
+
+@pytest.mark.parametrize(
+    ("corner", "chains", "calibration_hits", "pairs", "delays"),
+    [
+        ("typ", 1, (1 << 21) + 100_000, 2_000, 8),
+        *(
+            pytest.param(corner, chains, 10_000_000, 20_000, 50, marks=LONG)
+            for chains in (1, 4)
+            for corner in ("min", "typ", "max")
+        ),
+    ],
+)
+def test_two_channels_by_taps_with_twins(
+    corner: Corner, chains: int, calibration_hits: int, pairs: int, delays: int
+) -> None:
+    """The same with two flip-flops for each tap: below 8 ps (4 ps with four chains), the worst delay included, at every corner of the
+    SDF, and within 1.1 of the bound of the bins."""
+    reach = 8.0 if chains == 1 else 4.0
+    got = measured(
+        f" with twins, taps by the SDF, corner {corner}",
+        reach,
+        chains=chains,
+        calibration_hits=calibration_hits,
+        pairs=pairs,
+        delays=delays,
+        source="twins",
+        corner=corner,
+    )
+    assert got.worst < reach
     assert 0.95 * got.bound < got.rms < 1.1 * got.bound
 
 

@@ -1,5 +1,5 @@
 """Devices of the virtual lab in this process, without sockets: ``lab:NAME_OR_FILE[?node=alice&seed=3&seconds=2]``, or
-``bench:NAME_OR_FILE[?merge=wide]`` for a time tagger.
+``bench:NAME_OR_FILE[?merge=wide&taps=512]`` for a time tagger.
 
 The lab runs while its packets are taken: `receive` runs it on by one chunk. ``seconds`` ends the device after that much lab time;
 without it the lab runs as long as it is asked.
@@ -82,19 +82,20 @@ BENCH = "bench:"
 
 
 def find_world(
-    what: str, *, merge: str | None = None, idle: bool = False
+    what: str, *, merge: str | None = None, taps: int | None = None, idle: bool = False
 ) -> tuple[tuple[str, ...], Callable[[int], World]]:
     """(names of the nodes, maker of the world from a seed) of a lab's or, with ``bench:`` before it, a bench's name or file.
 
-    ``merge``: of a bench's time tagger, "one" by default (`TaggerOptions`). ``idle``: a lab's nodes wait to be started (`IdleLab`).
-    Raises LabError or BenchError for what cannot be read, and ValueError for a merge that there is not.
+    ``merge``, ``taps``: of a bench's time tagger (`TaggerOptions`), "one" and 256 if None. ``idle``: a lab's nodes wait to be started
+    (`IdleLab`). Raises LabError or BenchError for what cannot be read, and ValueError for what no time tagger has.
     """
     if what.startswith(BENCH):
         bench = load_bench(what.removeprefix(BENCH))
         options = OPTIONS if merge is None else replace(OPTIONS, merge=cast(Merge, merge))  # checked there
+        options = options if taps is None else replace(options, taps=taps)
         return (NODE,), lambda seed: VirtualBench(bench, seed, options=options)
-    if merge is not None:
-        raise ValueError(f"{what} is a lab; merge is of benches only")
+    if merge is not None or taps is not None:
+        raise ValueError(f"{what} is a lab; {'taps are' if merge is None else 'merge is'} of benches only")
     lab = load_lab(what)
     return NODES, lambda seed: IdleLab(lab, seed) if idle else VirtualLab(lab, seed)
 
@@ -103,18 +104,19 @@ def open_lab(url: str) -> LabDevice:
     """The device of a ``lab:`` or ``bench:`` URL. Raises DeviceError."""
     what, _, query = url.removeprefix("lab:").partition("?")
     options = {key: values[-1] for key, values in parse_qs(query, keep_blank_values=True).items()}
-    unknown = sorted(set(options) - {"node", "seed", "seconds", "merge"})
+    unknown = sorted(set(options) - {"node", "seed", "seconds", "merge", "taps"})
     if unknown:
-        raise DeviceError(f"{url} has the unknown option {unknown[0]}; allowed: node, seed, seconds, merge")
+        raise DeviceError(f"{url} has the unknown option {unknown[0]}; allowed: node, seed, seconds, merge, taps")
     try:
         seed = int(options.get("seed", "1"))
         seconds = float(options["seconds"]) if "seconds" in options else None
+        taps = int(options["taps"]) if "taps" in options else None
     except ValueError as error:
-        raise DeviceError(f"{url}: {error}; seed is a whole number, seconds a number") from error
+        raise DeviceError(f"{url}: {error}; seed and taps are whole numbers, seconds a number") from error
     if seed < 0 or (seconds is not None and not 0 < seconds < np.inf):
         raise DeviceError(f"{url}: seed must not be negative and seconds must be positive")
     try:
-        names, make = find_world(what, merge=options.get("merge"))
+        names, make = find_world(what, merge=options.get("merge"), taps=taps)
         node = options.get("node", names[0])
         if node not in names:
             raise DeviceError(f"{url} names the node {node}; allowed: {', '.join(names)}")

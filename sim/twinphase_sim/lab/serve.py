@@ -9,6 +9,7 @@ example:
   twinphase record udp://localhost:9750 --out run1
   twinphase serve bench:pairs
   twinphase serve bench:pairs --merge wide
+  twinphase serve bench:hbt --taps 512
   twinphase measure udp://localhost:9750 coincidences
   twinphase serve seed-370km --idle        # nodes as boards are: twinphase run sets them up and starts them
   twinphase serve seed-370km --node server & twinphase serve seed-370km --node alice & twinphase serve seed-370km --node bob
@@ -55,6 +56,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--merge", choices=MERGES, help="tags per clock of a bench's merge: one, or wide, which is two (one)"
     )
     parser.add_argument(
+        "--taps",
+        type=int,
+        metavar="N",
+        help="flip-flops for each delay line of a bench; 512: two for each tap along it, finer bins (256)",
+    )
+    parser.add_argument(
         "--truth",
         type=Path,
         metavar="FILE",
@@ -78,8 +85,8 @@ def run(arguments: argparse.Namespace) -> int:
     check_seed(arguments.seed)
     check_positive("--seconds", arguments.seconds)
     check_node(arguments)
-    check_merge(arguments)
-    names, make = find_world(arguments.lab, merge=arguments.merge, idle=arguments.idle)
+    check_tagger(arguments)
+    names, make = find_world(arguments.lab, merge=arguments.merge, taps=arguments.taps, idle=arguments.idle)
     # The signals are taken over before the ports, so that a stop while compiling frees them as well.
     with stop_on_signals() as stopped:
         if arguments.node is None:
@@ -141,14 +148,15 @@ def check_node(arguments: argparse.Namespace) -> None:
         raise TwinphaseError(f"--truth is given with --node {arguments.node}; the server node alone sees the light")
 
 
-def check_merge(arguments: argparse.Namespace) -> None:
-    """TwinphaseError for ``--merge`` with a lab."""
+def check_tagger(arguments: argparse.Namespace) -> None:
+    """TwinphaseError for options of a bench's time tagger with a lab."""
     from twinphase.errors import TwinphaseError
 
     from .device import BENCH
 
-    if arguments.merge is not None and not arguments.lab.startswith(BENCH):
-        raise TwinphaseError(f"--merge is given with {arguments.lab}; allowed: with bench:NAME or bench:FILE")
+    given = [f"--{name}" for name in ("merge", "taps") if getattr(arguments, name) is not None]
+    if given and not arguments.lab.startswith(BENCH):
+        raise TwinphaseError(f"{given[0]} is given with {arguments.lab}; allowed: with bench:NAME or bench:FILE")
 
 
 def one_node(arguments: argparse.Namespace) -> tuple[list[NodePort], VirtualLab]:

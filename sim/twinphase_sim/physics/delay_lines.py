@@ -40,7 +40,7 @@ class DelayLines:
 
     A hit at time t is found at the TDC edge behind it and belongs to the lane that t lies in, so that the node's tag is t but for
     quantisation. ``options`` say lanes, chains and taps; the part is the one that the span asks for: 4 ns 5G -8, 8 ns -6, with
-    the delays of its SDF table at the slowest corner.
+    the delays of its SDF table, with or without twins, at the slowest corner.
     """
 
     def __init__(self, options: TaggerOptions, seed: int):
@@ -53,7 +53,7 @@ class DelayLines:
                     chains=tuple(
                         Chain(
                             part=part,
-                            source="sdf",
+                            source="twins" if options.twins else "sdf",
                             taps=options.taps,
                             offset_ps=CHAIN_ROUTE_PS * chain,
                             skew_tap_ps=3.0,

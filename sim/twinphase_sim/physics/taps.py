@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twinphase_sim.model.timetag.taps import Hits
-from twinphase_spec.tdc import CHAINS, CHAINS_ALLOWED, ENCODER_GROUP, code_bits, span_ticks
+from twinphase_spec.tdc import CHAINS, CHAINS_ALLOWED, ENCODER_GROUP, code_bits, sample_order, span_ticks
 from twinphase_spec.units import TICKS_PER_CLOCK
 
 from . import tap_kernel as kernel
@@ -30,8 +30,9 @@ class Chain:
     part: Part = "5G-8"
     corner: Corner = "max"
     source: Source = "pattern"
-    """Where the delays are from: four increments that repeat, or the SDF of a placed chain."""
+    """Where the delays are from: four increments that repeat, the SDF of a placed chain, or that of one with twins."""
     taps: int = 256
+    """Flip-flops that sample it."""
     offset_ps: float = 0.0
     """Route of the hit to this chain, less that to chain 0."""
     skew_tap_ps: float = 0.0
@@ -43,7 +44,7 @@ class Chain:
     fall_scale: float = 1.0
     """Delay along the chain of a falling toggle relative to a rising one."""
     differential_rms: float = 0.01
-    """Relative change (rms) of each tap's own delay, in the carry and from there to the flip-flop, when the differential
+    """Relative change (rms) of each tap's own delay, in the carry and from there to each flip-flop, when the differential
     drift is 1."""
     seed: int = 0
 
@@ -108,14 +109,15 @@ class DelayLineModel:
         result = np.empty((np.size(seconds), len(self.chains), 2, self.chains[0].taps))
         for number, chain in enumerate(self.chains):
             rng = np.random.default_rng((chain.seed, 71))
-            index = np.arange(chain.taps)
+            index = np.array([tap for tap, _ in sample_order(chain.taps, chain.source == "twins")])
             skew = rng.normal(0, chain.skew_tap_ps, chain.taps) + chain.skew_tile_ps * (index // TILE_TAPS)
             skew -= skew[0]
             delays = tap_delays_ps(chain.part, chain.corner, chain.taps, chain.source).astype(np.float64)
             # The carry's part of the delay adds up along the chain, the way from carry to flip-flop does not.
             carry = mean_tap_ps(chain.part, chain.corner)
             factors = rng.normal(0, chain.differential_rms, (2, chain.taps))
-            change = np.cumsum(carry * factors[0]) - carry * factors[0, 0] + (delays - carry * index) * factors[1]
+            along_carry = np.cumsum(carry * factors[0]) - carry * factors[0, 0]
+            change = along_carry[index] + (delays - carry * index) * factors[1]
             along = common * (delays + skew + differential * change)
             result[:, number, 1] = chain.offset_ps + along
             result[:, number, 0] = chain.offset_ps + chain.fall_ps + chain.fall_scale * along

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from twinphase.device import open_device
 from twinphase.errors import DeviceError
 from twinphase.measure.calibration import read_calibration
-from twinphase_sim.lab.bench import NODE, BenchStep, VirtualBench
+from twinphase_sim.lab.bench import NODE, OPTIONS, BenchStep, VirtualBench
 from twinphase_sim.lab.device import LabDevice
 from twinphase_sim.model.timetag.calibration import Calibration
 from twinphase_sim.model.timetag.delayline import DelayLine
@@ -24,10 +26,10 @@ STEP = 12
 SECONDS = 0.004
 
 
-def small_bench() -> Bench:
-    """The pairs' bench with tables of 4096 hits, so that photons renew them."""
+def small_bench(step: int = STEP) -> Bench:
+    """The pairs' bench with tables of few hits, so that photons renew them."""
     bench = load_bench("pairs")
-    calibration = bench.tagger.calibration.model_copy(update={"step": STEP})
+    calibration = bench.tagger.calibration.model_copy(update={"step": step})
     return bench.model_copy(update={"tagger": bench.tagger.model_copy(update={"calibration": calibration})})
 
 
@@ -43,10 +45,13 @@ class Recorded(VirtualBench):
         return self.steps[-1]
 
 
-@pytest.fixture(scope="module")
-def bench() -> Recorded:
-    virtual = Recorded(small_bench(), 3, progress=False)
-    while virtual.seconds < SECONDS:
+@pytest.fixture(scope="module", params=[256, pytest.param(512, marks=pytest.mark.long)])
+def bench(request: pytest.FixtureRequest) -> Recorded:
+    """512 taps have twins: groups of codes are less alike, and busy times twice as long, so that it takes more hits and time."""
+    options = replace(OPTIONS, taps=request.param)
+    step, seconds = (STEP + 1, 4 * SECONDS) if options.twins else (STEP, SECONDS)
+    virtual = Recorded(small_bench(step), 3, options=options, progress=False)
+    while virtual.seconds < seconds:
         virtual.step(virtual.clock + virtual.chunk_clocks)
     return virtual
 
@@ -62,7 +67,7 @@ def test_tags_equal_the_models(bench: Recorded) -> None:
     values = np.concatenate([part.values for part in hits])
     for channel in range(bench.options.channels):
         own = channels == channel
-        calibration = Calibration(taps=taps, lanes=lanes, step=STEP)
+        calibration = Calibration(taps=taps, lanes=lanes, step=bench.bench.tagger.calibration.step)
         found = Hits(
             clocks=ticks[own] // span,
             polarities=(values[own] & np.uint64(1)).astype(np.uint8),
@@ -130,6 +135,12 @@ def test_devices_of_a_bench() -> None:
         open_device("bench:nothing")
     with pytest.raises(DeviceError, match="merge is 'two'; allowed: 'one' or 'wide'"):
         open_device("bench:hbt?merge=two")
+    with pytest.raises(DeviceError, match="taps is 464; allowed from 448 on at 2 lanes"):
+        open_device("bench:hbt?taps=464")
+    with pytest.raises(DeviceError, match="seed and taps are whole numbers"):
+        open_device("bench:hbt?taps=many")
+    with pytest.raises(DeviceError, match="seed-370km is a lab; taps are of benches only"):
+        open_device("lab:seed-370km?taps=512")
     with pytest.raises(DeviceError, match="seed-370km is a lab; merge is of benches only"):
         open_device("lab:seed-370km?merge=wide")
     with pytest.raises(DeviceError, match="names the node alice; allowed: tagger"):

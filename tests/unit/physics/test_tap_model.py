@@ -14,6 +14,7 @@ from twinphase_sim.model.timetag.taps import encode_taps
 from twinphase_sim.physics.tap_tables import CELL_PS, TABLES, tap_delays_ps
 from twinphase_sim.physics.tap_truth import averaging_bound_ps, bin_borders_ps, bin_centres_ps, joint_bound_ps
 from twinphase_sim.physics.taps import Chain, DelayLineModel, TapModel
+from twinphase_spec.tdc import sample_order
 
 ONE = (Chain(skew_tap_ps=3, seed=1),)
 FOUR = tuple(Chain(skew_tap_ps=4, offset_ps=o, seed=i) for i, o in enumerate((0, 35, -90, 250)))
@@ -29,6 +30,13 @@ MODELS = {
         chains=ONE, common=lambda s: 1 + 1e4 * s, differential=lambda s: 1e5 * s, drift_step_s=5e-8, aperture_ps=3
     ),
     "slow part, sdf": DelayLineModel(chains=(Chain(part="6", source="sdf", taps=256),) * 2, lanes=1, clock_jitter_ps=3),
+    "twins": DelayLineModel(chains=(Chain(source="twins", corner="typ", taps=512, skew_tap_ps=3),), aperture_ps=3),
+    "twins, drift": DelayLineModel(
+        chains=(Chain(source="twins", taps=448, seed=4),) * 2,
+        clock_jitter_ps=3,
+        differential=lambda s: 1e5 * s,
+        drift_step_s=5e-8,
+    ),
     "no order of groups": DelayLineModel(chains=(Chain(skew_tap_ps=300, seed=2),), aperture_ps=3),
 }
 
@@ -71,6 +79,8 @@ def test_tables_are_the_toolchain_s() -> None:
         tap_delays_ps("7", "max", 8)
     with pytest.raises(ValueError, match="source is 'guess'"):
         tap_delays_ps("6", "max", 8, "guess")
+    with pytest.raises(ValueError, match="source is 'twins'; allowed on 6: pattern and sdf"):
+        tap_delays_ps("6", "max", 512, "twins")
 
 
 @pytest.mark.parametrize("part", ["5G-8", "6"])
@@ -86,6 +96,36 @@ def test_sdf_tables_go_on_by_tiles(part: str, corner: str) -> None:
     assert table["carry_of_two_taps"][table["corners"].index(corner)] == CELL_PS[part][corner]
     assert (tap_delays_ps(part, corner, 100, "sdf") == delays[:100]).all()
     assert (np.diff(delays) < 0).any()
+
+
+@pytest.mark.parametrize("corner", ["min", "typ", "max"])
+def test_twins_are_the_table_s(corner: str) -> None:
+    """Each tap's own delay as without twins, and once more the twin's, which is later: no way through the fabric is shorter."""
+    folder = resources.files("twinphase_spec") / "taptables"
+    twins = json.loads((folder / "lfe5um5g-8-twins.json").read_text())["taps"][corner]
+    own = tap_delays_ps("5G-8", corner, 256, "sdf")
+    first = json.loads((folder / "lfe5um5g-8.json").read_text())["taps"][corner][0]
+    delays = dict(zip(sample_order(512, True), tap_delays_ps("5G-8", corner, 512, "twins").tolist(), strict=True))
+    assert [delays[tap, False] for tap in range(256)] == own.tolist()
+    assert [delays[tap, True] + first for tap in range(256)] == twins
+    assert all(delays[tap, True] > delays[tap, False] for tap in range(256))
+
+
+def test_twins_drift_with_their_taps_and_by_themselves() -> None:
+    """The carry's change is that of the tap, the way's that of each flip-flop: without ways both change alike."""
+    chain = Chain(source="twins", corner="typ", taps=512, seed=5)
+    changed = DelayLineModel(chains=(chain,), differential=np.ones_like)
+    still = DelayLineModel(chains=(chain,))
+    change = (changed.arrivals(np.zeros(1)) - still.arrivals(np.zeros(1)))[0, 0, 1]
+    factors = np.random.default_rng((5, 71))
+    factors.normal(0, 0.0, 512)  # the skew's
+    relative = factors.normal(0, chain.differential_rms, (2, 512))
+    carry = CELL_PS["5G-8"]["typ"] / 2
+    along = carry * (np.cumsum(relative[0]) - relative[0, 0])
+    delays = tap_delays_ps("5G-8", "typ", 512, "twins")
+    order = sample_order(512, True)
+    expected = [along[tap] + (delays[k] - carry * tap) * relative[1, k] for k, (tap, _) in enumerate(order)]
+    np.testing.assert_allclose(change, np.array(expected) - expected[0], atol=1e-9)
 
 
 def test_sdf_taps_by_hand() -> None:
