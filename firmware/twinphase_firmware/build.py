@@ -52,7 +52,8 @@ MAP_LUTS = "-run map_luts:"
 ROUTED_BY_TIME = ("--tmg-ripup",)
 """The router gives up routes that are late and tries others. With Ethernet more clocks are near their limits: one placement of ECPIX-5's
 time tagger had its TDC clock at 249.4 MHz without and at 257.9 with it, and the PHY's at 122.8 and 125.7. So are a client's long ways
-between block RAM at speed grade 6, and a time tagger with USB in the smallest part."""
+between block RAM at speed grade 6, a time tagger with USB in the smallest part, and one whose taps have twins (one placement had its TDC
+clock at 246.4 MHz without and at 248.7 with it)."""
 
 PERIOD_ROUNDING = 2e-4
 """nextpnr counts periods in picoseconds, and multiplies what it rounded: 60 MHz, which it takes for 60.0024, makes 125.016."""
@@ -95,6 +96,7 @@ def make_plan(platform: Any, top: Any, *, seed: int, family: Family = ECP5, cloc
     flip-flop, and its log (``top.tim``).
     """
     kind = getattr(top, "link", SERIAL).kind
+    twins = any(site.twin_row is not None for site in delay_lines(top))
     is_client = isinstance(getattr(top, "options", None), ClientOptions)
     drop = DROP_READ_BEFORE_WRITE + ("" if kind == "serial" else KEEP_READS_OF.format(kind=kind))
     plan = platform.prepare(
@@ -106,13 +108,13 @@ def make_plan(platform: Any, top: Any, *, seed: int, family: Family = ECP5, cloc
         nextpnr_opts=[
             *("--report", f"{NAME}.report.json", "--detailed-timing-report", "--write", PLACED),
             *("--placer", family.placer, "--seed", str(seed)),
-            *(ROUTED_BY_TIME if kind != "serial" or is_client else ()),
+            *(ROUTED_BY_TIME if kind != "serial" or is_client or twins else ()),
             *(("--freq", f"{clock_hz / 1e6:g}") if clock_hz else ()),
         ],
     )
     if family.packed:
         run_before_placement(plan, pack)
-    if any(site.twin_row is not None for site in delay_lines(top)):
+    if twins:
         plan.files[Path(str(place_chains.__file__)).name] = Path(str(place_chains.__file__)).read_text()
         run_before_placement(plan, place_twins)
     elif delay_lines(top):

@@ -54,7 +54,7 @@ class LineInputs(wiring.Component):
                     taps=options.taps,
                     per_clock=3 - options.lanes,
                     follower=chain > 0,
-                    registered=options.lanes == 1,
+                    registered=options.lanes == 1 or options.twins,
                 )
                 for chain in range(len(sites))
             ]

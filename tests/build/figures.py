@@ -100,8 +100,9 @@ def delay_line_channel(*, lanes: int, taps: int = 256) -> wiring.Component:
     from twinphase_hdl.timetag.delayline import DelayLineFrontEnd
     from twinphase_hdl.timetag.gearbox import Gearbox
     from twinphase_hdl.timetag.taps import TapEncoder
+    from twinphase_spec.tdc import has_twins
 
-    encoder = TapEncoder(taps=taps, per_clock=3 - lanes, registered=lanes == 1)
+    encoder = TapEncoder(taps=taps, per_clock=3 - lanes, registered=lanes == 1 or has_twins(taps, lanes))
     frontend = DelayLineFrontEnd(lanes=lanes, taps=taps, tdc_clock=lanes == 2)
     found = ("i_valid", "i_polarity", "i_code")
     members = {name: member for name, member in frontend.signature.members.items() if name not in (*found, "o_idle")}

@@ -13,7 +13,7 @@ BLOCK = 4
 """Groups that are asked together whether one is empty."""
 CHAINED = {1: 16, 2: 8}
 """Sums that share a carry chain, for one sum per clock and for two: more save area, but a chain is timed from end to end."""
-CHAINED_OF_TWINS = 8
+CHAINED_OF_TWINS = 4
 """For one sum per clock of taps that lie in two rows, from where a sum's bits come together later."""
 
 
@@ -69,7 +69,7 @@ class TapEncoder(wiring.Component):
     i_detector : 1
         Only of a follower; in step with ``i_taps``.
     o_valid, o_polarity, o_code : 1, 1, log2 taps
-        A hit, in each clock.
+        A hit, in each clock. The code is that of a clock without one, too: an echo, behind one that has.
     o_runt : 1
         Strobe per clock in which a runt shows, one clock after the code of that clock.
 
@@ -83,6 +83,7 @@ class TapEncoder(wiring.Component):
             raise ValueError(f"TapEncoder: per_clock is {per_clock}; allowed: 1 (250 MHz) or 2 (125 MHz)")
         self._taps = taps
         self._per_clock = per_clock
+        self._twins = has_twins(taps, 3 - per_clock)
         self._follower = follower
         self._registered = registered
         super().__init__(
@@ -98,17 +99,15 @@ class TapEncoder(wiring.Component):
 
     @property
     def latency(self) -> int:
-        """Clocks from ``i_taps`` to ``o_code``: four until pairs of groups are left out, then those of the sum."""
+        """Clocks from ``i_taps`` to ``o_code``: four until pairs of groups are left out (six with twins), then those of the sum."""
         groups = self._taps // ENCODER_GROUP
         numbers = -(-groups // 2) + (self._taps != 1 << self.code_bits)
         levels = (numbers - 1).bit_length()
-        return 3 + max(1, -(-levels // self._per_clock)) + self._registered
+        return 3 + max(1, -(-levels // self._per_clock)) + self._registered + 2 * self._twins
 
     def elaborate(self, platform):
         m = Module()
-        chained = CHAINED[self._per_clock]
-        if has_twins(self._taps, 3 - self._per_clock):
-            chained = CHAINED_OF_TWINS
+        chained = CHAINED_OF_TWINS if self._twins else CHAINED[self._per_clock]
         detector = self.i_detector if self._follower else self.i_taps[0]
         before = Signal()
         m.d.sync += before.eq(detector)
@@ -127,8 +126,14 @@ class TapEncoder(wiring.Component):
         taps = [self.i_taps[start + 1 : start + ENCODER_GROUP] for start in starts]
         sixteenth = [self.i_taps[start] for start in starts[1:]]
         halves = [half for group in taps for half in (group[:7], group[7:14])]
-        sevens = sums([(full_adder(*half[:3]), full_adder(*half[3:6]), half[6]) for half in halves], chained)
+        threes = [adder for half in halves for adder in (full_adder(*half[:3]), full_adder(*half[3:6]))]
+        sevenths = [half[6] for half in halves]
         fifteenth = [group[14] for group in taps]
+        if self._twins:  # ways from two rows leave no time for a sum behind the adders
+            step()
+            threes, sevenths = registers(m, threes, "three"), registers(m, sevenths, "seventh")
+            fifteenth, sixteenth = registers(m, fifteenth, "early_15"), registers(m, sixteenth, "early_16")
+        sevens = sums(list(zip(threes[::2], threes[1::2], sevenths, strict=True)), chained)
         step()
         sevens = registers(m, sevens, "seven")
         fifteenth, sixteenth = registers(m, fifteenth, "fifteenth"), registers(m, sixteenth, "sixteenth")
@@ -161,6 +166,10 @@ class TapEncoder(wiring.Component):
         blocks = [Cat(*blocks[:b]).any() for b in range(len(blocks))]
         polarity = polarities[-1]
         behind = [blocks[i // BLOCK] | near for i, near in zip(firsts, earlier, strict=True)]
+        if self._twins:
+            step()
+            polarity, behind = polarities[-1], registers(m, behind, "behind")
+            numbers, extras = registers(m, numbers, "longer"), registers(m, extras, "extra_longer")
         step()
         numbers, extras = registers(m, numbers, "number"), registers(m, extras, "late")
         left_out = registers(m, behind[1:], "left_out")
@@ -200,8 +209,11 @@ class TapEncoder(wiring.Component):
         if not self._follower:
             hit_before = Signal()
             m.d.sync += hit_before.eq(valid)
-            runt = ~valid & ~hit_before & (code != self._taps - 1)
-            if self._registered:
+            quiet, differs = ~valid & ~hit_before, code != self._taps - 1
+            runt = quiet & differs
+            if self._twins and self._registered:
+                m.d.comb += self.o_runt.eq(Cat(registers(m, [quiet, differs], "runt")).all())
+            elif self._registered:
                 m.d.sync += self.o_runt.eq(runt)
             else:
                 m.d.comb += self.o_runt.eq(runt)
