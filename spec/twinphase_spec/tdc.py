@@ -39,6 +39,9 @@ TWIN_CELLS = 4
 """Cells of two taps that a transition passes while it is on the shortest way through the fabric to a tap's second flip-flop, its twin: so
 no twin shows it before the taps of the same encoder group do, and none is cut off with an empty group before it."""
 
+ECHO_SHARE_LOG = 3
+"""A bin with more than 8 times as many echoes as hits lies beyond the span, but for jitter: its centre is that of both."""
+
 MEASURED = 8
 """Quarter ticks (2 ps): an entry that would be this close to the end of the span, or beyond, is not measured but continued."""
 FIT_NEAR = 16

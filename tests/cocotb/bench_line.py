@@ -26,7 +26,7 @@ class LineBench:
     def __init__(self, dut: Any, name: str, *, step: int, last: int, shared: bool = False) -> None:
         sizes = SIZES[name]
         self.channels, self.lanes, self.chains = sizes["channels"], sizes["lanes"], sizes["chains"]
-        self.bits = tdc.code_bits(sizes["taps"])
+        self.bits, self.twins = tdc.code_bits(sizes["taps"]), tdc.has_twins(sizes["taps"], sizes["lanes"])
         rig = LineRig(**sizes)
         self.latency = rig.frontend.latency
         self.input_widths, self.output_widths = rig.widths(INPUTS), rig.widths(OUTPUTS)
@@ -37,7 +37,9 @@ class LineBench:
         self.i_step.value = step
         self.shared = shared
         self.oracle = [
-            Channel([Line(self.bits, self.lanes, step, last, shared) for _ in range(self.chains)], self.lanes)
+            Channel(
+                [Line(self.bits, self.lanes, step, last, shared, self.twins) for _ in range(self.chains)], self.lanes
+            )
             for _ in range(self.channels)
         ]
         self.now = 0
@@ -203,6 +205,7 @@ class Light:
         ramp = [self.code(i / 512, 0) for i in range(512)] if self.only is None else [0]
         before = 0
         key = (self.scale, self.reach)
+        far: int | None = None  # the code that the next lane shows if it has no hit
         while True:
             if key != (self.scale, self.reach):
                 key = (self.scale, self.reach)
@@ -213,6 +216,9 @@ class Light:
                 rows = [[0] * bench.lanes for _ in range(bench.chains)]
                 for k in range(bench.lanes):
                     if rng.random() >= self.rate:
+                        if bench.twins:  # long after a hit a lane may show anything
+                            rows[0][k] = rng.randrange(1 << bench.bits) if far is None else far
+                            far = None
                         continue
                     place = c * bench.lanes + k
                     valid |= 1 << place
@@ -226,6 +232,8 @@ class Light:
                         self.phase = (self.phase + 0.6180339887498949) % 1
                         code = ramp[int(self.phase * 512)]
                     before = code
+                    if bench.twins:
+                        far = self.code(1 + (self.phase if self.only is None else rng.random()), 0)
                     for h in range(bench.chains):
                         rows[h][k] = max(0, code - h)
                 codes.append(rows)
@@ -344,3 +352,47 @@ async def one_table_for_both_polarities(dut: Any) -> None:
     await bench.settle()
     assert not line.nonuniform
     await bench.check_dump(0)
+
+
+@cocotb.test()
+async def echoes_measure_what_lies_beyond_the_span(dut: Any) -> None:
+    """Twins: tables of both polarities with hits in neighbouring TDC clocks; a chain that becomes faster reaches codes of which there
+    were echoes only, the first of them opened by a restart; a table that is refused; RESET between a hit and its echo."""
+    bench = LineBench(dut, "twins", step=12, last=13)
+    await bench.start()
+    light = Light(bench, cocotb.RANDOM_SEED, rate=0.4, reach=410)
+    stimuli = iter(light)
+    line = bench.lines[0]
+    await bench.run(stimuli, 200_000, lambda: line.halvings == 1)
+    assert line.halvings == 1
+    assert not line.refusals
+    await bench.settle()
+    await bench.check_dump(0)
+    bench.step = 25
+    assert all(end is not None for end in line.ends)
+    assert sum(map(sum, line.e)) > line.n // 20
+    light.scale = 1.006
+    stimuli = iter(light)
+    await bench.run(stimuli, 60_000, lambda: line.restarts == 1)
+    assert line.restarts == 1
+    assert line.opened
+    await bench.settle()
+    bench.hold = 1  # so that nothing of this is collected
+    light.only = [code + near for code, _ in filter(None, line.ends) for near in (-1, 0, 1)]
+    await bench.run(iter(light), 500)
+    await bench.settle()
+    assert line.opened_hits > 50
+    bench.hold = 0
+    light.only = [*range(0, 80)]
+    bench.step = 10
+    before = line.refusals
+    await bench.run(iter(light), 50_000, lambda: line.refusals > before)
+    assert line.refusals == before + 1
+    light.only, light.rate = None, 0.5
+    stimuli = iter(light)
+    await bench.run(stimuli, 300)
+    bench.reset = 1
+    await bench.run(stimuli, 1)
+    await bench.settle()
+    await bench.check_dump(0)
+    assert not any(map(sum, line.e))

@@ -39,6 +39,7 @@ class Line:
     step: int
     last: int
     shared: bool = False
+    twins: bool = False
     tables: list[list[int]] = field(default_factory=list)
     refusals: int = 0
     acceptances: int = 0
@@ -52,11 +53,15 @@ class Line:
         self.busy, self.job, self.dump_waits = 0, "", False
         self.nonuniform = self.calibrated = False
         self.dumped: list[tuple[int, int]] = []
+        self.ends: list[tuple[int, int] | None] = [None, None]
+        self.opened, self.opened_hits = False, 0
         self.clear_counts()
         self.clear_scale()
 
     def clear_counts(self) -> None:
         self.h = [[0] * self.codes for _ in range(2)]
+        self.e = [[0] * self.codes for _ in range(2)]
+        self.awaits: int | None = None  # polarity of a hit whose echo comes in the next clock
         self.n = 0
 
     def clear_scale(self) -> None:
@@ -67,13 +72,34 @@ class Line:
         self.due: int | None = None
 
     def y4(self, p: int, code: int) -> int:
-        x = self.tables[0 if self.shared else p][code]
+        p = 0 if self.shared else p
+        x = self.tables[p][code]
+        end = self.ends[p]
+        if self.opened and not self.busy and end is not None and end[0] == code:
+            x = end[1]
+            self.opened_hits += 1
         return x + (x * self.sigma >> tdc.SIGMA_SHIFT)
 
-    def clock(self, now: int, hits: list[tuple[int, int] | None], hold: bool, reset: bool, dump: bool) -> None:
+    def echo(self, p: int, code: int) -> None:
+        if code != self.codes - 1:
+            self.e[0 if self.shared else p][code] += 1
+
+    def clock(
+        self,
+        now: int,
+        hits: list[tuple[int, int] | None],
+        hold: bool,
+        reset: bool,
+        dump: bool,
+        codes: list[int],
+    ) -> None:
         """What a clock changes for the next one; sigma acts from the beginning of the clock in which it is due."""
         self.dump_waits |= dump
+        if self.twins and self.awaits is not None and hits[0] is None:
+            self.echo(self.awaits, codes[0])
+        self.awaits = None
         if reset:
+            self.opened = False
             if self.job == "dump":
                 self.dumped.clear()
             self.clear_counts()
@@ -94,6 +120,10 @@ class Line:
                 self.follow(now, self.y4(p, code))
                 self.h[0 if self.shared else p][code] += 1
                 self.n += 1
+                if self.twins and hits[0] is None:
+                    self.awaits = p
+                elif self.twins and hits[1] is None:
+                    self.echo(p, codes[1])
                 if self.n % (1 << self.step) == 0:
                     begins = "table"
         if not self.busy and not begins and self.dump_waits:
@@ -103,7 +133,10 @@ class Line:
             begins = "clear"
             self.start, self.seen = self.extended, self.uneven
             self.restarts += 1
+            self.opened = True
         if begins:
+            if begins == "table":
+                self.opened = False
             self.busy, self.job = tdc.busy_clocks(self.bits), begins
             if begins == "clear":
                 self.clear_counts()
@@ -149,9 +182,11 @@ class Line:
     def finish(self) -> None:
         if self.job != "table":
             return
+        self.ends = [None, None]
         made = self.made()
         self.nonuniform = made is None
         if made is None:
+            self.ends = [None, None]
             self.refusals += 1
             self.clear_counts()
             return
@@ -162,6 +197,7 @@ class Line:
         if self.n == 1 << self.last:
             self.halvings += 1
             self.h = [[count >> 1 for count in row] for row in self.h]
+            self.e = [[count >> 1 for count in row] for row in self.e]
             self.n = sum(map(sum, self.h))
 
     def made(self) -> list[list[int]] | None:
@@ -171,11 +207,15 @@ class Line:
             n = sum(h)
             if not n:
                 return None
-            groups = [sum(h[g : g + 16]) for g in range(0, self.codes, 16)]
+            size = 32 if self.twins else 16
+            groups = [sum(h[g : g + size]) for g in range(0, self.codes, size)]
             used = [g for g, count in enumerate(groups) if count]
             interior = groups[used[0] + 1 : used[-1]]
             if len(interior) < tdc.MIN_GROUPS or not min(interior) or 2 * max(interior) > 3 * min(interior):
                 return None
+            if self.twins:
+                tables[p], self.ends[p] = self.made_of_echoes(h, self.e[p])
+                continue
             a, full = 0, tdc.full_scale(self.lanes)
             for code in range(self.codes):
                 x = (2 * a + h[code]) * full // (2 * n)
@@ -185,6 +225,18 @@ class Line:
                 tables[p][code] = x
                 a += h[code]
         return tables
+
+    def made_of_echoes(self, h: list[int], e: list[int]) -> tuple[list[int], tuple[int, int] | None]:
+        """A table, and (code, entry) of the span's end."""
+        n, full, most = sum(h), tdc.full_scale(self.lanes), tdc.x_max(self.lanes)
+        table, end = [], None
+        for code in range(self.codes):
+            b = sum(h[:code]) + sum(e[:code])
+            w = h[code] + e[code] if e[code] > 8 * h[code] else h[code]
+            table.append(min(most, (2 * b + w) * full // (2 * n)))
+            if end is None and b + h[code] + e[code] > n:
+                end = (code, min(most, (2 * b + h[code] + e[code]) * full // (2 * n)))
+        return table, end
 
 
 @dataclass
@@ -211,5 +263,5 @@ class Channel:
                 fine[k] = (k + 1) * span - max(1, min(span, elapsed))
         for h, line in enumerate(self.lines):
             hits = [(polarity >> k & 1, codes[h][k]) if valid >> k & 1 else None for k in range(self.lanes)]
-            line.clock(now, hits, hold, reset, dump == h)
+            line.clock(now, hits, hold, reset, dump == h, codes[h])
         return fine, 0 if calibrated else valid.bit_count()

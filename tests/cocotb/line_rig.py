@@ -68,6 +68,7 @@ class LineRig(wiring.Component):
 SIZES = {
     "line": {"channels": 1, "lanes": 1, "chains": 1, "taps": 128},
     "lines": {"channels": 2, "lanes": 2, "chains": 2, "taps": 128},
+    "twins": {"channels": 1, "lanes": 2, "chains": 1, "taps": 512},
 }
 
 

@@ -135,6 +135,7 @@ def drift(
     seconds: float = 2.0,
     rate: float = 1e6,
     source: Source = "pattern",
+    corner: Corner = "max",
 ) -> Drift:
     """Common scale 2 %/s for ``seconds``, and 1 % rms of each tap's own delay by its end; then nothing for ``after_s``."""
     begin = [1e9]
@@ -146,6 +147,7 @@ def drift(
         seed,
         lanes=lanes,
         source=source,
+        corner=corner,
         common=lambda t: 1 + sign * 0.02 * seconds * ramp(t),
         differential=ramp,
         drift_step_s=1e-3,

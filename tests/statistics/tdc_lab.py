@@ -92,7 +92,7 @@ class Line:
         """Of one chain's table and scale as they are now, against its bins at a time."""
         calibration = self.calibrations[chain]
         borders = self.borders(seconds)[chain]
-        x = calibration.table[polarity]
+        x = calibration.acting_table[polarity]
         y = np.minimum(scaled(x, calibration.sigma) * QUARTER_PS, self.model.span_ps)  # as the fine time ends there
         return linearity_of(y, borders)
 

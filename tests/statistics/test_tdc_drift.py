@@ -7,6 +7,8 @@ import pytest
 from run_seeds import run_seed
 from tdc_figures import drift, row
 
+from twinphase_sim.physics.tap_tables import Corner
+
 LONG = pytest.mark.long
 
 
@@ -44,27 +46,28 @@ def test_drift_is_followed(lanes: int, before: int, after_s: float, sign: int) -
 
 
 @LONG
-@pytest.mark.parametrize(("sign", "most"), [(1, 2.0), (-1, 5.5)], ids=["slower", "faster"])
-def test_drift_of_a_line_with_twins(sign: int, most: float) -> None:
-    """The same at 4 ns with two flip-flops for each tap: as without twins, but for a chain that becomes faster while it does so.
+@pytest.mark.parametrize("sign", [1, -1], ids=["slower", "faster"])
+@pytest.mark.parametrize("corner", ["min", "typ", "max"])
+def test_drift_of_a_line_with_twins(corner: Corner, sign: int) -> None:
+    """The same at 4 ns with two flip-flops for each tap. What a chain that becomes faster reaches has been measured by echoes; continued
+    by a line, as without twins, it would be wrong by 18 ps (rms), since the ways to twins do not repeat as the taps' pattern does.
 
-    Its last hits then reach codes that no table has measured, up to 4 % of all, 2 % in the mean of the 2 s. Such an entry lies on a line
-    through two earlier ones. Without twins the taps' pattern repeats, and the line is right to 3 ps; the ways to twins do not repeat,
-    and it is wrong by 18 ps (rms): 18 (0.02)^(1/2) = 2.5 ps over all hits, and the scale, which hits at the end of the span tell, goes
-    with them. Chains 5 to 7 have 4.4 to 4.6 ps; 5.5 is a fifth more. The next tables know these codes.
+    Of 11 chains each (5 to 7 and 20 to 27) at the slowest corner those that become slower have 1.32 to 1.63 ps while they do, faster ones
+    1.36 to 1.65; 10 s after the rms over all is 0.52 and 0.46 ps.
     """
     seed = run_seed(5)
     got = [
-        drift(seed + chain, lanes=2, sign=sign, before=13_000_000, after_s=10.0, source="twins") for chain in range(3)
+        drift(seed + chain, lanes=2, sign=sign, before=13_000_000, after_s=10.0, source="twins", corner=corner)
+        for chain in range(3)
     ]
     rms, after = max(d.rms for d in got), float(np.sqrt(np.mean([d.after**2 for d in got])))
     row(
-        f"calibration under drift of {sign * 2:+d} %/s for 2 s, 1 % differential, 1 Mcps, span 4 ns, with twins",
+        f"calibration under drift of {sign * 2:+d} %/s for 2 s, 1 % differential, 1 Mcps, span 4 ns, with twins, SDF {corner}",
         "2 ps, 10 s after 0.7 ps",
         f"{rms:.2f} ps, 10 s after {after:.2f} ps, {sum(d.lost for d in got)} tags lost",
         "3 chains, 12 s",
     )
-    assert rms < most
+    assert rms < 2
     assert after < 0.7
     assert not any(d.lost for d in got)
 

@@ -47,11 +47,13 @@ class Calibration(wiring.Component):
     lanes : int
     group_codes : int
         `twinphase_spec.tdc.group_codes` of the chain, 16 or 32.
+    echo_taps : int
+        TAPS of a chain with twins, whose echoes are counted; 0: none are. 2 lanes only.
 
     Members
     -------
     i_valid, i_polarity, i_code : lanes, lanes, array of lanes times code_bits
-        Hits, in the clock in which they are at the fine time's input.
+        Hits, in the clock in which they are at the fine time's input; with echoes, the codes of all TDC clocks.
     i_hold, i_reset, i_shared : 1
     i_step_low, i_step_high : 7, 3
         Of STEP, see `decode_step`; more than 25 is 25.
@@ -72,6 +74,9 @@ class Calibration(wiring.Component):
     o_accepted : 1
         Strobe in the clock before ``o_bank`` changes.
     o_nonuniform, o_busy : 1
+        Of the inputs a clock before.
+    o_found, o_forgets : 1, 1
+        With echoes, strobes for `SpanEnd`: ``o_table_address`` and ``o_table_data`` are of the bin in which the span ends; none is known.
     o_table_address : code_bits + 2
         (code, polarity, bank).
     o_table_write, o_table_data : 1, 16
@@ -85,13 +90,16 @@ class Calibration(wiring.Component):
         Not busy, nothing to be asked for, and no hit is on its way to the histogram.
 
     Latency: docs/timetagger.md says from which clock on tables act. Throughput: a hit per clock. Area: one block RAM of 36 bits times
-    2^(code_bits + 1).
+    2^(code_bits + 1), with echoes two.
     """
 
-    def __init__(self, *, code_bits: int = 8, lanes: int = 1, group_codes: int = tdc.GROUP_CODES):
+    def __init__(self, *, code_bits: int = 8, lanes: int = 1, group_codes: int = tdc.GROUP_CODES, echo_taps: int = 0):
         if not 5 <= code_bits <= 9:
             raise ValueError(f"Calibration: code_bits is {code_bits}; allowed: 5 to 9")
         tdc.span_ticks(lanes)
+        if echo_taps and lanes != 2:
+            raise ValueError(f"Calibration: echo_taps is {echo_taps} with lanes {lanes}; allowed: 0, or 2 lanes")
+        self._echo_taps = echo_taps
         self._code_bits, self._lanes, self._group_codes = code_bits, lanes, group_codes
         super().__init__(
             {
@@ -124,6 +132,7 @@ class Calibration(wiring.Component):
                 "o_bin_data": Out(32),
                 "o_dump_done": Out(1),
                 "o_idle": Out(1),
+                **({"o_found": Out(1), "o_forgets": Out(1)} if echo_taps else {}),
             }
         )
 
@@ -133,7 +142,9 @@ class Calibration(wiring.Component):
         q_bits = tdc.x_max(self._lanes).bit_length()
         busy_clocks = tdc.busy_clocks(bits)
         m.submodules.histogram = histogram = Histogram(bin_bits=bits + 1, count_bits=tdc.H_BITS)
-        m.submodules.passes = passes = Passes(code_bits=bits, q_bits=q_bits, group_codes=self._group_codes)
+        m.submodules.passes = passes = Passes(
+            code_bits=bits, q_bits=q_bits, group_codes=self._group_codes, echoes=self._echo_taps > 0
+        )
 
         # Inputs of a clock, one clock later; "busy" below belongs to that clock.
         hit, place, lane = Signal(), Signal(bits + 1), Signal()
@@ -236,8 +247,13 @@ class Calibration(wiring.Component):
             passes.i_table_data.eq(self.i_table_data),
             self.o_table_write.eq(passes.o_table_write),
             self.o_table_data.eq(passes.o_table_data),
-            self.o_idle.eq(~busy & histogram.o_idle & ~hit & ~asks & ~waiting & ~reset),
         ]
+        idle = ~busy & histogram.o_idle & ~hit & ~asks & ~waiting & ~reset
+        if self._echo_taps:
+            forgets = start_table | (making & passes.o_refused & next_is_last) | reset
+            m.d.comb += [self.o_found.eq(passes.o_found), self.o_forgets.eq(forgets)]
+            idle &= ~self._count_echoes(m, passes, histogram, place)
+        m.d.comb += self.o_idle.eq(idle)
         m.d.sync += [
             self.o_dump_done.eq(passes.o_dump_done),
             self.o_bin_write.eq(word),
@@ -247,3 +263,28 @@ class Calibration(wiring.Component):
         with m.If(~word):
             m.d.sync += [self.o_bin_address.eq(0), self.o_bin_data.eq(0)]
         return m
+
+    def _count_echoes(self, m: Module, passes: Passes, histogram: Histogram, place: Signal) -> Value:
+        """A histogram of echoes beside that of hits, whose passes it shares. That of lane 0's hit came with it in lane 1; that of lane
+        1's comes a clock later in lane 0. Returns whether one is on its way."""
+        bits = self._code_bits
+        m.submodules.echoes = echoes = Histogram(bin_bits=bits + 1, count_bits=tdc.H_BITS)
+        beside, alone = Signal(bits), Signal()
+        m.d.sync += [beside.eq(self.i_code[1]), alone.eq(~self.i_valid[1])]
+        code, echo = Signal(bits), Signal()
+        m.d.comb += [
+            code.eq(Mux(self.o_lane, self.i_code[0], beside)),
+            echo.eq(Mux(self.o_lane, ~self.i_valid[0], alone) & (code != self._echo_taps - 1)),
+        ]
+        counts, echo_place = Signal(), Signal(bits + 1)
+        m.d.sync += [counts.eq(self.o_collected & echo), echo_place.eq(Cat(code, place[-1]))]
+        m.d.comb += [
+            echoes.i_hit.eq(counts),
+            echoes.i_bin.eq(echo_place),
+            *(
+                getattr(echoes, name).eq(getattr(histogram, name))
+                for name in ("i_scan", "i_scan_bin", "i_rewrite", "i_halve", "i_clear")
+            ),
+            passes.i_echoes.eq(echoes.o_count),
+        ]
+        return counts | ~echoes.o_idle

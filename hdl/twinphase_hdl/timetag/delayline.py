@@ -12,6 +12,7 @@ from twinphase_hdl.timetag.calibration import STEP_HIGH, STEP_LOW, Calibration, 
 from twinphase_hdl.timetag.finetime import SIGMA_CLOCKS, Y4_CLOCKS, FineTime
 from twinphase_hdl.timetag.frontend import Edges
 from twinphase_hdl.timetag.scale import Scale
+from twinphase_hdl.timetag.spanend import SpanEnd
 from twinphase_hdl.timetag.table import Tables
 from twinphase_spec import tagger, tdc
 
@@ -30,7 +31,7 @@ class DelayLineFrontEnd(wiring.Component):
     Members
     -------
     i_valid, i_polarity : channels * lanes, index c * lanes + k
-        Hits and polarities, of chain 0 of each channel.
+        Hits and polarities, of chain 0 of each channel. With twins the code of a TDC clock behind a hit matters, too.
     i_code : array of channels * chains * lanes times log2 taps, index (c * chains + h) * lanes + k
     i_hold, i_reset : channels
     i_shared, i_step, i_last : 1, 5, 5
@@ -66,6 +67,7 @@ class DelayLineFrontEnd(wiring.Component):
         self.latency = self._fine[0].latency
         self._channels, self._lanes, self._chains, self._code_bits = channels, lanes, chains, code_bits
         self._group_codes = tdc.group_codes(taps, lanes)
+        self._echo_taps = taps if tdc.has_twins(taps, lanes) else 0
         self._tdc_clock = tdc_clock
         super().__init__(
             {
@@ -124,7 +126,11 @@ class DelayLineFrontEnd(wiring.Component):
                     line.i_last.eq(last),
                     fine.i_sigma[chain].eq(scale.o_sigma),
                 ]
-                m.d.comb += [fine.i_x[chain * lanes + k].eq(tables.o_word[k]) for k in range(lanes)]
+                words = [tables.o_word[k] for k in range(lanes)]
+                if self._echo_taps:
+                    end = self._span_end(m, number, line, tables)
+                    words = [Mux(end.o_takes[k], end.o_entry[k], words[k]) for k in range(lanes)]
+                m.d.comb += [fine.i_x[chain * lanes + k].eq(words[k]) for k in range(lanes)]
                 of_channel.append((line, scale))
                 idles += [line.o_idle, scale.o_idle]
             calibrated = reduce(and_, (line.o_calibrated for line, _ in of_channel)) & ~self.i_reset[channel]
@@ -159,7 +165,9 @@ class DelayLineFrontEnd(wiring.Component):
     def _line(self, m: Module, number: int, channel: int, valid, polarity, codes, y4):
         """Calibration, scale and tables of a delay line."""
         lanes = self._lanes
-        line = Calibration(code_bits=self._code_bits, lanes=lanes, group_codes=self._group_codes)
+        line = Calibration(
+            code_bits=self._code_bits, lanes=lanes, group_codes=self._group_codes, echo_taps=self._echo_taps
+        )
         scale = Scale(lanes=lanes, y4_clocks=Y4_CLOCKS, sigma_clocks=SIGMA_CLOCKS)
         tables = Tables(code_bits=self._code_bits, lanes=lanes, twice=self._tdc_clock)
         m.submodules[f"calibration_{number}"] = line
@@ -193,3 +201,17 @@ class DelayLineFrontEnd(wiring.Component):
             scale.i_restarted.eq(line.o_restarted),
         ]
         return line, scale, tables
+
+    def _span_end(self, m: Module, number: int, line: Calibration, tables: Tables) -> SpanEnd:
+        """The bin of a chain with twins in which the span ends."""
+        m.submodules[f"span_end_{number}"] = end = SpanEnd(code_bits=self._code_bits, lanes=self._lanes)
+        m.d.comb += [
+            *(end.i_place[k].eq(tables.i_read[k][:-1]) for k in range(self._lanes)),
+            end.i_busy.eq(line.o_busy),
+            end.i_found.eq(line.o_found),
+            end.i_found_place.eq(line.o_table_address[:-1]),
+            end.i_found_entry.eq(line.o_table_data),
+            end.i_forgets.eq(line.o_forgets),
+            end.i_opens.eq(line.o_restarted),
+        ]
+        return end

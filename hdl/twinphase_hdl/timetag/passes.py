@@ -50,6 +50,9 @@ class Passes(wiring.Component):
     is at the end of the span ``extend`` takes over: the accumulator becomes 5 times an earlier entry, less another, and the divisor
     one that makes a quarter of it. Then ``rewrite`` goes over all bins, whose sum is the new n. For a dump, ``dump`` scans each bin.
 
+    With echoes ``divide`` scans a bin three times, so that the accumulator goes from 2 B to 2 B + W and to the next 2 B; and behind the
+    bin in which the span ends ``extend`` takes half of it back for another quotient, that bin's entry when it is opened.
+
     A stage is a flip-flop of its own. Stages that wait run through ticks `FIRST_TICK` .. `LAST_TICK` (``extend``: four more,
     ``reload``: two).
 
@@ -59,6 +62,8 @@ class Passes(wiring.Component):
         Of a code, and of an entry.
     group_codes : int
         Codes of a group of `Evenness`, 16 or 32.
+    echoes : bool
+        There are counts of echoes.
 
     Members
     -------
@@ -79,6 +84,10 @@ class Passes(wiring.Component):
         To the histogram.
     i_scanned, i_count : 1, 25
         From the histogram.
+    i_echoes : 25
+        With echoes: from theirs, beside ``i_count``.
+    o_found : 1
+        With echoes, strobe: ``o_table_code`` and ``o_polarity`` are the bin in which the span ends, ``o_table_data`` its opened entry.
     o_refused : 1
         The table is refused.
     o_table_code : code_bits
@@ -93,10 +102,10 @@ class Passes(wiring.Component):
     Latency: less than BUSY_CLOCKS from ``i_start``. ValueError for other codes than the contract's.
     """
 
-    def __init__(self, *, code_bits: int, q_bits: int, group_codes: int):
+    def __init__(self, *, code_bits: int, q_bits: int, group_codes: int, echoes: bool = False):
         if not 5 <= code_bits <= 9:
             raise ValueError(f"Passes: code_bits is {code_bits}; allowed: 5 to 9")
-        self._code_bits, self._q_bits, self._group_codes = code_bits, q_bits, group_codes
+        self._code_bits, self._q_bits, self._group_codes, self._echoes = code_bits, q_bits, group_codes, echoes
         super().__init__(
             {
                 "i_start": In(1),
@@ -124,6 +133,7 @@ class Passes(wiring.Component):
                 "o_count_word": Out(1),
                 "o_entry_word": Out(1),
                 "o_dump_done": Out(1),
+                **({"i_echoes": In(tdc.H_BITS), "o_found": Out(1)} if echoes else {}),
             }
         )
 
@@ -136,7 +146,7 @@ class Passes(wiring.Component):
         leaves: dict[str, list[Value]] = {name: [] for name in STAGES}
         tick, code, polarity = Signal(5), self.o_code, self.o_polarity
         all_codes, two, full = Signal(), Signal(), Signal()
-        at_end = Signal()  # the entry is not measured
+        at_end = Signal()  # the entry is not measured; with echoes: the span ends in the bin
         done = tick == LAST_TICK
         m.d.comb += all_codes.eq(code.all())
 
@@ -174,6 +184,8 @@ class Passes(wiring.Component):
         go("divide", "extend", done & at_end)
         leaves["divide"].append(codes_done)
         leaves["extend"].append(codes_done)
+        if self._echoes:
+            go("extend", "divide", done & ~all_codes)
         enters["count_from"].append(codes_done & second)
         enters["rewrite_from"].append(codes_done & ~second)
         go("rewrite_from", "rewrite")
@@ -211,8 +223,9 @@ class Passes(wiring.Component):
         divisor = Signal(GROUP_SUM_BITS)
         with m.If(at["counted"]):
             m.d.sync += divisor.eq(self.i_total)
-        with m.If(at["divide"] & at_end & done):
-            m.d.sync += divisor.eq(1 << self._q_bits)
+        if not self._echoes:
+            with m.If(at["divide"] & at_end & done):
+                m.d.sync += divisor.eq(1 << self._q_bits)
         # The bit of the next tick, known a clock before: LAST comes from far away.
         next_bit, is_set = Mux(at["full"], ~tick - 1, 31 - FIRST_TICK), Signal()
         m.d.sync += is_set.eq(next_bit[: len(tick)] == self.i_last)
@@ -224,19 +237,28 @@ class Passes(wiring.Component):
             m.d.sync += self.o_refused.eq(self.o_refused | ~evenness.o_even)
         with m.If(self.i_start):
             m.d.sync += self.o_refused.eq(0)
-        end_bits = quotient.o_q[tdc.MEASURED.bit_length() - 1 : -1]
-        m.d.sync += at_end.eq((quotient.o_q[-1] | end_bits.all()) & (code[FIT_LOG:] >= tdc.FIT_FAR // tdc.FIT_NEAR))
+        if self._echoes:
+            past = Signal()  # the span has ended in an earlier bin
+            with m.If(at["extend"]):
+                m.d.sync += past.eq(1)
+            with m.If(at["count_from"]):
+                m.d.sync += past.eq(0)
+            m.d.sync += at_end.eq((self.i_total[1:] > divisor) & ~past)
+        else:
+            end_bits = quotient.o_q[tdc.MEASURED.bit_length() - 1 : -1]
+            m.d.sync += at_end.eq((quotient.o_q[-1] | end_bits.all()) & (code[FIT_LOG:] >= tdc.FIT_FAR // tdc.FIT_NEAR))
 
         # What they ask for.
         near, far, adds, minus = Signal(), Signal(), Signal(), Signal()
         step, first, divides = Signal(), Signal(), one_of("divide", "extend")
+        scans, continues = at["divide"] & ticks(0, 1), at["extend"]
+        if self._echoes:
+            scans, continues = (divides & ticks(0, 1)) | (at["divide"] & ticks(2)), C(0, 1)
         m.d.comb += [
             first.eq(divides & ticks(SCANNED + 3)),
-            self.o_scan.eq(
-                one_of("count", "group", "rewrite") | (at["divide"] & ticks(0, 1)) | (at["dump"] & ticks(0))
-            ),
+            self.o_scan.eq(one_of("count", "group", "rewrite") | scans | (at["dump"] & ticks(0))),
             self.o_clear_total.eq(
-                one_of("count_from", "group_from", "committed", "rewrite_from") | (at["extend"] & ~tick[2:].any())
+                one_of("count_from", "group_from", "committed", "rewrite_from") | (continues & ~tick[2:].any())
             ),
             self.o_rewrite.eq(one_of("rewrite", "rewritten")),
             self.o_halve.eq(self.o_rewrite & self.i_making & full & ~self.o_refused),
@@ -261,19 +283,44 @@ class Passes(wiring.Component):
         ]
         m.d.sync += [
             step.eq(first | (step & ~ticks(SCANNED + 3 + self._q_bits))),
-            self.o_table_write.eq(divides & (tick == LAST_TICK - 1)),
+            self.o_table_write.eq((at["divide"] if self._echoes else divides) & (tick == LAST_TICK - 1)),
         ]
-
-        # A line through the entries one and five groups before: five times the near one, less the far one. An entry comes two
-        # clocks after its code, and is added a clock later.
-        m.d.sync += [
-            near.eq(at["extend"] & ~tick[4]),  # beside ticks 3 to 16
-            far.eq(at["extend"] & (tick == 7)),
-            adds.eq(at["extend"] & (tick >= 4) & (tick < 10)),  # beside ticks 5 to 10
-            minus.eq(at["extend"] & (tick == 9)),
-            self.o_addend.eq(Mux(adds, self.i_table_data ^ minus.replicate(GROUP_SUM_BITS), self.i_count)),
-            self.o_negative.eq(minus),
-        ]
+        if self._echoes:
+            # Of the three scans of a bin the first adds W, the others what is left of twice its hits and echoes; behind the span's end
+            # the first takes both back once, the second adds them again.
+            both, beyond = Signal(GROUP_SUM_BITS), Signal()
+            first_sum, second_sum, third_sum = (divides & ticks(SCANNED + k) for k in range(3))
+            m.d.comb += [
+                both.eq(self.i_count + self.i_echoes),
+                beyond.eq(self.i_echoes > Cat(C(0, tdc.ECHO_SHARE_LOG), self.i_count)),
+                minus.eq(at["extend"] & first_sum),
+            ]
+            m.d.sync += [
+                self.o_addend.eq(self.i_count),
+                self.o_negative.eq(minus),
+                self.o_found.eq(at["extend"] & (tick == LAST_TICK - 1)),
+            ]
+            with m.If(second_sum | (first_sum & (at["extend"] | beyond))):
+                m.d.sync += self.o_addend.eq(both ^ minus.replicate(GROUP_SUM_BITS))
+            with m.If(third_sum):
+                m.d.sync += self.o_addend.eq(Mux(beyond, 0, self.i_echoes))
+        else:
+            self._continue(m, at["extend"], tick, near, far, adds, minus)
         with m.If(~(self.i_scanned | adds) | self.i_dumping):
             m.d.sync += self.o_addend.eq(0)
         return m
+
+    def _continue(
+        self, m: Module, extends: Value, tick: Value, near: Signal, far: Signal, adds: Signal, minus: Signal
+    ) -> None:
+        """Counts, and what continues a table without echoes."""
+        # A line through the entries one and five groups before: five times the near one, less the far one. An entry comes two
+        # clocks after its code, and is added a clock later.
+        m.d.sync += [
+            near.eq(extends & ~tick[4]),  # beside ticks 3 to 16
+            far.eq(extends & (tick == 7)),
+            adds.eq(extends & (tick >= 4) & (tick < 10)),  # beside ticks 5 to 10
+            minus.eq(extends & (tick == 9)),
+            self.o_addend.eq(Mux(adds, self.i_table_data ^ minus.replicate(GROUP_SUM_BITS), self.i_count)),
+            self.o_negative.eq(minus),
+        ]

@@ -3,7 +3,8 @@
 //
 // NODE_EDGES: the node has INPUTS = channels * lanes inputs for edges; input channel * LANES + lane. An edge at tick t is presented in
 // clock t >> FRACTION_BITS, in the lane that its fine time falls into, by its fine time; with NODE_LINES by a delay line's hit: bit 0 of
-// its value is the polarity, the codes of the chains follow, of HIT_WORD_CHAINS each in a word of its own from bit 1 on.
+// its value is the polarity, the codes of the chains follow, of HIT_WORD_CHAINS each in a word of its own from bit 1 on. With ECHOES as
+// many words more have at the same places the codes of the TDC clock behind the hit, which are presented there unless it has a hit, too.
 // NODE_QRNG: a client that takes bits from a generator.
 #include <algorithm>
 #include <cstdlib>
@@ -99,6 +100,9 @@ class Node {
     void load(const Anchor& anchor) {
         const bool started = frame_.running && now_ >= start_clock_;
         quiet_inputs();
+#ifdef NODE_EDGES
+        if (echoing()) present_echoes();
+#endif
         load_and_step(anchor, clocks_.all());
         now_ = anchor.clock;
         base_ = anchor;
@@ -164,7 +168,7 @@ class Node {
         uint64_t edge = 0;
         uint64_t edge_clock = r.edges ? edge_at(r, 0) : NEVER;
         while (now_ != until) {
-            if (r.skip && dut_->o_idle && !dut_->tx_valid && !in_packet() && now_ >= rested_) {
+            if (r.skip && dut_->o_idle && !dut_->tx_valid && !in_packet() && now_ >= rested_ && !echoing()) {
                 uint64_t target = edge_clock < until ? edge_clock : until;
                 if (!rx_.empty() && rx_.front().clock < target) target = rx_.front().clock;
                 if (codes && now_ < codes_last) {
@@ -188,12 +192,13 @@ class Node {
 #ifdef NODE_EDGES
             uint64_t valid = 0;
             if (light_.on()) see(out);
+            if (echoing()) edges |= present_echoes();
             if (edge_clock == now_) {
                 do {
                     if (!r.light || candidate_clicks(r, edge)) {
                         valid |= uint64_t(1) << input_of(r, edge);
                         if (ROOMS) edges |= clocks_.room(EDGES_ROOM + r.edge_channels[edge]);
-                        present(r, edge);
+                        present(r, edge, valid);
                     }
                     edge++;
                     edge_clock = edge < r.edges ? edge_at(r, edge) : NEVER;
@@ -255,21 +260,60 @@ class Node {
     }
 
 #ifdef NODE_EDGES
-    void present(const Request& r, uint64_t i) {
+    // `valid`: inputs that have an edge in this clock, as far as they have been presented.
+    void present(const Request& r, uint64_t i, [[maybe_unused]] uint64_t valid) {
         const unsigned input = input_of(r, i);
 #ifdef NODE_LINES
-        const unsigned channel = input / LANES, lane = input % LANES;
-        constexpr unsigned WORDS = (CHAINS + HIT_WORD_CHAINS - 1) / HIT_WORD_CHAINS;
-        const uint64_t* words = r.edge_values + i * WORDS;
+        const uint64_t* words = r.edge_values + i * WORDS * (1 + ECHOES);
         put(dut_->i_polarity, input, 1, words[0] & 1);
-        for (unsigned chain = 0; chain < CHAINS; chain++)
-            put(dut_->i_code, ((channel * CHAINS + chain) * LANES + lane) * LINE_CODE_BITS, LINE_CODE_BITS,
-                words[chain / HIT_WORD_CHAINS] >> (1 + chain % HIT_WORD_CHAINS * LINE_CODE_BITS) & mask(LINE_CODE_BITS));
+        put_codes(input, words);
+        if constexpr (ECHOES) {
+            const unsigned channel = input / LANES;
+            if (input % LANES + 1 == LANES) {
+                std::copy_n(words + WORDS, WORDS, echoes_[channel]);
+                echoing_ |= uint64_t(1) << channel;
+            } else if (!(valid >> (input + 1) & 1)) {
+                put_codes(input + 1, words + WORDS);
+            }
+        }
 #else
         put(dut_->i_fine, input * FRACTION_BITS, FRACTION_BITS, r.edge_ticks[i] & mask(FRACTION_BITS));
 #endif
     }
+
+    // Codes of the first lane behind hits of the last one in the clock before; edges for the rooms that see them.
+    uint64_t present_echoes() {
+        uint64_t edges = 0;
+#ifdef NODE_LINES
+        for (unsigned channel = 0; channel < CHANNELS; channel++) {
+            if (!(echoing_ >> channel & 1)) continue;
+            put_codes(channel * LANES, echoes_[channel]);
+            if (ROOMS) edges |= clocks_.room(EDGES_ROOM + channel);
+        }
+        echoing_ = 0;
+        dirty_ = true;
 #endif
+        return edges;
+    }
+#endif
+
+#ifdef NODE_LINES
+    void put_codes(unsigned input, const uint64_t* words) {
+        const unsigned channel = input / LANES, lane = input % LANES;
+        for (unsigned chain = 0; chain < CHAINS; chain++)
+            put(dut_->i_code, ((channel * CHAINS + chain) * LANES + lane) * LINE_CODE_BITS, LINE_CODE_BITS,
+                words[chain / HIT_WORD_CHAINS] >> (1 + chain % HIT_WORD_CHAINS * LINE_CODE_BITS) & mask(LINE_CODE_BITS));
+    }
+#endif
+
+    // Whether codes are left that this clock must show.
+    bool echoing() const {
+#ifdef NODE_LINES
+        return ECHOES && echoing_;
+#else
+        return false;
+#endif
+    }
 
     bool candidate_clicks(const Request& r, uint64_t i) {
         r.clicked[i] = light_.clicks(now_, r.edge_ticks[i], r.edge_channels[i], r.light[i]);
@@ -431,6 +475,11 @@ class Node {
     Qrng qrng_;
     bool group_changed_ = true;
     uint64_t acted_ = NEVER;
+#ifdef NODE_LINES
+    static constexpr unsigned WORDS = (CHAINS + HIT_WORD_CHAINS - 1) / HIT_WORD_CHAINS;  // for one code of each chain
+    uint64_t echoing_ = 0;  // bit per channel: `echoes_` is due in the clock that comes
+    uint64_t echoes_[CHANNELS][WORDS];
+#endif
 };
 
 extern "C" {

@@ -22,7 +22,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from twinphase_spec.frame import Anchor, FrameConfig
-from twinphase_spec.tdc import HIT_WORD_CHAINS
 from twinphase_spec.units import FRACTION_BITS
 
 from .compiled import compiled, lanes_of, node_library
@@ -170,8 +169,9 @@ class NativeNode:
             tx_ready: pattern of 0 and 1; the node's output is taken in clock c if ``pattern[c % len(pattern)]``. None:
                 always.
             hits: uint64 (n), of a node with delay lines: what their encoders found, bit 0 the polarity, then the code of each
-                chain; with 8 chains (n, 2), the codes of the last four in the second word from bit 1 on. The fine time of
-                ``edges_ticks`` then only says the lane.
+                chain; with 8 chains (n, 2), the codes of the last four in the second word from bit 1 on. Chains with twins: as many
+                words more, at the same places the codes of the TDC clock behind the hit, which count if it has no hit. The
+                fine time of ``edges_ticks`` then only says the lane.
             light: float64 (n, 4), with a node that has a light path: the edges are candidates with (theta in turns, energy, base,
                 amplitude), of which those click that `native/light.h` says, in the clock in which they come.
             codes: (first, last) clocks, last excluded: record the modulator codes of a client there.
@@ -194,10 +194,11 @@ class NativeNode:
             raise ValueError(
                 f"{len(values)} hits were given with {len(ticks)} edges; allowed: one per edge where the node has delay lines, else none"
             )
-        words = -(-self.inputs.chains // HIT_WORD_CHAINS)
+        words = self.inputs.hit_words
         if len(values) and values.size != len(values) * words:
+            twins = " with twins" if self.inputs.echoes else ""
             raise ValueError(
-                f"hits have shape {values.shape}; allowed with {self.inputs.chains} chains: {words} words each"
+                f"hits have shape {values.shape}; allowed with {self.inputs.chains} chains{twins}: {words} words each"
             )
         candidates = np.ascontiguousarray(np.empty((0, 4)) if light is None else light, dtype=np.float64)
         clicked = np.zeros(len(ticks), dtype=np.bool_)

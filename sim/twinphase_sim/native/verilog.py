@@ -83,12 +83,21 @@ def _sources(package: str) -> bytes:
 
 @dataclass(frozen=True)
 class Inputs:
-    """Edge inputs of a node: channels, lanes per channel; of delay lines also chains per channel and bits of a code."""
+    """Edge inputs of a node: channels, lanes per channel; of delay lines also chains per channel and bits of a code.
+
+    ``echoes``: the node looks at the codes of the TDC clock behind a hit, too.
+    """
 
     channels: int = 0
     lanes: int = 1
     chains: int = 0
     code_bits: int = 0
+    echoes: bool = False
+
+    @property
+    def hit_words(self) -> int:
+        """Words of 64 bits that say what the delay lines found of a hit."""
+        return -(-self.chains // HIT_WORD_CHAINS) * (1 + self.echoes)
 
 
 def node_inputs(kind: Kind, options: dict[str, Any]) -> Inputs:
@@ -100,7 +109,7 @@ def node_inputs(kind: Kind, options: dict[str, Any]) -> Inputs:
     wanted = TaggerOptions(**{name: options[name] for name in TaggerOptions.__match_args__ if name in options})
     if wanted.frontend == "simulation":
         return Inputs(channels=wanted.channels, lanes=wanted.lanes)
-    return Inputs(wanted.channels, wanted.lanes, wanted.chains, code_bits(wanted.taps))
+    return Inputs(wanted.channels, wanted.lanes, wanted.chains, code_bits(wanted.taps), wanted.twins)
 
 
 def _frame_registers(registers: RegisterMap) -> tuple[dict[str, int], list[int]]:
@@ -167,6 +176,7 @@ def harness_header(
         "CHAINS": inputs.chains,
         "HIT_WORD_CHAINS": HIT_WORD_CHAINS,
         "LINE_CODE_BITS": inputs.code_bits,
+        "ECHOES": int(inputs.echoes),
         "ACTING_BITS": actuator.LIMIT_BITS,
         "CODES_WORDS": -(-CODE_BITS * lanes // 32),
         "QRNG_LANES": lanes,

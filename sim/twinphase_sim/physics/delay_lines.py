@@ -29,7 +29,8 @@ class LineHits:
     channels: NDArray[np.uint8]
     values: NDArray[np.uint64]
     """Bit 0 the polarity, then the code of each chain. With 8 chains two words, ``(hits, 2)``: the codes of the last four in the second
-    one, in the same bits."""
+    one, in the same bits. Chains with twins: as many words more, ``(hits, 2)`` or ``(hits, 4)``, with the echoes (`Hits.echoes`) in the
+    bits of the codes."""
 
     def __len__(self) -> int:
         return self.ticks.size
@@ -70,7 +71,8 @@ class DelayLines:
             )
             for channel in range(options.channels)
         ]
-        self._words = -(-options.chains // HIT_WORD_CHAINS)
+        self._code_words = -(-options.chains // HIT_WORD_CHAINS)
+        self._words = self._code_words * (1 + options.twins)
         shape = (0,) if self._words == 1 else (0, self._words)
         self._held = LineHits(np.empty(0, np.int64), np.empty(0, np.uint8), np.empty(shape, np.uint64))
 
@@ -82,12 +84,12 @@ class DelayLines:
             times = times_ticks[channels == channel]
             clocks, within = np.divmod(times, self._span)
             found, _ = model.codes(*model.jittered(clocks, within * TICK_PS), until_clock=known)
-            words = [found.polarities.astype(np.uint64)]
-            words += [np.zeros_like(words[0]) for _ in range(1, self._words)]
-            for chain in range(found.codes.shape[1]):
-                word, place = divmod(chain, HIT_WORD_CHAINS)
-                words[word] |= found.codes[:, chain].astype(np.uint64) << np.uint64(1 + self._bits * place)
-            values = words[0] if self._words == 1 else np.stack(words, axis=1)
+            words = np.zeros((found.size, self._words), np.uint64)
+            words[:, 0] = found.polarities
+            self._fill(words[:, : self._code_words], found.codes)
+            if found.echoes is not None:
+                self._fill(words[:, self._code_words :], found.echoes)
+            values = words[:, 0] if self._words == 1 else words
             # Found at the edge that ends the TDC clock in which the hit was.
             ticks = (found.clocks - 1) * self._span
             parts.append(LineHits(ticks, np.full(ticks.size, channel, np.uint8), values))
@@ -99,3 +101,9 @@ class DelayLines:
         ready = int(np.searchsorted(joined.ticks, until_clock << FRACTION_BITS))
         self._held = LineHits(joined.ticks[ready:], joined.channels[ready:], joined.values[ready:])
         return LineHits(joined.ticks[:ready], joined.channels[:ready], joined.values[:ready])
+
+    def _fill(self, words: NDArray[np.uint64], codes: NDArray[np.uint16]) -> None:
+        """Put the codes, shape (hits, chains), to their places."""
+        for chain in range(codes.shape[1]):
+            word, place = divmod(chain, HIT_WORD_CHAINS)
+            words[:, word] |= codes[:, chain].astype(np.uint64) << np.uint64(1 + self._bits * place)

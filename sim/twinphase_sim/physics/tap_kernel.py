@@ -153,6 +153,63 @@ def _sampling_clock(
 
 
 @numba.njit(cache=True)
+def _code_at(
+    k: int,
+    j: int,
+    chain: int,
+    clocks: NDArray[np.int64],
+    fractions: NDArray[np.float64],
+    blocks: NDArray[np.int64],
+    first_number: int,
+    arrivals: NDArray[np.float64],
+    ordered: NDArray[np.float64],
+    simple: NDArray[np.bool_],
+    span: float,
+    jitter: float,
+    aperture: float,
+    seed: int,
+    group: int,
+    taps: NDArray[np.uint8],
+) -> int:
+    """Code of a chain at TDC clock ``k`` against the polarity of transition ``j``, the newest that tap 0 shows. ``taps``: for use."""
+    polarity = (first_number + j + 1) & 1
+    count = arrivals.shape[3] - 1
+    line = ordered[blocks[j], chain, polarity]
+    alone = simple[blocks[j], chain]
+    if alone and j > 0:
+        before = (k - clocks[j - 1]) * span + jitter - fractions[j - 1]
+        alone = before > ordered[blocks[j - 1], chain, 1 - polarity, count - 1] + aperture
+    if alone and j + 1 < clocks.size:
+        after = (k - clocks[j + 1]) * span + jitter - fractions[j + 1]
+        alone = after < ordered[blocks[j + 1], chain, 1 - polarity, 0] - aperture
+    if not alone:
+        newest = j
+        while newest + 1 < clocks.size and clocks[newest + 1] <= k + 1:
+            newest += 1
+        tap_vector(
+            k, newest, chain, clocks, fractions, blocks, first_number, arrivals, span, jitter, aperture, seed, taps
+        )  # fmt: skip
+        return _code(taps, polarity, group)
+    e = (k - clocks[j]) * span + jitter - fractions[j]
+    code = np.searchsorted(line, e - aperture / 2, side="right")
+    if aperture > 0 and line[code] < e + aperture / 2:
+        code = 0
+        for i in range(1, count + 1):
+            a = arrivals[blocks[j], chain, polarity, i]
+            code += _arrives(e, a, aperture, seed, k, chain * 1024 + i)
+    return code
+
+
+@numba.njit(cache=True)
+def _hits_at(clock: int, first: int, sampled: NDArray[np.int64]) -> int:
+    """Transitions from number ``first`` on that tap 0 shows first at ``clock``."""
+    stop = first
+    while stop < sampled.size and sampled[stop] == clock:
+        stop += 1
+    return stop - first
+
+
+@numba.njit(cache=True)
 def codes(
     start: int,
     stop: int,
@@ -172,17 +229,18 @@ def codes(
     out_clocks: NDArray[np.int64],
     out_polarities: NDArray[np.uint8],
     out_codes: NDArray[np.uint16],
+    out_echoes: NDArray[np.uint16],
     out_number: NDArray[np.int64],
 ) -> int:
     """Hits of the transitions start .. stop-1 as the encoder finds them; returns how many.
 
     A chain that shows one transition alone is looked up in its ``ordered`` arrivals (taps 1 .. of each block, chain and
     polarity, with +inf at the end); any other is built tap by tap. ``simple``: no group of taps can be empty below one that is not.
+    ``out_echoes``: codes of the TDC clock behind each hit, all taps but tap 0 if it brings another; with no rows they are not asked for.
     """
     taps = np.zeros(arrivals.shape[3], dtype=np.uint8)
-    count = arrivals.shape[3] - 1
-    sampled = np.empty(stop - start + 1, dtype=np.int64)
-    for j in range(start, min(stop + 1, clocks.size)):
+    sampled = np.empty(clocks.size - start, dtype=np.int64)
+    for j in range(start, clocks.size):
         polarity = (first_number + j + 1) & 1
         sampled[j - start] = _sampling_clock(
             clocks[j], fractions[j], arrivals[blocks[j], 0, polarity, 0], span, clock_rms, clock_seed, aperture, seed
@@ -198,49 +256,22 @@ def codes(
         same = 0
         if not odd:
             continue
-        polarity = (first_number + j + 1) & 1
-        jitter = clock_jitter(clock_seed, k, clock_rms)
-        e = (k - clocks[j]) * span + jitter - fractions[j]
-        block = blocks[j]
-        for chain in range(arrivals.shape[1]):
-            line = ordered[block, chain, polarity]
-            alone = simple[block, chain]
-            if alone and j > 0:
-                before = (k - clocks[j - 1]) * span + jitter - fractions[j - 1]
-                alone = before > ordered[blocks[j - 1], chain, 1 - polarity, count - 1] + aperture
-            if alone and j + 1 < clocks.size:
-                after = (k - clocks[j + 1]) * span + jitter - fractions[j + 1]
-                alone = after < ordered[blocks[j + 1], chain, 1 - polarity, 0] - aperture
-            if alone:
-                code = np.searchsorted(line, e - aperture / 2, side="right")
-                if aperture > 0 and line[code] < e + aperture / 2:
-                    code = 0
-                    for i in range(1, count + 1):
-                        a = arrivals[block, chain, polarity, i]
-                        code += _arrives(e, a, aperture, seed, k, chain * 1024 + i)
-            else:
-                newest = j
-                while newest + 1 < clocks.size and clocks[newest + 1] <= k + 1:
-                    newest += 1
-                tap_vector(
-                    k,
-                    newest,
-                    chain,
-                    clocks,
-                    fractions,
-                    blocks,
-                    first_number,
-                    arrivals,
-                    span,
-                    jitter,
-                    aperture,
-                    seed,
-                    taps,
-                )
-                code = _code(taps, polarity, group)
-            out_codes[found, chain] = code
+        if out_echoes.shape[0]:
+            out_echoes[found] = arrivals.shape[3] - 1
+        followed = out_echoes.shape[0] == 0 or (_hits_at(k + 1, j + 1 - start, sampled) & 1)
+        for clock in range(k, k + 1 + (not followed)):
+            jitter = clock_jitter(clock_seed, clock, clock_rms)
+            for chain in range(arrivals.shape[1]):
+                code = _code_at(
+                    clock, j, chain, clocks, fractions, blocks, first_number, arrivals, ordered, simple, span, jitter,
+                    aperture, seed, group, taps,
+                )  # fmt: skip
+                if clock == k:
+                    out_codes[found, chain] = code
+                else:
+                    out_echoes[found, chain] = code
         out_clocks[found] = k
-        out_polarities[found] = polarity
+        out_polarities[found] = (first_number + j + 1) & 1
         out_number[found] = first_number + j
         found += 1
     return found

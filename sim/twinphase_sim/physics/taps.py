@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twinphase_sim.model.timetag.taps import Hits
-from twinphase_spec.tdc import CHAINS, CHAINS_ALLOWED, ENCODER_GROUP, code_bits, sample_order, span_ticks
+from twinphase_spec.tdc import CHAINS, CHAINS_ALLOWED, ENCODER_GROUP, code_bits, has_twins, sample_order, span_ticks
 from twinphase_spec.units import TICKS_PER_CLOCK
 
 from . import tap_kernel as kernel
@@ -21,6 +21,8 @@ from .tap_tables import TILE_TAPS, Corner, Part, Source, mean_tap_ps, tap_delays
 
 CLOCK_PS = 8000.0
 """System clock of 125 MHz."""
+FINAL_CLOCKS = 4
+"""TDC clocks behind a hit whose transitions bear on what its own shows, and the next: its echo."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,9 +183,9 @@ class TapModel:
     ) -> tuple[Hits, NDArray[np.int64]]:
         """(hits as the tap encoder finds them, number of the input hit of each), from the next batch of hits.
 
-        The hits of a batch's last three TDC clocks come with the next batch, or now with ``last``; so do those of the last three
-        before ``until_clock``, which says that no later hit is before it. Two toggles in one TDC clock vanish; runts are
-        not counted here (`tap_vectors` shows them).
+        The hits of a batch's last `FINAL_CLOCKS` TDC clocks come with the next batch, or now with ``last``; so do those of as many
+        before ``until_clock``, which says that no later hit is before it. Echoes are given where chains have twins. Two toggles in one
+        TDC clock vanish; runts are not counted here (`tap_vectors` shows them).
         """
         clocks, fractions = self._checked(clocks, fractions_ps)
         if clocks.size:
@@ -196,12 +198,14 @@ class TapModel:
         self._fractions = np.concatenate([self._fractions, fractions])
         stop = self._clocks.size
         if not last:
-            stop = max(self._done, int(np.searchsorted(self._clocks, self._last_clock - 3)))
+            stop = max(self._done, int(np.searchsorted(self._clocks, self._last_clock - FINAL_CLOCKS)))
         size = stop - self._done
         model = self.model
         hit_clocks = np.zeros(size, dtype=np.int64)
         polarities = np.zeros(size, dtype=np.uint8)
         codes = np.zeros((size, len(model.chains)), dtype=np.uint16)
+        with_echoes = has_twins(model.chains[0].taps, model.lanes)
+        echoes = np.zeros((size if with_echoes else 0, len(model.chains)), dtype=np.uint16)
         numbers = np.zeros(size, dtype=np.int64)
         found = 0
         if size:
@@ -209,7 +213,7 @@ class TapModel:
             found = kernel.codes(
                 self._done, stop, self._clocks, self._fractions, blocks, self._number, arrivals, ordered, simple,
                 model.span_ps, model.clock_jitter_ps, model.clock_seed, model.aperture_ps, model.seed, ENCODER_GROUP,
-                hit_clocks, polarities, codes, numbers,
+                hit_clocks, polarities, codes, echoes, numbers,
             )  # fmt: skip
         keep = max(0, stop - 16)
         self._clocks, self._fractions = self._clocks[keep:], self._fractions[keep:]
@@ -220,6 +224,7 @@ class TapModel:
             polarities=polarities[:found],
             codes=codes[:found],
             runt_clocks=np.zeros(0, dtype=np.int64),
+            echoes=echoes[:found] if with_echoes else None,
         )
         return hits, numbers[:found]
 

@@ -329,6 +329,50 @@ def test_a_busy_time_is_long_enough_for_the_fewest_codes() -> None:
 
 
 @pytest.mark.long
+def test_a_busy_time_is_long_enough_for_two_ends_of_the_span() -> None:
+    """With echoes and both polarities: all entries are written, both ends found, and time is left to write all bins again."""
+    written: list[tuple[int, int]] = []
+    found: dict[int, int] = {}
+    hits = [(p, code) for p in range(2) for code in range(200)]
+
+    async def script(ctx, dut) -> None:
+        ctx.set(dut.i_last, 25)
+        for p, code in hits:
+            # the last hit makes a table; each third bin has twice the echoes that it has hits
+            set_step(ctx, dut, 0 if (p, code) == hits[-1] else 25)
+            ctx.set(dut.i_valid, 1)
+            ctx.set(dut.i_polarity, p)
+            ctx.set(dut.i_code[0], code)
+            ctx.set(dut.i_code[1], 511 if code % 3 else code)
+            await ctx.tick()
+            ctx.set(dut.i_valid, 0)
+            await ctx.tick()
+        clock = accepted = 0
+        while ctx.get(dut.o_busy):
+            clock += 1
+            place = ctx.get(dut.o_table_address) & 1023
+            if ctx.get(dut.o_table_write):
+                written.append((clock, place))
+            if ctx.get(dut.o_found):
+                found[place] = ctx.get(dut.o_table_data)
+            accepted += ctx.get(dut.o_accepted)
+            await ctx.tick()
+        assert accepted == 1
+        assert clock == tdc.busy_clocks(9)
+
+    Bench(lambda: Calibration(code_bits=9, lanes=2, group_codes=32, echo_taps=512)).run(script)
+    assert sorted(place for _, place in written) == list(range(1024))
+    assert written[-1][0] < tdc.busy_clocks(9) - 1024 - 64
+    # of 200 hits and 67 echoes those up to code 149 are 200, those up to code 150 are 202
+    assert found == {place: (2 * 200 + 2) * (1 << 14) // 400 for place in (150, 512 + 150)}
+
+
+def test_echoes_are_of_two_lanes() -> None:
+    with pytest.raises(ValueError, match="echo_taps is 512 with lanes 1; allowed: 0, or 2 lanes"):
+        Calibration(code_bits=9, lanes=1, echo_taps=512)
+
+
+@pytest.mark.long
 @pytest.mark.parametrize("code_bits", [7, 9])
 def test_a_busy_time_is_long_enough_for_the_most_codes_beyond_the_last(code_bits: int) -> None:
     """A chain that ends at code 80, both polarities: all entries are written, and time is left to write all bins again."""

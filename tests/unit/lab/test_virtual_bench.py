@@ -64,15 +64,17 @@ def test_tags_equal_the_models(bench: Recorded) -> None:
     hits = [step.hits for step in bench.steps if step.hits is not None]
     ticks = np.concatenate([part.ticks for part in hits])
     channels = np.concatenate([part.channels for part in hits])
-    values = np.concatenate([part.values for part in hits])
+    values = np.concatenate([part.values for part in hits]).reshape(len(ticks), -1)
+    codes = (values >> np.uint64(1) & np.uint64((1 << bits) - 1)).astype(np.uint16)
     for channel in range(bench.options.channels):
         own = channels == channel
         calibration = Calibration(taps=taps, lanes=lanes, step=bench.bench.tagger.calibration.step)
         found = Hits(
             clocks=ticks[own] // span,
-            polarities=(values[own] & np.uint64(1)).astype(np.uint8),
-            codes=(values[own] >> np.uint64(1) & np.uint64((1 << bits) - 1)).astype(np.uint16)[:, np.newaxis],
+            polarities=(values[own, 0] & np.uint64(1)).astype(np.uint8),
+            codes=codes[own, :1],
             runt_clocks=np.zeros(0, np.int64),
+            echoes=codes[own, 1:] if bench.options.twins else None,
         )
         edges = DelayLine([calibration]).edges(found)
         times.append(edges.times_ticks)

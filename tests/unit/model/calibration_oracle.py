@@ -6,7 +6,7 @@ from twinphase_spec import tdc
 
 
 class ScalarCalibration:
-    """`clock(hit or None)` for every clock; a hit is (p, code). Returns (y4, calibrated) of the hit.
+    """`clock(hit or None)` for every clock; a hit is (p, code), with twins (p, code, echo's code). Returns (y4, calibrated) of the hit.
 
     Lanes, dumps and HOLD are inputs of the clock: ``second`` is a hit of lane 1, which gets the same table and sigma.
     """
@@ -17,6 +17,9 @@ class ScalarCalibration:
         self.full = 4 * tdc.span_ticks(lanes)
         self.gains = tdc.gains(lanes)
         self.x = [[0] * taps, [0] * taps]
+        self.twins = lanes == 2 and taps >= 448
+        self.ends = [(-1, 0), (-1, 0)]
+        self.opened_hits = 0
         self.now = 0
         self.dumps = []
         self.dump_waits = False
@@ -26,9 +29,14 @@ class ScalarCalibration:
         self.uneven_windows = 0
         self.forget()
 
-    def forget(self):
+    def clear(self):
         self.h = [[0] * self.taps, [0] * self.taps]
+        self.e = [[0] * self.taps, [0] * self.taps]
         self.n = 0
+
+    def forget(self):
+        self.clear()
+        self.opened = False
         self.sigma = self.ext = self.rate = self.mean = self.start = 0
         self.acc = self.tent = self.window = 0
         self.uneven = self.seen = False
@@ -49,8 +57,9 @@ class ScalarCalibration:
                 changed = self.uneven != self.seen
                 if (moved or changed) and not self.held and not self.was_busy and not self.busy:
                     self.start, self.seen = self.ext, self.uneven
-                    self.h, self.n = [[0] * self.taps, [0] * self.taps], 0
+                    self.clear()
                     self.busy, self.work = self.busy_time, "clear"
+                    self.opened = True
                     self.restarts += 1
         if reset:
             self.forget()
@@ -58,7 +67,11 @@ class ScalarCalibration:
         answers = []
         for each in (hit, second):
             if each is not None:
-                x = self.x[0 if self.shared else each[0]][each[1]]
+                p = 0 if self.shared else each[0]
+                x = self.x[p][each[1]]
+                if self.opened and not self.busy and each[1] == self.ends[p][0]:
+                    x = self.ends[p][1]
+                    self.opened_hits += 1
                 answers.append((x + (x * self.sigma >> 18), self.calibrated))
         one = hit if hit is not None else second
         self.was_busy = self.busy > 0
@@ -73,7 +86,7 @@ class ScalarCalibration:
                     self.busy, self.work = self.busy_time, "dump"
             return answers
         if one is not None and not hold:
-            self.collect(0 if self.shared else one[0], one[1], answers[0][0])
+            self.collect(0 if self.shared else one[0], *one[1:], y4=answers[0][0])
         if dump:
             if self.busy:
                 self.dump_waits = True
@@ -81,8 +94,10 @@ class ScalarCalibration:
                 self.busy, self.work = self.busy_time, "dump"
         return answers
 
-    def collect(self, p, code, y4):
+    def collect(self, p, code, echo=None, *, y4):
         self.h[p][code] += 1
+        if self.twins and echo != self.taps - 1:
+            self.e[p][echo] += 1
         self.n += 1
         if self.calibrated:
             self.acc += max(0, y4 - tdc.theta(self.lanes))
@@ -93,6 +108,7 @@ class ScalarCalibration:
                 self.end_window()
         if self.n % (1 << self.step) == 0:
             self.busy, self.work = self.busy_time, "table"
+            self.opened = False
 
     def end_window(self):
         def shift(x, k):
@@ -129,17 +145,21 @@ class ScalarCalibration:
         used = [0] if self.shared else [0, 1]
         if not all(self.even(self.h[p]) for p in used):
             self.nonuniform = True
-            self.h, self.n = [[0] * self.taps, [0] * self.taps], 0
+            self.clear()
+            self.ends = [(-1, 0), (-1, 0)]
             self.refusals += 1
             return
         for p in used:
-            self.x[p] = self.new_table(self.h[p])
+            if self.twins:
+                self.x[p], self.ends[p] = self.table_of_echoes(self.h[p], self.e[p])
+            else:
+                self.x[p] = self.new_table(self.h[p])
         self.calibrated, self.nonuniform, self.limit = True, False, False
         self.ext = self.sigma = self.start = self.acc = self.tent = self.window = 0
         self.uneven = self.seen = False
         self.tables += 1
         if self.n == 1 << self.last:
-            self.h = [[value // 2 for value in row] for row in self.h]
+            self.h, self.e = ([[value // 2 for value in row] for row in rows] for rows in (self.h, self.e))
             self.n = sum(map(sum, self.h))
 
     def even(self, row):
@@ -159,3 +179,15 @@ class ScalarCalibration:
             if code >= 80 and table[code] >= self.full - 8:
                 table[code] = min(2 * self.full - 1, (5 * table[code - 16] - table[code - 80]) // 4)
         return table
+
+    def table_of_echoes(self, hits, echoes):
+        """A table, and the code with its entry in which the span ends."""
+        n, most = sum(hits), 2 * self.full - 1
+        table, end = [], (-1, 0)
+        for code, (h, e) in enumerate(zip(hits, echoes, strict=True)):
+            b = sum(hits[:code]) + sum(echoes[:code])
+            w = h + e if e > 8 * h else h
+            table.append(min(most, (2 * b + w) * self.full // (2 * n)))
+            if end[0] < 0 and b + h + e > n:
+                end = (code, min(most, (2 * b + h + e) * self.full // (2 * n)))
+        return table, end

@@ -10,22 +10,23 @@ from calibration_oracle import ScalarCalibration
 
 from twinphase_sim.model.timetag import calibration_kernel as kernel
 from twinphase_sim.model.timetag.calibration import Calibration, kernel_constants
-from twinphase_sim.model.timetag.calibration_kernel import bin_centres, is_even
+from twinphase_sim.model.timetag.calibration_kernel import bin_centres, is_even, span_end
 from twinphase_sim.model.timetag.scale import ScaleConstants
 from twinphase_spec import tdc
 
 TAPS = 128
-CONSTANTS = kernel_constants(2, 7, 22, 25, True, ScaleConstants.of_lanes(2), tdc.GROUP_CODES)
-LONGER = {"drift": 0.993, "jump": 1.03}
+CONSTANTS = kernel_constants(2, TAPS, 22, 25, True, ScaleConstants.of_lanes(2))
+LONGER = {"drift": 0.993, "jump": 1.03, "faster": 1.005}
 MIXED = [(0.3, "even"), (0.2, "jump"), (0.1, "locked"), (0.02, "silent"), (0.38, "even")]
 
 
 def stimulus(
     rng: np.random.Generator, clocks: int, lanes: int, density: float, phases: list[tuple[float, str]], bins: int = 100
 ):
-    """Codes of a chain of ``bins`` uneven bins, about; a phase (fraction of the time, kind) is even, locked, drift, jump or silent."""
-    widths = rng.uniform(0.5, 1.5, bins)
-    edges = np.cumsum(widths)[:-1] / widths.sum()
+    """Codes of a chain of ``bins`` uneven bins per span, about, and of their echoes, as far as it goes (5/4 spans); a phase (fraction of
+    the time, kind) is even, locked, drift, jump, faster or silent."""
+    widths = rng.uniform(0.5, 1.5, bins * 5 // 4)
+    edges = np.cumsum(widths)[:-1] / widths[:bins].sum()
     hits = []
     kinds = np.repeat([kind for _, kind in phases], np.rint(np.array([f for f, _ in phases]) * clocks).astype(int))
     for kind in kinds:
@@ -36,9 +37,21 @@ def stimulus(
                 u = (u * 0.02 + 0.3) % 1
             u *= LONGER.get(kind, 1)
             code = int(np.searchsorted(edges, u)) + 3 * (u > 1 and kind == "jump")
-            row.append((int(rng.random() < 0.6), code) if kind != "silent" and rng.random() < density else None)
+            hit = (int(rng.random() < 0.6), code, int(np.searchsorted(edges, u + 1)))
+            row.append(hit if kind != "silent" and rng.random() < density else None)
         hits.append(row)
     return hits
+
+
+def with_echoes(hits: list, taps: int) -> list:
+    """Hits that the next TDC clock brings another to have no echo, nor have those whose echo would be in the last of the chain's bins."""
+    flat = [hit for row in hits for hit in row]
+    last = max(hit[2] for hit in flat if hit is not None)
+    flat = [
+        hit and (*hit[:2], hit[2] if after is None and hit[2] < last else taps - 1)
+        for hit, after in zip(flat, [*flat[1:], None], strict=True)
+    ]
+    return [list(row) for row in zip(flat[::2], flat[1::2], strict=True)]
 
 
 @pytest.mark.parametrize(
@@ -50,15 +63,19 @@ def stimulus(
         (1, 14, 25, True, MIXED, TAPS),
         (2, 16, 25, True, [(0.3, "even"), (0.7, "drift")], TAPS),
         (1, 16, 16, False, [(0.5, "even"), (0.25, "jump"), (0.15, "locked"), (0.1, "even")], TAPS),
-        (2, 13, 14, False, MIXED, 512),
+        (2, 13, 14, False, [(0.4, "even"), (0.35, "locked"), (0.25, "even")], 512),
+        (2, 16, 17, True, [(0.3, "even"), (0.7, "faster")], 512),
+        (2, 14, 14, False, [(0.6, "even"), (0.4, "faster")], 480),
     ],
 )
 def test_equals_the_clockwise_oracle(lanes: int, step: int, last: int, shared: bool, phases: list, taps: int) -> None:
-    """Every y4, flag, histogram, table, sigma and dump; holds, resets, dumps, locked, drifting and jumping hits within. 512 taps at 2
-    lanes have twins, and larger groups."""
+    """Every y4, flag, histogram, table, sigma and dump; holds, resets, dumps, locked, drifting and jumping hits within. Taps from 448 on
+    at 2 lanes have twins, with echoes and larger groups."""
     rng = np.random.default_rng(100 * lanes + step + last)
-    clocks = 240_000 * max(1, taps // 256)  # of 512 codes busy times are longer
+    clocks = 240_000 * (3 if taps > 256 else 1)  # of 512 codes busy times are longer
     hits = stimulus(rng, clocks, lanes, 0.8, phases, bins=taps * 25 // 32)
+    twins = tdc.has_twins(taps, lanes)
+    hits = with_echoes(hits, taps) if twins else [[hit and hit[:2] for hit in row] for row in hits]
     clocks = len(hits)
     events = {int(c): "dump" for c in rng.integers(0, clocks, 6)}
     events |= {20_000: "hold", 21_500: "go", clocks * 3 // 4: "reset", clocks * 3 // 4 + 3: "dump"}
@@ -95,7 +112,8 @@ def test_equals_the_clockwise_oracle(lanes: int, step: int, last: int, shared: b
     model.advance(clocks)
     assert np.concatenate(calibrated).tolist() == [answer[1] for answer in expected]
     assert np.concatenate(y4).tolist() == [answer[0] for answer in expected]
-    assert model.histogram.tolist() == oracle.h
+    assert model.histogram[:, :taps].tolist() == oracle.h
+    assert model.echoes[:, :taps].tolist() == oracle.e
     assert model.hits == oracle.n
     print(oracle.tables, oracle.refusals, oracle.restarts, oracle.uneven_windows)
     assert (model.sigma, model.extended, model.rate) == (oracle.sigma, oracle.ext, oracle.rate)
@@ -106,22 +124,49 @@ def test_equals_the_clockwise_oracle(lanes: int, step: int, last: int, shared: b
     )
     assert (model.tables, model.restarts) == (oracle.tables, oracle.restarts)
     used = slice(0, 1) if shared else slice(0, 2)
-    assert model.table[used].tolist() == oracle.x[used]
+    assert model.table[used, :taps].tolist() == oracle.x[used]
     dumps = model.take_dumps()
-    assert [d.histogram.tolist() for d in dumps] == [h for h, _ in oracle.dumps]
-    assert [d.table[used].tolist() for d in dumps] == [x[used] for _, x in oracle.dumps]
+    assert [d.histogram[:, :taps].tolist() for d in dumps] == [h for h, _ in oracle.dumps]
+    assert [d.table[used, :taps].tolist() for d in dumps] == [x[used] for _, x in oracle.dumps]
     assert oracle.tables > (step < 16)
     assert oracle.refusals > 0 or step > 13
     # no window ends before a table does where step is 13 or 14
     assert oracle.restarts > 0 or step < 16
-    assert oracle.uneven_windows > 0 or step < 16 or phases[-1][1] == "drift"
+    assert oracle.uneven_windows > 0 or step < 16 or phases[-1][1] in ("drift", "faster")
+    assert oracle.opened_hits > 10 or phases[-1][1] != "faster" or step < 16
     assert len(dumps) > 3
 
 
 def table_of(histogram: list[int]) -> np.ndarray:
     table = np.zeros(len(histogram), dtype=np.int64)
-    bin_centres(np.array(histogram, dtype=np.int64), sum(histogram), CONSTANTS, table)
+    counts = np.array(histogram, dtype=np.int64)
+    bin_centres(counts, np.zeros_like(counts), sum(histogram), CONSTANTS, table)
     return table
+
+
+def test_echoes_by_hand() -> None:
+    """100 hits, bins of 10 in which the span ends in the middle of one: it has the centre of its hits, all of it when it is opened."""
+    constants = kernel_constants(2, 512, 22, 25, True, ScaleConstants.of_lanes(2))
+    histogram, echoes, table = (np.zeros(512, dtype=np.int64) for _ in range(3))
+    histogram[:9], histogram[9], echoes[9], echoes[10:15] = 10, 10, 5, 15
+    histogram[10], echoes[10] = 1, 9  # clock jitter
+    histogram[0] = 9
+    full = tdc.full_scale(2)
+    bin_centres(histogram, echoes, 100, constants, table)
+    assert table[:9].tolist() == [(2 * (10 * i - (i > 0)) + 10 - (i == 0)) * full // 200 for i in range(9)]
+    assert table[9] == (2 * 89 + 10) * full // 200
+    assert table[10] == (2 * 104 + 10) * full // 200  # nine echoes per hit: beyond the span
+    assert table[11] == (2 * 114 + 15) * full // 200
+    assert table[14:].tolist() == [(2 * 159 + 15) * full // 200] + [2 * 174 * full // 200] * 497
+    assert span_end(histogram, echoes, 100, constants) == (9, (2 * 89 + 15) * full // 200)
+    echoes[10] = 8  # not yet
+    bin_centres(histogram, echoes, 100, constants, table)
+    assert table[10] == (2 * 104 + 1) * full // 200
+    assert span_end(np.full(512, 1), np.zeros(512, dtype=np.int64), 512, constants)[0] == kernel.NONE
+    # more than another span of echoes ends at XMAX
+    echoes[20] = 1000
+    bin_centres(histogram, echoes, 100, constants, table)
+    assert table[-1] == tdc.x_max(2)
 
 
 def test_bin_centres_by_hand() -> None:
@@ -282,6 +327,15 @@ def test_a_jump_of_the_scale_is_put_right_by_the_next_table() -> None:
     feed(model, rng.integers(0, 105, 2 * WINDOW))
     model.advance(model.now + tdc.SCALE_CLOCKS)
     assert (model.nonuniform, model.restarts) == (False, 1)
+
+
+@pytest.mark.parametrize(
+    ("taps", "echoes"), [(512, None), (256, np.array([3]))], ids=["missing", "not of such a chain"]
+)
+def test_echoes_where_they_belong(taps: int, echoes: np.ndarray | None) -> None:
+    one = np.array([1])
+    with pytest.raises(ValueError, match=r"echoes are (None; allowed: one per hit|given; allowed: None)"):
+        Calibration(taps=taps, lanes=2).run(one, one, one, one, echoes)
 
 
 def test_what_is_refused() -> None:

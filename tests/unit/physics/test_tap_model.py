@@ -52,7 +52,8 @@ def hits_of(rng: np.random.Generator, model: DelayLineModel, count: int, shortes
 @settings(max_examples=15, deadline=None)  # the first call compiles
 @given(st.integers(0, 2**32 - 1), st.sampled_from(sorted(MODELS)), st.sampled_from([150.0, 900.0, 4500.0]))
 def test_codes_are_what_the_encoder_makes_of_the_vectors(seed: int, name: str, shortest_ps: float) -> None:
-    """Bit for bit, in batches: bursts of several toggles in one clock and in neighbouring clocks, wraps of the fraction."""
+    """Bit for bit, in batches, with twins the echoes, too: bursts of several toggles in one clock and in neighbouring clocks, wraps of
+    the fraction."""
     rng = np.random.default_rng(seed)
     model = MODELS[name]
     clocks, fractions = hits_of(rng, model, 60, shortest_ps)
@@ -65,7 +66,8 @@ def test_codes_are_what_the_encoder_makes_of_the_vectors(seed: int, name: str, s
     for stop in [*sorted(rng.integers(0, 60, 4).tolist()), 60]:
         found.append(taps.codes(clocks[start:stop], fractions[start:stop], last=stop == 60)[0])
         start = stop
-    for field in ("clocks", "polarities", "codes"):
+    assert all((hits.echoes is not None) == name.startswith("twins") for hits in found)
+    for field in ("clocks", "polarities", "codes", *["echoes"] * name.startswith("twins")):
         assert np.concatenate([getattr(h, field) for h in found]).tolist() == getattr(expected, field).tolist(), field
 
 

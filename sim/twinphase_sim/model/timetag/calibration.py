@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from twinphase_spec.tdc import (
     DEFAULT_CAL_LAST,
     DEFAULT_CAL_STEP,
+    ECHO_SHARE_LOG,
     EXTENDED_BITS,
     EXTENDED_SHIFT,
     FIT_FAR,
@@ -28,6 +29,7 @@ from twinphase_spec.tdc import (
     code_bits,
     full_scale,
     group_codes,
+    has_twins,
     span_ticks,
     x_max,
 )
@@ -49,10 +51,11 @@ class Dump:
 
 
 def kernel_constants(
-    lanes: int, bits: int, step: int, last: int, shared: bool, scale: ScaleConstants, codes_of_group: int
+    lanes: int, taps: int, step: int, last: int, shared: bool, scale: ScaleConstants
 ) -> NDArray[np.int64]:
-    """What the kernel needs, in the order of its names C_FULL to C_FIT_FAR."""
-    sizes = [full_scale(lanes), x_max(lanes), busy_clocks(bits), step, last, int(shared)]
+    """What the kernel needs, in the order of its names C_FULL to C_NO_ECHO."""
+    sizes = [full_scale(lanes), x_max(lanes), busy_clocks(code_bits(taps)), step, last, int(shared)]
+    echo = [ECHO_SHARE_LOG, taps - 1 if has_twins(taps, lanes) else 0]
     loop = [
         scale.theta,
         scale.target,
@@ -65,9 +68,8 @@ def kernel_constants(
     loop += [scale.fast_windows, scale.mean_shift, scale.restart, scale.uneven_err, scale.tent_target]
     formats = [WINDOW_LOG, SCALE_CLOCKS, SIGMA_SHIFT, EXTENDED_SHIFT, (1 << (EXTENDED_BITS - 1)) - 1, (1 << H_BITS) - 1]
     fastest = [scale.fastest_gain, scale.fastest_rate]
-    return np.array(
-        [*sizes, *loop, *formats, codes_of_group, MIN_GROUPS, *fastest, MEASURED, FIT_NEAR, FIT_FAR], dtype=np.int64
-    )
+    groups = [group_codes(taps, lanes), MIN_GROUPS]
+    return np.array([*sizes, *loop, *formats, *groups, *fastest, MEASURED, FIT_NEAR, FIT_FAR, *echo], dtype=np.int64)
 
 
 class Calibration:
@@ -104,9 +106,11 @@ class Calibration:
         self.span_ticks = span_ticks(lanes)
         self.busy_clocks = busy_clocks(bits)
         self._histogram = np.zeros((2, 1 << bits), dtype=np.int64)
+        self._echoes = np.zeros_like(self._histogram)
         self._tables = np.zeros((2, 2, 1 << bits), dtype=np.int64)
         of_lanes = scale or ScaleConstants.of_lanes(lanes)
-        self._constants = kernel_constants(lanes, bits, step, last, shared, of_lanes, group_codes(taps, lanes))
+        self._constants = kernel_constants(lanes, taps, step, last, shared, of_lanes)
+        self._has_echoes = has_twins(taps, lanes)
         self._state = kernel.initial_state(self._constants)
         self._dumps: list[Dump] = []
 
@@ -116,9 +120,17 @@ class Calibration:
         lanes: NDArray[np.integer],
         polarities: NDArray[np.integer],
         codes: NDArray[np.integer],
+        echoes: NDArray[np.integer] | None = None,
     ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-        """(y4, calibrated) of each hit; hits in the order of (clock, lane), which rises strictly."""
-        arrays = [np.ascontiguousarray(a, dtype=np.int64) for a in (clocks, lanes, polarities, codes)]
+        """(y4, calibrated) of each hit; hits in the order of (clock, lane), which rises strictly.
+
+        A chain with twins, and no other, needs ``echoes``: of each hit the code of the TDC clock behind it, taps - 1 if there is none.
+        """
+        if (echoes is not None) != self._has_echoes:
+            wants = "one per hit" if self._has_echoes else "None, as only chains with twins have them"
+            raise ValueError(f"calibration: echoes are {'None' if echoes is None else 'given'}; allowed: {wants}")
+        echoes = np.zeros_like(codes) if echoes is None else echoes
+        arrays = [np.ascontiguousarray(a, dtype=np.int64) for a in (clocks, lanes, polarities, codes, echoes)]
         y4 = np.zeros(arrays[0].size, dtype=np.int64)
         calibrated = np.zeros(arrays[0].size, dtype=np.bool_)
         if arrays[0].size:
@@ -127,7 +139,15 @@ class Calibration:
             while done < y4.size:
                 done = int(
                     kernel.run(
-                        *arrays, done, self._state, self._constants, self._histogram, self._tables, y4, calibrated
+                        *arrays,
+                        done,
+                        self._state,
+                        self._constants,
+                        self._histogram,
+                        self._echoes,
+                        self._tables,
+                        y4,
+                        calibrated,
                     )
                 )
                 self._take_dump()
@@ -139,7 +159,7 @@ class Calibration:
             raise ValueError(
                 f"calibration: clock {clock} after clock {self._state[kernel.NOW]}; allowed: rising clocks"
             )
-        while kernel.settle(clock, self._state, self._constants, self._histogram, self._tables):
+        while kernel.settle(clock, self._state, self._constants, self._histogram, self._echoes, self._tables):
             self._take_dump()
         self._state[kernel.NOW] = clock
 
@@ -153,7 +173,7 @@ class Calibration:
         if last < first:
             raise ValueError(f"calibration: reset from clock {first} to {last}; allowed: first <= last")
         self.advance(first)
-        kernel.reset(last, self._state, self._constants, self._histogram)
+        kernel.reset(last, self._state, self._constants, self._histogram, self._echoes)
 
     def request_dump(self, clock: int) -> None:
         """A dump asked for in ``clock``, whose own hit is collected: call it after the hits of that clock."""
@@ -171,9 +191,24 @@ class Calibration:
         return self._histogram.copy()
 
     @property
+    def echoes(self) -> NDArray[np.int64]:
+        """E, shape (2, codes), a copy; zero without twins."""
+        return self._echoes.copy()
+
+    @property
     def table(self) -> NDArray[np.int64]:
         """X of the bank in use, quarter ticks, shape (2, codes), a copy."""
         return self._tables[self._state[kernel.BANK]].copy()
+
+    @property
+    def acting_table(self) -> NDArray[np.int64]:
+        """The entries that hits get now: those of `table`, but for the bin of the span's end where it is opened."""
+        table = self.table
+        if self._state[kernel.OPENED] and self._state[kernel.KIND] == kernel.IDLE:
+            for p, (code, entry) in enumerate(zip(*self._state[kernel.END_CODE0 :].reshape(2, 2), strict=True)):
+                if code != kernel.NONE:
+                    table[p, code] = entry
+        return table
 
     @property
     def hits(self) -> int:
@@ -245,15 +280,17 @@ class Calibration:
         lanes: NDArray[np.int64],
         polarities: NDArray[np.int64],
         codes: NDArray[np.int64],
+        echoes: NDArray[np.int64],
     ) -> None:
-        if not clocks.shape == lanes.shape == polarities.shape == codes.shape or clocks.ndim != 1:
+        if not clocks.shape == lanes.shape == polarities.shape == codes.shape == echoes.shape or clocks.ndim != 1:
             raise ValueError(
-                "calibration: clocks, lanes, polarities and codes differ in shape; allowed: one each per hit"
+                "calibration: clocks, lanes, polarities, codes and echoes differ in shape; allowed: one each per hit"
             )
         for name, values, most in (
             ("lane", lanes, self.lanes - 1),
             ("polarity", polarities, 1),
             ("code", codes, self.taps - 1),
+            ("code of an echo", echoes, self.taps - 1),
         ):
             if values.min() < 0 or values.max() > most:
                 raise ValueError(f"calibration: a {name} is {values.min()} or {values.max()}; allowed: 0 to {most}")

@@ -12,13 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 # State. BUSY_LAST is the last busy clock, KIND what ends with it; SCALE_AT the clock in which a new sigma begins to act.
-# UNEVEN: the last window was; SEEN: what it was when the histogram began.
+# UNEVEN: the last window was; SEEN: what it was when the histogram began. END_CODE and END_X: of the bin in which the span ends.
 NOW, N, N0, N1, BANK, CALIBRATED, NONUNIFORM, LIMIT, HOLD, RESET_LAST = range(10)
 BUSY_LAST, KIND, ACCEPT, DUMP_WAITS, DUMPED, LAST_HIT_CLOCK, TABLES, RESTARTS = range(10, 18)
 SIGMA, EXT, RATE, MEAN, FAST, ACC, WINDOW, START, SCALE_AT, UNEVEN, SEEN, TENT = range(18, 30)
-STATES = 30
+OPENED, END_CODE0, END_CODE1, END_X0, END_X1 = range(30, 35)
+STATES = 35
 IDLE, TABLE, CLEAR, DUMP = range(4)
 NEVER = -(1 << 62)
+NONE = -1
 NOT_PENDING = 1 << 62
 
 # Constants.
@@ -27,7 +29,7 @@ C_FAST_GAIN, C_FAST_RATE, C_SLOW_GAIN, C_SLOW_RATE, C_FAST_WINDOWS, C_MEAN_SHIFT
     9, 18
 )
 C_WINDOW, C_SCALE_CLOCKS, C_SIGMA_SHIFT, C_EXT_SHIFT, C_EXT_MOST, C_H_MASK, C_GROUP, C_MIN_GROUPS = range(18, 26)
-C_FASTEST_GAIN, C_FASTEST_RATE, C_MEASURED, C_FIT_NEAR, C_FIT_FAR = range(26, 31)
+C_FASTEST_GAIN, C_FASTEST_RATE, C_MEASURED, C_FIT_NEAR, C_FIT_FAR, C_ECHO_SHARE, C_NO_ECHO = range(26, 33)
 
 
 def initial_state(c: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -36,6 +38,7 @@ def initial_state(c: NDArray[np.int64]) -> NDArray[np.int64]:
     state[FAST] = c[C_FAST_WINDOWS]
     state[[NOW, BUSY_LAST, RESET_LAST, LAST_HIT_CLOCK]] = NEVER
     state[SCALE_AT] = NOT_PENDING
+    state[[END_CODE0, END_CODE1]] = NONE
     return state
 
 
@@ -58,19 +61,44 @@ def is_even(histogram: NDArray[np.int64], c: NDArray[np.int64]) -> bool:
 
 
 @numba.njit(cache=True)
-def bin_centres(histogram: NDArray[np.int64], hits: int, c: NDArray[np.int64], table: NDArray[np.int64]) -> None:
-    """X of one polarity into ``table``: ``floor((2 A + H) 4 S / (2 hits))``, A the sum of H below; hits > 0 (their sum).
+def bin_centres(
+    histogram: NDArray[np.int64], echoes: NDArray[np.int64], hits: int, c: NDArray[np.int64], table: NDArray[np.int64]
+) -> None:
+    """X of one polarity into ``table``; hits > 0, the sum of H. Without twins (C_NO_ECHO = 0) ``floor((2 A + H) 4 S / (2 hits))``, A the
+    sum of H below.
 
     From code C_FIT_FAR on, entries at the end of the span (less C_MEASURED) or beyond continue the table by a line through those
     C_FIT_NEAR and C_FIT_FAR codes before, ``min(XMAX, floor((5 near - far) / 4))``: the two are four and one parts away.
+
+    With twins ``min(XMAX, floor((2 B + W) 4 S / (2 hits)))``, B the sum of hits and echoes below, W those of the bin where there are more
+    than 2^C_ECHO_SHARE echoes per hit, else its hits.
     """
     below = 0
+    twins = c[C_NO_ECHO] > 0
     for code in range(histogram.size):
-        entry = ((2 * below + histogram[code]) * c[C_FULL]) // (2 * hits)
-        if code >= c[C_FIT_FAR] and entry >= c[C_FULL] - c[C_MEASURED]:
+        width = histogram[code]
+        if echoes[code] > histogram[code] << c[C_ECHO_SHARE]:
+            width += echoes[code]
+        entry = min(c[C_MOST], ((2 * below + width) * c[C_FULL]) // (2 * hits))
+        if not twins and code >= c[C_FIT_FAR] and entry >= c[C_FULL] - c[C_MEASURED]:
             entry = min(c[C_MOST], (5 * table[code - c[C_FIT_NEAR]] - table[code - c[C_FIT_FAR]]) // 4)
         table[code] = entry
-        below += histogram[code]
+        below += histogram[code] + echoes[code]
+
+
+@numba.njit(cache=True)
+def span_end(
+    histogram: NDArray[np.int64], echoes: NDArray[np.int64], hits: int, c: NDArray[np.int64]
+) -> tuple[int, int]:
+    """(code, X) of the bin in which the span ends, the first with which there are more hits and echoes than hits in all, when all of it
+    is reached; (NONE, 0) if there is none."""
+    below = 0
+    for code in range(histogram.size):
+        both = histogram[code] + echoes[code]
+        if below + both > hits:
+            return code, min(c[C_MOST], ((2 * below + both) * c[C_FULL]) // (2 * hits))
+        below += both
+    return NONE, 0
 
 
 @numba.njit(cache=True)
@@ -124,31 +152,41 @@ def _end_window(clock: int, state: NDArray[np.int64], c: NDArray[np.int64]) -> N
 
 
 @numba.njit(cache=True)
-def _clear_histogram(state: NDArray[np.int64], histogram: NDArray[np.int64]) -> None:
+def _clear_histogram(state: NDArray[np.int64], histogram: NDArray[np.int64], echoes: NDArray[np.int64]) -> None:
     histogram[:] = 0
+    echoes[:] = 0
     state[N] = state[N0] = state[N1] = 0
 
 
 @numba.njit(cache=True)
 def _make_table(
-    state: NDArray[np.int64], c: NDArray[np.int64], histogram: NDArray[np.int64], tables: NDArray[np.int64]
+    state: NDArray[np.int64],
+    c: NDArray[np.int64],
+    histogram: NDArray[np.int64],
+    echoes: NDArray[np.int64],
+    tables: NDArray[np.int64],
 ) -> None:
     """Into the bank that is not in use; ACCEPT says whether it will be taken."""
     state[ACCEPT] = 1
+    state[OPENED] = 0
     for p in range(1 if c[C_SHARED] else 2):
         hits = state[N0 + p]
         if hits == 0 or not is_even(histogram[p], c):
             state[ACCEPT] = 0
+            state[END_CODE0] = state[END_CODE1] = NONE
             return
     for p in range(1 if c[C_SHARED] else 2):
-        bin_centres(histogram[p], state[N0 + p], c, tables[1 - state[BANK], p])
+        bin_centres(histogram[p], echoes[p], state[N0 + p], c, tables[1 - state[BANK], p])
+        state[END_CODE0 + p], state[END_X0 + p] = span_end(histogram[p], echoes[p], state[N0 + p], c)
 
 
 @numba.njit(cache=True)
-def _end_table(state: NDArray[np.int64], c: NDArray[np.int64], histogram: NDArray[np.int64]) -> None:
+def _end_table(
+    state: NDArray[np.int64], c: NDArray[np.int64], histogram: NDArray[np.int64], echoes: NDArray[np.int64]
+) -> None:
     if not state[ACCEPT]:
         state[NONUNIFORM] = 1
-        _clear_histogram(state, histogram)
+        _clear_histogram(state, histogram, echoes)
         return
     state[BANK] = 1 - state[BANK]
     state[CALIBRATED] = 1
@@ -158,6 +196,7 @@ def _end_table(state: NDArray[np.int64], c: NDArray[np.int64], histogram: NDArra
     state[TABLES] += 1
     if state[N] == 1 << c[C_LAST]:
         histogram[:] = histogram >> 1
+        echoes[:] = echoes >> 1
         state[N0] = histogram[0].sum()
         state[N1] = histogram[1].sum()
         state[N] = state[N0] + state[N1]
@@ -171,7 +210,12 @@ def _begin_busy(first: int, kind: int, state: NDArray[np.int64], c: NDArray[np.i
 
 @numba.njit(cache=True)
 def settle(
-    clock: int, state: NDArray[np.int64], c: NDArray[np.int64], histogram: NDArray[np.int64], tables: NDArray[np.int64]
+    clock: int,
+    state: NDArray[np.int64],
+    c: NDArray[np.int64],
+    histogram: NDArray[np.int64],
+    echoes: NDArray[np.int64],
+    tables: NDArray[np.int64],
 ) -> bool:
     """Everything that takes effect in ``clock`` or before; True if it stopped because a dump is complete."""
     while True:
@@ -183,7 +227,7 @@ def settle(
             kind = state[KIND]
             state[KIND] = IDLE
             if kind == TABLE:
-                _end_table(state, c, histogram)
+                _end_table(state, c, histogram, echoes)
             if kind == DUMP:
                 state[DUMPED] = 1
             if state[DUMP_WAITS]:
@@ -200,17 +244,24 @@ def settle(
                 state[START] = state[EXT]
                 state[SEEN] = state[UNEVEN]
                 state[RESTARTS] += 1
-                _clear_histogram(state, histogram)
+                state[OPENED] = 1
+                _clear_histogram(state, histogram, echoes)
                 _begin_busy(scale_at, CLEAR, state, c)
 
 
 @numba.njit(cache=True)
-def reset(last: int, state: NDArray[np.int64], c: NDArray[np.int64], histogram: NDArray[np.int64]) -> None:
+def reset(
+    last: int,
+    state: NDArray[np.int64],
+    c: NDArray[np.int64],
+    histogram: NDArray[np.int64],
+    echoes: NDArray[np.int64],
+) -> None:
     """RESET from now on up to the clock ``last``."""
-    _clear_histogram(state, histogram)
+    _clear_histogram(state, histogram, echoes)
     state[CALIBRATED] = state[NONUNIFORM] = state[LIMIT] = 0
     state[SIGMA] = state[EXT] = state[RATE] = state[MEAN] = state[ACC] = state[WINDOW] = state[START] = 0
-    state[TENT] = state[UNEVEN] = state[SEEN] = 0
+    state[TENT] = state[UNEVEN] = state[SEEN] = state[OPENED] = 0
     state[FAST] = c[C_FAST_WINDOWS]
     state[SCALE_AT] = NOT_PENDING
     _begin_busy(last + 1, CLEAR, state, c)
@@ -230,13 +281,17 @@ def _collect(
     clock: int,
     p: int,
     code: int,
+    echo: int,
     y4: int,
     state: NDArray[np.int64],
     c: NDArray[np.int64],
     histogram: NDArray[np.int64],
+    echoes: NDArray[np.int64],
     tables: NDArray[np.int64],
 ) -> None:
     histogram[p, code] = (histogram[p, code] + 1) & c[C_H_MASK]
+    if echo < c[C_NO_ECHO]:
+        echoes[p, echo] = (echoes[p, echo] + 1) & c[C_H_MASK]
     state[N] += 1
     state[N0 + p] += 1
     if state[CALIBRATED]:
@@ -246,7 +301,7 @@ def _collect(
         if state[WINDOW] == 1 << c[C_WINDOW]:
             _end_window(clock, state, c)
     if state[N] & ((1 << c[C_STEP]) - 1) == 0:
-        _make_table(state, c, histogram, tables)
+        _make_table(state, c, histogram, echoes, tables)
         _begin_busy(clock + 1, TABLE, state, c)
 
 
@@ -256,10 +311,12 @@ def run(
     lanes: NDArray[np.int64],
     polarities: NDArray[np.int64],
     codes: NDArray[np.int64],
+    codes_behind: NDArray[np.int64],
     first: int,
     state: NDArray[np.int64],
     c: NDArray[np.int64],
     histogram: NDArray[np.int64],
+    echoes: NDArray[np.int64],
     tables: NDArray[np.int64],
     y4: NDArray[np.int64],
     calibrated: NDArray[np.bool_],
@@ -267,14 +324,17 @@ def run(
     """The hits from number ``first`` on; returns the number of the first that is left (a dump is complete before it)."""
     for i in range(first, clocks.size):
         clock = clocks[i]
-        if settle(clock, state, c, histogram, tables):
+        if settle(clock, state, c, histogram, echoes, tables):
             return i
         state[NOW] = clock
         p = 0 if c[C_SHARED] else polarities[i]
-        y4[i] = scaled(tables[state[BANK], p, codes[i]], state[SIGMA], c)
+        x = tables[state[BANK], p, codes[i]]
+        if state[OPENED] and state[KIND] == IDLE and codes[i] == state[END_CODE0 + p]:
+            x = state[END_X0 + p]
+        y4[i] = scaled(x, state[SIGMA], c)
         calibrated[i] = state[CALIBRATED] != 0
         # The lane 1 of a clock whose lane 0 had a hit is not collected.
         if state[LAST_HIT_CLOCK] != clock and not state[HOLD] and state[KIND] == IDLE:
-            _collect(clock, p, codes[i], y4[i], state, c, histogram, tables)
+            _collect(clock, p, codes[i], codes_behind[i], y4[i], state, c, histogram, echoes, tables)
         state[LAST_HIT_CLOCK] = clock
     return clocks.size

@@ -55,7 +55,13 @@ class DelayLine:
         """The edges of the next hits."""
         clocks, lanes = np.divmod(np.asarray(hits.clocks, dtype=np.int64), self.lanes)
         results = [
-            calibration.run(clocks, lanes, hits.polarities, hits.codes[:, chain])
+            calibration.run(
+                clocks,
+                lanes,
+                hits.polarities,
+                hits.codes[:, chain],
+                None if hits.echoes is None else hits.echoes[:, chain],
+            )
             for chain, calibration in enumerate(self.calibrations)
         ]
         y4 = np.stack([result[0] for result in results], axis=1)

@@ -28,6 +28,8 @@ class Hits:
     """Per hit and chain, shape (hits, chains)."""
     runt_clocks: NDArray[np.int64]
     """TDC clocks in which a runt was counted."""
+    echoes: NDArray[np.uint16] | None = None
+    """Codes of the TDC clock behind each hit, likewise; taps - 1, which is none, if it brings another hit. None: not known."""
 
     @property
     def size(self) -> int:
@@ -57,6 +59,7 @@ def _encode(
     group: int,
     hit: NDArray[np.bool_],
     codes: NDArray[np.uint16],
+    echoes: NDArray[np.uint16],
     runt: NDArray[np.bool_],
 ) -> bool:
     last = before[0]
@@ -66,6 +69,8 @@ def _encode(
         if hit[k]:
             for chain in range(taps.shape[1]):
                 codes[k, chain] = code_of(taps[k, chain], now, group)
+                if k + 1 < taps.shape[0] and taps[k + 1, 0, 0] == now:
+                    echoes[k, chain] = code_of(taps[k + 1, chain], now, group)
         elif not after_hit:
             runt[k] = (taps[k, 0] != now).any()
         after_hit = hit[k]
@@ -94,7 +99,10 @@ class TapEncoder:
         self._after_hit = False
 
     def encode(self, taps: NDArray[np.uint8]) -> Hits:
-        """Hits and runts of the next clocks; ``taps`` has the shape (clocks, chains, taps), or (clocks, taps) for one chain."""
+        """Hits and runts of the next clocks; ``taps`` has the shape (clocks, chains, taps), or (clocks, taps) for one chain.
+
+        A hit in the last of them is given no echo, as the clock behind it is not known.
+        """
         vectors = np.ascontiguousarray(taps, dtype=np.uint8)
         if vectors.ndim == 2 and self.chains == 1:
             vectors = vectors[:, np.newaxis, :]
@@ -106,7 +114,8 @@ class TapEncoder:
         hit = np.zeros(clocks, dtype=np.bool_)
         runt = np.zeros(clocks, dtype=np.bool_)
         codes = np.zeros((clocks, self.chains), dtype=np.uint16)
-        self._after_hit = bool(_encode(vectors, self._last, self._after_hit, ENCODER_GROUP, hit, codes, runt))
+        echoes = np.full_like(codes, self.taps - 1)
+        self._after_hit = bool(_encode(vectors, self._last, self._after_hit, ENCODER_GROUP, hit, codes, echoes, runt))
         if clocks:
             self._last = vectors[-1, 0].copy()
         found = np.flatnonzero(hit)
@@ -117,6 +126,7 @@ class TapEncoder:
             polarities=vectors[found, 0, 0],
             codes=codes[found],
             runt_clocks=first + np.flatnonzero(runt),
+            echoes=echoes[found],
         )
 
 
