@@ -131,13 +131,11 @@ def test_a_build_gives_the_table_of_the_twins() -> None:
 
 
 def test_builds_with_twins_meet_timing_and_leave_room_below_8_ps() -> None:
-    """The record that ``python tests/build/twin_bins.py`` wrote: two seeds of three at least meet timing, as a build tries three. The
-    conversion makes 1.03 of the bins' bound, at most (`test_tdc_resolution`)."""
+    """The record that ``python tests/build/twin_bins.py`` wrote. The conversion makes 1.03 of the bins' bound, at most
+    (`test_tdc_resolution`)."""
     record = json.loads(twin_bins.RECORD.read_text())
     assert set(record) == {str(seed) for seed in twin_bins.SEEDS}
-    built = [build for build in record.values() if "failed" not in build]
-    assert len(built) >= 2
-    for build in built:
+    for build in record.values():
         assert all(clock["achieved_mhz"] >= clock["constraint_mhz"] for clock in build["clocks"].values())
         assert all(1.03 * bound < 8 for bound in build["largest_bound_ps"].values())
 

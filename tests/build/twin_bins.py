@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 import tap_tables
 
-from twinphase.errors import TwinphaseError
 from twinphase_firmware.area import area_per_channel
 from twinphase_firmware.boards import find_board
 from twinphase_firmware.build import PLACED, build_environment, check_placement, make_plan, source_hash
@@ -77,10 +76,7 @@ def main(seeds: list[int]) -> None:
     record = json.loads(RECORD.read_text()) if RECORD.exists() else {}
     for seed in seeds or SEEDS:
         with tempfile.TemporaryDirectory() as folder:
-            try:
-                record[str(seed)] = measure(seed, Path(folder))
-            except TwinphaseError as error:
-                record[str(seed)] = {"failed": str(error)}
+            record[str(seed)] = measure(seed, Path(folder))
         print(seed, record[str(seed)], flush=True)
         RECORD.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n")
 
