@@ -139,33 +139,33 @@ def test_equals_the_clockwise_oracle(lanes: int, step: int, last: int, shared: b
 
 def table_of(histogram: list[int]) -> np.ndarray:
     table = np.zeros(len(histogram), dtype=np.int64)
-    counts = np.array(histogram, dtype=np.int64)
-    bin_centres(counts, np.zeros_like(counts), sum(histogram), CONSTANTS, table)
+    bin_centres(np.array([histogram, [0] * len(histogram)], dtype=np.int64), sum(histogram), CONSTANTS, table)
     return table
 
 
 def test_echoes_by_hand() -> None:
     """100 hits, bins of 10 in which the span ends in the middle of one: it has the centre of its hits, all of it when it is opened."""
     constants = kernel_constants(2, 512, 22, 25, True, ScaleConstants.of_lanes(2))
-    histogram, echoes, table = (np.zeros(512, dtype=np.int64) for _ in range(3))
+    counts, table = np.zeros((2, 512), dtype=np.int64), np.zeros(512, dtype=np.int64)
+    histogram, echoes = counts
     histogram[:9], histogram[9], echoes[9], echoes[10:15] = 10, 10, 5, 15
     histogram[10], echoes[10] = 1, 9  # clock jitter
     histogram[0] = 9
     full = tdc.full_scale(2)
-    bin_centres(histogram, echoes, 100, constants, table)
+    bin_centres(counts, 100, constants, table)
     assert table[:9].tolist() == [(2 * (10 * i - (i > 0)) + 10 - (i == 0)) * full // 200 for i in range(9)]
     assert table[9] == (2 * 89 + 10) * full // 200
     assert table[10] == (2 * 104 + 10) * full // 200  # nine echoes per hit: beyond the span
     assert table[11] == (2 * 114 + 15) * full // 200
     assert table[14:].tolist() == [(2 * 159 + 15) * full // 200] + [2 * 174 * full // 200] * 497
-    assert span_end(histogram, echoes, 100, constants) == (9, (2 * 89 + 15) * full // 200)
+    assert span_end(counts, 100, constants) == (9, (2 * 89 + 15) * full // 200)
     echoes[10] = 8  # not yet
-    bin_centres(histogram, echoes, 100, constants, table)
+    bin_centres(counts, 100, constants, table)
     assert table[10] == (2 * 104 + 1) * full // 200
-    assert span_end(np.full(512, 1), np.zeros(512, dtype=np.int64), 512, constants)[0] == kernel.NONE
+    assert span_end(np.array([[1] * 512, [0] * 512]), 512, constants)[0] == kernel.NONE
     # more than another span of echoes ends at XMAX
     echoes[20] = 1000
-    bin_centres(histogram, echoes, 100, constants, table)
+    bin_centres(counts, 100, constants, table)
     assert table[-1] == tdc.x_max(2)
 
 

@@ -105,8 +105,7 @@ class Calibration:
         self.lanes = lanes
         self.span_ticks = span_ticks(lanes)
         self.busy_clocks = busy_clocks(bits)
-        self._histogram = np.zeros((2, 1 << bits), dtype=np.int64)
-        self._echoes = np.zeros_like(self._histogram)
+        self._counts = np.zeros((2, 2, 1 << bits), dtype=np.int64)
         self._tables = np.zeros((2, 2, 1 << bits), dtype=np.int64)
         of_lanes = scale or ScaleConstants.of_lanes(lanes)
         self._constants = kernel_constants(lanes, taps, step, last, shared, of_lanes)
@@ -138,17 +137,7 @@ class Calibration:
             done = 0
             while done < y4.size:
                 done = int(
-                    kernel.run(
-                        *arrays,
-                        done,
-                        self._state,
-                        self._constants,
-                        self._histogram,
-                        self._echoes,
-                        self._tables,
-                        y4,
-                        calibrated,
-                    )
+                    kernel.run(*arrays, done, self._state, self._constants, self._counts, self._tables, y4, calibrated)
                 )
                 self._take_dump()
         return y4, calibrated
@@ -159,7 +148,7 @@ class Calibration:
             raise ValueError(
                 f"calibration: clock {clock} after clock {self._state[kernel.NOW]}; allowed: rising clocks"
             )
-        while kernel.settle(clock, self._state, self._constants, self._histogram, self._echoes, self._tables):
+        while kernel.settle(clock, self._state, self._constants, self._counts, self._tables):
             self._take_dump()
         self._state[kernel.NOW] = clock
 
@@ -173,7 +162,7 @@ class Calibration:
         if last < first:
             raise ValueError(f"calibration: reset from clock {first} to {last}; allowed: first <= last")
         self.advance(first)
-        kernel.reset(last, self._state, self._constants, self._histogram, self._echoes)
+        kernel.reset(last, self._state, self._constants, self._counts)
 
     def request_dump(self, clock: int) -> None:
         """A dump asked for in ``clock``, whose own hit is collected: call it after the hits of that clock."""
@@ -188,12 +177,12 @@ class Calibration:
     @property
     def histogram(self) -> NDArray[np.int64]:
         """H, shape (2, codes), a copy."""
-        return self._histogram.copy()
+        return self._counts[kernel.HITS].copy()
 
     @property
     def echoes(self) -> NDArray[np.int64]:
         """E, shape (2, codes), a copy; zero without twins."""
-        return self._echoes.copy()
+        return self._counts[kernel.ECHOES].copy()
 
     @property
     def table(self) -> NDArray[np.int64]:

@@ -19,6 +19,8 @@ SIGMA, EXT, RATE, MEAN, FAST, ACC, WINDOW, START, SCALE_AT, UNEVEN, SEEN, TENT =
 OPENED, END_CODE0, END_CODE1, END_X0, END_X1 = range(30, 35)
 STATES = 35
 IDLE, TABLE, CLEAR, DUMP = range(4)
+HITS, ECHOES = range(2)
+"""What is counted: the first index of ``counts``, which has the shape (2, polarities, codes)."""
 NEVER = -(1 << 62)
 NONE = -1
 NOT_PENDING = 1 << 62
@@ -61,9 +63,7 @@ def is_even(histogram: NDArray[np.int64], c: NDArray[np.int64]) -> bool:
 
 
 @numba.njit(cache=True)
-def bin_centres(
-    histogram: NDArray[np.int64], echoes: NDArray[np.int64], hits: int, c: NDArray[np.int64], table: NDArray[np.int64]
-) -> None:
+def bin_centres(counts: NDArray[np.int64], hits: int, c: NDArray[np.int64], table: NDArray[np.int64]) -> None:
     """X of one polarity into ``table``; hits > 0, the sum of H. Without twins (C_NO_ECHO = 0) ``floor((2 A + H) 4 S / (2 hits))``, A the
     sum of H below.
 
@@ -73,6 +73,7 @@ def bin_centres(
     With twins ``min(XMAX, floor((2 B + W) 4 S / (2 hits)))``, B the sum of hits and echoes below, W those of the bin where there are more
     than 2^C_ECHO_SHARE echoes per hit, else its hits.
     """
+    histogram, echoes = counts
     below = 0
     twins = c[C_NO_ECHO] > 0
     for code in range(histogram.size):
@@ -87,14 +88,12 @@ def bin_centres(
 
 
 @numba.njit(cache=True)
-def span_end(
-    histogram: NDArray[np.int64], echoes: NDArray[np.int64], hits: int, c: NDArray[np.int64]
-) -> tuple[int, int]:
+def span_end(counts: NDArray[np.int64], hits: int, c: NDArray[np.int64]) -> tuple[int, int]:
     """(code, X) of the bin in which the span ends, the first with which there are more hits and echoes than hits in all, when all of it
     is reached; (NONE, 0) if there is none."""
     below = 0
-    for code in range(histogram.size):
-        both = histogram[code] + echoes[code]
+    for code in range(counts.shape[1]):
+        both = counts[HITS, code] + counts[ECHOES, code]
         if below + both > hits:
             return code, min(c[C_MOST], ((2 * below + both) * c[C_FULL]) // (2 * hits))
         below += both
@@ -152,9 +151,8 @@ def _end_window(clock: int, state: NDArray[np.int64], c: NDArray[np.int64]) -> N
 
 
 @numba.njit(cache=True)
-def _clear_histogram(state: NDArray[np.int64], histogram: NDArray[np.int64], echoes: NDArray[np.int64]) -> None:
-    histogram[:] = 0
-    echoes[:] = 0
+def _clear(state: NDArray[np.int64], counts: NDArray[np.int64]) -> None:
+    counts[:] = 0
     state[N] = state[N0] = state[N1] = 0
 
 
@@ -162,8 +160,7 @@ def _clear_histogram(state: NDArray[np.int64], histogram: NDArray[np.int64], ech
 def _make_table(
     state: NDArray[np.int64],
     c: NDArray[np.int64],
-    histogram: NDArray[np.int64],
-    echoes: NDArray[np.int64],
+    counts: NDArray[np.int64],
     tables: NDArray[np.int64],
 ) -> None:
     """Into the bank that is not in use; ACCEPT says whether it will be taken."""
@@ -171,22 +168,20 @@ def _make_table(
     state[OPENED] = 0
     for p in range(1 if c[C_SHARED] else 2):
         hits = state[N0 + p]
-        if hits == 0 or not is_even(histogram[p], c):
+        if hits == 0 or not is_even(counts[HITS, p], c):
             state[ACCEPT] = 0
             state[END_CODE0] = state[END_CODE1] = NONE
             return
     for p in range(1 if c[C_SHARED] else 2):
-        bin_centres(histogram[p], echoes[p], state[N0 + p], c, tables[1 - state[BANK], p])
-        state[END_CODE0 + p], state[END_X0 + p] = span_end(histogram[p], echoes[p], state[N0 + p], c)
+        bin_centres(counts[:, p], state[N0 + p], c, tables[1 - state[BANK], p])
+        state[END_CODE0 + p], state[END_X0 + p] = span_end(counts[:, p], state[N0 + p], c)
 
 
 @numba.njit(cache=True)
-def _end_table(
-    state: NDArray[np.int64], c: NDArray[np.int64], histogram: NDArray[np.int64], echoes: NDArray[np.int64]
-) -> None:
+def _end_table(state: NDArray[np.int64], c: NDArray[np.int64], counts: NDArray[np.int64]) -> None:
     if not state[ACCEPT]:
         state[NONUNIFORM] = 1
-        _clear_histogram(state, histogram, echoes)
+        _clear(state, counts)
         return
     state[BANK] = 1 - state[BANK]
     state[CALIBRATED] = 1
@@ -195,10 +190,9 @@ def _end_table(
     state[ACC] = state[TENT] = state[WINDOW] = state[UNEVEN] = state[SEEN] = 0
     state[TABLES] += 1
     if state[N] == 1 << c[C_LAST]:
-        histogram[:] = histogram >> 1
-        echoes[:] = echoes >> 1
-        state[N0] = histogram[0].sum()
-        state[N1] = histogram[1].sum()
+        counts[:] = counts >> 1
+        state[N0] = counts[HITS, 0].sum()
+        state[N1] = counts[HITS, 1].sum()
         state[N] = state[N0] + state[N1]
 
 
@@ -213,8 +207,7 @@ def settle(
     clock: int,
     state: NDArray[np.int64],
     c: NDArray[np.int64],
-    histogram: NDArray[np.int64],
-    echoes: NDArray[np.int64],
+    counts: NDArray[np.int64],
     tables: NDArray[np.int64],
 ) -> bool:
     """Everything that takes effect in ``clock`` or before; True if it stopped because a dump is complete."""
@@ -227,7 +220,7 @@ def settle(
             kind = state[KIND]
             state[KIND] = IDLE
             if kind == TABLE:
-                _end_table(state, c, histogram, echoes)
+                _end_table(state, c, counts)
             if kind == DUMP:
                 state[DUMPED] = 1
             if state[DUMP_WAITS]:
@@ -245,20 +238,14 @@ def settle(
                 state[SEEN] = state[UNEVEN]
                 state[RESTARTS] += 1
                 state[OPENED] = 1
-                _clear_histogram(state, histogram, echoes)
+                _clear(state, counts)
                 _begin_busy(scale_at, CLEAR, state, c)
 
 
 @numba.njit(cache=True)
-def reset(
-    last: int,
-    state: NDArray[np.int64],
-    c: NDArray[np.int64],
-    histogram: NDArray[np.int64],
-    echoes: NDArray[np.int64],
-) -> None:
+def reset(last: int, state: NDArray[np.int64], c: NDArray[np.int64], counts: NDArray[np.int64]) -> None:
     """RESET from now on up to the clock ``last``."""
-    _clear_histogram(state, histogram, echoes)
+    _clear(state, counts)
     state[CALIBRATED] = state[NONUNIFORM] = state[LIMIT] = 0
     state[SIGMA] = state[EXT] = state[RATE] = state[MEAN] = state[ACC] = state[WINDOW] = state[START] = 0
     state[TENT] = state[UNEVEN] = state[SEEN] = state[OPENED] = 0
@@ -285,13 +272,12 @@ def _collect(
     y4: int,
     state: NDArray[np.int64],
     c: NDArray[np.int64],
-    histogram: NDArray[np.int64],
-    echoes: NDArray[np.int64],
+    counts: NDArray[np.int64],
     tables: NDArray[np.int64],
 ) -> None:
-    histogram[p, code] = (histogram[p, code] + 1) & c[C_H_MASK]
+    counts[HITS, p, code] = (counts[HITS, p, code] + 1) & c[C_H_MASK]
     if echo < c[C_NO_ECHO]:
-        echoes[p, echo] = (echoes[p, echo] + 1) & c[C_H_MASK]
+        counts[ECHOES, p, echo] = (counts[ECHOES, p, echo] + 1) & c[C_H_MASK]
     state[N] += 1
     state[N0 + p] += 1
     if state[CALIBRATED]:
@@ -301,7 +287,7 @@ def _collect(
         if state[WINDOW] == 1 << c[C_WINDOW]:
             _end_window(clock, state, c)
     if state[N] & ((1 << c[C_STEP]) - 1) == 0:
-        _make_table(state, c, histogram, echoes, tables)
+        _make_table(state, c, counts, tables)
         _begin_busy(clock + 1, TABLE, state, c)
 
 
@@ -311,12 +297,11 @@ def run(
     lanes: NDArray[np.int64],
     polarities: NDArray[np.int64],
     codes: NDArray[np.int64],
-    codes_behind: NDArray[np.int64],
+    echoes: NDArray[np.int64],
     first: int,
     state: NDArray[np.int64],
     c: NDArray[np.int64],
-    histogram: NDArray[np.int64],
-    echoes: NDArray[np.int64],
+    counts: NDArray[np.int64],
     tables: NDArray[np.int64],
     y4: NDArray[np.int64],
     calibrated: NDArray[np.bool_],
@@ -324,7 +309,7 @@ def run(
     """The hits from number ``first`` on; returns the number of the first that is left (a dump is complete before it)."""
     for i in range(first, clocks.size):
         clock = clocks[i]
-        if settle(clock, state, c, histogram, echoes, tables):
+        if settle(clock, state, c, counts, tables):
             return i
         state[NOW] = clock
         p = 0 if c[C_SHARED] else polarities[i]
@@ -335,6 +320,6 @@ def run(
         calibrated[i] = state[CALIBRATED] != 0
         # The lane 1 of a clock whose lane 0 had a hit is not collected.
         if state[LAST_HIT_CLOCK] != clock and not state[HOLD] and state[KIND] == IDLE:
-            _collect(clock, p, codes[i], codes_behind[i], y4[i], state, c, histogram, echoes, tables)
+            _collect(clock, p, codes[i], echoes[i], y4[i], state, c, counts, tables)
         state[LAST_HIT_CLOCK] = clock
     return clocks.size
