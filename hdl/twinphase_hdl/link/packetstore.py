@@ -1,7 +1,7 @@
 """Words of packets that another closes, and their sender."""
 
 from amaranth.hdl import Module, Mux, Signal
-from amaranth.lib import memory, wiring
+from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import In, Out
 
 from twinphase_hdl.types import word_stream
@@ -9,11 +9,14 @@ from twinphase_spec import packets, units
 
 from .sender import PacketSender
 
+WAITING_PACKETS = 16
+"""Closed packets that wait for the link, at most."""
+
 
 class PacketStore(wiring.Component):
     """Keeps the words of an open packet while closed ones leave, in one ring of ``depth`` words.
 
-    One closed packet is described at a time: closing waits until the one before has been sent.
+    Closing waits while WAITING_PACKETS wait to be sent.
 
     Members
     -------
@@ -61,15 +64,26 @@ class PacketStore(wiring.Component):
         write, read = ring.write_port(), ring.read_port()
         wiring.connect(m, sender.o, wiring.flipped(self.o))
         words, kept = Signal(range(packets.MAX_PAYLOAD_WORDS + 1)), Signal(range(self._depth + 1))
-        taken = Signal()
-        waiting, head = Signal(), Signal.like(sender.i_head)
-        clock = Signal(units.CLOCK_BITS)
+        taken, clock = Signal(), Signal(units.CLOCK_BITS)
+        described_as = data.StructLayout({"words": 9, "base": units.CLOCK_BITS, "flags": 16, "first_record": 32})
+        m.submodules.queue = queue = memory.Memory(
+            shape=described_as, depth=WAITING_PACKETS, init=[], attrs={"ram_style": "distributed"}
+        )
+        queue_write, queue_read = queue.write_port(), queue.read_port(domain="comb")
+        closed, sent = Signal(range(2 * WAITING_PACKETS)), Signal(range(2 * WAITING_PACKETS))
+        """A bit more than an address, so that full and empty differ."""
+        head = queue_read.data
         m.d.comb += [
             *(write.en.eq(self.i_put), write.data.eq(self.i_word)),
             *(read.addr.eq(sender.o_address), read.en.eq(sender.o_read), sender.i_data.eq(read.data)),
-            *(sender.i_waiting.eq(waiting), sender.i_head.eq(head)),
-            self.o_closed.eq(self.i_close & ~waiting),
-            self.o_idle.eq(sender.o_idle & ~(self.i_put | self.i_close | waiting | self.o_sent | taken)),
+            self.o_closed.eq(self.i_close & ((closed ^ sent) != WAITING_PACKETS)),
+            *(queue_write.en.eq(self.o_closed), queue_write.addr.eq(closed), queue_read.addr.eq(sent)),
+            *(queue_write.data.words.eq(words), queue_write.data.base.eq(clock)),
+            *(queue_write.data.flags.eq(self.i_flags), queue_write.data.first_record.eq(self.i_first_record)),
+            sender.i_waiting.eq(closed != sent),
+            *(sender.i_head.words.eq(head.words), sender.i_head.base_clock.eq(head.base), sender.i_head.lost.eq(0)),
+            *(sender.i_head.flags.eq(head.flags), sender.i_head.first_record.eq(head.first_record)),
+            self.o_idle.eq(sender.o_idle & ~(self.i_put | self.i_close | (closed != sent) | self.o_sent | taken)),
         ]
         m.d.sync += [
             *(taken.eq(sender.o_taken), self.o_sent.eq(sender.o_sent), clock.eq(self.i_clock)),
@@ -80,13 +94,8 @@ class PacketStore(wiring.Component):
             m.d.sync += [write.addr.eq(write.addr + 1), words.eq(words + 1)]
         with m.If(self.i_put ^ taken):
             m.d.sync += kept.eq(kept + Mux(self.i_put, 1, -1))
-        with m.If(~waiting):
-            m.d.sync += [
-                *(head.words.eq(words), head.base_clock.eq(clock), head.lost.eq(0)),
-                *(head.flags.eq(self.i_flags), head.first_record.eq(self.i_first_record)),
-            ]
         with m.If(self.o_closed):
-            m.d.sync += [waiting.eq(1), words.eq(0)]
-        with m.Elif(sender.o_sent):
-            m.d.sync += waiting.eq(0)
+            m.d.sync += [closed.eq(closed + 1), words.eq(0)]
+        with m.If(sender.o_sent):
+            m.d.sync += sent.eq(sent + 1)
         return m

@@ -8,8 +8,8 @@ from amaranth.lib.wiring import In, Out
 
 from .golomb import HERALDS, CodeShape
 
-DEPTH = 16
-"""Entries of the queue: of a LUT RAM."""
+DEPTH = 32
+"""Entries of the queue: of two LUT RAMs. What is on its way to it has a place."""
 ROTATED_BITS = 2
 """Of a place, for which a stage rotates."""
 
@@ -22,15 +22,15 @@ class CodePacker(wiring.Component):
     Members
     -------
     i_push, i_bits, i_length : In - an entry: a code, its first bit lowest, 0 from bit ``i_length`` on; at most ``depth`` are inside.
-    i_end : In(1) - the entry is an end instead: ``i_bits`` are handed out as they are, ``i_length`` is 0.
+    i_end : In(1) - there is an end before the code, which may have no bits.
     o_popped : Out(1) - strobe: an entry has left the queue.
     i_room : In(1) - there is room for AHEAD words more.
     o_put, o_word : Out(1), Out(w) - a word.
-    o_end, o_end_bits : Out(1), Out - all words before an end have come; both hold until ``i_ended``.
+    o_end : Out(1) - all words before an end have come; holds until ``i_ended``.
     i_ended : In(1) - only with ``o_end``.
     o_idle : Out(1) - nothing changes before the next entry.
 
-    Latency: free. Throughput: an entry in ``ceil(length / w)`` clocks, but one clock at least; an end in AHEAD. Overflow: none.
+    Latency: free. Throughput: an entry in ``ceil(length / w)`` clocks, but one clock at least; an end takes AHEAD more. Overflow: none.
     """
 
     AHEAD = 8
@@ -52,7 +52,6 @@ class CodePacker(wiring.Component):
                 "o_put": Out(1),
                 "o_word": Out(shape.word_bits),
                 "o_end": Out(1),
-                "o_end_bits": Out(shape.code_bits),
                 "i_ended": In(1),
                 "o_idle": Out(1),
             }
@@ -77,7 +76,7 @@ class CodePacker(wiring.Component):
         with m.If(self.i_push):
             m.d.sync += written.eq(written + 1)
 
-        # A word of the entry at hand per clock. An end stays until it has been taken.
+        # A word of the entry at hand per clock. What is behind an end waits until that has been taken.
         held, more, ending = Signal(), Signal(), Signal()
         bits, length, end = Signal(shape.code_bits), Signal(shape.length_bits), Signal()
         room, load, pop = Signal(), Signal(), Signal()
@@ -88,22 +87,21 @@ class CodePacker(wiring.Component):
             *(room.eq(self.i_room), self.o_popped.eq(pop)),
             *(piece_valid.eq(held & room & ~ending), piece_end.eq(held & room & end & ~ending)),
             piece.eq(Mux(end, 0, bits[:width])),
-            piece_length.eq(Mux(more, width, length)),
+            piece_length.eq(Mux(end, 0, Mux(more, width, length))),
         ]
         with m.If(load):
             m.d.sync += [
                 *(held.eq(waits), bits.eq(read.data.bits), length.eq(read.data.length), end.eq(read.data.end)),
                 more.eq(read.data.length > width),
             ]
-        with m.Elif(room & more):
-            m.d.sync += [bits.eq(bits >> width), length.eq(length - width), more.eq(length > 2 * width)]
         with m.Elif(room & end):
             m.d.sync += ending.eq(1)
+        with m.Elif(room & more):
+            m.d.sync += [bits.eq(bits >> width), length.eq(length - width), more.eq(length > 2 * width)]
         with m.If(self.i_ended):
-            m.d.sync += [ending.eq(0), held.eq(0), end.eq(0), self.o_end.eq(0)]
+            m.d.sync += [ending.eq(0), held.eq(length.any()), end.eq(0), self.o_end.eq(0)]
         with m.If(pop):
             m.d.sync += fetched.eq(fetched + 1)
-        m.d.comb += self.o_end_bits.eq(bits)
 
         # Where a piece goes in its word, and whether it fills it.
         place, total = Signal(place_bits), Signal(place_bits + 1)

@@ -138,7 +138,7 @@ class GolombCoder(wiring.Component):
     Members
     -------
     i_valid, i_gap, i_detector : a gap and its detector bit.
-    i_divisor : In(Divisor) - constant while a gap is inside.
+    i_divisor : In(Divisor) - the gap's; the next one may have another.
     o_length_valid, o_length : Out(1), Out - strobe: the length of a code in bits, a clock before the code.
     o_valid, o_code : Out(1), Out(``code_bits``) - its bits, the first one lowest; 0 behind its length.
     o_code_length : Out - with the code.
@@ -171,6 +171,12 @@ class GolombCoder(wiring.Component):
         m = Module()
         shape, divisor = self._shape, self.i_divisor
         bits, steps = shape.divisor_bits, shape.quotient_bits
+        # A gap's divisor goes along with it: m to the remainder, then what its code's length and bits need.
+        multiples = [divisor.m]
+        for stage in range(1, steps + 1):
+            multiples.append(delayed(m, multiples[-1], 1, f"m_{stage}"))
+        t = delayed(m, divisor.t, steps + 1, "t")
+        at, b = (delayed(m, part, steps + 2, name) for part, name in ((divisor.at, "at"), (divisor.b, "b")))
         valids = [self.i_valid]
         for stage in range(1, self.latency + 1):
             valids.append(Signal(name=f"valid_{stage}"))
@@ -185,7 +191,7 @@ class GolombCoder(wiring.Component):
         quotient: list[Value] = []
         for j in reversed(range(steps - 1)):
             negative = rest[-1]
-            multiple = Cat(C(0, j), divisor.m, C(0, 1))
+            multiple = Cat(C(0, j), multiples[steps - 1 - j], C(0, 1))
             operand = multiple ^ (~negative).replicate(len(multiple))
             following = Signal(bits + j + 1, name=f"rest_{j}", reset_less=True)
             m.d.sync += following.eq(with_carry(rest[: bits + j + 1], operand[: bits + j + 1], ~negative))
@@ -195,7 +201,7 @@ class GolombCoder(wiring.Component):
         negative = rest[-1]
         remainder, q = Signal(bits, reset_less=True), Signal(steps, reset_less=True)
         m.d.sync += [
-            remainder.eq(rest[:bits] + (divisor.m & negative.replicate(bits))),
+            remainder.eq(rest[:bits] + (multiples[steps] & negative.replicate(bits))),
             q.eq(Cat(~negative, *quotient)),
         ]
 
@@ -203,21 +209,20 @@ class GolombCoder(wiring.Component):
         shorter, moved, still = Signal(), Signal(bits, reset_less=True), Signal(bits, reset_less=True)
         q_of_length = delayed(m, q, 1, "q_of_length")
         m.d.sync += [
-            shorter.eq(self._is_shorter(remainder, divisor.t)),
-            moved.eq(remainder + divisor.t),
+            shorter.eq(self._is_shorter(remainder, t)),
+            moved.eq(remainder + t),
             still.eq(remainder),
         ]
         since = steps + 2
         detector = delayed(m, self.i_detector, since, "detector")
         tail, length = Signal(bits + 1, reset_less=True), Signal(shape.length_bits, reset_less=True)
-        at = divisor.at
         m.d.sync += [
             tail.eq(
                 Mux(shorter, still, moved >> 1)
                 | at & Mux(shorter, detector, moved[0]).replicate(bits)
                 | detector_place(at) & (detector & ~shorter).replicate(bits + 1)
             ),
-            length.eq(q_of_length + divisor.b + Mux(shorter, 1, 2)),
+            length.eq(q_of_length + b + Mux(shorter, 1, 2)),
         ]
         in_full = delayed(m, escape, since - 1, "escape")
         with m.If(in_full):

@@ -1,10 +1,11 @@
 """Heralds in few bits: the packets of HERALD_CODE."""
 
-from amaranth.hdl import C, Cat, Module, Mux, Signal, signed
+from amaranth.hdl import Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from twinphase_hdl.link.packetstore import PacketStore
+from twinphase_hdl.core.along import delayed
+from twinphase_hdl.link.packetstore import WAITING_PACKETS, PacketStore
 from twinphase_hdl.types import word_stream
 from twinphase_spec import frame, packets, units
 from twinphase_spec.herald_code import BATCH, SETTLE
@@ -12,6 +13,7 @@ from twinphase_spec.packets import Stream
 
 from .batchdivisor import BatchDivisor
 from .codepacker import DEPTH, CodePacker
+from .codepairs import CodePairs
 from .golomb import HERALDS, DivisorExpander, GolombCoder
 
 STREAM = Stream.HERALD_CODE
@@ -21,7 +23,6 @@ CODE_BITS = packets.MAX_PAYLOAD_WORDS * HERALDS.word_bits - HEAD_BITS
 """Of all others in a packet."""
 BATCH_BITS = (BATCH - 1).bit_length()
 COUNT_BITS = 16
-OPEN_PACKETS_MAX = 16
 
 
 class PlacedHerald(data.Struct):
@@ -50,8 +51,8 @@ class HeraldCoder(wiring.Component):
     o : Out(word_stream()) - packets, ``last`` on the last word.
     o_idle : Out(1) - nothing changes before the next herald or tick.
 
-    Latency: free. Throughput: a herald per clock while codes have up to 32 bits, and a word per clock leaves; a packet's end takes up to
-    24 clocks. Overflow: none, ``i`` waits.
+    Latency: free. Throughput: a herald per clock for as long as one likes while codes have up to 16 bits, and words leave as they come;
+    while codes have up to 32, a packet's end takes up to 16 clocks. Overflow: none, ``i`` waits.
     """
 
     i: In(stream.Signature(PlacedHerald))
@@ -68,6 +69,7 @@ class HeraldCoder(wiring.Component):
         m.submodules.batches = batches = BatchDivisor()
         m.submodules.expander = expander = DivisorExpander()
         m.submodules.coder = coder = GolombCoder()
+        m.submodules.pairs = pairs = CodePairs()
         m.submodules.packer = packer = CodePacker()
         m.submodules.store = store = PacketStore(STREAM, ahead=CodePacker.AHEAD)
         wiring.connect(m, store.o, wiring.flipped(self.o))
@@ -85,7 +87,7 @@ class HeraldCoder(wiring.Component):
         tick, heartbeat = ticks
 
         # The herald at hand, and what is known of it.
-        waits, passes, leaves = Signal(), Signal(), Signal()
+        waits, passes, leaves, beating = Signal(), Signal(), Signal(), Signal()
         take, taken = Signal(), Signal()
         herald, restart, settled = Signal(PlacedHerald), Signal(), Signal()
         expected = Signal(32)
@@ -105,63 +107,66 @@ class HeraldCoder(wiring.Component):
             *(batches.i_restart.eq(restart), batches.i_settled.eq(settled), batches.i_divisor.eq(self.i_divisor)),
         ]
 
-        # What the packet has room for. A herald is charged for a clock late, and the limit acts a clock late: a code each is kept for
-        # these, and one for the herald at hand.
-        begin, may_issue, issue, close, beat = Signal(), Signal(), Signal(), Signal(), Signal()
-        spare, change = Signal(signed(CODE_BITS.bit_length() + 1)), Signal(signed(8))
-        longest = HERALDS.code_bits
-        refund = Mux(coder.o_length_valid, longest - coder.o_length, 0)
-        m.d.sync += [change.eq(refund - Mux(issue, longest, 0)), spare.eq(spare + change)]
-        with m.If(begin):
-            m.d.sync += spare.eq(CODE_BITS - 3 * longest)
-
-        # A packet's end waits until the last herald's code is in the queue.
-        inside = Signal(coder.latency + 3)
-        """As many bits are set as clocks are to go."""
-        free, may = Signal(range(DEPTH + 1), init=DEPTH), Signal()
-        """Places of the queue that nothing is on its way to; whether there is one, even after what the clock before has claimed."""
-        drained = ~inside[0] & may
-        m.d.sync += [inside.eq(Mux(issue, -1, inside >> 1)), may.eq(free > 1)]
-        claims = issue | begin | close | beat
-        with m.If(claims ^ packer.o_popped):
-            m.d.sync += free.eq(free + Mux(claims, -1, 1))
-
-        # When to close.
-        opened, begun, going = Signal(), Signal(), Signal()
-        """There is an open packet; the herald at hand is its first one; its divisor is known by the time its second one's gap is."""
-        due, behind = Signal(), Signal()
-        """The packet is to be closed, but if ``behind`` not before the herald at hand has gone."""
-        flushing, beating, closed = Signal(), Signal(), Signal()
-        outstanding = Signal(range(OPEN_PACKETS_MAX + 1))
-        """Ends that have not been sent."""
-        to_flush = Signal.like(outstanding)
-        marked = Signal()
-        may_close = ~outstanding[-1]
-        settles = due & ~behind & (~opened | close)
-        """What is due has been done."""
+        # A herald at hand leaves at once: coded, or as the head of a packet, which ends the one before.
+        may, opened, ending = Signal(), Signal(), Signal()
+        """There is a place in the queue; there is an open packet; an end is under way."""
         stop = Signal()
         """The open packet gets no more: another herald might not fit (that it does, as codes turn out to be shorter, is not waited for),
         or it is due."""
+        issue, begin, end, beat = Signal(), Signal(), Signal(), Signal()
+        after_pairs = coder.latency + 3
+        """Stages from a herald at hand to its entry."""
+        heads, ends, inside = (Signal(after_pairs, name=name) for name in ("heads", "ends", "inside"))
+        """Bit k: a head, an end, anything is in stage k + 1. Of the first two there is one at most, kept aside."""
+        begins = ~opened | stop | restart
         m.d.comb += [
-            may_issue.eq(going & ~(restart | stop) & may),
-            issue.eq(waits & may_issue),
-            begin.eq(waits & ~opened & drained),
-            close.eq(opened & (stop | (waits & restart & ~begun)) & drained & may_close),
-            beat.eq(beating & ~opened & ~waits & drained & may_close),
-            passes.eq(begun | may_issue),
+            issue.eq(waits & may & (~begins | ~(heads.any() | (opened & ending)))),
+            begin.eq(issue & begins),
+            end.eq((begin & opened) | (opened & stop & ~waits & may & ~ending)),
+            beat.eq(beating & ~opened & ~waits & may & ~ending),
+            passes.eq(issue),
         ]
+        claims = issue | end | beat
         m.d.sync += [
-            *(opened.eq((opened & ~close) | begin), begun.eq(begin), going.eq(opened & ~close)),
-            stop.eq(opened & ~close & (stop | spare[-1] | (due & ~behind))),
+            *(heads.eq(Cat(begin, heads)), ends.eq(Cat(end | beat, ends)), inside.eq(Cat(claims, inside))),
+            ending.eq(end | beat | (ending & ~store.o_closed)),
+        ]
+        free = Signal(range(DEPTH + 1), init=DEPTH)
+        """Places of the queue that nothing is on its way to; ``may``: there is one, even after what the clock before has claimed."""
+        m.d.sync += [may.eq(free > 1), free.eq(free + packer.o_popped + pairs.o_joined - claims)]
+
+        # What the packet has room for. A herald is charged for a clock late, and the limit acts a clock late: a code each is kept for
+        # these, and one for the herald at hand. Lengths of the packet before come for a while.
+        spare, change = Signal(signed(CODE_BITS.bit_length() + 1)), Signal(signed(8))
+        longest = HERALDS.code_bits
+        own = coder.o_length_valid & ~(begin | heads[: after_pairs - 2].any())
+        refund = Mux(own, longest - coder.o_length, 0)
+        m.d.sync += [change.eq(refund - Mux(issue & ~begins, longest, 0)), spare.eq(spare + change)]
+        with m.If(begin):
+            m.d.sync += spare.eq(CODE_BITS - 3 * longest)
+
+        # When to close.
+        due, behind = Signal(), Signal()
+        """The packet is to be closed, but if ``behind`` not before the herald at hand has gone."""
+        flushing, closed = Signal(), Signal()
+        outstanding = Signal(range(WAITING_PACKETS + 2))
+        """Ends that have not been sent: closed ones, and one under way."""
+        to_flush = Signal.like(outstanding)
+        marked = Signal()
+        settles = due & ~behind & (~opened | end)
+        """What is due has been done."""
+        m.d.sync += [
+            opened.eq((opened & ~end) | begin),
+            stop.eq(opened & ~end & (stop | spare[-1] | (due & ~behind))),
             due.eq((due & ~settles) | tick | asked),
             behind.eq(Mux(tick | asked, waits, behind) & ~leaves),
             flushing.eq((flushing & ~settles) | asked),
             marked.eq(flushing & settles),
             beating.eq(((heartbeat & ~closed & ~opened & enabled) | (beating & enabled)) & ~(beat | begin)),
-            closed.eq(close | (closed & ~heartbeat)),
+            closed.eq(end | (closed & ~heartbeat)),
         ]
         sent = store.o_sent
-        with m.If((close | beat) ^ sent):
+        with m.If((end | beat) ^ sent):
             m.d.sync += outstanding.eq(outstanding + Mux(sent, -1, 1))
         with m.If(marked):
             m.d.sync += to_flush.eq(outstanding - sent)
@@ -169,43 +174,45 @@ class HeraldCoder(wiring.Component):
             m.d.sync += to_flush.eq(to_flush - 1)
         m.d.comb += self.o_flushed.eq(~(asked | flushing | marked | to_flush.any()))
 
-        # Gaps.
+        # Gaps, as late as their divisor is known; heads, and what ended packets are known by.
         first, records = Signal(32), Signal(COUNT_BITS)
         pulse, before, detector = Signal(frame.PULSE_BITS), Signal(frame.PULSE_BITS), Signal()
-        stages = Signal(2)
-        m.d.sync += [
-            stages.eq(Cat(issue, stages)),
-            *(coder.i_gap.eq(pulse + ~before), coder.i_detector.eq(detector)),
-        ]
-        with m.If(issue | begin):
-            m.d.sync += [before.eq(pulse), pulse.eq(herald.pulse), records.eq(records + 1)]
-            m.d.sync += detector.eq(herald.detector)
+        gap = Signal(frame.PULSE_BITS)
+        head = Signal(HEAD_BITS)
+        with m.If(issue):
+            m.d.sync += [before.eq(pulse), pulse.eq(herald.pulse), detector.eq(herald.detector)]
+            m.d.sync += records.eq(records + 1)
         with m.If(begin):
             m.d.sync += [first.eq(herald.number), records.eq(1), expander.i.eq(batches.o)]
-        m.d.comb += [coder.i_valid.eq(stages[1]), coder.i_divisor.eq(expander.o)]
-
-        # Into the queue: codes, and between packets an end, a head.
+            m.d.sync += head.eq(Cat(herald.pulse, batches.o, herald.detector))
+        with m.If(end | beat):
+            m.d.sync += [
+                store.i_first_record.eq(Mux(opened, first, expected)),
+                store.i_flags.eq(Mux(opened, records, 0)),
+            ]
+        m.d.sync += [gap.eq(pulse + ~before), coder.i_gap.eq(gap)]
         m.d.comb += [
-            packer.i_push.eq(coder.o_valid | begin | close | beat),
-            packer.i_bits.eq(coder.o_code),
-            packer.i_length.eq(coder.o_code_length),
-            packer.i_end.eq(~inside[0] & ~begin),
+            coder.i_valid.eq(delayed(m, issue & ~begins, 3, "issued")),
+            coder.i_detector.eq(delayed(m, detector, 2, "detector_of_gap")),
+            coder.i_divisor.eq(expander.o),
+        ]
+
+        # Into the queue, and out of it into the store.
+        m.d.comb += [
+            *(pairs.i_push.eq(inside[-1]), pairs.i_whole.eq(~coder.o_valid), pairs.i_end.eq(ends[-1])),
+            pairs.i_bits.eq(Mux(coder.o_valid, coder.o_code, Mux(heads[-1], head, 0))),
+            pairs.i_length.eq(Mux(coder.o_valid, coder.o_code_length, Mux(heads[-1], HEAD_BITS, 0))),
+            *(packer.i_push.eq(pairs.o_push), packer.i_end.eq(pairs.o_end)),
+            *(packer.i_bits.eq(pairs.o_bits), packer.i_length.eq(pairs.o_length)),
             packer.i_room.eq(store.o_room),
             *(store.i_put.eq(packer.o_put), store.i_word.eq(packer.o_word)),
             *(store.i_close.eq(packer.o_end), packer.i_ended.eq(store.o_closed), store.i_clock.eq(self.i_clock)),
-            Cat(store.i_first_record, store.i_flags).eq(packer.o_end_bits),
         ]
-        with m.If(~inside[0]):
-            with m.If(waits & ~opened):
-                m.d.comb += packer.i_bits.eq(Cat(herald.pulse, batches.o, herald.detector))
-                m.d.comb += packer.i_length.eq(HEAD_BITS)
-            with m.Else():
-                m.d.comb += packer.i_bits.eq(Mux(opened, Cat(first, records), Cat(expected, C(0, COUNT_BITS))))
-                m.d.comb += packer.i_length.eq(0)
 
         ticking = (self.i_clock[:flush_bits] == 0) | zeros[:2].all() | ticks.any()
         quiet = ~Cat(
             self.i.valid, waits, taken, inside, due, stop, beating, self.i_flush, asked, flushing, marked, outstanding
         )
-        m.d.comb += self.o_idle.eq(quiet.all() & ~ticking & batches.o_idle & packer.o_idle & store.o_idle)
+        parts_idle = batches.o_idle & pairs.o_idle & packer.o_idle & store.o_idle
+        m.d.comb += self.o_idle.eq(quiet.all() & ~ticking & parts_idle)
         return m
