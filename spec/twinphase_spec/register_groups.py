@@ -110,7 +110,7 @@ def tracking() -> tuple[Register, ...]:
         ),
     )
     return (
-        register(0x60, "PSI_SOURCE", 1, "psi of heralds: 0 of windows, 1 of the click tracker"),
+        register(0x60, "PSI_SOURCE", 2, "psi of heralds: 0 of windows, 1 of the click tracker, 2 none"),
         register(0x61, "TRACK_EPOCH", 5, "E: an epoch has 2^E clocks, 9 to 16", reset=13),
         register(0x62, "TRACK_HOLD", smoothing.HOLD_BITS, "clocks from a click to its way into the tracker", reset=96),
         register(0x63, "TRACK_EVERY", smoothing.EVERY_BITS, "a TRACK record per channel every 2^n turns"),

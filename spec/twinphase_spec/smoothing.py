@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from enum import IntEnum
 
 from . import tracking
 from .units import CLOCK_HZ
@@ -38,6 +39,15 @@ INTERVALS = 2048
 PENDING_HERALDS = 8192
 MOST_LAG_S = (2 * BLOCK + MOST_LATER << MOST_NODE_BITS) / CLOCK_HZ
 """24.9 ms."""
+
+
+class PsiSource(IntEnum):
+    """Register PSI_SOURCE: where heralds have their psi from."""
+
+    WINDOWS = 0
+    CLICKS = 1
+    NONE = 2
+    """Heralds wait for none and get none."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -82,7 +82,7 @@ class TrackSetup:
     def registers(self) -> dict[str, int]:
         """By their names in the server's map; signed ones as 32-bit words."""
         values = {
-            "PSI_SOURCE": int(self.source == "clicks"),
+            "PSI_SOURCE": smoothing.PsiSource[self.source.upper()],
             "TRACK_EPOCH": self.epoch_bits,
             "TRACK_HOLD": self.hold_clocks,
             "TRACK_EVERY": self.every_bits,

@@ -9,40 +9,51 @@ from twinphase_hdl.sift.herald import HeraldFinder, PendingHerald, causal_record
 from twinphase_hdl.sift.join import PsiJoin
 from twinphase_hdl.sift.pendingroom import PendingRoom
 from twinphase_hdl.sift.smoothjoin import SmoothJoin
+from twinphase_spec.packets import Stream
+from twinphase_spec.smoothing import PsiSource
 
 
 def heralds_out(m: Module, bank: RegisterBank, finder: HeraldFinder, causal: RecordRegister, link: NodeLink) -> None:
-    """A herald leaves the finder when HERALD and HERALD_CODE have it; then its causal psi goes to ``causal``."""
+    """A herald leaves the finder when HERALD, if that stream is on, and HERALD_CODE have it; then its causal psi goes to ``causal``.
+
+    A record takes HERALD's packer three clocks, so that heralds come there only if somebody wants them.
+    """
     recorded, coded = Signal(), Signal()
     """The herald that waits has gone to HERALD, to HERALD_CODE, and not yet to the other."""
+    wanted, skipped = bank.o_stream_enable[int(Stream.HERALD)], Signal()
     for gone, port in ((recorded, link.send_herald), (coded, link.send_herald_code)):
         m.d.sync += gone.eq(finder.o.valid & ~finder.o.ready & (gone | port.ready))
+    # A herald that is offered stays so, and one that is not, not: as it was when the one before had left.
+    with m.If(~finder.o.valid | finder.o.ready):
+        m.d.sync += skipped.eq(~wanted)
     m.d.comb += [
-        link.send_herald.valid.eq(finder.o.valid & ~recorded),
+        link.send_herald.valid.eq(finder.o.valid & ~recorded & ~skipped),
         link.send_herald.payload.eq(herald_record(finder.o.payload)),
         link.send_herald_code.valid.eq(finder.o.valid & ~coded),
         *(link.send_herald_code.payload[name].eq(finder.o.payload[name]) for name in ("number", "pulse", "detector")),
         link.i_herald_divisor.eq(bank.o_herald_divisor),
-        finder.o.ready.eq((recorded | link.send_herald.ready) & (coded | link.send_herald_code.ready)),
+        finder.o.ready.eq((skipped | recorded | link.send_herald.ready) & (coded | link.send_herald_code.ready)),
         causal.i.eq(causal_record(finder.o.payload)),
         causal.i_valid.eq(finder.o.valid & finder.o.ready),
     ]
 
 
 def heralds_wait(m: Module, bank: RegisterBank, finder: HeraldFinder, join: PsiJoin, smooth_join: SmoothJoin) -> None:
-    """A herald comes to the join that PSI_SOURCE chooses a clock after its number, and its leaving is known to the finder two clocks
-    later: they lie far apart."""
-    run, smoothed = bank.o_control, bank.o_psi_source
+    """A herald comes to the join that PSI_SOURCE chooses, if any, a clock after its number, and its leaving is known to the finder two
+    clocks later: they lie far apart."""
+    run = bank.o_control
+    windows, smoothed = (bank.o_psi_source == source for source in (PsiSource.WINDOWS, PsiSource.CLICKS))
     most = (join.pending_heralds, smooth_join.pending_heralds)
     m.submodules.pendingroom = room = ResetInserter(~run)(PendingRoom(most=most))
     pending, comes, leaves = Signal(PendingHerald, reset_less=True), Signal(), Signal()
+    enters = finder.o_pending_valid & (windows | smoothed)
     m.d.sync += [
-        *(pending.eq(finder.o_pending), comes.eq(finder.o_pending_valid & run)),
+        *(pending.eq(finder.o_pending), comes.eq(enters & run)),
         leaves.eq(Mux(smoothed, smooth_join.o_leaves, join.o_leaves) & run),
     ]
     m.d.comb += [
-        *(room.i_choice.eq(smoothed), room.i_enters.eq(finder.o_pending_valid), room.i_leaves.eq(leaves)),
+        *(room.i_choice.eq(smoothed), room.i_enters.eq(enters), room.i_leaves.eq(leaves)),
         finder.i_pending_full.eq(room.o_full),
     ]
-    for waiting, chosen in ((join, ~smoothed), (smooth_join, smoothed)):
+    for waiting, chosen in ((join, windows), (smooth_join, smoothed)):
         m.d.comb += [waiting.i.eq(pending), waiting.i_valid.eq(comes & chosen)]

@@ -17,7 +17,7 @@ from twinphase_hdl.phase.smooth import Smoother
 from twinphase_hdl.phase.smoothfollow import GainFollower
 from twinphase_hdl.sift.smoothjoin import SmoothJoin
 from twinphase_spec import smoothing, tracking
-from twinphase_spec.smoothing import SmoothGains
+from twinphase_spec.smoothing import PsiSource, SmoothGains
 
 from .actuation import Actuation, actuation
 
@@ -67,7 +67,7 @@ def phase_way(
     bits = epoch_bits(m, bank)
     m.d.comb += [part.i_run.eq(bank.o_control) for part in parts if part is not join]
     # A join that nothing waits in would flush heralds for nobody.
-    m.d.comb += join.i_run.eq(bank.o_control & bank.o_psi_source)
+    m.d.comb += join.i_run.eq(bank.o_control & (bank.o_psi_source == PsiSource.CLICKS))
     m.d.comb += [part.i_epoch_bits.eq(bits) for part in parts]
     m.d.comb += [
         *(marks.i_clock.eq(timebase.o_anchor.clock), marks.i_ratio.eq(bank.o_ratio)),

@@ -27,6 +27,7 @@ from twinphase_spec import actuator, tracking, units
 from twinphase_spec.packets import Stream
 from twinphase_spec.register_groups import TRACK_EVENTS, TRACK_STATES
 from twinphase_spec.registers import CHANNELS, SERVER
+from twinphase_spec.smoothing import PsiSource
 
 from .actuation import ROOM as DRIVE
 from .common import NODE_MEMBERS, connect_core
@@ -188,7 +189,7 @@ class ServerNode(wiring.Component):
             (finder, way.marks.o, way.marks.o_valid & may_herald),
         ):
             m.d.comb += [sink.i_run.eq(bank.o_control), sink.i.eq(click), sink.i_valid.eq(valid)]
-        smoothed = bank.o_psi_source
+        smoothed = bank.o_psi_source == PsiSource.CLICKS
         m.d.comb += [
             tracker.i_close.eq(timebase.o_close),
             tracker.i_anchor.eq(timebase.o_anchor),

@@ -24,6 +24,7 @@ from twinphase_sim.model.timetag.merge import merge_tags
 from twinphase_spec.fixed import wrap_signed
 from twinphase_spec.frame import FrameConfig
 from twinphase_spec.registers import CHANNELS, SERVER
+from twinphase_spec.smoothing import PsiSource
 from twinphase_spec.units import FRACTION_BITS
 
 
@@ -37,7 +38,7 @@ class ServerRecords:
     dphase: NDArray[np.void]
     heralds: NDArray[np.void]
     psi: NDArray[np.void]
-    """Of windows, or smoothed, by PSI_SOURCE."""
+    """Of windows, or smoothed, or none, by PSI_SOURCE."""
     psi_causal: NDArray[np.void]
     track: NDArray[np.void]
     arrival: NDArray[np.void]
@@ -114,6 +115,9 @@ def run_server(
     path = phase_path(
         registers, clicks, heralds, frame.start_clock, until_clock, inputs=inputs, smooth_table=smooth_table
     )
+    psi = join_psi(heralds, tracked) if path.psi is None else path.psi
+    if registers["PSI_SOURCE"] == PsiSource.NONE:
+        psi = psi[:0]
     counters |= clicks.counters()
     counters |= {"clock": until_clock, "heralds": heralds.records.size}
     counters |= {"multiple": heralds.multiple, "not_live": heralds.not_live, "unjoined": heralds.unjoined}
@@ -125,7 +129,7 @@ def run_server(
         phase=tracked.phase,
         dphase=tracked.dphase,
         heralds=heralds.records,
-        psi=join_psi(heralds, tracked) if path.psi is None else path.psi,
+        psi=psi,
         psi_causal=path.psi_causal,
         track=path.track,
         arrival=arrival_records(

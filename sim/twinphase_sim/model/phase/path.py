@@ -62,7 +62,7 @@ class PhasePath:
     track: NDArray[np.void]
     """TRACK_DTYPE."""
     psi: NDArray[np.void] | None
-    """PSI_DTYPE, smoothed; None with PSI_SOURCE 0."""
+    """PSI_DTYPE, smoothed; None unless PSI_SOURCE is CLICKS."""
     psi_causal: NDArray[np.void]
     """PSI_DTYPE."""
     untracked: int
@@ -86,7 +86,7 @@ def phase_path(
     2^51, as the frame's.
 
     Raises ValueError for an epoch or V_START that a tracker does not have, inputs that are not one per tag, gains that follow without a
-    table or with one of another length, and, with PSI_SOURCE 1, node steps of the channels more than MOST_STEP_RATIO apart, whose
+    table or with one of another length, and, with PSI_SOURCE CLICKS, node steps of the channels more than MOST_STEP_RATIO apart, whose
     intervals are overwritten too soon.
     """
     given = inputs or PathInputs()
@@ -117,6 +117,7 @@ def phase_path(
         until_epoch=max(until_clock, int(at[-1]) if at.size else 0) >> settings.epoch_bits,
         told_until=until_clock - NODE_SETTLE,
     )
+    smoothed = registers["PSI_SOURCE"] == smoothing.PsiSource.CLICKS
     applied_q, blanked = quantum_applied(applied[heralds.click], settings.ratio), blank[heralds.click] == 1
     intervals = _intervals(
         _released(fed.nodes, until_clock - smooth_settle(registers)), registers, start_clock, smooth_table
@@ -125,7 +126,7 @@ def phase_path(
         fed=fed,
         intervals=intervals,
         track=track_records(_released(fed.nodes, until_clock - NODE_SETTLE), registers["TRACK_EVERY"]),
-        psi=join_smooth(heralds, at, intervals, applied_q, blanked) if registers["PSI_SOURCE"] else None,
+        psi=join_smooth(heralds, at, intervals, applied_q, blanked) if smoothed else None,
         psi_causal=causal_psi(heralds, marks(fed.nodes, at, applied_q), blanked),
         untracked=int(np.count_nonzero(~fed.tracked)),
     )
@@ -142,7 +143,7 @@ def _intervals(
 ) -> tuple[Intervals, Intervals]:
     """Of both channels."""
     steps = [registers[f"SMOOTH_STEP_{c.upper()}"] for c in smoothing.CHANNELS]
-    if registers["PSI_SOURCE"] and abs(steps[0] - steps[1]) > MOST_STEP_RATIO:
+    if registers["PSI_SOURCE"] == smoothing.PsiSource.CLICKS and abs(steps[0] - steps[1]) > MOST_STEP_RATIO:
         raise ValueError(
             f"server model: SMOOTH_STEP is {steps[0]} and {steps[1]}; allowed: at most {MOST_STEP_RATIO} apart, as no more intervals"
             " are kept"
