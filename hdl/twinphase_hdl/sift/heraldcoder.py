@@ -118,9 +118,11 @@ class HeraldCoder(wiring.Component):
         """Stages from a herald at hand to its entry."""
         heads, ends, inside = (Signal(after_pairs, name=name) for name in ("heads", "ends", "inside"))
         """Bit k: a head, an end, anything is in stage k + 1. Of the first two there is one at most, kept aside."""
+        apart, old_lengths = Signal(), Signal()
+        """No head is in a stage; lengths that come are of codes before it."""
         begins = ~opened | stop | restart
         m.d.comb += [
-            issue.eq(waits & may & (~begins | ~(heads.any() | (opened & ending)))),
+            issue.eq(waits & may & (~begins | (apart & ~(opened & ending)))),
             begin.eq(issue & begins),
             end.eq((begin & opened) | (opened & stop & ~waits & may & ~ending)),
             beat.eq(beating & ~opened & ~waits & may & ~ending),
@@ -130,19 +132,19 @@ class HeraldCoder(wiring.Component):
         m.d.sync += [
             *(heads.eq(Cat(begin, heads)), ends.eq(Cat(end | beat, ends)), inside.eq(Cat(claims, inside))),
             ending.eq(end | beat | (ending & ~store.o_closed)),
+            *(apart.eq(~(begin | heads[:-1].any())), old_lengths.eq(begin | heads[: after_pairs - 3].any())),
         ]
         free = Signal(range(DEPTH + 1), init=DEPTH)
-        """Places of the queue that nothing is on its way to; ``may``: there is one, even after what the clock before has claimed."""
-        m.d.sync += [may.eq(free > 1), free.eq(free + packer.o_popped + pairs.o_joined - claims)]
+        """Places of the queue that nothing is on its way to; ``may``: there is one, even after what two clocks before have claimed."""
+        m.d.sync += [may.eq(free > 2), free.eq(free + packer.o_popped + pairs.o_joined - inside[0])]
 
         # What the packet has room for. A herald is charged for a clock late, and the limit acts a clock late: a code each is kept for
         # these, and one for the herald at hand. Lengths of the packet before come for a while.
         spare, change = Signal(signed(CODE_BITS.bit_length() + 1)), Signal(signed(8))
         longest = HERALDS.code_bits
-        own = coder.o_length_valid & ~(begin | heads[: after_pairs - 2].any())
-        refund = Mux(own, longest - coder.o_length, 0)
+        refund = Mux(coder.o_length_valid & ~old_lengths, longest - coder.o_length, 0)
         m.d.sync += [change.eq(refund - Mux(issue & ~begins, longest, 0)), spare.eq(spare + change)]
-        with m.If(begin):
+        with m.If(heads[0]):
             m.d.sync += spare.eq(CODE_BITS - 3 * longest)
 
         # When to close.
@@ -152,27 +154,27 @@ class HeraldCoder(wiring.Component):
         outstanding = Signal(range(WAITING_PACKETS + 2))
         """Ends that have not been sent: closed ones, and one under way."""
         to_flush = Signal.like(outstanding)
-        marked = Signal()
+        settled, marked = Signal(), Signal()
         settles = due & ~behind & (~opened | end)
         """What is due has been done."""
         m.d.sync += [
             opened.eq((opened & ~end) | begin),
-            stop.eq(opened & ~end & (stop | spare[-1] | (due & ~behind))),
+            stop.eq(opened & ~end & (stop | (spare[-1] & ~heads[0]) | (due & ~behind))),
             due.eq((due & ~settles) | tick | asked),
             behind.eq(Mux(tick | asked, waits, behind) & ~leaves),
             flushing.eq((flushing & ~settles) | asked),
-            marked.eq(flushing & settles),
+            *(settled.eq(flushing & settles), marked.eq(settled)),
             beating.eq(((heartbeat & ~closed & ~opened & enabled) | (beating & enabled)) & ~(beat | begin)),
             closed.eq(end | (closed & ~heartbeat)),
         ]
         sent = store.o_sent
-        with m.If((end | beat) ^ sent):
+        with m.If(ends[0] ^ sent):
             m.d.sync += outstanding.eq(outstanding + Mux(sent, -1, 1))
         with m.If(marked):
             m.d.sync += to_flush.eq(outstanding - sent)
         with m.Elif(sent & to_flush.any()):
             m.d.sync += to_flush.eq(to_flush - 1)
-        m.d.comb += self.o_flushed.eq(~(asked | flushing | marked | to_flush.any()))
+        m.d.comb += self.o_flushed.eq(~(asked | flushing | settled | marked | to_flush.any()))
 
         # Gaps, as late as their divisor is known; heads, and what ended packets are known by.
         first, records = Signal(32), Signal(COUNT_BITS)
@@ -211,7 +213,19 @@ class HeraldCoder(wiring.Component):
 
         ticking = (self.i_clock[:flush_bits] == 0) | zeros[:2].all() | ticks.any()
         quiet = ~Cat(
-            self.i.valid, waits, taken, inside, due, stop, beating, self.i_flush, asked, flushing, marked, outstanding
+            self.i.valid,
+            waits,
+            taken,
+            inside,
+            due,
+            stop,
+            beating,
+            self.i_flush,
+            asked,
+            flushing,
+            settled,
+            marked,
+            outstanding,
         )
         parts_idle = batches.o_idle & pairs.o_idle & packer.o_idle & store.o_idle
         m.d.comb += self.o_idle.eq(quiet.all() & ~ticking & parts_idle)
