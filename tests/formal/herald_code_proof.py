@@ -1,7 +1,7 @@
 """Proof of the herald code's round trip: what a coder writes, a reader reads.
 
-Coder, packer and reader are the gateware's, for gaps of few bits in words of few bits: all sizes are parameters of the same code. Gaps
-and detector bits are any. The number of heralds is bounded, and so is the depth.
+Coder, pairs, packer and reader are the gateware's, for gaps of few bits in words of few bits: all sizes are parameters of the same
+code. Gaps and detector bits are any. The number of heralds is bounded, and so is the depth.
 """
 
 from amaranth.hdl import Array, Assert, Cat, Const, Module, Mux, Signal
@@ -9,6 +9,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In
 
 from twinphase_hdl.sift.codepacker import CodePacker
+from twinphase_hdl.sift.codepairs import CodePairs
 from twinphase_hdl.sift.golomb import CodeShape, GolombCoder
 from twinphase_hdl.sift.golombreader import GolombReader
 
@@ -32,6 +33,7 @@ class HeraldCodeProof(wiring.Component):
     def __init__(
         self,
         coder: type[GolombCoder] = GolombCoder,
+        pairs: type[CodePairs] = CodePairs,
         packer: type[CodePacker] = CodePacker,
         *,
         m: int,
@@ -43,7 +45,8 @@ class HeraldCodeProof(wiring.Component):
         self.done = Signal()
         """The packet has ended well."""
         self._m, self._depth = m, depth
-        self._coder, self._packer, self._heralds, self._waits, self._shape = coder, packer, heralds, waits, shape
+        self._coder, self._pairs, self._packer = coder, pairs, packer
+        self._heralds, self._waits, self._shape = heralds, waits, shape
         super().__init__(
             {
                 "gap": In(shape.gap_bits),
@@ -56,6 +59,7 @@ class HeraldCodeProof(wiring.Component):
         m = Module()
         shape, heralds = self._shape, self._heralds
         m.submodules.coder = coder = self._coder(shape=shape)
+        m.submodules.pairs = pairs = self._pairs(shape=shape)
         m.submodules.packer = packer = self._packer(shape=shape, depth=4)
         m.submodules.reader = reader = GolombReader(shape=shape, count_bits=3)
 
@@ -84,10 +88,11 @@ class HeraldCodeProof(wiring.Component):
             issue.eq(go["valid"] & (many != 0) & (many != heralds)),
             end.eq((coded == heralds) & ~finished),
             *(coder.i_valid.eq(issue), coder.i_gap.eq(self.gap), coder.i_detector.eq(self.detector)),
-            packer.i_push.eq(begin | end | coder.o_valid),
-            packer.i_bits.eq(Mux(coder.o_valid, coder.o_code, begin & self.detector)),
-            packer.i_length.eq(Mux(coder.o_valid, coder.o_code_length, begin)),
-            packer.i_end.eq(end),
+            *(pairs.i_push.eq(begin | end | coder.o_valid), pairs.i_whole.eq(~coder.o_valid), pairs.i_end.eq(end)),
+            pairs.i_bits.eq(Mux(coder.o_valid, coder.o_code, begin & self.detector)),
+            pairs.i_length.eq(Mux(coder.o_valid, coder.o_code_length, begin)),
+            *(packer.i_push.eq(pairs.o_push), packer.i_end.eq(pairs.o_end)),
+            *(packer.i_bits.eq(pairs.o_bits), packer.i_length.eq(pairs.o_length)),
             packer.i_room.eq(go["room"]),
         ]
         m.d.sync += [

@@ -1,15 +1,16 @@
 """Formal proof of the herald code's round trip, and wrong coders that it must reject."""
 
 import pytest
-from amaranth.hdl import C
+from amaranth.hdl import C, Value
 from amaranth.sim import Simulator
 from herald_code_proof import WAITS, HeraldCodeProof
 from sby import run_proof
 
+from twinphase_hdl.sift.codepairs import CodePairs
 from twinphase_hdl.sift.golomb import GolombCoder
 
-DEPTH = 45
-"""Clocks; a packet of two heralds takes up to 41 if nothing waits."""
+DEPTH, DEPTH_OF_THREE = 47, 54
+"""Clocks; a packet of two heralds takes up to 43 if nothing waits, one of three 51."""
 DIVISORS = (1, 2, 3)
 
 
@@ -32,6 +33,13 @@ class InFullTooLate(GolombCoder):
 
     def _is_in_full(self, gap, limit):
         return gap > limit
+
+
+class SecondTooEarly(CodePairs):
+    """Writes the second code of a pair over the last bit of the first."""
+
+    def _place(self, length: Value) -> Value:
+        return super()._place(length - 1)
 
 
 @pytest.mark.parametrize("m", DIVISORS)
@@ -63,6 +71,15 @@ def test_round_trip(m: int) -> None:
     """Any gap, whatever waits, whenever it does."""
     result = run_proof(HeraldCodeProof(m=m, depth=DEPTH, waits=WAITS), mode="bmc", depth=DEPTH, registers=True)
     assert result.status == "PASS", result.log[-2000:]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("pairs", "status"), [(CodePairs, "PASS"), (SecondTooEarly, "FAIL")])
+def test_round_trip_of_pairs(pairs: type[CodePairs], status: str) -> None:
+    """Three heralds one behind the other, of which the codes of the last two may become a pair: with m = 1, those of gaps of 0."""
+    proof = HeraldCodeProof(pairs=pairs, m=1, heralds=3, depth=DEPTH_OF_THREE)
+    result = run_proof(proof, mode="bmc", depth=DEPTH_OF_THREE, registers=True)
+    assert result.status == status, result.log[-2000:]
 
 
 @pytest.mark.long

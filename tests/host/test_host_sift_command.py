@@ -14,6 +14,7 @@ from twinphase.packets import pack
 from twinphase.sift.session import expand_urls
 from twinphase_spec.packets import Stream
 from twinphase_spec.rules import PROTOCOLS, rule_tables
+from twinphase_spec.smoothing import PsiSource
 
 BLOCKS = 24
 CLOCKS = 20_000
@@ -94,9 +95,8 @@ class Pair(ExitStack):
         super().__enter__()
         self.nodes = {}
         for node, packets in outboxes(self.path).items():
-            words = (
-                Registers(SERVER) if node == "server" else self.registers.get(node, client_registers(node, self.path))
-            )
+            default = Registers(SERVER) if node == "server" else client_registers(node, self.path)
+            words = self.registers.get(node, default)
             made = FakeNode(SERVER if node == "server" else CLIENT, paced=True, registers=words)
             made.outbox = packets
             self.nodes[node] = self.enter_context(made)
@@ -221,6 +221,16 @@ def test_nodes_that_do_not_belong_together(capsys, path, changed, match):
     assert (code, out) == (2, "")
     assert err.count("\n") == 1
     assert match in err
+
+
+def test_a_server_whose_heralds_get_no_psi_is_refused(capsys, path):
+    registers = Registers(SERVER)
+    registers.words[SERVER["PSI_SOURCE"].address] = PsiSource.NONE
+    with Pair(path, server=registers) as urls:
+        code, out, err = run(capsys, "sift", *urls, "--seconds", "0.2")
+    assert (code, out) == (2, "")
+    assert err.count("\n") == 1
+    assert "gives heralds no psi (PSI_SOURCE is 2)" in err
 
 
 def test_nothing_sifted(capsys, path):

@@ -1,6 +1,6 @@
 """Short codes in pairs, so that they leave no more often than every second clock."""
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -59,10 +59,12 @@ class CodePairs(wiring.Component):
             *(came.eq(self.i_push), short.eq(self.i_push & ~self.i_whole & (self.i_length <= most))),
             *(held.eq(came & ~joins), held_short.eq(short & ~joins)),
             *(self.o_push.eq(held), self.o_joined.eq(joins), self.o_end.eq(before["end"])),
-            self.o_bits.eq(
-                before["bits"] | Mux(joins, last["bits"][:most] << before["length"][: most.bit_length()], 0)
-            ),
+            self.o_bits.eq(before["bits"] | Mux(joins, last["bits"][:most] << self._place(before["length"]), 0)),
             self.o_length.eq(before["length"] + Mux(joins, last["length"], 0)),
         ]
         m.d.comb += self.o_idle.eq(~(came | held | self.o_push | self.o_joined))
         return m
+
+    def _place(self, length: Value) -> Value:
+        """Of the second code's first bit."""
+        return length[: (self._shape.word_bits // 2).bit_length()]

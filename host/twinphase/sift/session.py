@@ -12,6 +12,7 @@ import numpy as np
 from twinphase_spec.frame import FrameConfig
 from twinphase_spec.packets import Stream
 from twinphase_spec.registers import NodeType
+from twinphase_spec.smoothing import PsiSource
 from twinphase_spec.units import TICKS_PER_SECOND
 
 from ..batch import Batch
@@ -112,6 +113,11 @@ class SiftSession:
                     raise DeviceError(
                         f"{device.url} does not send {needed.name} (bit {int(needed)} of STREAM_ENABLE is 0): sift needs it"
                     )
+        if devices["server"].read("PSI_SOURCE") == PsiSource.NONE:
+            raise DeviceError(
+                f"{devices['server'].url} gives heralds no psi (PSI_SOURCE is 2), and no client sifts without: write 1 (click tracker) "
+                "or 0 (windows) before CONTROL"
+            )
         self.gatherer = BlockGatherer(self.block_heralds, self.rule)
         self.tally = Tally(self.rule)
         self.keys = KeyMaker(self.rule, self.block_heralds, span=span if self.rule.odd_parity else 0, group=group)
