@@ -74,8 +74,11 @@ def records_of(output: NodeOutput, stream: Stream, dtype: Any) -> NDArray[np.voi
     return np.concatenate([np.empty(0, np.uint32), *(words[HEADER_WORDS:] for words in found)]).view(dtype)
 
 
-def run(source: PsiSource, streams: tuple[Stream, ...], clocks: int) -> tuple[NodeOutput, dict[str, int], Any]:
-    """What a node sends, its counters at the last STATUS, and the model's records of these edges."""
+def run(
+    source: PsiSource, streams: tuple[Stream, ...], clocks: int, switched: tuple[int, ...] = ()
+) -> tuple[NodeOutput, dict[str, int], Any]:
+    """What a node sends, its counters at the last STATUS, and the model's records of these edges. ``switched``: clocks from the first
+    edge on at which HERALD goes off, and on again; words then leave in every clock, so that requests are answered soon."""
     frame, registers, memories = settings(source, *streams)
     node = NativeNode("server", progress=False)
     setup = write_requests(SERVER, registers, memories)
@@ -83,7 +86,11 @@ def run(source: PsiSource, streams: tuple[Stream, ...], clocks: int) -> tuple[No
     node.run(FIRST, rx=[(0, packet) for packet in setup])
     ticks, channels = every_clock(np.random.default_rng((SEED, int(source))), clocks)
     until = (FIRST + clocks + 200_000 >> STATUS_BITS) + 1 << STATUS_BITS
-    output = node.run(until + 60_000, ticks, channels, tx_ready=GIGABIT)
+    changes = []
+    for k, clock in enumerate(switched):
+        enabled = registers["STREAM_ENABLE"] ^ (~k & 1) << Stream.HERALD
+        changes += [(FIRST + clock, p) for p in write_requests(SERVER, {"STREAM_ENABLE": enabled}, first_id=500 + k)]
+    output = node.run(until + 60_000, ticks, channels, changes, tx_ready=None if switched else GIGABIT)
     status = packets_of(output, Stream.STATUS)[-1][HEADER_WORDS:]
     counters = {name: int(status[2 * k]) for k, name in enumerate(SERVER.counter_names)}
     return output, counters, run_server(registers, frame, ticks, channels, until, smooth_table=memories["SMOOTH_TABLE"])
@@ -114,7 +121,7 @@ def test_with_psi_a_burst_ends_when_its_queue_is_full(source: PsiSource) -> None
     assert heralds.size == counters["heralds"]
     psi = records_of(output, Stream.PSI, PSI_DTYPE)
     np.testing.assert_array_equal(psi["number"], np.arange(psi.size))
-    assert psi.size
+    assert psi.size == heralds.size
 
 
 def test_heralds_come_to_their_raw_stream_only_while_it_is_on() -> None:
@@ -125,3 +132,15 @@ def test_heralds_come_to_their_raw_stream_only_while_it_is_on() -> None:
     assert counters["unjoined"] > 5000
     np.testing.assert_array_equal(raw, coded[np.isin(coded["number"], raw["number"])])
     assert raw.size + int(packets_of(output, Stream.HERALD)[-1][5]) == coded.size
+
+
+def test_the_raw_stream_goes_off_and_on_in_a_burst() -> None:
+    """No herald twice or late, whatever waits when it does; and with the stream off one per clock goes on again."""
+    switched = tuple(range(1000, 9000, 501))
+    output, counters, _ = run(PsiSource.NONE, (Stream.HERALD, Stream.HERALD_CODE), 40_000, (*switched, 9500))
+    raw, coded = (records_of(output, stream, HERALD_DTYPE) for stream in (Stream.HERALD, Stream.HERALD_CODE))
+    assert coded.size == counters["heralds"] == 40_000 - counters["unjoined"]
+    assert counters["unjoined"] < 9500
+    np.testing.assert_array_equal(coded["number"], np.arange(coded.size))
+    np.testing.assert_array_equal(raw, coded[np.isin(coded["number"], raw["number"])])
+    assert np.all(np.diff(raw["number"].astype(np.int64)) > 0)
