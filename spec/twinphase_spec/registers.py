@@ -156,8 +156,9 @@ SERVER = RegisterMap(
         ("not_live", "gated clicks of the quantum band in SIG slots whose pulse is not live: no herald"),
         (
             "unjoined",
-            "single-click pulses not announced because the psi queue or the queue of the HERALD packer was full",
+            "single-click pulses not announced because the queue towards the packers of HERALD and HERALD_CODE was full",
         ),
+        ("unphased", "heralds that are announced but get no psi, because the psi queue was full"),
         ("flybacks", "fly-backs of the actuator by a turn"),
         ("blanked", "slots in blank after fly-backs"),
         ("limited", "steps of the actuator that the end of its range has cut"),

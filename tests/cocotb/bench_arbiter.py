@@ -9,6 +9,7 @@ import cocotb
 
 from bench_packer import LAST
 from lockstep import Lockstep
+from twinphase_hdl.link.arbiter import TURNS
 
 
 @cocotb.test()
@@ -49,6 +50,51 @@ async def test_packets_pass_whole_and_in_turn(dut: Any, idle: float, pause: floa
     if not pause and not idle:
         clocks = sink.taken[-1][0] - sink.taken[0][0]
         assert clocks <= total + 2 * len(came), f"{clocks} clocks for {total} words in {len(came)} packets"
+
+
+@cocotb.test()
+@cocotb.parametrize((("idle", "pause", "load"), [(0.0, 0.0, 1.0), (0.0, 0.6, 1.0), (0.3, 0.4, 1.0), (0.0, 0.2, 0.05)]))
+async def test_a_preferred_input_has_what_it_needs(dut: Any, idle: float, pause: float, load: float) -> None:
+    """Input 1 has `TURNS` packets to one while all have some, the others take turns with the rest; what comes alone passes at once."""
+    draw = random.Random(f"{idle} {pause} {load}")
+    loop = Lockstep(dut)
+    sources = [loop.source(f"preferring__i{k}", idle=idle, seed=k) for k in range(3)]
+    sink = loop.sink("preferring__o", idle=pause)
+    counts = (4, 8 * TURNS, 4)
+    sent: list[list[list[int]]] = [[], [], []]
+    waiting: list[tuple[int, list[int]]] = []
+    for k in range(3):
+        for n in range(counts[k]):
+            words = [k << 28 | n << 16 | i for i in range(draw.randrange(2, 12))]
+            words[-1] |= LAST
+            sent[k].append(words)
+            waiting.append((k, words))
+    total = sum(len(words) for _, words in waiting)
+    await loop.start()
+    if load == 1.0:
+        for k, words in waiting:
+            sources[k].send(words)
+    else:
+        draw.shuffle(waiting)
+        waiting.sort(key=lambda entry: entry[1][0] >> 16 & 0xFFF)
+        for k, words in waiting:
+            sources[k].send(words)
+            await loop.step(draw.randrange(int(2 * len(words) / load)))
+    await loop.until(lambda: len(sink.taken) >= total, 60 * total, "words")
+    await loop.step(30)
+    came: list[list[int]] = [[]]
+    for word in sink.words:
+        came[-1].append(word)
+        if word & LAST:
+            came.append([])
+    assert came.pop() == []
+    order = [packet[0] >> 28 & 3 for packet in came]
+    for k in range(3):
+        assert [packet for packet in came if packet[0] >> 28 & 3 == k] == sent[k]
+    if load == 1.0 and not idle:
+        rest = [k for k in order if k != 1]
+        assert rest in ([0, 2] * 4, [2, 0] * 4)
+        assert order == [each for k in rest for each in (*[1] * TURNS, k)]
 
 
 @cocotb.test()

@@ -2,7 +2,7 @@
 
 from unittest import mock
 
-from amaranth.hdl import Assert, Fragment, Module, Signal, signed
+from amaranth.hdl import Assert, Fragment, Module, ResetInserter, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -17,6 +17,7 @@ from twinphase_hdl.phase.multiply import PhaseScaler
 from twinphase_hdl.phase.tracker import PhaseTracker
 from twinphase_hdl.sift.herald import HeraldFinder
 from twinphase_hdl.sift.join import PsiJoin
+from twinphase_hdl.sift.pendingroom import PendingRoom
 from twinphase_hdl.timetag.channel import Channel
 from twinphase_hdl.timetag.frontend import DdrFrontEnd, SimulationFrontEnd
 from twinphase_hdl.timetag.merge import Merge
@@ -200,7 +201,7 @@ class BoundedCounts(wiring.Component):
 
 
 class HeraldRig(wiring.Component):
-    """Finder and psi join with small queues; phases come from outside."""
+    """Finder, room and psi join with small queues; phases come from outside."""
 
     def __init__(self, *, queue_heralds: int, pending_heralds: int) -> None:
         self.finder = HeraldFinder(queue_heralds=queue_heralds)
@@ -211,12 +212,13 @@ class HeraldRig(wiring.Component):
         members |= {
             name: join[name] for name in ("i_window", "i_window_valid", "i_dwindow", "i_dwindow_valid", "o_full")
         }
-        super().__init__({**members, "psi": join["o"], "o_idle": Out(1), "o_judged": Out(1)})
+        super().__init__({**members, "psi": join["o"], "o_idle": Out(1), "o_judged": Out(1), "o_skipped": Out(1)})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.finder = finder = self.finder
         m.submodules.join = join = self.join
+        m.submodules.room = room = ResetInserter(~self.i_run)(PendingRoom(most=(join.pending_heralds,) * 2))
         m.d.comb += [
             *(
                 getattr(finder, name).eq(getattr(self, name))
@@ -228,10 +230,10 @@ class HeraldRig(wiring.Component):
                 for name in ("i_run", "i_window", "i_window_valid", "i_dwindow", "i_dwindow_valid")
             ),
             join.i_flushed.eq(1),  # heralds leave at once
-            finder.i_pending_full.eq(join.o_full),
-            join.i.eq(finder.o_pending),
-            join.i_valid.eq(finder.o_pending_valid),
-            self.o_full.eq(join.o_full),
+            *(room.i_comes.eq(finder.o_pending_valid), room.i_leaves.eq(join.o_leaves)),
+            *(join.i.eq(finder.o_pending), join.i_valid.eq(room.o_enters)),
+            *(join.i_number.eq(finder.o_number), join.i_resumes.eq(room.o_resumes)),
+            *(self.o_full.eq(join.o_full), self.o_skipped.eq(room.o_skipped)),
             self.o_judged.eq(finder.o_heralds | finder.o_multiple | finder.o_unjoined),
             self.o_idle.eq(finder.o_idle & join.o_idle),
         ]
@@ -289,6 +291,7 @@ class ServerCore(wiring.Component):
         m.submodules.tracker = tracker = PhaseTracker()
         m.submodules.finder = finder = HeraldFinder()
         m.submodules.join = join = PsiJoin()
+        m.submodules.room = room = ResetInserter(~self.i_run)(PendingRoom(most=(join.pending_heralds,) * 2))
         m.submodules.identity = LossIdentity(tagger, 4)
         wiring.connect(m, frontend.o, tagger.i)
         for name in ("i_gate_start_q", "i_gate_stop_q", "i_gate_start_r", "i_gate_stop_r"):
@@ -324,10 +327,10 @@ class ServerCore(wiring.Component):
             finder.i_swap.eq(self.i_swap[0]),
             finder.i_period.eq(self.i_config.period),
             join.i_flushed.eq(1),  # heralds leave at once
-            finder.i_pending_full.eq(join.o_full),
             join.i_run.eq(self.i_run),
-            join.i.eq(finder.o_pending),
-            join.i_valid.eq(finder.o_pending_valid),
+            *(room.i_comes.eq(finder.o_pending_valid), room.i_leaves.eq(join.o_leaves)),
+            *(join.i.eq(finder.o_pending), join.i_valid.eq(room.o_enters)),
+            *(join.i_number.eq(finder.o_number), join.i_resumes.eq(room.o_resumes)),
             join.i_window.eq(tracker.o_window),
             join.i_window_valid.eq(tracker.o_window_valid),
             join.i_dwindow.eq(tracker.o_dwindow),

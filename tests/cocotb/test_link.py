@@ -97,9 +97,13 @@ class Arbiter(wiring.Component):
     i2: In(word_stream())
     o: Out(word_stream())
 
+    def __init__(self, preferred: int | None = None) -> None:
+        self._preferred = preferred
+        super().__init__()
+
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.arbiter = arbiter = PacketArbiter(inputs=3)
+        m.submodules.arbiter = arbiter = PacketArbiter(inputs=3, preferred=self._preferred)
         for k in range(3):
             wiring.connect(m, wiring.flipped(getattr(self, f"i{k}")), arbiter.i[k])
         wiring.connect(m, arbiter.o, wiring.flipped(self.o))
@@ -152,6 +156,7 @@ def shelf() -> Shelf:
             "peer": StreamPacker(Stream.PEER, lossless=True),
             "psi": Preset(StreamPacker(Stream.PSI), wrapped),
             "arbiter": Arbiter(),
+            "preferring": Arbiter(1),
             "skid": Skid(),
             "node": RegisterNode(),
             "framer": Framer(),

@@ -3,7 +3,7 @@
 from functools import reduce
 from operator import or_
 
-from amaranth.hdl import Cat, Module, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -11,11 +11,22 @@ from twinphase_hdl.types import word_stream
 
 from .skid import Skid
 
+TURNS = 31
+"""Packets of the preferred input, one after the other, while others wait; then one of theirs."""
+
 
 class PacketArbiter(wiring.Component):
     """Passes packets of ``inputs`` streams to one, round robin: after a packet of input k, input k + 1 is asked first.
 
-    A packet is never interleaved with another.
+    A packet is never interleaved with another. Input ``preferred``, if there is one, has `TURNS` packets of 32 where it has as
+    many; the others have the rest, round robin among them.
+
+    Parameters
+    ----------
+    inputs : int
+        1 or more.
+    preferred : int, optional
+        The input that has precedence.
 
     Members
     -------
@@ -24,13 +35,16 @@ class PacketArbiter(wiring.Component):
     o_idle : Out(1) - no packet is under way.
 
     Latency: 4 clocks to the first word of a packet when idle. Throughput: a word per clock within a packet; between packets one
-    clock when another input has waited for two, up to three clocks otherwise. Overflow: none, the inputs wait.
+    clock when another input has waited for two, up to three clocks otherwise, and behind one of the preferred input. Overflow: none,
+    the inputs wait.
     """
 
-    def __init__(self, *, inputs: int):
+    def __init__(self, *, inputs: int, preferred: int | None = None):
         if inputs < 1:
             raise ValueError(f"arbiter: inputs is {inputs}; allowed: at least 1")
-        self._inputs = inputs
+        if preferred is not None and not 0 <= preferred < inputs:
+            raise ValueError(f"arbiter: preferred is {preferred}; allowed: 0 to {inputs - 1}")
+        self._inputs, self._preferred = inputs, preferred
         super().__init__({"i": In(word_stream()).array(inputs), "o": Out(word_stream()), "o_idle": Out(1)})
 
     def elaborate(self, platform):
@@ -45,19 +59,24 @@ class PacketArbiter(wiring.Component):
         """The next one to be granted, or none."""
         granted = Signal(self._inputs)
         """Whose packet is under way, if any."""
-        latest = Signal(self._inputs, init=1)
+        in_turn = [k for k in range(self._inputs) if k != self._preferred]
+        latest = Signal(self._inputs, init=1 << min(in_turn, default=0))
         """Whose packet is or was under way."""
         m.d.comb += valid.eq(Cat(port.valid for port in self.i))
         m.d.sync += [asking.eq(valid & ~granted), choice.eq(0)]
-        for k in range(self._inputs):
-            for before in range(self._inputs):
+        for k in in_turn:
+            for before in in_turn:
                 # Input ``before`` was the latest one, and k is the first to ask among those behind it.
                 between = range(before + 1, before + 1 + (k - before - 1) % self._inputs)
-                ahead = Cat(asking[place % self._inputs] for place in between)
+                ahead = Cat(asking[place % self._inputs] for place in between if place % self._inputs in in_turn)
                 with m.If(latest[before] & asking[k] & ~granted[k] & ~ahead.any()):
                     m.d.sync += choice[k].eq(1)
         with m.If(~granted.any() & choice.any()):
             m.d.sync += [granted.eq(choice), latest.eq(choice)]
+            if self._preferred is not None:
+                m.d.sync += latest.eq(Mux(choice[self._preferred], latest, choice))
+        if self._preferred is not None:
+            self._prefer(m, self._preferred, asking, choice, granted)
 
         words = []
         for k, port in enumerate(self.i):
@@ -71,3 +90,15 @@ class PacketArbiter(wiring.Component):
             self.o_idle.eq(~(Cat(valid, asking, choice, granted).any() | self.o.valid)),
         ]
         return m
+
+    def _prefer(self, m: Module, own: int, asking: Signal, choice: Signal, granted: Signal) -> None:
+        """Input ``own`` is the choice while it asks and has turns left, or others do not ask; those go on where they were."""
+        turns = Signal(range(TURNS + 1))
+        since = Signal(2)
+        """Its packets in a row while others asked; it had one up to two clocks ago, so that its next may not have asked yet."""
+        others = Cat(asking[k] for k in range(self._inputs) if k != own).any()
+        m.d.sync += since.eq(Cat(granted[own], since))
+        with m.If(((turns != TURNS) | ~others) & (asking[own] | granted[own] | since.any())):
+            m.d.sync += choice.eq((asking[own] & ~granted[own]) << own)
+        with m.If(~granted.any() & choice.any()):
+            m.d.sync += turns.eq(Mux(choice[own] & others, Mux(turns == TURNS, TURNS, turns + 1), 0))

@@ -32,7 +32,7 @@ from .t2 import TagPacker
 LOSSLESS = (Stream.PSI, Stream.PEER, Stream.SIFTED)
 """Streams whose source can wait for room: the psi of a whole d-window come at once, two words in two clocks, and wait in the join."""
 
-LOST_BEFORE = (Stream.LIVE,)
+LOST_BEFORE = (Stream.HERALD, Stream.LIVE)
 """Streams whose source may lose records before they reach the packer."""
 
 
@@ -155,7 +155,9 @@ class NodeLink(wiring.Component):
             depacketizer = Depacketizer(streams=self._receive)
             control = RegisterControl(bank_latency=RegisterBank.latency)
         snapshot = self.snapshot
-        arbiter = PacketArbiter(inputs=len(self._send) + 2)
+        packed = sorted(self._send)
+        first = packed.index(Stream.HERALD_CODE) + 2 if Stream.HERALD_CODE in packed else None
+        arbiter = PacketArbiter(inputs=len(self._send) + 2, preferred=first)
         make_status = HalvedSender if self._small else PacketSender
         status = make_status(Stream.STATUS, depth=1 << len(snapshot.status.address), single=True)
         requests_idle = depacketizer.o_idle & control.o_idle & snapshot.o_idle & status.o_idle

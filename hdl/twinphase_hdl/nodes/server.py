@@ -212,7 +212,7 @@ class ServerNode(wiring.Component):
             link.send_psi.payload.eq(Mux(smoothed, way.join.o.payload.as_value(), join.o.payload.as_value())),
         ]
         heralds_out(m, bank, finder, causal, link)
-        heralds_wait(m, bank, finder, join, way.join)
+        unphased = heralds_wait(m, bank, finder, join, way.join)
         for waiting, chosen in ((join, ~smoothed), (way.join, smoothed)):
             m.d.comb += [waiting.i_flushed.eq(gate.o_flushed), waiting.o.ready.eq(link.send_psi.ready & chosen)]
         wiring.connect(m, tracker.o_phase, link.send_phase)
@@ -240,6 +240,7 @@ class ServerNode(wiring.Component):
                 for name in ("unframed", "background", "signal", "reference_q", "reference_r", "other")
             },
             **{name: getattr(finder, f"o_{name}") for name in ("heralds", "multiple", "unjoined")},
+            "unphased": unphased,
             "unsent": unsent,
             "not_live": live.o_not_live,
             "untracked": way.feed.o_untracked,

@@ -46,9 +46,9 @@ class CodePairs(wiring.Component):
         m = Module()
         most = self._shape.word_bits // 2
         # The entry that came last, the one before, and what becomes of them.
-        last, before = (
-            {name: Signal.like(getattr(self, f"i_{name}")) for name in ("bits", "length", "end")} for _ in "lb"
-        )
+        parts = ("bits", "length", "end")
+        last = {name: Signal.like(getattr(self, f"i_{name}"), name=f"last_{name}") for name in parts}
+        before = {name: Signal.like(last[name], name=f"before_{name}") for name in parts}
         came, held = Signal(), Signal()
         short, held_short = Signal(), Signal()
         joins = Signal()

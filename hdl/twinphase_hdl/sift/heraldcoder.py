@@ -154,7 +154,7 @@ class HeraldCoder(wiring.Component):
         outstanding = Signal(range(WAITING_PACKETS + 2))
         """Ends that have not been sent: closed ones, and one under way."""
         to_flush = Signal.like(outstanding)
-        settled, marked = Signal(), Signal()
+        flushed, marked = Signal(), Signal()
         settles = due & ~behind & (~opened | end)
         """What is due has been done."""
         m.d.sync += [
@@ -163,7 +163,7 @@ class HeraldCoder(wiring.Component):
             due.eq((due & ~settles) | tick | asked),
             behind.eq(Mux(tick | asked, waits, behind) & ~leaves),
             flushing.eq((flushing & ~settles) | asked),
-            *(settled.eq(flushing & settles), marked.eq(settled)),
+            *(flushed.eq(flushing & settles), marked.eq(flushed)),
             beating.eq(((heartbeat & ~closed & ~opened & enabled) | (beating & enabled)) & ~(beat | begin)),
             closed.eq(end | (closed & ~heartbeat)),
         ]
@@ -174,7 +174,7 @@ class HeraldCoder(wiring.Component):
             m.d.sync += to_flush.eq(outstanding - sent)
         with m.Elif(sent & to_flush.any()):
             m.d.sync += to_flush.eq(to_flush - 1)
-        m.d.comb += self.o_flushed.eq(~(asked | flushing | settled | marked | to_flush.any()))
+        m.d.comb += self.o_flushed.eq(~(asked | flushing | flushed | marked | to_flush.any()))
 
         # Gaps, as late as their divisor is known; heads, and what ended packets are known by.
         first, records = Signal(32), Signal(COUNT_BITS)
@@ -223,7 +223,7 @@ class HeraldCoder(wiring.Component):
             self.i_flush,
             asked,
             flushing,
-            settled,
+            flushed,
             marked,
             outstanding,
         )

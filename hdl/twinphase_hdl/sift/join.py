@@ -8,6 +8,7 @@ from amaranth.lib.wiring import In, Out
 from twinphase_hdl.core.queue import Queue
 from twinphase_hdl.phase.tracker import DwindowPhase, WindowPhase
 from twinphase_hdl.sift.herald import RING_DWINDOW_BITS, RING_WINDOW_BITS, PendingHerald
+from twinphase_hdl.sift.heraldnumbers import HeraldNumbers
 from twinphase_hdl.sift.waiting import WaitingHeralds
 from twinphase_hdl.types import record_words
 from twinphase_spec import frame, packets, units
@@ -30,6 +31,7 @@ class _Waiting(data.Struct):
 
     window: RING_WINDOW_BITS
     dwindow: RING_DWINDOW_BITS
+    resumes: 1
 
 
 class PsiJoin(wiring.Component):
@@ -51,6 +53,8 @@ class PsiJoin(wiring.Component):
         0 empties the queue and restarts the numbers; a record in the output register still leaves.
     i, i_valid : In(PendingHerald), In(1)
         A herald that waits from now on. Must not be valid while ``o_full`` is high.
+    i_number, i_resumes : In(32), In(1)
+        Its number; whether others before it were passed over, so that the records' numbers go on with this one (`HeraldNumbers`).
     i_window, i_window_valid, i_dwindow, i_dwindow_valid : In(WindowPhase), In(1), In(DwindowPhase), In(1)
         From `PhaseTracker`: phases of a closed window, and of a closed d-window after those of its windows.
     o_flush, i_flushed : Out(1), In(1)
@@ -68,6 +72,8 @@ class PsiJoin(wiring.Component):
     i_run: In(1)
     i: In(PendingHerald)
     i_valid: In(1)
+    i_number: In(32)
+    i_resumes: In(1)
     i_window: In(WindowPhase)
     i_window_valid: In(1)
     i_dwindow: In(DwindowPhase)
@@ -100,6 +106,7 @@ class PsiJoin(wiring.Component):
         window_write, window_read = windows.write_port(), windows.read_port()
         dwindow_write, dwindow_read = dwindows.write_port(), dwindows.read_port()
 
+        m.submodules.numbers = numbers = ResetInserter(~self.i_run)(HeraldNumbers())
         open_dwindow = Signal(RING_DWINDOW_BITS)  # the first that is not closed, or whose heralds may not have left
         next_dwindow, flushing = Signal(RING_DWINDOW_BITS), Signal()  # the one behind the last closed
         entering, enters = Signal(_Waiting), Signal()
@@ -117,9 +124,14 @@ class PsiJoin(wiring.Component):
             queue.i_push.eq(enters),
         ]
         m.d.sync += [
-            *(entering.window.eq(self.i.window), entering.dwindow.eq(self.i.dwindow)),
+            *(
+                entering.window.eq(self.i.window),
+                entering.dwindow.eq(self.i.dwindow),
+                entering.resumes.eq(self.i_resumes),
+            ),
             enters.eq(self.i_valid),
         ]
+        m.d.comb += [numbers.i_end.eq(self.i_valid & self.i_resumes), numbers.i_number.eq(self.i_number)]
         m.d.comb += self.o_flush.eq(self.i_dwindow_valid)
         with m.If(flushing & self.i_flushed):
             m.d.sync += [open_dwindow.eq(next_dwindow), flushing.eq(0)]
@@ -128,7 +140,7 @@ class PsiJoin(wiring.Component):
 
         # Four stages behind the queue, each moving on when the next has room.
         head, head_valid, head_closed, head_kept = Signal(_Waiting), Signal(), Signal(), Signal()
-        fetched, fetched_kept = Signal(), Signal()
+        fetched, fetched_kept, fetched_resumes = Signal(), Signal(), Signal()
         summed, psi_r, psi_d = Signal(), Signal(_RingPhase), Signal(_RingPhase)
         head_moves, fetch_ready, sum_ready, out_ready = Signal(), Signal(), Signal(), Signal()
         m.d.comb += [
@@ -166,18 +178,17 @@ class PsiJoin(wiring.Component):
             dwindow_read.en.eq(fetch_ready),
         ]
         with m.If(fetch_ready):
-            m.d.sync += [fetched.eq(head_moves), fetched_kept.eq(head_kept)]
+            m.d.sync += [fetched.eq(head_moves), fetched_kept.eq(head_kept), fetched_resumes.eq(head.resumes)]
 
         # 3: a register behind the block RAM, which answers late in the clock.
-        summed_kept = Signal()
+        summed_kept, summed_resumes = Signal(), Signal()
         with m.If(sum_ready):
             m.d.sync += [
-                *(summed.eq(fetched), summed_kept.eq(fetched_kept)),
+                *(summed.eq(fetched), summed_kept.eq(fetched_kept), summed_resumes.eq(fetched_resumes)),
                 *(psi_r.eq(window_read.data), psi_d.eq(dwindow_read.data)),
             ]
 
         # 4: the record.
-        number = Signal(32)
         psi_q = Signal(units.TURN_BITS)
         flags = Signal(units.TURN_BITS)
         m.d.comb += [
@@ -186,13 +197,11 @@ class PsiJoin(wiring.Component):
         ]
         with m.If(self.o.valid & self.o.ready):
             m.d.sync += self.o.valid.eq(0)
+        m.d.comb += [numbers.i_leaves.eq(out_ready & summed), numbers.i_resumes.eq(summed_resumes)]
         with m.If(out_ready):
             m.d.sync += self.o.valid.eq(summed)
             with m.If(summed):
-                m.d.sync += [
-                    Value.cast(self.o.payload).eq(Cat(number, Mux(summed_kept, Cat(psi_q, flags), 0))),
-                    number.eq(number + 1),
-                ]
+                m.d.sync += Value.cast(self.o.payload).eq(Cat(numbers.o_number, Mux(summed_kept, Cat(psi_q, flags), 0)))
 
         # Ages are good for half their range: what has waited for a quarter of it is gone.
         waiting = WaitingHeralds(most=self.pending_heralds)
@@ -210,7 +219,7 @@ class PsiJoin(wiring.Component):
                 v.eq(0)
                 for v in (
                     *(enters, open_dwindow, next_dwindow, flushing),
-                    *(head_valid, head_closed, fetched, summed, number),
+                    *(head_valid, head_closed, fetched, summed),
                 )
             ]
         m.d.comb += self.o_idle.eq(

@@ -8,6 +8,7 @@ from twinphase_hdl.phase.smoothpass import CHANNELS
 from twinphase_hdl.sift.columns import DEPTHS, ColumnMemory
 from twinphase_hdl.sift.covered import CoveredTimes
 from twinphase_hdl.sift.herald import PendingHerald
+from twinphase_hdl.sift.heraldnumbers import HeraldNumbers
 from twinphase_hdl.sift.smoothvalue import SmoothedPhase
 from twinphase_hdl.sift.waiting import WaitingHeralds
 from twinphase_hdl.types import PhaseCover, PhaseInterval, record_words
@@ -24,6 +25,7 @@ class _Waiting(data.Struct):
     time: smoothing.TIME_BITS
     applied_q: units.TURN_BITS
     blank: 1
+    resumes: 1
 
 
 class _Made(data.Struct):
@@ -57,6 +59,8 @@ class SmoothJoin(wiring.Component):
         so that no covers ask for heralds to leave.
     i, i_valid : In(PendingHerald), In(1)
         A herald that waits from now on, in the order of their times. Must not be valid while ``o_full`` is high.
+    i_number, i_resumes : In(32), In(1)
+        Its number; whether others before it were passed over, so that the records' numbers go on with this one (`HeraldNumbers`).
     i_interval, i_interval_valid, i_cover, i_cover_valid : In(PhaseInterval), In(1), In(PhaseCover), In(1)
         From `Smoother`.
     i_epoch_bits, i_step : In(5), In(ArrayLayout(3, 2))
@@ -78,6 +82,8 @@ class SmoothJoin(wiring.Component):
     i_run: In(1)
     i: In(PendingHerald)
     i_valid: In(1)
+    i_number: In(32)
+    i_resumes: In(1)
     i_interval: In(PhaseInterval)
     i_interval_valid: In(1)
     i_cover: In(PhaseCover)
@@ -111,7 +117,7 @@ class SmoothJoin(wiring.Component):
         releases = Signal()
         """The oldest herald's phase is asked for; it waits no longer."""
         head, head_valid = self._oldest(m, releases)
-        room, records_busy = self._records(m, releases)
+        room, records_busy = self._records(m, releases, head.resumes)
 
         m.d.comb += [
             *(waiting.i_enters.eq(self.i_valid), waiting.i_leaves.eq(releases), self.o_full.eq(waiting.o_full)),
@@ -161,7 +167,7 @@ class SmoothJoin(wiring.Component):
         ]
         m.d.sync += [
             *(getattr(entering, name).eq(getattr(self.i, name)) for name in ("time", "applied_q", "blank")),
-            enters.eq(self.i_valid),
+            *(entering.resumes.eq(self.i_resumes), enters.eq(self.i_valid)),
             *(unread.eq(write_count != read_count), settled.eq(unread)),
             *(following.eq(heralds.o_data), taken.eq(Cat(takes, taken))),
         ]
@@ -175,16 +181,26 @@ class SmoothJoin(wiring.Component):
             m.d.sync += [value.eq(0) for value in (enters, write_count, read_count, unread, settled, taken, head_valid)]
         return head, head_valid
 
-    def _records(self, m: Module, releases: Signal) -> tuple[Value, Value]:
+    def _records(self, m: Module, releases: Signal, resumes: Value) -> tuple[Value, Value]:
         """Phases that are made go through a short queue into the output's register, so that one that is asked for has a place.
 
         Whether there is room for one more, and whether there is any.
         """
         m.submodules.made = made = memory.Memory(shape=_Made, depth=MADE, init=[], attrs={"ram_style": "distributed"})
         write, read = made.write_port(), made.read_port(domain="comb")
-        asked, level, takes, number = Signal(range(MADE + 1)), Signal(range(MADE + 1)), Signal(), Signal(32)
+        asked, level, takes = Signal(range(MADE + 1)), Signal(range(MADE + 1)), Signal()
         """Asked for, and made, and not in the output's register."""
+        m.submodules.numbers = numbers = ResetInserter(~self.i_run)(HeraldNumbers())
+        resumed = Signal(MADE)
+        """Of those that are asked for, the oldest in bit 0."""
+        with m.If(takes):
+            m.d.sync += resumed.eq(resumed >> 1)
+        for place in range(MADE):
+            with m.If(releases & (asked - takes == place)):
+                m.d.sync += resumed[place].eq(resumes)
         m.d.comb += [
+            *(numbers.i_end.eq(self.i_valid & self.i_resumes), numbers.i_number.eq(self.i_number)),
+            *(numbers.i_leaves.eq(takes), numbers.i_resumes.eq(resumed[0])),
             write.en.eq(self._phase.o_valid),
             write.data.psi.eq(self._phase.o_psi),
             write.data.flags.eq(self._phase.o_flags),
@@ -203,11 +219,11 @@ class SmoothJoin(wiring.Component):
                 m.d.sync += place.eq(0)
         with m.If(takes & self.i_run):
             m.d.sync += [
-                *(self.o.valid.eq(1), number.eq(number + 1)),
-                Value.cast(self.o.payload).eq(Cat(number, read.data.psi, read.data.flags)),
+                self.o.valid.eq(1),
+                Value.cast(self.o.payload).eq(Cat(numbers.o_number, read.data.psi, read.data.flags)),
             ]
         with m.Elif(self.o.ready):
             m.d.sync += self.o.valid.eq(0)
         with m.If(~self.i_run):
-            m.d.sync += [value.eq(0) for value in (asked, level, number)]
+            m.d.sync += [value.eq(0) for value in (asked, level)]
         return ~asked[-1], (asked != 0) | self.o.valid

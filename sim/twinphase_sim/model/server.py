@@ -66,6 +66,7 @@ def run_server(
     *,
     room: Mapping[int, NDArray[np.bool_]] | None = None,
     unjoined_pulses: NDArray[np.uint64] | None = None,
+    unphased: NDArray[np.integer] | None = None,
     inputs: PathInputs | None = None,
     smooth_table: Sequence[int] | None = None,
 ) -> ServerRecords:
@@ -74,8 +75,8 @@ def run_server(
     ``lab_registers`` are the RW registers by name (absent: reset value); those of the frame are taken from ``frame``. PHASE,
     DPHASE, ARRIVAL and PSI hold what is closed by ``until_clock``, and TRACK and smoothed PSI what is complete then (see
     `phase_path`); tags, heralds, causal psi and LIVE hold all edges. ``room[channel]`` and ``unjoined_pulses`` replay observed drops (see
-    `tag_edges`, `find_heralds`), ``inputs`` what an actuator and the feed's queue did to each tag; ``smooth_table`` holds
-    SMOOTH_TABLE's words.
+    `tag_edges`, `find_heralds`), ``unphased`` the numbers of heralds that found the psi queue full, ``inputs`` what an actuator and
+    the feed's queue did to each tag; ``smooth_table`` holds SMOOTH_TABLE's words.
     Raises ValueError for edges that the front end cannot take, and for settings of the phase's way that the node does not have.
     """
     edges = np.asarray(edges_ticks).astype(np.uint64, copy=False)
@@ -118,6 +119,9 @@ def run_server(
     psi = join_psi(heralds, tracked) if path.psi is None else path.psi
     if registers["PSI_SOURCE"] == PsiSource.NONE:
         psi = psi[:0]
+    if unphased is not None:
+        psi = psi[~np.isin(psi["number"], unphased)]
+        counters["unphased"] = unphased.size
     counters |= clicks.counters()
     counters |= {"clock": until_clock, "heralds": heralds.records.size}
     counters |= {"multiple": heralds.multiple, "not_live": heralds.not_live, "unjoined": heralds.unjoined}

@@ -29,7 +29,7 @@ class Heralds:
     multiple: int
     """Live SIG pulses with more than one gated click."""
     unjoined: int
-    """Single-click pulses that found the psi queue full."""
+    """Single-click pulses that found the queue towards the packers full."""
     not_live: int
     """Gated clicks in SIG slots whose pulse is not live."""
 
@@ -63,8 +63,8 @@ def find_heralds(
     """Heralds of clicks in time order.
 
     Bit 0 of the SWAP register exchanges L and R. ``not_live``: clicks whose pulse is not (`LiveWindows`); without it all are.
-    ``unjoined_pulses`` replays which single-click pulses were observed to find the psi queue full (how fast it empties is a matter of
-    cycles); without it none did.
+    ``unjoined_pulses`` replays which single-click pulses were observed to find no room towards the packers (how fast these take
+    heralds is a matter of cycles); without it none did.
     """
     live = clicks.signal if not_live is None else clicks.signal & ~not_live
     chosen = np.flatnonzero(live)
