@@ -98,7 +98,7 @@ async def heralds(dut: Any) -> None:
                 d = window // 2
                 fields = {"dwindow": d, "psi_d": psi_d[d], "d_valid": d_valid[d]}
                 dwindow_valid[clock + 1], dwindow_words[clock + 1] = 1, pack(DwindowPhase, fields)
-        ready = (rng.random(total) >= (0.95 if slow else 0.0)).astype(int)
+        ready = (rng.random(total) >= (0.99 if slow else 0.0)).astype(int)
         psi_ready = (rng.random(total) >= (0.7 if case == 1 else 0.0)).astype(int)
         ready[-600:] = psi_ready[-600:] = 1
         drive: dict[str, Any] = {
@@ -161,7 +161,7 @@ async def heralds(dut: Any) -> None:
         got_psi = [word for _, word in transfers(caught["heralds__psi__payload"], psi_ready)]
         assert_records(records(got_psi, PSI_DTYPE, Stream.PSI), joined, f"case {case}: PSI")
         assert seen["heralds__o_idle"][-1]
-    assert resumed > 10, "the psi queue did not fill and empty"
+    assert resumed > 3, "the psi queue did not fill and empty"
 
 
 @cocotb.test()

@@ -48,7 +48,7 @@ def test_the_right_ones_pass() -> None:
     [
         (
             "self.o_unjoined.eq(judged & ~multiple & full)",
-            "self.o_unjoined.eq(judged & ~multiple & full & ~leaves)",
+            "self.o_unjoined.eq(judged & ~multiple & full & pulse.detector)",
         ),
         ("self.o_multiple.eq(judged & multiple)", "self.o_multiple.eq(judged & more)"),
         ("self.o_heralds.eq(judged & ~multiple & ~full)", "self.o_heralds.eq(judged & ~full)"),
@@ -58,7 +58,7 @@ def test_the_right_ones_pass() -> None:
     ],
 )
 def test_wrong_finders_are_rejected(right: str, instead: str) -> None:
-    """One that forgets who finds the queue full while others leave it, takes a later pulse for several, one pulse for two things,
+    """One that forgets who of one detector finds the queue full, takes a later pulse for several, one pulse for two things,
     drops a held pulse, counts clicks of other slots, takes the third click for the first of another pulse."""
     assert rejected(HeraldAccounts(finder=wrong(herald, "HeraldFinder", right, instead), lemmas=False), clicks)
 
