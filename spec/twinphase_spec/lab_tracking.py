@@ -36,6 +36,9 @@ class Tracking(Part):
     """Longest time that a herald may wait for its smoothed psi; its gain asks for 5.2/K to 12.3/K (smooth_lag)."""
     adapt: bool = True
     """The gains of psi_r and psi_d follow what their clicks say of them, so that D and Q need not be right, and the smoother's those."""
+    announce_all: bool = False
+    """Whether heralds that find the psi queue full are announced without psi, and not refused. Clients that do not keep up then stand
+    once their rings are full: for servers whose heralds are counted or sifted elsewhere."""
     ports: Literal["told", "measured"] = "told"
     """Where the angles of the reference steps (STEP_R_k) come from: efficiencies and dead times of the lab file's detectors, or a
     measurement of the server's clicks before the run; until then they are those of equal ports."""

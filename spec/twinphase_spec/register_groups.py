@@ -115,6 +115,9 @@ def tracking() -> tuple[Register, ...]:
         register(0x62, "TRACK_HOLD", smoothing.HOLD_BITS, "clocks from a click to its way into the tracker", reset=96),
         register(0x63, "TRACK_EVERY", smoothing.EVERY_BITS, "a TRACK record per channel every 2^n turns"),
         register(
+            0x6A, "ANNOUNCE_ALL", 1, "heralds that find the psi queue full: 0 are refused, 1 are announced without psi"
+        ),
+        register(
             0x68,
             "TRACK_LOCKED",
             len(smoothing.CHANNELS),

@@ -156,9 +156,9 @@ SERVER = RegisterMap(
         ("not_live", "gated clicks of the quantum band in SIG slots whose pulse is not live: no herald"),
         (
             "unjoined",
-            "single-click pulses not announced because the queue towards the packers of HERALD and HERALD_CODE was full",
+            "single-click pulses not announced because the queue towards the packers was full, or with ANNOUNCE_ALL 0 the psi queue",
         ),
-        ("unphased", "heralds that are announced but get no psi, because the psi queue was full"),
+        ("unphased", "heralds announced without psi because the psi queue was full (ANNOUNCE_ALL 1)"),
         ("flybacks", "fly-backs of the actuator by a turn"),
         ("blanked", "slots in blank after fly-backs"),
         ("limited", "steps of the actuator that the end of its range has cut"),

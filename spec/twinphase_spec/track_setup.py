@@ -67,6 +67,8 @@ class TrackSetup:
     """Node steps of lag above 17 to 32."""
     channels: tuple[ChannelSetup | None, ChannelSetup | None]
     """None: not tracked."""
+    announce_all: bool
+    """Heralds that find the psi queue full are announced without."""
 
     @property
     def lag_s(self) -> float:
@@ -83,6 +85,7 @@ class TrackSetup:
         """By their names in the server's map; signed ones as 32-bit words."""
         values = {
             "PSI_SOURCE": smoothing.PsiSource[self.source.upper()],
+            "ANNOUNCE_ALL": int(self.announce_all),
             "TRACK_EPOCH": self.epoch_bits,
             "TRACK_HOLD": self.hold_clocks,
             "TRACK_EVERY": self.every_bits,
@@ -161,6 +164,7 @@ def track_setup(lab: Lab) -> TrackSetup:
             later_steps(bits, longest_s) if channel else 0 for channel, bits in zip((r, d), nodes, strict=True)
         ),
         channels=(r, d),
+        announce_all=lab.tracking.announce_all,
     )
 
 

@@ -209,10 +209,9 @@ class HeraldRig(wiring.Component):
         finder, join = self.finder.signature.members, self.join.signature.members
         members = {name: finder[name] for name in ("i_run", "i", "i_valid", "i_swap", "i_period", "o")}
         members |= {name: finder[name] for name in ("o_heralds", "o_multiple", "o_unjoined")}
-        members |= {
-            name: join[name] for name in ("i_window", "i_window_valid", "i_dwindow", "i_dwindow_valid", "o_full")
-        }
-        super().__init__({**members, "psi": join["o"], "o_idle": Out(1), "o_judged": Out(1), "o_skipped": Out(1)})
+        members |= {name: join[name] for name in ("i_window", "i_window_valid", "i_dwindow", "i_dwindow_valid")}
+        members |= {"i_refuse": In(1), **{name: Out(1) for name in ("o_idle", "o_judged", "o_closed", "o_skipped")}}
+        super().__init__({**members, "psi": join["o"]})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -231,9 +230,10 @@ class HeraldRig(wiring.Component):
             ),
             join.i_flushed.eq(1),  # heralds leave at once
             *(room.i_comes.eq(finder.o_pending_valid), room.i_leaves.eq(join.o_leaves)),
+            finder.i_refuse.eq(room.o_closed & self.i_refuse),
             *(join.i.eq(finder.o_pending), join.i_valid.eq(room.o_enters)),
             *(join.i_number.eq(finder.o_number), join.i_resumes.eq(room.o_resumes)),
-            *(self.o_full.eq(join.o_full), self.o_skipped.eq(room.o_skipped)),
+            *(self.o_closed.eq(room.o_closed), self.o_skipped.eq(room.o_skipped)),
             self.o_judged.eq(finder.o_heralds | finder.o_multiple | finder.o_unjoined),
             self.o_idle.eq(finder.o_idle & join.o_idle),
         ]
@@ -329,6 +329,7 @@ class ServerCore(wiring.Component):
             join.i_flushed.eq(1),  # heralds leave at once
             join.i_run.eq(self.i_run),
             *(room.i_comes.eq(finder.o_pending_valid), room.i_leaves.eq(join.o_leaves)),
+            finder.i_refuse.eq(room.o_closed),
             *(join.i.eq(finder.o_pending), join.i_valid.eq(room.o_enters)),
             *(join.i_number.eq(finder.o_number), join.i_resumes.eq(room.o_resumes)),
             join.i_window.eq(tracker.o_window),

@@ -57,6 +57,7 @@ class HeraldAccounts(wiring.Component):
                 "gated": In(1),
                 "signal": In(1),
                 "recovery": In(RECOVERY_BITS),
+                "refuse": In(1),
                 "ready": In(1),
             }
         )
@@ -93,7 +94,7 @@ class HeraldAccounts(wiring.Component):
         m.d.comb += [
             *(finder.i_run.eq(running), finder.i_valid.eq(there[-1] & ~refused[-1])),
             finder.i.click.eq(clicks[-1]),
-            *(finder.i_period.eq(1 << 45), finder.o.ready.eq(self.ready)),
+            *(finder.i_period.eq(1 << 45), finder.i_refuse.eq(self.refuse), finder.o.ready.eq(self.ready)),
         ]
 
         # Clicks of the pulse that the finder holds and of the one that it judges, and whether they are several.

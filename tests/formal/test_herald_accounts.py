@@ -13,9 +13,9 @@ from twinphase_hdl.sift import herald, live
 
 
 def clicks(draw: random.Random, proof: HeraldAccounts) -> Callable[[Any], None]:
-    """Clicks of both detectors at every rate, with a queue to the packers that is full at times."""
+    """Clicks of both detectors at every rate, refused at times."""
     recovery, pulse, early = draw.randrange(1 << RECOVERY_BITS), 0, True
-    density, ready = draw.choice([1.0, 0.5, 0.1]), draw.choice([1.0, 0.1])
+    density, refuse, ready = draw.choice([1.0, 0.5, 0.1]), draw.choice([0.0, 0.5]), draw.choice([1.0, 0.1])
 
     def step(context: Any) -> None:
         nonlocal pulse, early
@@ -25,7 +25,7 @@ def clicks(draw: random.Random, proof: HeraldAccounts) -> Callable[[Any], None]:
         values = {
             **{"valid": draw.random() < density, "pulse": pulse, "early": early, "recovery": recovery},
             **{"channel": draw.choice([0, 1, 0, 1, 2, 3]), "gated": draw.random() < 0.9, "signal": draw.random() < 0.9},
-            "ready": draw.random() < ready,
+            **{"refuse": draw.random() < refuse, "ready": draw.random() < ready},
         }
         for name, value in values.items():
             context.set(getattr(proof, name), value)
@@ -46,20 +46,17 @@ def test_the_right_ones_pass() -> None:
 @pytest.mark.parametrize(
     ("right", "instead"),
     [
-        (
-            "self.o_unjoined.eq(judged & ~multiple & full)",
-            "self.o_unjoined.eq(judged & ~multiple & full & pulse.detector)",
-        ),
+        ("self.o_unjoined.eq(judged & ~multiple & ~room)", "self.o_unjoined.eq(judged & ~multiple & full)"),
         ("self.o_multiple.eq(judged & multiple)", "self.o_multiple.eq(judged & more)"),
-        ("self.o_heralds.eq(judged & ~multiple & ~full)", "self.o_heralds.eq(judged & ~full)"),
+        ("self.o_heralds.eq(judged & ~multiple & room)", "self.o_heralds.eq(judged & room)"),
         ("holding & Mux(arrived, ~same, over)", "holding & ~arrived & over"),
         ("clicked.eq(kept & is_signal)", "clicked.eq(kept)"),
         ("with m.If(arrived & holding & same):", "with m.If(arrived & holding & same & ~more):"),
     ],
 )
 def test_wrong_finders_are_rejected(right: str, instead: str) -> None:
-    """One that forgets who of one detector finds the queue full, takes a later pulse for several, one pulse for two things,
-    drops a held pulse, counts clicks of other slots, takes the third click for the first of another pulse."""
+    """One that forgets who is refused, takes a later pulse for several, one pulse for two things, drops a held pulse,
+    counts clicks of other slots, takes the third click for the first of another pulse."""
     assert rejected(HeraldAccounts(finder=wrong(herald, "HeraldFinder", right, instead), lemmas=False), clicks)
 
 

@@ -42,8 +42,8 @@ def heralds_out(m: Module, bank: RegisterBank, finder: HeraldFinder, causal: Rec
 
 
 def heralds_wait(m: Module, bank: RegisterBank, finder: HeraldFinder, join: PsiJoin, smooth_join: SmoothJoin) -> Value:
-    """A herald comes to the join that PSI_SOURCE chooses, if any and if it has room, a clock after its number, and its leaving is known
-    to `PendingRoom` two clocks later: they lie far apart. Strobe: a herald that the join had no room for."""
+    """A herald comes to the join that PSI_SOURCE chooses, if any, a clock after its number, and its leaving is known to `PendingRoom` two
+    clocks later: they lie far apart. While the join is full, heralds are refused or, with ANNOUNCE_ALL, passed over: a strobe each."""
     run = bank.o_control
     windows, smoothed = (bank.o_psi_source == source for source in (PsiSource.WINDOWS, PsiSource.CLICKS))
     most = (join.pending_heralds, smooth_join.pending_heralds)
@@ -57,6 +57,7 @@ def heralds_wait(m: Module, bank: RegisterBank, finder: HeraldFinder, join: PsiJ
     m.d.comb += [
         room.i_comes.eq(finder.o_pending_valid & (windows | smoothed)),
         *(room.i_choice.eq(smoothed), room.i_leaves.eq(leaves)),
+        finder.i_refuse.eq(room.o_closed & ~bank.o_announce_all),
     ]
     for waiting, chosen in ((join, windows), (smooth_join, smoothed)):
         m.d.comb += [

@@ -67,12 +67,14 @@ class HeraldFinder(wiring.Component):
         Exchanges detectors L and R.
     i_period : In(49)
         Pulse period in 2^-32 tick.
+    i_refuse : In(1)
+        No pulse gets a number.
     o : Out(stream of Herald)
         psi and flags are those of the single click's mark, 0 if it is blank.
     o_pending, o_number, o_pending_valid : Out(PendingHerald), Out(32), Out(1)
         For the psi queue, in the clock in which the herald takes its number.
     o_heralds, o_multiple, o_unjoined : Out(1)
-        Strobes: a herald announced; a pulse with more clicks; a single click that found the queue to ``o`` full.
+        Strobes: a herald announced; a pulse with more clicks; a single click that found the queue to ``o`` full, or was refused.
     o_waiting : Out(16)
         Announced heralds that have not left, at most `waiting_max`.
     o_idle : Out(1)
@@ -88,6 +90,7 @@ class HeraldFinder(wiring.Component):
     i_valid: In(1)
     i_swap: In(1)
     i_period: In(frame.PERIOD_BITS)
+    i_refuse: In(1)
     o: Out(stream.Signature(Herald))
     o_pending: Out(PendingHerald)
     o_number: Out(32)
@@ -166,7 +169,7 @@ class HeraldFinder(wiring.Component):
         with m.If(holding & ~over & ~(arrived & ~same)):
             m.d.sync += [clocks_left.eq(clocks_left - 1), over.eq(clocks_left == 1)]
 
-        # 4: judge it, and take a number only if the queue has room.
+        # 4: judge it, and take a number only if there is room.
         pulse = Signal(_Pulse)
         judged, multiple = (Signal(name=name) for name in ("judged", "multiple"))
         m.d.sync += judged.eq(finish)
@@ -174,15 +177,16 @@ class HeraldFinder(wiring.Component):
             m.d.sync += [pulse.eq(held), multiple.eq(more)]
         number = Signal(32)
         herald = Signal(Herald)
-        full = Signal()
+        room, full = Signal(), Signal()
         m.d.comb += [
+            room.eq(~(full | self.i_refuse)),
             herald.number.eq(number),
             herald.pulse.eq(pulse.pulse),
             herald.detector.eq(pulse.detector),
             *(herald.psi.eq(pulse.psi), herald.flags.eq(pulse.flags)),
             self.o_multiple.eq(judged & multiple),
-            self.o_heralds.eq(judged & ~multiple & ~full),
-            self.o_unjoined.eq(judged & ~multiple & full),
+            self.o_heralds.eq(judged & ~multiple & room),
+            self.o_unjoined.eq(judged & ~multiple & ~room),
             *(self.o_pending.eq(pulse.pending), self.o_number.eq(number)),
             self.o_pending_valid.eq(self.o_heralds),
         ]

@@ -35,6 +35,8 @@ class PendingRoom(wiring.Component):
         Strobe: the herald that comes enters; with it: those between the last that entered and this were passed over.
     o_skipped : Out(1)
         Strobe: the herald that comes is passed over.
+    o_closed : Out(1)
+        A herald that came now would be.
 
     Latency: none from i_comes; 1 clock from a herald that leaves. Throughput: one in and one out per clock. Overflow: counted by
     o_skipped; a ValueError for a length below 1. Source: docs/contract.md, heralds.
@@ -44,13 +46,13 @@ class PendingRoom(wiring.Component):
         if min(most) < 1:
             raise ValueError(f"PendingRoom: most is {most}; allowed: 1 or more each")
         self._most = most
-        strobes = ("o_enters", "o_resumes", "o_skipped")
-        super().__init__({"i_choice": In(1), "i_comes": In(1), "i_leaves": In(1), **{name: Out(1) for name in strobes}})
+        outputs = ("o_enters", "o_resumes", "o_skipped", "o_closed")
+        super().__init__({"i_choice": In(1), "i_comes": In(1), "i_leaves": In(1), **{name: Out(1) for name in outputs}})
 
     def elaborate(self, platform) -> Module:
         m = Module()
         waiting = Signal(range(max(self._most) + 1))
-        closed, passed_over = Signal(), Signal()
+        closed, passed_over = self.o_closed, Signal()
 
         def chosen(*levels: int) -> Mux:
             return Mux(self.i_choice, *(Const(level, len(waiting)) for level in reversed(levels)))

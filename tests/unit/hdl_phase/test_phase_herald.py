@@ -133,8 +133,8 @@ def test_latency_and_last_moment(period):
     simulate(dut, bench)
 
 
-def test_a_full_queue_takes_no_number():
-    """Without room in the queue to the output a pulse is unjoined and the numbers have no gap."""
+def test_full_queues_take_no_number():
+    """Refused, or without room in the queue to the output, a pulse is unjoined and the numbers have no gap."""
     dut = HeraldFinder(queue_heralds=4)
     accepted, got = [], []
 
@@ -143,6 +143,7 @@ def test_a_full_queue_takes_no_number():
         ctx.set(dut.i_period, PERIOD)
         unjoined = 0
         for n in range(40):
+            ctx.set(dut.i_refuse, 10 <= n < 14)
             ctx.set(dut.i, marked(click(0, SlotClass.SIG, 0, pulse=n)))
             ctx.set(dut.i_valid, 1)
             if ctx.get(dut.o_heralds):

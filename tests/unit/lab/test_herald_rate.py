@@ -103,10 +103,12 @@ def run(
     switched: tuple[int, ...] = (),
     reference: bool = False,
     silence: int = 0,
+    announce_all: bool = True,
 ) -> tuple[NodeOutput, dict[str, int], Any]:
     """What a node sends, its counters at the last STATUS, and the model's records of these edges. ``switched``: clocks from the first
     edge on at which HERALD goes off, and on again; words then leave in every clock, so that requests are answered soon."""
     frame, registers, memories = settings(source, *streams)
+    registers["ANNOUNCE_ALL"] = int(announce_all)
     node = NativeNode("server", progress=False)
     setup = write_requests(SERVER, registers, memories)
     setup += write_requests(SERVER, {"CONTROL": 1}, first_id=len(setup) + 1)
@@ -161,6 +163,22 @@ def test_with_psi_too(source: PsiSource, clocks: int, silence: int, reference: b
     assert bool(told.any()) == reference
     if source is PsiSource.CLICKS:
         np.testing.assert_array_equal(psi, expected)
+
+
+@pytest.mark.parametrize("source", [PsiSource.WINDOWS, PsiSource.CLICKS])
+def test_unless_told_so_a_burst_ends_when_the_psi_queue_is_full(source: PsiSource) -> None:
+    """Heralds beyond are refused by number and counted; those that have one all come, and all their psi."""
+    clocks = 30_000
+    output, counters, _ = run(source, (Stream.HERALD_CODE, Stream.PSI), clocks, announce_all=False)
+    assert counters["heralds"] + counters["unjoined"] == clocks
+    assert counters["heralds"] >= {PsiSource.WINDOWS: 4096, PsiSource.CLICKS: 8192}[source]
+    assert counters["unjoined"]
+    assert not counters["unphased"]
+    heralds = records_of(output, Stream.HERALD_CODE, HERALD_DTYPE)
+    assert heralds.size == counters["heralds"]
+    psi = records_of(output, Stream.PSI, PSI_DTYPE)
+    np.testing.assert_array_equal(psi["number"], np.arange(psi.size))
+    assert psi.size == heralds.size
 
 
 def test_with_the_raw_stream_too() -> None:
