@@ -1,6 +1,6 @@
 """Actively odd-parity pairing (AOPP) of Z bits: procedure and messages, exact. What runs at each user is in `twinphase.keys`.
 
-Source: Xu, Yu, Jiang, Hu, Wang, Phys. Rev. A 101, 042330 (2020), arXiv:1909.09767; Jiang et al., New J. Phys. 22, 053048 (2020).
+Source: Xu, Yu, Jiang, Hu, Wang, Phys. Rev. A 101, 042330 (2020), arXiv:1904.06331; Jiang et al., New J. Phys. 22, 053048 (2020).
 Key bits as in `twinphase_spec.sns`: Alice 1 = sent, Bob 1 = not sent. A *span* is ``blocks`` consecutive herald blocks from
 ``first_block`` on, closed at both users. Its *positions* are its Z heralds in rising number, 0 to n - 1.
 

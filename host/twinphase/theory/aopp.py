@@ -1,6 +1,6 @@
 """Actively odd-parity pairing of Z bits over a closed block of heralds.
 
-Source: Xu, Yu, Jiang, Hu, Wang, Phys. Rev. A 101, 042330 (2020), arXiv:1909.09767. Bob takes at random pairs of one bit 0 and one
+Source: Xu, Yu, Jiang, Hu, Wang, Phys. Rev. A 101, 042330 (2020), arXiv:1904.06331. Bob takes at random pairs of one bit 0 and one
 bit 1 of his; Alice keeps the pairs in which her bits are odd too, and both keep the first bit. Signs as in `twinphase_spec.sns`:
 Alice 1 = sent, Bob 1 = not sent.
 """
