@@ -134,6 +134,8 @@ class SiftSession:
                 self.yields = str(error)
         self._server_counters: list[dict[str, int]] = []
         """First and newest of those that bear on live windows."""
+        self.unphased: int | None = None
+        """Heralds that the server has announced without psi; None before its first STATUS."""
         self.herald_cost = HeraldCost()
         self.by_block: list[tuple[int, int, int]] = []
         """(block, kept, errors, of key bits where these are the phases) of each closed block."""
@@ -197,6 +199,8 @@ class SiftSession:
             self._times[node] = (start, batch.time_ticks)
         if node == "server":
             self._live_windows(batch)
+            if (status := batch.get(Stream.STATUS)) is not None and status.size:
+                self.unphased = int(status["unphased"][-1])
             for stream in (Stream.HERALD, Stream.HERALD_CODE):
                 if (records := batch.get(stream)) is not None and self._cost_stream in (None, stream):
                     self._cost_stream = stream
@@ -254,6 +258,7 @@ class SiftSession:
             "node_seconds": self.node_seconds,
             "block_heralds": self.block_heralds,
             **self.tally.as_dict(),
+            "unphased": self.unphased,
             "pairing": keys.as_dict() if keys.span else None,
             "counters": {
                 role: {

@@ -29,6 +29,10 @@ def table(result: dict[str, Any]) -> Table:
     if blocks["discarded"]:
         view.add_row("discarded blocks", WHY_DISCARDED, style="red")
     view.add_row("heralds", f"{result['heralds']:,}")
+    if result["unphased"]:
+        view.add_row(
+            "without psi", f"{result['unphased']:,} heralds that found the server's psi queue full", style="red"
+        )
     for name, x in result["x"].items():
         view.add_row(f"X {name}", f"{x['records']:,} records, kept {percent(x['kept'])}")
         view.add_row(f"X {name} error", percent(x["qber"] or x["key_error"]))

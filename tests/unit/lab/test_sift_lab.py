@@ -5,12 +5,15 @@ from __future__ import annotations
 import sys
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from twinphase.sift.blocks import Fate
 from twinphase.sift.session import SiftSession, by_role
+from twinphase.sift.table import table
 from twinphase_sim.lab.device import LabDevice
 from twinphase_sim.lab.virtual import NODES, VirtualLab
 from twinphase_sim.physics.expect import expectations
@@ -21,6 +24,14 @@ from small import small_lab
 
 SECONDS = 0.02
 SEED = 5
+
+
+def shown(result: dict[str, Any]) -> str:
+    """What a terminal shows."""
+    console = Console(width=200)
+    with console.capture() as capture:
+        console.print(table(result))
+    return capture.get()
 
 
 def test_cells_snapshots_and_keys_of_the_gateware() -> None:
@@ -47,6 +58,9 @@ def test_cells_snapshots_and_keys_of_the_gateware() -> None:
         assert checks["cells"]["blocks"] > 0
         assert checks["status"]["equal"] is True, checks
     assert (tally.wrong_words, tally.unlike) == (0, 0)
+    assert result["unphased"] == 0
+    assert "without psi" not in shown(result)
+    assert "7 heralds that found" in shown(result | {"unphased": 7})
     live = result["live"]
     assert (live["exact"], live["contradictions"], live["blocks_left_out"]) == (True, 0, 0)
     assert live["blocks"] == tally.fates[Fate.CLOSED]

@@ -52,6 +52,9 @@ def test_every_preset_tracks_by_clicks(name: str) -> None:
     assert setup.reason is None
     registers = server_registers(lab, 0)
     assert registers["PSI_SOURCE"] == 1
+    assert registers["ANNOUNCE_ALL"] == 0
+    told = lab.model_copy(update={"tracking": lab.tracking.model_copy(update={"announce_all": True})})
+    assert server_registers(told, 0) == registers | {"ANNOUNCE_ALL": 1}
     for stream in (Stream.TRACK, Stream.PSI_CAUSAL):
         assert registers["STREAM_ENABLE"] >> stream & 1
     check_delay(lab, expectations(lab).heralds_per_second)
