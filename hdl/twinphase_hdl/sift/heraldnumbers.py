@@ -13,6 +13,11 @@ class HeraldNumbers(wiring.Component):
 
         number = the one before + 1 (0 at first), or, where heralds before it were passed over, as it was when it entered
 
+    Parameters
+    ----------
+    ends : int
+        Such heralds that may wait, a power of two.
+
     Members
     -------
     i_end, i_number : In(1), In(32)
@@ -22,7 +27,7 @@ class HeraldNumbers(wiring.Component):
     o_number : Out(32)
         Of the herald that leaves in this clock.
 
-    Latency: none. Throughput: one in and one out per clock. Overflow: none while at most `ENDS` ends wait. Source: docs/contract.md,
+    Latency: none. Throughput: one in and one out per clock. Overflow: none while at most ``ends`` of them wait. Source: docs/contract.md,
     heralds.
     """
 
@@ -32,9 +37,15 @@ class HeraldNumbers(wiring.Component):
     i_resumes: In(1)
     o_number: Out(32)
 
+    def __init__(self, *, ends: int = ENDS) -> None:
+        self._ends = ends
+        super().__init__()
+
     def elaborate(self, platform) -> Module:
         m = Module()
-        m.submodules.ends = ends = memory.Memory(shape=32, depth=ENDS, init=[], attrs={"ram_style": "distributed"})
+        m.submodules.ends = ends = memory.Memory(
+            shape=32, depth=self._ends, init=[], attrs={"ram_style": "distributed"}
+        )
         write, read = ends.write_port(), ends.read_port(domain="comb")
         following = Signal(32)
         m.d.comb += [

@@ -1,6 +1,6 @@
 """Which heralds wait for their psi, decided where heralds are announced."""
 
-from amaranth.hdl import Const, Module, Mux, Signal
+from amaranth.hdl import Const, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -54,7 +54,7 @@ class PendingRoom(wiring.Component):
         waiting = Signal(range(max(self._most) + 1))
         closed, passed_over = self.o_closed, Signal()
 
-        def chosen(*levels: int) -> Mux:
+        def chosen(*levels: int) -> Value:
             return Mux(self.i_choice, *(Const(level, len(waiting)) for level in reversed(levels)))
 
         one_less = waiting == chosen(*(most - 1 for most in self._most))
