@@ -17,37 +17,34 @@ class HeraldNumbers(wiring.Component):
     ----------
     ends : int
         Such heralds that may wait, a power of two.
+    bits : int
+        Of a number; fewer are for proofs.
 
     Members
     -------
-    i_end, i_number : In(1), In(32)
+    i_end, i_number : In(1), In(bits)
         Strobe: a herald enters before which others were passed over; its number.
     i_leaves, i_resumes : In(1), In(1)
         Strobe: a herald leaves; whether it is one of those. In another clock than its own i_end.
-    o_number : Out(32)
+    o_number : Out(bits)
         Of the herald that leaves in this clock.
 
     Latency: none. Throughput: one in and one out per clock. Overflow: none while at most ``ends`` of them wait. Source: docs/contract.md,
     heralds.
     """
 
-    i_end: In(1)
-    i_number: In(32)
-    i_leaves: In(1)
-    i_resumes: In(1)
-    o_number: Out(32)
-
-    def __init__(self, *, ends: int = ENDS) -> None:
-        self._ends = ends
-        super().__init__()
+    def __init__(self, *, ends: int = ENDS, bits: int = 32) -> None:
+        self._ends, self._bits = ends, bits
+        members = {"i_end": In(1), "i_number": In(bits), "i_leaves": In(1), "i_resumes": In(1)}
+        super().__init__({**members, "o_number": Out(bits)})
 
     def elaborate(self, platform) -> Module:
         m = Module()
         m.submodules.ends = ends = memory.Memory(
-            shape=32, depth=self._ends, init=[], attrs={"ram_style": "distributed"}
+            shape=self._bits, depth=self._ends, init=[], attrs={"ram_style": "distributed"}
         )
         write, read = ends.write_port(), ends.read_port(domain="comb")
-        following = Signal(32)
+        following = Signal(self._bits)
         m.d.comb += [
             *(write.en.eq(self.i_end), write.data.eq(self.i_number)),
             self.o_number.eq(Mux(self.i_resumes, read.data, following)),
