@@ -12,6 +12,17 @@ from lockstep import Lockstep
 from twinphase_hdl.link.arbiter import TURNS
 
 
+def packets_of(words: list[int]) -> list[list[int]]:
+    """Whole packets: the last word is the last of one."""
+    came: list[list[int]] = [[]]
+    for word in words:
+        came[-1].append(word)
+        if word & LAST:
+            came.append([])
+    assert came.pop() == []
+    return came
+
+
 @cocotb.test()
 @cocotb.parametrize((("idle", "pause"), [(0.0, 0.0), (0.3, 0.5), (0.9, 0.0), (0.0, 0.8)]))
 async def test_packets_pass_whole_and_in_turn(dut: Any, idle: float, pause: float) -> None:
@@ -31,12 +42,7 @@ async def test_packets_pass_whole_and_in_turn(dut: Any, idle: float, pause: floa
     await loop.start()
     await loop.until(lambda: len(sink.taken) >= total, 30 * total, "words")
     await loop.step(30)
-    came: list[list[int]] = [[]]
-    for word in sink.words:
-        came[-1].append(word)
-        if word & LAST:
-            came.append([])
-    assert came.pop() == []
+    came = packets_of(sink.words)
     order = [packet[0] >> 28 & 3 for packet in came]
     for k in range(3):
         assert [packet for packet in came if packet[0] >> 28 & 3 == k] == sent[k]
@@ -82,12 +88,7 @@ async def test_a_preferred_input_has_what_it_needs(dut: Any, idle: float, pause:
             await loop.step(draw.randrange(int(2 * len(words) / load)))
     await loop.until(lambda: len(sink.taken) >= total, 60 * total, "words")
     await loop.step(30)
-    came: list[list[int]] = [[]]
-    for word in sink.words:
-        came[-1].append(word)
-        if word & LAST:
-            came.append([])
-    assert came.pop() == []
+    came = packets_of(sink.words)
     order = [packet[0] >> 28 & 3 for packet in came]
     for k in range(3):
         assert [packet for packet in came if packet[0] >> 28 & 3 == k] == sent[k]

@@ -1,6 +1,7 @@
 """No herald enters a psi queue without room, however long it and the strobes travel; all of the room is used; numbers are kept."""
 
 from collections import deque
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,14 @@ from twinphase_hdl.sift.heraldnumbers import ENDS, HeraldNumbers
 from twinphase_hdl.sift.pendingroom import PendingRoom
 
 MOST = (5, 12)
+
+
+def simulate(dut: wiring.Component, bench: Any) -> None:
+    """Until the bench ends."""
+    simulator = Simulator(dut)
+    simulator.add_clock(8e-9)
+    simulator.add_testbench(bench)
+    simulator.run()
 
 
 @pytest.mark.parametrize("choice", [0, 1])
@@ -50,10 +59,7 @@ def test_it_counts_what_waits_and_what_is_on_its_way(choice: int, seed: int) -> 
             assert waiting <= counted <= most
             await context.tick()
 
-    simulator = Simulator(room)
-    simulator.add_clock(8e-9)
-    simulator.add_testbench(bench)
-    simulator.run()
+    simulate(room, bench)
     assert entered > 100
     assert skipped > 50
     assert longest == most
@@ -131,9 +137,6 @@ def test_heralds_leave_with_the_numbers_with_which_they_entered(most: int) -> No
             assert sum(resumes for _, resumes in queue) <= most_ends
             await context.tick()
 
-    simulator = Simulator(rig)
-    simulator.add_clock(8e-9)
-    simulator.add_testbench(bench)
-    simulator.run()
+    simulate(rig, bench)
     assert left > 300
     assert ends > 5
