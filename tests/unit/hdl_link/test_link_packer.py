@@ -243,6 +243,19 @@ def test_full_packet_queue_loses_and_counts():
     assert decoded == [(beat << flush_bits) - 10 for beat in range(1, QUEUED_PACKETS + 3)]
 
 
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"inputs": 0}, "inputs is 0; allowed: at least 1"),
+        ({"inputs": 3, "preferred": 3}, "preferred is 3; allowed: 0 to 2"),
+        ({"inputs": 3, "preferred": -1}, "preferred is -1; allowed: 0 to 2"),
+    ],
+)
+def test_arbiter_refuses_inputs_that_are_not_there(wrong, said):
+    with pytest.raises(ValueError, match=said):
+        PacketArbiter(**wrong)
+
+
 def test_arbiter_keeps_packets_whole_and_is_fair():
     dut = PacketArbiter(inputs=3)
     sent = [[packet(Stream.TAG, [k] * (n % 5), sequence=n) for n in range(30)] for k in range(3)]

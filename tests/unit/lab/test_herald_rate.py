@@ -188,6 +188,7 @@ def test_with_the_raw_stream_too() -> None:
     raw, coded = (records_of(output, stream, HERALD_DTYPE) for stream in (Stream.HERALD, Stream.HERALD_CODE))
     assert coded.size == counters["heralds"] == clocks
     assert not counters["unjoined"] | counters["untracked"]
+    assert 100 < raw.size < clocks
     np.testing.assert_array_equal(raw, coded[np.isin(coded["number"], raw["number"])])
     assert raw.size + int(packets_of(output, Stream.HERALD)[-1][5]) == coded.size
 
