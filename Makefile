@@ -1,5 +1,5 @@
 # make demo      the whole link in the virtual lab, report in demo-out/report.html
-# make test      quick suite (under 10 minutes on two cores)
+# make test      quick suite (15 to 25 minutes on two cores)
 # make test-all  adds long statistics, formal proofs, bitstreams
 # make soak      model against native gateware, 1e9 heralds a protocol (resumable: Ctrl-C, again)
 # make lint      ruff, mypy, import linter

@@ -1,7 +1,7 @@
 """Three-intensity decoy bounds of SNS, asymptotic.
 
-Sources: Wang, Yu, Hu, Phys. Rev. A 98, 062323 (2018), arXiv:1805.09222; the single-photon bound is the usual
-elimination of the two-photon term between two intensities.
+Sources: Wang, Yu, Hu, Phys. Rev. A 98, 062323 (2018), arXiv:1805.09222; Ma, Qi, Zhao, Lo, Phys. Rev. A 72, 012326 (2005).
+Where their numbers of equations are from: docs/protocols/sns.md.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ def one_sided_yield(*, mu_1: float, mu_2: float, vacuum: float, weak: float, str
 
     ``s01 >= [mu2^2 e^mu1 S01 - mu1^2 e^mu2 S02 - (mu2^2 - mu1^2) S00] / (mu1 mu2 (mu2 - mu1))``, with the counting rates per
     window ``vacuum`` (S00), ``weak`` (S01: vacuum and mu_1) and ``strong`` (S02: vacuum and mu_2). May be negative: there
-    is then no bound. ValueError unless 0 < mu_1 < mu_2.
+    is then no bound. One user's light is a single source, so this is Ma et al., eq. 34, with mu_2, mu_1 and vacuum for their
+    mu, nu_1 and nu_2 and S00 for Y0. ValueError unless 0 < mu_1 < mu_2.
     """
     if not 0 < mu_1 < mu_2:
         raise ValueError(f"decoy: mu_1, mu_2 are {mu_1}, {mu_2}; allowed: 0 < mu_1 < mu_2")
@@ -25,7 +26,7 @@ def one_sided_yield(*, mu_1: float, mu_2: float, vacuum: float, weak: float, str
 
 
 def phase_error_bound(*, mu_1: float, x_error_rate: float, vacuum: float, single_yield: float) -> float:
-    """Upper bound of the phase-flip error of single photons, arXiv:1805.09222.
+    """Upper bound of the phase-flip error of single photons, Wang et al., eq. 45.
 
     ``e1ph <= [T_X - e^(-2 mu1) S00 / 2] / (2 mu1 e^(-2 mu1) s1)``; ``x_error_rate`` T_X: wrong heralds per sent X window (both
     mu_1, in the slice); ``single_yield`` s1 = (s01 + s10) / 2. ValueError where s1 is not positive.
@@ -49,7 +50,7 @@ def sns_rate_without_pairing(
     z_error: float,
     error_correction: float,
 ) -> float:
-    """``R = p_z^2 (2 eps (1-eps) mu_z e^(-mu_z) s1 [1 - H(e1ph)] - f S_Z H(E_Z))`` per window, arXiv:1805.09222.
+    """``R = p_z^2 (2 eps (1-eps) mu_z e^(-mu_z) s1 [1 - H(e1ph)] - f S_Z H(E_Z))`` per window, Wang et al., eq. 4.
 
     ``z_gain`` S_Z: heralds per Z window. Zero or negative at eps = 0.27: use pairing there. Never clipped.
     """

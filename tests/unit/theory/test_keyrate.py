@@ -91,6 +91,21 @@ def test_decoy_bounds_at_74_db(swaps: float, x_percent: float, phase_percent: fl
     assert 100 * bound == pytest.approx(phase_percent, rel=3e-3)
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_one_sided_yield_is_the_bound_of_a_single_source(seed: int) -> None:
+    """Ma et al. 2005, eq. 34 (mu, nu_1, nu_2 = 0), and Wang et al. 2018, eq. 44, which has both users' light, at 2 mu."""
+    rng = np.random.default_rng(seed)
+    nu, mu = sorted(rng.uniform(0.01, 1.0, 2).tolist())
+    y0, q_nu, q_mu = rng.uniform(0, 1e-3, 3).tolist()
+    rest = (nu**2 / mu**2) * (q_mu * math.exp(mu) - y0)
+    ma = mu / (mu * nu - nu**2) * (q_nu * math.exp(nu) - y0 - rest)
+    assert one_sided_yield(mu_1=nu, mu_2=mu, vacuum=y0, weak=q_nu, strong=q_mu) == pytest.approx(ma, rel=1e-9)
+    both = mu**2 * math.exp(2 * nu) * q_nu - nu**2 * math.exp(2 * mu) * q_mu - (mu**2 - nu**2) * y0
+    wang = both / (2 * nu * mu * (mu - nu))
+    doubled = one_sided_yield(mu_1=2 * nu, mu_2=2 * mu, vacuum=y0, weak=q_nu, strong=q_mu)
+    assert doubled == pytest.approx(wang, rel=1e-9)
+
+
 def test_no_key_without_pairing_at_large_eps() -> None:
     s00, s01, s02 = gains(0.1, 0.4)
     single = one_sided_yield(mu_1=0.1, mu_2=0.4, vacuum=s00, weak=s01, strong=s02)
