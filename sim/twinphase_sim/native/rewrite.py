@@ -75,12 +75,12 @@ def _in_place(module: str) -> str:
             return found.group()
         moved.add(value)
         clock, name = registers[value]
-        kept = []
+        kept: list[str] = []
         for line in lines:
             if parts := _ASSIGNMENT.match(line):
                 target = f"{parts[2]} ".replace(f"{value} ", f"{name} ").rstrip()
-                if target.replace(" ", "") == parts[3].replace(" ", ""):
-                    continue  # keeps its value, as registers do
+                if not kept and target.replace(" ", "") == parts[3].replace(" ", ""):
+                    continue  # keeps its value, as registers do; further down this takes another assignment back
                 line = f"{parts[1]}{target} <= {parts[3]} ;"
             kept.append(f"{line}\n")
         return f"  always @(posedge {clock}) begin\n{''.join(kept)}  end\n"
