@@ -151,7 +151,7 @@ def build(
     options: TaggerOptions | ClientOptions | None = None,
     link: BoardLink | None = None,
     reference_hz: int | None = None,
-    seed: int = 1,
+    seed: int | None = None,
     tries: int = 3,
     progress: Callable[[str], None] = lambda step: None,
 ) -> dict[str, Any]:
@@ -160,14 +160,18 @@ def build(
     ``options``: of the front end or of a client's lanes, the board's own if None. ``link``: how its packets leave the board, likewise.
     ``reference_hz``: of a clock on the board's reference pin, which it counts instead of its oscillator (`reference`).
 
-    Placement starts from ``seed``; one that misses timing is tried again with the next, ``tries`` times in all. The identity register
-    holds the hash of the sources with that constant at zero. Raises TwinphaseError (unknown board or node, or more than the
-    part holds), `BuildError` (tools), `TimingError` (of the last try; no bitstream is written) or ValueError (no tries).
+    Placement starts from ``seed``, the board's own if None; one that misses timing is tried again with the next, ``tries`` times in
+    all. The identity register holds the hash of the sources with that constant at zero. Raises TwinphaseError (unknown board or node,
+    or more than the part holds), `BuildError` (tools), `TimingError` (of the last try; no bitstream is written) or ValueError (no
+    tries).
     """
     board = find_board(board_name)
     if reference_hz is not None:
         check_reference(board, options or board.nodes.get(node), reference_hz)
     environment = build_environment(board.family)
+    if seed is None:
+        kind = board.link if link is None else link.kind
+        seed = board.seeds.get((node, kind), 1)
     last = seed + tries - 1
     for attempt in range(seed, last + 1):
         progress(f"synthesis, place and route, seed {attempt}")

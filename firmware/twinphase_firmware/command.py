@@ -4,7 +4,7 @@ Synthesis, place and route take minutes. A design that misses its clock is place
 tries meets it, that is an error, and leaves no bitstream.
 
 example:
-  twinphase build ulx3s-85f --node server --out bitstreams
+  twinphase build ecpix5-85f --node server --out bitstreams
   twinphase build ecpix5-85f --node timetagger --chains 4 --channels 4
   twinphase build ecpix5-85f --node timetagger --merge wide
   twinphase build ecpix5-85f --node timetagger --taps 512
@@ -101,7 +101,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help=f"with --link usb: the board's serial number, by which a host tells two of them apart ({BoardLink.usb_serial})",
     )
     parser.add_argument("--out", type=Path, default=Path("bitstreams"), metavar="DIR", help="folder (bitstreams)")
-    parser.add_argument("--seed", type=int, default=1, metavar="S", help="first seed of the placement (1)")
+    parser.add_argument("--seed", type=int, metavar="S", help="first seed of the placement (1, or the board's own)")
     parser.add_argument("--tries", type=int, default=3, metavar="N", help="seeds to try until timing is met (3)")
     parser.add_argument("--json", action="store_true", help="print the manifest as JSON")
 

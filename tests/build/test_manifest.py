@@ -3,6 +3,7 @@
 import pytest
 
 from twinphase_firmware import build as build_module
+from twinphase_firmware.boardlink import BoardLink
 from twinphase_firmware.family import ICE40
 from twinphase_firmware.manifest import (
     ConstraintError,
@@ -148,9 +149,16 @@ def test_a_missed_clock_is_tried_again_with_the_next_seed(monkeypatch, tmp_path)
         return {"seed": seed}
 
     monkeypatch.setattr(build_module, "_build_once", once)
-    assert build_module.build("ulx3s-85f", "server", tmp_path, seed=5, tries=3) == {"seed": 7}
+    assert build_module.build("ulx3s-85f", "timetagger", tmp_path, seed=5, tries=3) == {"seed": 7}
     with pytest.raises(TimingError, match="seed 6"):
-        build_module.build("ulx3s-85f", "server", tmp_path, seed=5, tries=2)
+        build_module.build("ulx3s-85f", "timetagger", tmp_path, seed=5, tries=2)
     assert tried == [5, 6, 7, 5, 6]
     with pytest.raises(ValueError, match="tries is 0"):
-        build_module.build("ulx3s-85f", "server", tmp_path, tries=0)
+        build_module.build("ulx3s-85f", "timetagger", tmp_path, tries=0)
+
+
+def test_placement_begins_with_the_seed_of_the_board(monkeypatch, tmp_path):
+    monkeypatch.setattr(build_module, "_build_once", lambda *given: given[-2])
+    assert build_module.build("ecpix5-85f", "server", tmp_path) == 1
+    assert build_module.build("ecpix5-85f", "server", tmp_path, link=BoardLink(kind="udp")) == 2
+    assert build_module.build("ecpix5-85f", "server", tmp_path, link=BoardLink(kind="udp"), seed=3) == 3

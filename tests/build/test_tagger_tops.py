@@ -28,10 +28,17 @@ LINES = TaggerOptions(frontend="delay line", lanes=1)
         ("ecpix5-85f", "timetagger", replace(LINES, lanes=1), "256 taps cover 5.2 ns .* more than the 8 ns"),
         ("ecpix5-85f", "timetagger", replace(LINES, lanes=2, taps=432), "less than twice"),
         ("ulx3s-85f", "timetagger", replace(LINES, channels=32, chains=4), "channels"),
-        ("ulx3s-85f", "server", replace(LINES, channels=4, merge="wide"), "server: merge 'wide'; allowed: 'one'"),
-        ("versa-ecp5-5g", "client", None, "no top for versa-ecp5-5g; allowed: server, timetagger"),
+        (
+            "ecpix5-85f",
+            "server",
+            replace(LINES, channels=4, taps=416, merge="wide"),
+            "server: merge 'wide'; allowed: 'one'",
+        ),
+        ("versa-ecp5-5g", "client", None, "no top for versa-ecp5-5g; allowed: timetagger"),
+        ("ulx3s-85f", "server", None, "no top for ulx3s-85f; allowed: timetagger, client"),
+        ("versa-ecp5-5g", "server", None, "no top for versa-ecp5-5g; allowed: timetagger"),
         ("ulx3s-25f", "server", None, "no top for ulx3s-25f; allowed: timetagger"),
-        ("ulx3s-85f", "switch", None, "no top for ulx3s-85f; allowed: server, timetagger, client"),
+        ("ulx3s-85f", "switch", None, "no top for ulx3s-85f; allowed: timetagger, client"),
     ],
 )
 def test_what_cannot_be_built_is_refused(board: str, node: str, options: TaggerOptions | None, sentence: str) -> None:

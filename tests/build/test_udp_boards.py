@@ -42,7 +42,7 @@ def test_a_link_that_is_none_is_refused(wrong):
 
 
 @pytest.mark.parametrize(
-    ("name", "node"), [("ulx3s-85f", "server"), ("ulx3s-25f", "timetagger"), ("ice40-hx8k", "timetagger")]
+    ("name", "node"), [("ulx3s-85f", "client"), ("ulx3s-25f", "timetagger"), ("ice40-hx8k", "timetagger")]
 )
 def test_a_board_without_ethernet_is_refused(name, node):
     with pytest.raises(TwinphaseError, match=rf"^{name}: link 'udp' [^\n]*; allowed: 'serial'$"):
