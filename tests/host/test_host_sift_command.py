@@ -122,6 +122,7 @@ def check(result, path):
     assert result["bits_per_survivor"]["messages"]["pairs"]["sent"] > 0
     for role in ("alice", "bob"):
         assert result["counters"][role]["status"] == {"snapshots": 2, "equal": True, "different": 0}
+        assert result["reveal_latency"][role]["blocks"] == BLOCKS
 
 
 def test_on_nodes_and_on_their_recordings(capsys, tmp_path, path):

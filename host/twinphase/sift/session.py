@@ -24,6 +24,7 @@ from .blocks import ROLES, Block, BlockGatherer, Fate, Node
 from .check import CellCheck, CellHistory, StatusCheck, read_cells
 from .costs import HeraldCost, costs, wire_bits
 from .keys import KeyMaker
+from .latency import RevealLatency
 from .rule import PairRule
 from .tally import Tally
 from .yields import Yields, pair_probabilities
@@ -137,6 +138,7 @@ class SiftSession:
         self.unphased: int | None = None
         """Heralds that the server has announced without psi; None before its first STATUS."""
         self.herald_cost = HeraldCost()
+        self.latency = {role: RevealLatency(devices[role], self.block_heralds) for role in ROLES}
         self.by_block: list[tuple[int, int, int]] = []
         """(block, kept, errors, of key bits where these are the phases) of each closed block."""
         self._cost_stream: Stream | None = None
@@ -207,6 +209,7 @@ class SiftSession:
                     high = (records["pulse_high_detector"] & 0xFFFFFF).astype(np.int64)
                     self.herald_cost.add(high << 32 | records["pulse_low"].astype(np.int64))
         else:
+            self.latency[node].update(batch)
             if (records := batch.get(Stream.SIFTED)) is not None:
                 self._status[node].sifted(records["word"])
             if (records := batch.get(Stream.STATUS)) is not None:
@@ -232,6 +235,8 @@ class SiftSession:
         self.tally.add(block)
         self.keys.add(block)
         self.history.add(block, self.tally.cells)
+        for latency in self.latency.values():
+            latency.add(block, block.fate is Fate.CLOSED)
         if isinstance(self.yields, Yields):
             self.yields.add(block)
         if block.fate is Fate.CLOSED:
@@ -269,6 +274,7 @@ class SiftSession:
             },
             "live": self._yields(),
             "herald_code": self.herald_cost.as_dict(),
+            "reveal_latency": {role: latency.as_dict() for role, latency in self.latency.items()},
             "wire_bits": wire_bits(self.devices),
             "bits_per_survivor": costs(
                 self.tally,

@@ -54,6 +54,10 @@ def table(result: dict[str, Any]) -> Table:
             for name, bits in cost["messages"].items():
                 view.add_row(f"bits: {name}", f"{bits['sent']:.1f} sent, {bits['coded']:.1f} coded, per survivor")
             view.add_row("bits: all", f"{cost['sent']:.1f} sent, {cost['coded']:.1f} coded, core {cost['core']:.1f}")
+    view.add_section()
+    for role, latency in result["reveal_latency"].items():
+        if latency is not None:
+            _add_latency(view, role, latency)
     _add_yields(view, result["live"])
     view.add_section()
     for role, checks in result["counters"].items():
@@ -64,6 +68,14 @@ def table(result: dict[str, Any]) -> Table:
     lost = {node: entry["records"] for node, entry in result["losses"].items() if entry["records"]}
     view.add_row("lost records", str(lost) if lost else "none", style="red" if lost else None)
     return view
+
+
+def _add_latency(view: Table, role: str, latency: dict[str, Any]) -> None:
+    """Medians after a block's last herald, and from each herald."""
+    steps = ", ".join(f"{step} {of['median_ms']:.1f}" for step, of in latency["after_last_herald"].items())
+    whole = latency["herald_to_sifted"]
+    view.add_row(f"latency of {role}", f"ms after a block's last herald: {steps} (medians)")
+    view.add_row("", f"herald to sifted word {whole['median_ms']:.1f} ms, {whole['largest_ms']:.1f} at most")
 
 
 def _add_yields(view: Table, live: dict[str, Any]) -> None:
