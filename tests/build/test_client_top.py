@@ -146,7 +146,7 @@ def test_both_boards_have_clients() -> None:
 )
 def test_options_of_another_node_are_refused(node: str, options: TaggerOptions | ClientOptions, sentence: str) -> None:
     with pytest.raises(TwinphaseError, match=sentence):
-        make_top(node, find_board("ulx3s-85f"), build_hash=0, options=options)
+        make_top(node, find_board("ecpix5-85f"), build_hash=0, options=options)
 
 
 def test_a_board_without_modulator_pins_is_refused() -> None:
