@@ -19,9 +19,13 @@ AFTER_MS = {"types": 11.0, "intensities": 13.0, "slices": 15.5, SIFTED: 18.0}
 
 
 class Client:
-    """Registers of a client."""
+    """Registers of a client, and which were read."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
 
     def read(self, name: str) -> int:
+        self.asked.append(name)
         return {"START_CLOCK": START_CLOCK, "PERIOD": PERIOD_Q32}[name]
 
 
@@ -77,8 +81,10 @@ def follow(path, latency, seen=lambda batch: batch):
 
 
 def test_each_step_and_each_herald() -> None:
-    latency = RevealLatency(Client(), BLOCK)
+    client = Client()
+    latency = RevealLatency(client, BLOCK)
     pulses, last = follow(pair_path(3, 5, p_x=0.5), latency)
+    assert sorted(client.asked) == ["PERIOD", "START_CLOCK"]
     told = latency.as_dict()
     assert told is not None
     assert told["blocks"] == 3

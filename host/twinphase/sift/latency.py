@@ -31,6 +31,8 @@ class RevealLatency:
 
     def __init__(self, device: Device, block_heralds: int) -> None:
         self._device, self._block_heralds = device, block_heralds
+        self._grid: tuple[int, int] | None = None
+        """Start of the client's frame in ticks, and its period in 2^-32 tick; read once, at the first closed block."""
         self._closed_at: dict[int, dict[str, int]] = {}
         self._from_last: list[list[float]] = []
         """Milliseconds to each step of a block, and to its sifted words."""
@@ -60,8 +62,10 @@ class RevealLatency:
         pulse = block.pulse[block.pulse >= 0]
         if not closed or not pulse.size or len(times) <= len(STEPS):
             return
-        period_q32, last = self._device.read("PERIOD"), int(pulse.max())
-        emitted = self._device.read("START_CLOCK") * TICKS_PER_CLOCK + (last * period_q32 >> 32)
+        if self._grid is None:
+            self._grid = self._device.read("START_CLOCK") * TICKS_PER_CLOCK, self._device.read("PERIOD")
+        (start, period_q32), last = self._grid, int(pulse.max())
+        emitted = start + (last * period_q32 >> 32)
         to_ms = 1e3 / TICKS_PER_SECOND
         after = [(times[step] - emitted) * to_ms for step in (*STEPS.values(), SIFTED)]
         own = after[-1] + (last - pulse) * (period_q32 / 2**32 * to_ms)
