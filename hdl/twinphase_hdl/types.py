@@ -37,9 +37,9 @@ class GridConfig(data.Struct):
 
     start_clock: units.CLOCK_BITS
     period: frame.PERIOD_BITS
-    step_pulses: 4
+    step_pulses: frame.STEP_PULSES_BITS
     step_remainder: frame.PERIOD_BITS
-    pulse_reciprocal: 17
+    pulse_reciprocal: frame.PULSE_RECIPROCAL_BITS
     frame_pulses: frame.FRAME_PULSE_BITS
     frame_reciprocal: 22
     slot_pulses: frame.SLOT_PULSES_BITS

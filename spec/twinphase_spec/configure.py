@@ -78,7 +78,8 @@ def delay_ticks(lab: Lab) -> tuple[int, int, int, int]:
     return tuple(-ps_to_ticks(getattr(lab.detectors, name).offset_ps) for name in CHANNELS)  # type: ignore[return-value]
 
 
-def _frame_registers(frame: FrameConfig) -> dict[str, int]:
+def frame_registers(frame: FrameConfig) -> dict[str, int]:
+    """A node's registers of ``frame``, by name; its table is the memory FRAME_TABLE."""
     return {
         "START_CLOCK": frame.start_clock,
         "PERIOD": frame.period_q32,
@@ -103,7 +104,7 @@ def server_registers(lab: Lab, start_clock: int) -> dict[str, int]:
     recovery = recovery_pulses(lab, start_q)
     streams = (*SERVER_STREAMS, Stream.LIVE) if recovery else SERVER_STREAMS
     return {
-        **_frame_registers(frame_config(lab, start_clock)),
+        **frame_registers(frame_config(lab, start_clock)),
         "GATE_START_Q": start_q,
         "GATE_STOP_Q": stop_q,
         "GATE_START_R": start_r,
@@ -196,7 +197,7 @@ def client_registers(
     symbols = client_symbols(lab, role, key, nonce)
     entry_pulses = max(frame.slot_pulses, lab.lanes)
     return {
-        **_frame_registers(frame),
+        **frame_registers(frame),
         "SLOT_PULSES": entry_pulses,
         "SLOT_RECIPROCAL": (1 << SLOT_RECIPROCAL_SHIFT) // entry_pulses,
         "ROLE": int(role == "bob"),

@@ -26,7 +26,8 @@ from .units import CLOCK_BITS, TICKS_PER_CLOCK
 PERIOD_FRACTION_BITS = 32
 PERIOD_INT_BITS = 17
 PERIOD_BITS = PERIOD_INT_BITS + PERIOD_FRACTION_BITS
-MIN_PERIOD_TICKS = 1024
+MIN_PERIOD_TICKS = 409
+"""20 pulses per clock, 2.5 GHz at 125 MHz: 409.6 ticks."""
 MAX_PERIOD_TICKS = (1 << PERIOD_INT_BITS) - 1
 PULSE_BITS = 56
 FRAME_PULSE_BITS = 24
@@ -46,7 +47,9 @@ OFFSET_BITS = 26
 """Bits of a tag's distance from the anchor in ticks: LAG_CLOCKS * 8192 plus 2 us of positive delay is below 2^26."""
 MIN_WINDOW_TICKS = 1 << OFFSET_BITS
 """A window must be longer than the anchor's lag, so that a click can only be in the anchor's window or the next."""
+STEP_PULSES_BITS = (TICKS_PER_CLOCK // MIN_PERIOD_TICKS).bit_length()
 PULSE_RECIPROCAL_SHIFT = OFFSET_BITS + PERIOD_FRACTION_BITS
+PULSE_RECIPROCAL_BITS = ((1 << OFFSET_BITS) // MIN_PERIOD_TICKS).bit_length()
 FRAME_RECIPROCAL_SHIFT = FRAME_PULSE_BITS + 1
 SLOT_RECIPROCAL_SHIFT = FRAME_PULSE_BITS
 
@@ -121,6 +124,12 @@ class FrameConfig:
             "slots times slot_pulses",
             self.frame_pulses,
             f"{MIN_FRAME_PULSES} to {(1 << FRAME_PULSE_BITS) - 1} pulses",
+        )
+        _require(
+            self.frame_pulses * self.period_q32 >= 2 * TICKS_PER_CLOCK << 32,
+            "slots times slot_pulses",
+            self.frame_pulses,
+            "a frame of two clocks, 16384 ticks, or more",
         )
         _require(
             1 <= self.frames_per_window < 1 << FRAMES_PER_WINDOW_BITS,

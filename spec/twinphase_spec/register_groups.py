@@ -7,7 +7,7 @@ from . import emission as emit
 from . import smooth_follow, smoothing
 from . import tracking as click_tracking
 from .arrival import WINDOWS_BITS
-from .frame import PULSE_BITS
+from .frame import PULSE_BITS, PULSE_RECIPROCAL_BITS, STEP_PULSES_BITS
 from .register_map import INTERFACE_VERSION, Access, Memory, NodeType, Register
 from .tdc import DEFAULT_CAL_LAST, DEFAULT_CAL_STEP
 from .units import TURN_BITS
@@ -42,9 +42,11 @@ def frame() -> tuple[Register, ...]:
         register(0x11, "FRAMING", 1, "1: the anchor is running", access=Access.RO),
         register(0x12, "START_CLOCK", 51, "clock count at which pulse 0 starts"),
         register(0x14, "PERIOD", 49, "pulse period P in 2^-32 tick", reset=8192 << 32),
-        register(0x16, "STEP_PULSES", 4, "8192 div P", reset=1),
+        register(0x16, "STEP_PULSES", STEP_PULSES_BITS, "8192 div P", reset=1),
         register(0x18, "STEP_REMAINDER", 49, "8192 mod P in 2^-32 tick"),
-        register(0x1A, "PULSE_RECIPROCAL", 17, "floor(2^58 / PERIOD)", reset=(1 << 58) // (8192 << 32)),
+        register(
+            0x1A, "PULSE_RECIPROCAL", PULSE_RECIPROCAL_BITS, "floor(2^58 / PERIOD)", reset=(1 << 58) // (8192 << 32)
+        ),
         register(0x1B, "FRAME_PULSES", 24, "L, pulses per frame", reset=16),
         register(0x1C, "FRAME_RECIPROCAL", 22, "floor(2^25 / L)", reset=(1 << 25) // 16),
         register(0x1D, "SLOT_PULSES", 16, "M, pulses per table entry", reset=1),

@@ -26,7 +26,7 @@ FRONTEND_CLOCKS = 7
 """The slowest front end (delay lines with two chains); the others are faster, and one hold for all keeps their phases equal."""
 MERGE_CLOCKS = 6
 """From an edge in time to its tag, where no channel is behind: the channel's queue, the horizon, the merge's output."""
-FRAMER_CLOCKS = 31
+FRAMER_CLOCKS = 32
 MARK_CLOCKS = 24
 """From a framed click to its place in the feed's queue, at most."""
 NODE_CLOCKS = 128

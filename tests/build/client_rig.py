@@ -15,7 +15,7 @@ from amaranth.sim import Simulator
 from twinphase_firmware import clienttop
 from twinphase_firmware.boards import Board
 from twinphase_firmware.clientoptions import ClientOptions
-from twinphase_spec.configure import _frame_registers
+from twinphase_spec.configure import frame_registers
 from twinphase_spec.frame import LAG_CLOCKS, FrameConfig, SlotClass, slot_byte
 from twinphase_spec.symbols import BOUNDS, SymbolConfig
 
@@ -119,7 +119,7 @@ def random_setting(draw: random.Random, lanes: int) -> tuple[FrameConfig, Symbol
 
 def registers_of(frame: FrameConfig, config: SymbolConfig, bob: bool) -> dict[str, int]:
     return {
-        **_frame_registers(frame),
+        **frame_registers(frame),
         "ROLE": int(bob),
         **{f"KEY_{k}": word for k, word in enumerate(config.key)},
         "NONCE_0": config.nonce >> 32,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from twinphase_hdl.types import GridConfig
-from twinphase_spec.frame import MAX_PERIOD_TICKS, MIN_PERIOD_TICKS, FrameConfig, SlotClass, slot_byte
+from twinphase_spec.frame import MAX_PERIOD_TICKS, MIN_FRAME_PULSES, MIN_PERIOD_TICKS, FrameConfig, SlotClass, slot_byte
+from twinphase_spec.units import TICKS_PER_CLOCK
 from vectors import pack
 
 PERIODS_Q32 = (
@@ -26,7 +27,8 @@ def random_frame(rng: np.random.Generator, *, start_clock: int = 0, extreme: int
     else:
         period = int(rng.integers(MIN_PERIOD_TICKS << 32, MAX_PERIOD_TICKS << 32))
     slot_pulses = int(rng.choice([1, 1, 2, 3, 200, int(rng.integers(1, 3000)), 65535]))
-    slots = max(int(rng.integers(1, 40)), -(-16 // slot_pulses))
+    two_clocks = -(-(2 * TICKS_PER_CLOCK << 32) // period)
+    slots = max(int(rng.integers(1, 40)), -(-max(MIN_FRAME_PULSES, two_clocks) // slot_pulses))
     classes = [int(c) for c in SlotClass]
     window_frames = -(-(WINDOW_TICKS << 32) // (slots * slot_pulses * period))
     return FrameConfig(

@@ -13,7 +13,7 @@ from twinphase_spec import frame, smoothing, units
 
 # Most that a tag can be ahead of the anchor, in ticks: the lag, 4 us of delay span and one pulse.
 _AHEAD_MAX = (frame.LAG_CLOCKS + 512) * units.TICKS_PER_CLOCK + frame.MAX_PERIOD_TICKS + 1
-_PULSES_AHEAD_BITS = 16
+_PULSES_AHEAD_BITS = (_AHEAD_MAX // frame.MIN_PERIOD_TICKS).bit_length()
 _FRAMES_AHEAD_BITS = 13
 _LAG_BIT = frame.LAG_CLOCKS.bit_length() - 1
 _CLOCKS_AHEAD_BITS = frame.OFFSET_BITS - units.FRACTION_BITS

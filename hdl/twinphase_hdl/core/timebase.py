@@ -176,7 +176,7 @@ class Timebase(wiring.Component):
         m.d.sync += [
             frames_less_1.eq(config.frames_per_window - 1),
             windows_less_1.eq(config.windows_per_dwindow - 1),
-            # A clock late, in time: a frame lasts at least two clocks (16 pulses of 1024 ticks).
+            # A clock late, in time: a frame lasts at least two clocks.
             last_frame.eq(Mux(load, loaded.window_frame, anchor.window_frame) == frames_less_1),
             last_window.eq(Mux(load, loaded.dwindow_window, anchor.dwindow_window) == windows_less_1),
         ]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from amaranth.sim import Simulator
 
-from twinphase_spec.frame import Anchor, FrameConfig, SlotClass, slot_byte
+from twinphase_spec.frame import MIN_FRAME_PULSES, MIN_PERIOD_TICKS, Anchor, FrameConfig, SlotClass, slot_byte
 
 
 def simulate(component, bench: Callable) -> None:
@@ -20,11 +20,14 @@ def simulate(component, bench: Callable) -> None:
 def random_frame(rng: random.Random, start_clock: int, **fixed: int) -> FrameConfig:
     """A valid frame, extreme periods and slot lengths included."""
     period = fixed.get("period_q32") or rng.choice(
-        [1024 << 32, 8192 << 32, 131071 << 32, rng.randrange(1024 << 32, 131071 << 32), (8192 << 32) // 3]
+        [
+            *(MIN_PERIOD_TICKS << 32, (8192 << 32) // 20, 1024 << 32, 8192 << 32, 131071 << 32, (8192 << 32) // 3),
+            rng.randrange(MIN_PERIOD_TICKS << 32, 131071 << 32),
+        ]
     )
     slot_pulses = rng.choice([1, 1, 2, 3, 200, rng.randrange(1, 3000)])
     slots = rng.randrange(1, 40)
-    while slots * slot_pulses < 16:
+    while slots * slot_pulses < MIN_FRAME_PULSES or slots * slot_pulses * period < 16384 << 32:
         slots += 1
     classes = list(SlotClass)
     least = -(-(1 << 58) // (slots * slot_pulses * period))

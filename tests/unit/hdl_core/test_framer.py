@@ -75,7 +75,7 @@ def test_equals_the_definition(seed: int) -> None:
     dut = Bench()
     framer = dut.framer
     counters = ("unframed", "background", "signal", "reference_q", "reference_r", "other")
-    assert framer.latency == 31
+    assert framer.latency == 32
 
     async def bench(ctx):
         ctx.set(dut.config, grid(frame))

@@ -93,12 +93,13 @@ def test_close_clock() -> None:
     simulate(dut, bench)
 
 
-def test_shortest_frame_and_window() -> None:
+@pytest.mark.parametrize(("period_q32", "pulses"), [(1024 << 32, 16), ((8192 << 32) // 20 + 1, 40)])
+def test_shortest_frame_and_window(period_q32: int, pulses: int) -> None:
     """Frames of two clocks, counted through the end of a window and of a d-window."""
     config = FrameConfig(
-        period_q32=1024 << 32,
+        period_q32=period_q32,
         slot_pulses=1,
-        table=(0,) * 16,
+        table=(0,) * pulses,
         frames_per_window=4096,
         windows_per_dwindow=2,
         start_clock=9,

@@ -7,9 +7,9 @@ import pytest
 from phase_oracle import click, marked, simulate
 
 from twinphase_hdl.sift.herald import HeraldFinder, causal_record, herald_record
-from twinphase_spec.frame import SlotClass
+from twinphase_spec.frame import MIN_PERIOD_TICKS, SlotClass
 
-PERIOD = 1024 << 32
+PERIOD = MIN_PERIOD_TICKS << 32
 
 
 def hold_clocks(period: int) -> int:
@@ -91,7 +91,7 @@ def test_random_clicks(swap, pause):
     assert strobes == {"heralds": len(singles), "multiple": several, "unjoined": 0}
 
 
-@pytest.mark.parametrize("period", [1024 << 32, (8192 << 32) - 1, 8192 << 32, 131071 << 32])
+@pytest.mark.parametrize("period", [MIN_PERIOD_TICKS << 32, (8192 << 32) - 1, 8192 << 32, 131071 << 32])
 def test_latency_and_last_moment(period):
     """A single click is announced after exactly the hold time; a second one a clock before its end still counts."""
     dut = HeraldFinder()

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from twinphase_hdl.sift.arrival import READ_CLOCKS, ArrivalCounts
 from twinphase_hdl.sift.bankedsums import BankedSums
 from twinphase_spec.arrival import BINS, COUNT_BITS, SUM_BITS
-from twinphase_spec.frame import SlotClass
+from twinphase_spec.frame import MIN_PERIOD_TICKS, SlotClass
 from twinphase_spec.packets import ARRIVAL_DTYPE
 
-PERIODS = (1024 << 32, (1031 << 32) + 12345, 8192 << 32, ((1 << 17) - 1 << 32) + 1)
+PERIODS = (MIN_PERIOD_TICKS << 32, 1024 << 32, (1031 << 32) + 12345, 8192 << 32, ((1 << 17) - 1 << 32) + 1)
 LENGTH = 160
 """Clocks of a window here; the part needs its latency, the node 8192."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from twinphase.herald_code import decode
 from twinphase_sim.model.server import run_server
 from twinphase_sim.native import NativeNode, NodeOutput, write_requests
-from twinphase_spec.configure import frame_config, server_memories, server_registers
+from twinphase_spec.configure import frame_config, frame_registers, server_memories, server_registers
 from twinphase_spec.frame import LAG_CLOCKS, FrameConfig, SlotClass
 from twinphase_spec.lab import Slots
 from twinphase_spec.packets import HEADER_WORDS, HERALD_DTYPE, PSI_DTYPE, STATUS_BITS, Stream
@@ -29,10 +30,11 @@ START = 40_000
 FIRST = START + LAG_CLOCKS + 10_000
 REFERENCE = 16
 """Where there are clicks of the reference band, of so many clocks one has one instead, and one has none."""
-PULSES = 8
-"""Per clock: 1.0 GHz, a little above that of the lab, so that no clock has less."""
-GIGABIT = (1, 0, 0, 0, 0)
-"""A word in five clocks of 8 ns: 0.8 Gbit/s."""
+PULSES, MOST_PULSES = 8, 20
+"""Per clock: 1 GHz, as in the lab, and 2.5 GHz, the most of a server."""
+LINKS = {PULSES: (1, 0, 0, 0, 0), MOST_PULSES: (1, 0, 0, 0) * 5 + (1, 0, 0, 0, 0) * 4}
+"""Words of a gigabit link: one in five clocks of 8 ns, 0.8 Gbit/s; nine in forty, 0.9 Gbit/s, where a herald has 7.1 bits instead of 5.3
+(a gigabit's datagrams have 0.913, docs/udp.md)."""
 
 
 def every_clock(
@@ -40,8 +42,9 @@ def every_clock(
 ) -> tuple[NDArray[np.uint64], NDArray[np.uint8]]:
     """A click in each clock, of the two detectors in turn, in the middle of any of its pulses but the first: each a pulse of its own.
     ``reference``: some are of the reference band, whose phase is 0. ``silence``: clocks without after half of them."""
-    width = (1 << FRACTION_BITS) // PULSES
-    fine = rng.integers(1, PULSES, size=clocks) * width + width // 2
+    pulses = (1 << FRACTION_BITS << 32) // frame.period_q32
+    width = (1 << FRACTION_BITS) // pulses
+    fine = rng.integers(1, pulses, size=clocks) * width + width // 2
     count = np.arange(clocks)
     channels = (count % 2).astype(np.uint8)
     at = FIRST + count + silence * (count >= clocks // 2)
@@ -58,16 +61,23 @@ def every_clock(
     return ticks.astype(np.uint64), channels
 
 
-def settings(source: PsiSource, *streams: Stream) -> tuple[FrameConfig, dict[str, int], dict[str, list[int]]]:
-    """Frame, registers and memories of signal slots alone; nothing is dead, moved or outside of its gate."""
+def settings(
+    source: PsiSource, *streams: Stream, pulses: int = PULSES
+) -> tuple[FrameConfig, dict[str, int], dict[str, list[int]]]:
+    """Frame of ``pulses`` per clock, registers and memories, of signal slots alone; nothing is dead, moved or outside of its gate."""
     lab = small_lab()
-    registers = server_registers(lab, START)
     quarter, rest = divmod(len(lab.frame.table()), 4)
     slots = (
         Slots(q="SIG", r="REF0", repeat=quarter + rest),
         *(Slots(q="SIG", r=step, repeat=quarter) for step in ("REF1", "REF2", "REF3")),
     )
     frame = frame_config(lab.model_copy(update={"frame": lab.frame.model_copy(update={"slots": slots})}), START)
+    frame = replace(
+        frame,
+        period_q32=(1 << FRACTION_BITS << 32) // pulses,
+        frames_per_window=frame.frames_per_window * pulses // PULSES,
+    )
+    registers = server_registers(lab, START) | frame_registers(frame)
     registers |= {
         **{f"GATE_START_{band}": 0 for band in "QR"},
         **{f"GATE_STOP_{band}": 1 << FRACTION_BITS for band in "QR"},
@@ -104,10 +114,11 @@ def run(
     reference: bool = False,
     silence: int = 0,
     announce_all: bool = True,
+    pulses: int = PULSES,
 ) -> tuple[NodeOutput, dict[str, int], Any]:
     """What a node sends, its counters at the last STATUS, and the model's records of these edges. ``switched``: clocks from the first
     edge on at which HERALD goes off, and on again; words then leave in every clock, so that requests are answered soon."""
-    frame, registers, memories = settings(source, *streams)
+    frame, registers, memories = settings(source, *streams, pulses=pulses)
     registers["ANNOUNCE_ALL"] = int(announce_all)
     node = NativeNode("server", progress=False)
     setup = write_requests(SERVER, registers, memories)
@@ -119,16 +130,17 @@ def run(
     for k, clock in enumerate(switched):
         enabled = registers["STREAM_ENABLE"] ^ (~k & 1) << Stream.HERALD
         changes += [(FIRST + clock, p) for p in write_requests(SERVER, {"STREAM_ENABLE": enabled}, first_id=500 + k)]
-    output = node.run(until + 60_000, ticks, channels, changes, tx_ready=None if switched else GIGABIT)
+    output = node.run(until + 60_000, ticks, channels, changes, tx_ready=None if switched else LINKS[pulses])
     status = packets_of(output, Stream.STATUS)[-1][HEADER_WORDS:]
     counters = {name: int(status[2 * k]) for k, name in enumerate(SERVER.counter_names)}
     return output, counters, run_server(registers, frame, ticks, channels, until, smooth_table=memories["SMOOTH_TABLE"])
 
 
+@pytest.mark.parametrize("pulses", [PULSES, MOST_PULSES])
 @pytest.mark.parametrize("clocks", [100_000, pytest.param(3_000_000, marks=pytest.mark.long)])
-def test_without_psi_a_herald_per_clock_is_sustained(clocks: int) -> None:
+def test_without_psi_a_herald_per_clock_is_sustained(clocks: int, pulses: int) -> None:
     """On a gigabit, through flush ticks and ends of packets; the queue holds 512, so that one lost clock in 195 would show."""
-    output, counters, model = run(PsiSource.NONE, (Stream.HERALD_CODE,), clocks)
+    output, counters, model = run(PsiSource.NONE, (Stream.HERALD_CODE,), clocks, pulses=pulses)
     assert counters["heralds"] == clocks
     assert not counters["unjoined"] | counters["multiple"]
     assert not any(counters[f"dropped_{name}"] for name in CHANNELS)
@@ -138,14 +150,14 @@ def test_without_psi_a_herald_per_clock_is_sustained(clocks: int) -> None:
     assert not model.psi.size
 
 
-@pytest.mark.parametrize("reference", [False, True])
+@pytest.mark.parametrize(("reference", "pulses"), [(False, PULSES), (True, PULSES), (True, MOST_PULSES)])
 @pytest.mark.parametrize("source", [PsiSource.WINDOWS, PsiSource.CLICKS])
 @pytest.mark.parametrize(("clocks", "silence"), [(59_968, 150_000), pytest.param(3_000_000, 0, marks=pytest.mark.long)])
-def test_with_psi_too(source: PsiSource, clocks: int, silence: int, reference: bool) -> None:
+def test_with_psi_too(source: PsiSource, clocks: int, silence: int, reference: bool, pulses: int) -> None:
     """None is refused, whatever psi does: those that find its queue full are announced, counted, and missing in the numbers of psi. All
     others get theirs, but a phase that has left its ring while the link was busy is told as none."""
     streams = (Stream.HERALD_CODE, Stream.PSI)
-    output, counters, model = run(source, streams, clocks, reference=reference, silence=silence)
+    output, counters, model = run(source, streams, clocks, reference=reference, silence=silence, pulses=pulses)
     assert counters["heralds"] == clocks - reference * 2 * (clocks // REFERENCE)
     assert not counters["unjoined"] | counters["untracked"]
     np.testing.assert_array_equal(records_of(output, Stream.HERALD_CODE, HERALD_DTYPE), model.heralds)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,8 @@ import pytest
 from numpy.typing import NDArray
 
 from twinphase_sim.native import NativeNode, write_requests
-from twinphase_spec.configure import frame_config, server_memories, server_registers
-from twinphase_spec.frame import LAG_CLOCKS, FrameConfig, SlotClass
+from twinphase_spec.configure import frame_config, frame_registers, server_memories, server_registers
+from twinphase_spec.frame import LAG_CLOCKS, MIN_PERIOD_TICKS, FrameConfig, SlotClass
 from twinphase_spec.live import RUN_LIMIT, SILENT_HEARTBEATS
 from twinphase_spec.packets import HEADER_WORDS, HEARTBEAT_BITS, HERALD_DTYPE, LIVE_DTYPE, STATUS_BITS, Stream
 from twinphase_spec.registers import CHANNELS, SERVER
@@ -87,15 +88,30 @@ def expected(
 
 
 @pytest.mark.parametrize(
-    ("recovery", "dense"),
-    [(5, True), pytest.param(37, True, marks=pytest.mark.long), pytest.param(400, False, marks=pytest.mark.long)],
+    ("recovery", "dense", "shortest"),
+    [
+        (5, True, False),
+        (300, False, True),
+        pytest.param(37, True, False, marks=pytest.mark.long),
+        pytest.param(400, False, False, marks=pytest.mark.long),
+        pytest.param(50, True, True, marks=pytest.mark.long),
+    ],
 )
-def test_heralds_and_runs_follow_from_the_edges(recovery: int, dense: bool) -> None:
+def test_heralds_and_runs_follow_from_the_edges(recovery: int, dense: bool, shortest: bool) -> None:
+    """``shortest``: with the shortest pulses that a server takes, 20 or 21 in a clock (2.5 GHz), instead of the lab's 8."""
     lab = small_lab()
     frame = frame_config(lab, START)
     nodes = [NativeNode("server", skip=skip, progress=False, rooms=True) for skip in (True, False)]
     registers = server_registers(lab, START)
     registers |= {f"DEAD_TIME_{name}": 0 for name in CHANNELS} | {"RECOVERY_PULSES": recovery}
+    if shortest:
+        frame = replace(
+            frame,
+            period_q32=MIN_PERIOD_TICKS << 32,
+            frames_per_window=frame.frames_per_window * 1024 // MIN_PERIOD_TICKS,
+        )
+        registers |= frame_registers(frame)
+        registers |= {f"GATE_START_{band}": 60 for band in "QR"} | {f"GATE_STOP_{band}": 350 for band in "QR"}
     # The shortest lag of the smoother: its flushes then come while the dense runs find no room, so that some are lost.
     registers |= {"SMOOTH_LATER_R": 0, "SMOOTH_LATER_D": 0}
     registers["STREAM_ENABLE"] = sum(1 << s for s in (Stream.HERALD, Stream.LIVE, Stream.STATUS))

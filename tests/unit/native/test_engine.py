@@ -12,7 +12,7 @@ import pytest
 from twinphase_sim.native import NativeNode, ToolchainError, toolchain
 from twinphase_sim.native.node import advance, clocks_to_close
 from twinphase_sim.native.rewrite import with_registers_in_place, with_short_memories
-from twinphase_spec.frame import FRAME_BITS, LAG_CLOCKS, PULSE_BITS, WINDOW_BITS, Anchor, FrameConfig
+from twinphase_spec.frame import FRAME_BITS, LAG_CLOCKS, MIN_PERIOD_TICKS, PULSE_BITS, WINDOW_BITS, Anchor, FrameConfig
 from twinphase_spec.units import CLOCK_BITS
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -45,9 +45,9 @@ def test_advance_equals_anchor_at(verilog: str, seed: int) -> None:
     rng = np.random.default_rng((SEED, seed))
     node = _node(verilog)
     frame = FrameConfig(
-        period_q32=int(rng.integers(1024 << 32, 131071 << 32)),
+        period_q32=int(rng.integers(MIN_PERIOD_TICKS << 32, 131071 << 32)),
         slot_pulses=int(rng.integers(1, 100)),
-        table=(1,) * int(rng.integers(16, 60)),
+        table=(1,) * int(rng.integers(41, 60)),
         frames_per_window=int(rng.integers(5000, 1 << 24)),
         windows_per_dwindow=int(rng.integers(2, 129)),
         start_clock=int(rng.integers(0, 1 << 40)),

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from twinphase_spec.frame import LAG_CLOCKS, FrameConfig, SlotClass, slot_byte
+from twinphase_spec.frame import LAG_CLOCKS, MIN_PERIOD_TICKS, FrameConfig, SlotClass, slot_byte
 
 SIG = slot_byte(SlotClass.SIG, SlotClass.REF0)
 
@@ -24,9 +24,9 @@ def make(**changes: object) -> FrameConfig:
 
 frames = st.builds(
     make,
-    period_q32=st.integers(1024 << 32, 131071 << 32),
+    period_q32=st.integers(MIN_PERIOD_TICKS << 32, 131071 << 32),
     slot_pulses=st.integers(1, 500),
-    table=st.integers(16, 300).map(lambda n: (SIG,) * n),
+    table=st.integers(41, 300).map(lambda n: (SIG,) * n),
     frames_per_window=st.integers(5000, 1 << 23),
     windows_per_dwindow=st.integers(2, 128),
     start_clock=st.integers(0, 1 << 40),
@@ -64,7 +64,8 @@ def test_reciprocals_give_the_quotient_or_one_less(frame: FrameConfig, data: st.
 @pytest.mark.parametrize(
     ("changes", "key"),
     [
-        ({"period_q32": 1023 << 32}, "period_q32"),
+        ({"period_q32": (MIN_PERIOD_TICKS << 32) - 1}, "period_q32"),
+        ({"period_q32": 1024 << 31, "table": (SIG,), "slot_pulses": 31}, "slots times slot_pulses"),
         ({"slot_pulses": 0}, "slot_pulses"),
         ({"table": ()}, "table length"),
         ({"table": (9,)}, r"table\[0\]"),

@@ -116,16 +116,16 @@ def test_the_hold_covers_the_way_of_a_click() -> None:
     assert slowest.latency == track_setup.FRONTEND_CLOCKS
     lab = load_lab("seed-370km")
     # rL comes 151.3 ns late, which its delay takes back: 19 clocks that every tag waits
-    assert track_setup.hold_clocks(lab, 10) == 7 + 6 + 31 + 24 + 32 + 19
+    assert track_setup.hold_clocks(lab, 10) == 7 + 6 + 32 + 24 + 32 + 19
     late = lab_with("", ("offset_ps = 33010.0", "offset_ps = 1e6"))
-    assert track_setup.hold_clocks(late, 9) == 100 + 125
+    assert track_setup.hold_clocks(late, 9) == 101 + 125
     offsets = ("-5125.0", "9870.0", "-61500.0", "33010.0")
     early = lab_with("", *((f"offset_ps = {x}", "offset_ps = -1e6") for x in offsets))
     assert track_setup.hold_clocks(early, 9) == track_setup.LEAST_HOLD + track_setup.CONTENTION_CLOCKS
     assert server_registers(lab_with("hold_clocks = 300"), 0)["TRACK_HOLD"] == 300
-    for hold in (72, 427):
+    for hold in (73, 428):
         with pytest.raises(
-            LabError, match=rf"hold_clocks is {hold}; allowed: 73, the way of a click .* to 426, for which"
+            LabError, match=rf"hold_clocks is {hold}; allowed: 74, the way of a click .* to 427, for which"
         ):
             server_registers(lab_with(f"hold_clocks = {hold}\nepoch_bits = 9"), 0)
 

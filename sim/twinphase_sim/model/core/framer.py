@@ -70,8 +70,8 @@ class Clicks:
 def divide_period(ticks: NDArray[np.uint64], period_q32: int) -> tuple[NDArray[np.uint64], NDArray[np.uint32]]:
     """Pulse index and position: ``ticks * 2^32`` divided by ``period_q32``, exact for all ticks below 2^63.
 
-    The float quotient is off by at most n 2^-51 + 1 <= 5 (n < 2^53, as P >= 2^10 ticks), so the true remainder of that estimate
-    is below 2^52 in magnitude and its low 64 bits, which wrapping arithmetic gives, are all of it.
+    The float quotient is off by at most n 2^-51 + 1 (n <= 2^95 / P_q32), so the true remainder of that estimate is below
+    2^44 + P_q32 <= 2^50 in magnitude and its low 64 bits, which wrapping arithmetic gives, are all of it.
     """
     estimate = (ticks.astype(np.float64) * (2.0**32 / period_q32)).astype(np.uint64)
     remainder = ((ticks << np.uint64(32)) - estimate * np.uint64(period_q32)).view(np.int64)
