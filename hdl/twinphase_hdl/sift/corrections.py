@@ -202,11 +202,14 @@ class Corrections(wiring.Component):
             passed.eq(~distance[-1]),
             changes.eq(change != 0),
         ]
-        # R - N + lanes, a multiple of 8 and lanes.
-        resumes, steps = Signal(signed(OFFSET_BITS)), Signal(signed(OFFSET_BITS))
+        # R - N + lanes, a multiple of 8 and lanes. In three clocks, before HIGH takes it.
+        steps, dark_steps, resumes = (
+            Signal(signed(OFFSET_BITS), name=name) for name in ("steps", "dark_steps", "resumes")
+        )
         m.d.sync += [
             steps.eq((change + (spec.SLOT_STEP - 1 - lanes)) >> SLOT_STEP_BITS),
-            resumes.eq(Mux(steps > DARK_STEPS, steps, DARK_STEPS) * spec.SLOT_STEP + lanes),
+            dark_steps.eq(Mux(steps > DARK_STEPS, steps, DARK_STEPS)),
+            resumes.eq(dark_steps * spec.SLOT_STEP + lanes),
         ]
 
         with m.Switch(state):
