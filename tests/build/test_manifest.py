@@ -160,5 +160,5 @@ def test_a_missed_clock_is_tried_again_with_the_next_seed(monkeypatch, tmp_path)
 def test_placement_begins_with_the_seed_of_the_board(monkeypatch, tmp_path):
     monkeypatch.setattr(build_module, "_build_once", lambda *given: given[-2])
     assert build_module.build("ecpix5-85f", "server", tmp_path) == 1
-    assert build_module.build("ecpix5-85f", "server", tmp_path, link=BoardLink(kind="udp")) == 2
-    assert build_module.build("ecpix5-85f", "server", tmp_path, link=BoardLink(kind="udp"), seed=3) == 3
+    assert build_module.build("ecpix5-85f", "server", tmp_path, link=BoardLink(kind="udp")) == 3
+    assert build_module.build("ecpix5-85f", "server", tmp_path, link=BoardLink(kind="udp"), seed=2) == 2
