@@ -289,9 +289,11 @@ def test_without_a_server_the_fallback_is_the_address(wire):
 def test_of_two_servers_one_is_taken(wire):
     with (
         bridged(wire, 2) as bridge,
-        Server(bridge.taps[0]).running() as first,
-        Server(bridge.taps[1], address=OTHER, own="10.77.0.2").running() as second,
+        Server(bridge.taps[0], silent=True).running() as first,
+        Server(bridge.taps[1], address=OTHER, own="10.77.0.2", silent=True).running() as second,
     ):
+        # Neither answers before both listen, so that both hear whom the node asks.
+        first.silent = second.silent = False
         until(lambda: there(bridge, LEASED) or there(bridge, OTHER), bridge)
 
         def asked(server: Server) -> list[bytes]:
