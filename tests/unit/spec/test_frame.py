@@ -22,11 +22,17 @@ def make(**changes: object) -> FrameConfig:
     return FrameConfig(**{**values, **changes})  # type: ignore[arg-type]
 
 
+def of_slots(slots: int, **changes: int) -> FrameConfig:
+    """So many slots, or as many more as two clocks take."""
+    least = -(-(16384 << 32) // (changes["period_q32"] * changes["slot_pulses"]))
+    return make(table=(SIG,) * max(slots, least), **changes)
+
+
 frames = st.builds(
-    make,
+    of_slots,
+    slots=st.integers(16, 300),
     period_q32=st.integers(MIN_PERIOD_TICKS << 32, 131071 << 32),
     slot_pulses=st.integers(1, 500),
-    table=st.integers(41, 300).map(lambda n: (SIG,) * n),
     frames_per_window=st.integers(5000, 1 << 23),
     windows_per_dwindow=st.integers(2, 128),
     start_clock=st.integers(0, 1 << 40),
